@@ -1,0 +1,125 @@
+"""The ordered table of cell classes: name <-> class_id 1..K <-> colour."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from napari_cellseg.errors import ConfigError
+
+__all__ = ["DEFAULT_COLOURS", "ClassTable"]
+
+DEFAULT_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+"""Colour-blind safe colours, in the order they are given out: Okabe & Ito, "Color Universal Design" (2008)."""
+
+_HEX_COLOUR = re.compile(r"#[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Names and colours of K classes; the class at position ``i`` has ``class_id == i + 1``; 0 is background.
+
+    Parameters
+    ----------
+    names : tuple of str
+        One or more non-empty, distinct names, in any script.
+    colours : tuple of str
+        One ``#rrggbb`` a class; `DEFAULT_COLOURS` in turn when left out.
+
+    Raises
+    ------
+    ConfigError
+        No class, an empty or repeated name, or a colour that is not ``#rrggbb``.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = tuple(str(name).strip() for name in self.names)
+        if not names or not all(names):
+            raise ConfigError("A class table needs at least one class, and every class needs a name.")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ConfigError(f"The class name {repeated[0]!r} is used twice; give each class its own name.")
+        colours = tuple(str(colour).lower() for colour in self.colours)
+        colours += tuple(DEFAULT_COLOURS[i % len(DEFAULT_COLOURS)] for i in range(len(colours), len(names)))
+        for colour in colours:
+            if not _HEX_COLOUR.fullmatch(colour):
+                raise ConfigError(f"{colour!r} is not a colour; write it as #rrggbb, for example #e69f00.")
+        if len(colours) > len(names):
+            raise ConfigError(f"There are {len(colours)} colours for {len(names)} classes.")
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "colours", colours)
+
+    @classmethod
+    def numbered(cls, count: int) -> ClassTable:
+        """Make a table of ``count`` classes named ``class1`` ... ``classK``."""
+        return cls(tuple(f"class{i}" for i in range(1, count + 1)))
+
+    @classmethod
+    def from_json(cls, data: object) -> ClassTable:
+        """Read what `to_json` wrote, a list of names, or ``{"1": name, ...}`` numbered 1..K.
+
+        Raises
+        ------
+        ConfigError
+            Anything else.
+        """
+        if isinstance(data, dict) and "names" in data:
+            return cls(_strings(data["names"]), _strings(data.get("colours", ())))
+        if isinstance(data, dict):
+            wanted = [str(i) for i in range(1, len(data) + 1)]
+            if sorted(map(str, data)) != sorted(wanted):
+                raise ConfigError(f"Class numbers must run 1..{len(data)} without a gap, not {sorted(map(str, data))}.")
+            by_number = {str(key): value for key, value in data.items()}
+            return cls(_strings([by_number[key] for key in wanted]))
+        return cls(_strings(data))
+
+    def to_json(self) -> dict[str, list[str]]:
+        """Return ``{"names": [...], "colours": [...]}``."""
+        return {"names": list(self.names), "colours": list(self.colours)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def class_ids(self) -> range:
+        """The class_ids 1..K."""
+        return range(1, len(self.names) + 1)
+
+    def __iter__(self) -> Iterator[tuple[int, str, str]]:
+        """Iterate over (class_id, name, colour)."""
+        return zip(self.class_ids, self.names, self.colours, strict=True)
+
+    def name(self, class_id: int) -> str:
+        """Return the name of a class_id 1..K; a `ConfigError` for any other."""
+        return self.names[self._position(class_id)]
+
+    def colour(self, class_id: int) -> str:
+        """Return the ``#rrggbb`` of a class_id 1..K; a `ConfigError` for any other."""
+        return self.colours[self._position(class_id)]
+
+    def rgb(self, class_id: int) -> tuple[float, float, float]:
+        """Return the colour of a class_id as red, green, blue in 0..1."""
+        colour = self.colour(class_id)
+        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        return red, green, blue
+
+    def class_id(self, name: str) -> int:
+        """Return the class_id of a name; a `ConfigError` for an unknown one."""
+        if name not in self.names:
+            raise ConfigError(f"There is no class {name!r}; the classes are {', '.join(self.names)}.")
+        return self.names.index(name) + 1
+
+    def _position(self, class_id: int) -> int:
+        if not 1 <= class_id <= len(self.names):
+            raise ConfigError(f"There is no class_id {class_id}; the classes are 1..{len(self.names)}.")
+        return class_id - 1
+
+
+def _strings(values: object) -> tuple[str, ...]:
+    if not isinstance(values, Sequence) or isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        raise ConfigError(f"A class table needs a list of names, not {values!r}.")
+    return tuple(values)

@@ -1,0 +1,55 @@
+"""The errors a person can meet.
+
+::
+
+    CellSegError
+    ├── ImageReadError    an image cannot be read
+    ├── AnnotationError   label images, COCO files or review data are wrong
+    ├── ConfigError       a setting, a class table or a command line is wrong
+    ├── CheckpointError   a model file is missing, damaged or does not fit
+    ├── TrainingError     training cannot start or go on
+    └── ExportError       a result cannot be written
+
+Every message says what is wrong, where (path, image, value) and what to do. `CellSegError` is deliberately not a
+`RuntimeError`: a generator that raises one inside Qt worker libraries is reported as neither failed nor finished.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnnotationError",
+    "CellSegError",
+    "CheckpointError",
+    "ConfigError",
+    "ExportError",
+    "ImageReadError",
+    "TrainingError",
+]
+
+
+class CellSegError(Exception):
+    """Base of all errors that a person can mend; its text is shown without a traceback."""
+
+
+class ImageReadError(CellSegError):
+    """An image cannot be read."""
+
+
+class AnnotationError(CellSegError):
+    """Label images, COCO files or review data are wrong."""
+
+
+class ConfigError(CellSegError):
+    """A setting, a class table or a command line is wrong."""
+
+
+class CheckpointError(CellSegError):
+    """A model file is missing, damaged or does not fit."""
+
+
+class TrainingError(CellSegError):
+    """Training cannot start or go on."""
+
+
+class ExportError(CellSegError):
+    """A result cannot be written."""

@@ -1,0 +1,209 @@
+"""What long work reports while it runs: small, frozen, picklable values, free of torch and of Qt.
+
+A long function of the core is a generator: it yields these events at least once a batch or tile, returns its result,
+and cleans up in ``finally``. To stop it, close it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from napari_cellseg.instances import InstanceMasks
+
+__all__ = [
+    "CheckpointSaved",
+    "EpochDone",
+    "ImageDone",
+    "ImageFailed",
+    "Message",
+    "ModelReady",
+    "PredictEvent",
+    "PredictSummary",
+    "RunFinished",
+    "RunStarted",
+    "StepDone",
+    "StopReason",
+    "TileDone",
+    "TrainEvent",
+    "TrainSummary",
+    "ValidationStep",
+]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the log: ``level`` is "info" or "warning"."""
+
+    level: str
+    text: str
+
+
+# ---- prediction ----
+
+
+@dataclass(frozen=True)
+class ModelReady:
+    """The model is loaded; ``reason`` says in words why this device was chosen ("auto: CPU, no CUDA")."""
+
+    model_name: str
+    class_names: tuple[str, ...]
+    device: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` found in it."""
+
+    image: int
+    images: int
+    tile: int
+    tiles: int
+    cells: int
+
+
+@dataclass(frozen=True)
+class ImageDone:
+    """All cells of one image, above the model's floor score, not yet filtered by a person's thresholds."""
+
+    image: int
+    images: int
+    image_id: str
+    instances: InstanceMasks
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ImageFailed:
+    """One image could not be predicted; the others go on."""
+
+    image: int
+    images: int
+    image_id: str
+    message: str
+
+
+PredictEvent = Message | ModelReady | TileDone | ImageDone | ImageFailed
+
+
+@dataclass(frozen=True)
+class PredictSummary:
+    """What a finished prediction returns."""
+
+    images: int
+    failed: int
+    cells: int
+    seconds: float
+
+
+# ---- training ----
+
+
+class StopReason(Enum):
+    """Why a training run ended, in words."""
+
+    FINISHED = "all epochs done"
+    NO_IMPROVEMENT = "no improvement"
+    MAX_STEPS = "step limit reached"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins or goes on; ``first_epoch`` is 1-based and above 1 after a resume."""
+
+    run_folder: Path
+    train_images: int
+    validation_images: int
+    train_cells: int
+    class_names: tuple[str, ...]
+    first_epoch: int
+    epochs: int
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimiser step. Numbers are 1-based; ``seconds_left`` is for the epoch; memory in MiB, VRAM 0 on CPU."""
+
+    epoch: int
+    chunk: int
+    chunks: int
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    images_per_s: float
+    seconds_left: float
+    ram_mib: float
+    vram_mib: float
+
+
+@dataclass(frozen=True)
+class ValidationStep:
+    """Validation image ``image`` (1-based) of ``images`` is predicted."""
+
+    epoch: int
+    image: int
+    images: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch with its validation.
+
+    ``metrics`` has flat names as in metrics.csv (``ap50``, ``ap50/epithelial``, ``val_loss``, ...); ``monitor`` is the
+    name of the one that early stopping watches.
+    """
+
+    epoch: int
+    losses: Mapping[str, float]
+    metrics: Mapping[str, float]
+    monitor: str
+    is_best: bool
+    best_epoch: int
+    best_value: float
+    epochs_without_improvement: int
+    stops_in: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A file is safely on disk; ``kind`` is "best" or "last"."""
+
+    path: Path
+    kind: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run ended well; the same values come back as `TrainSummary`."""
+
+    reason: StopReason
+    epochs: int
+    best_epoch: int
+    best_value: float
+    checkpoint: Path | None
+
+
+TrainEvent = Message | RunStarted | StepDone | ValidationStep | EpochDone | CheckpointSaved | RunFinished
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a finished training returns."""
+
+    run_folder: Path
+    reason: StopReason
+    epochs: int
+    best_epoch: int
+    best_value: float
+    checkpoint: Path | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
