@@ -1,0 +1,70 @@
+# Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
+# More: make lint | benchmarks | test-slow | format | clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+QT ?= pyqt5
+# The first Python that runs and is new enough; PYTHON3=/path/to/python chooses another.
+PYTHON3 ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
+# What Qt and OpenGL need of a Debian or Ubuntu system, and a virtual screen for machines without one.
+SYSTEM_LIBRARIES := xvfb xauth libgl1 libegl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+	libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3
+# A real screen is used when there is one; `make demo SCREEN=virtual` does without.
+SCREEN ?= $(if $(DISPLAY)$(WAYLAND_DISPLAY),real,virtual)
+VIRTUAL_SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
+ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
+
+.PHONY: demo test test-slow lint format benchmarks setup system-libraries clean
+
+demo: setup
+	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output
+
+test: setup
+	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest
+
+test-slow: setup
+	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -m slow
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/npe2 validate napari-cellseg
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+benchmarks: setup
+	@for script in benchmarks/*.py; do echo "== $$script"; $(VIRTUAL_SCREEN) $(PYTHON) $$script || exit 1; done
+
+setup: system-libraries $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer is needed; install it, for example: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments; run: apt-get install python3-venv"; exit 1; }
+	$(PYTHON3) -m venv $(VENV)
+	@echo "Installing (about 6 GB with PyTorch's CUDA libraries; a few minutes) ..."
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(QT),dev]"
+	@touch $@
+
+system-libraries:
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=""; \
+	for p in $(SYSTEM_LIBRARIES); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q "ok installed" || missing="$$missing $$p"; \
+	done; \
+	test -z "$$missing" && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then \
+		echo "Installing system libraries:$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "Qt and OpenGL need system libraries that are missing here. Run this once, then again what you ran:"; \
+		echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends$$missing"; \
+		exit 1; \
+	fi
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
