@@ -1,0 +1,144 @@
+"""`AppState`: what the docks of one viewer share. Docks never talk to each other, only through it.
+
+One object a viewer: ``AppState.of(viewer)``. It holds plain core objects and tells by Qt signals when one of them was
+replaced. It does no long work itself: `gui.opening` reads images, `gui.jobs` runs jobs, `gui.layers` writes layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_cellseg.classes import ClassTable
+
+if TYPE_CHECKING:
+    from napari_cellseg.image_io import Image, ImageFile
+    from napari_cellseg.review import ReviewSession
+    from napari_cellseg.workspace import Workspace
+
+__all__ = ["AppState"]
+
+_STATES: WeakKeyDictionary[Any, AppState] = WeakKeyDictionary()
+
+
+class AppState(QObject):
+    """What is open in one viewer, with a signal for each thing that can be replaced.
+
+    Attributes
+    ----------
+    workspace : Workspace or None
+        The open folder; None before the first one is open.
+    images : tuple of ImageFile
+        The images of the open folder, in natural order.
+    file : ImageFile or None
+        The image on the canvas.
+    image : Image or None
+        Its pixels.
+    session : ReviewSession or None
+        Its cells; always replaced together with ``file`` and ``image``.
+    classes : ClassTable
+    min_scores : dict of class_id to float
+        The minimum score of each class, as the sliders of *Segment* show it.
+    model : Path or None
+        The checkpoint that *Segment* uses; a bundled one, one of the library, or any file.
+    selection : tuple of int
+        Ids of the selected cells, the same on canvas, gallery and table.
+    loading : str
+        What is being opened just now, in words; empty when nothing is.
+    """
+
+    workspace_changed = Signal()
+    """Another folder is open: ``workspace`` and ``images`` are new; the current image is not yet."""
+    current_changed = Signal()
+    """Another image is on the canvas: ``file``, ``image`` and ``session`` are new (or all None)."""
+    classes_changed = Signal()
+    """Names, colours or number of classes."""
+    min_scores_changed = Signal()
+    model_changed = Signal()
+    selection_changed = Signal()
+    loading_changed = Signal()
+    status_changed = Signal(str)
+    """What the image list shows of one image_id (cells, reviewed, saved) is out of date."""
+    closing = Signal()
+    """The viewer is closing: stop what runs, write what is not written."""
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = ref(viewer)  # a strong one would keep the viewer, the key of _STATES, alive for ever
+        self.workspace: Workspace | None = None
+        self.images: tuple[ImageFile, ...] = ()
+        self.file: ImageFile | None = None
+        self.image: Image | None = None
+        self.session: ReviewSession | None = None
+        self.classes = ClassTable.numbered(1)
+        self.min_scores: dict[int, float] = {}
+        self.model: Path | None = None
+        self.selection: tuple[int, ...] = ()
+        self.loading = ""
+
+    @classmethod
+    def of(cls, viewer: Any) -> AppState:
+        """Return the state of a viewer, made at the first call."""
+        # napari hands plugins a proxy of the viewer, a new one each time; the state belongs to what is behind it.
+        viewer = getattr(viewer, "__wrapped__", viewer)
+        if viewer not in _STATES:
+            _STATES[viewer] = cls(viewer)
+        return _STATES[viewer]
+
+    @property
+    def viewer(self) -> Any:
+        """The napari viewer; None once it is gone."""
+        return self._viewer()
+
+    @property
+    def image_id(self) -> str | None:
+        """The id of the image on the canvas."""
+        return None if self.file is None else self.file.image_id
+
+    def set_workspace(self, workspace: Workspace | None, images: Iterable[ImageFile]) -> None:
+        """Replace the open folder; the current image is closed."""
+        self.set_current(None, None, None)
+        self.workspace, self.images = workspace, tuple(images)
+        self.workspace_changed.emit()
+
+    def set_current(self, file: ImageFile | None, image: Image | None, session: ReviewSession | None) -> None:
+        """Put another image, with its cells, in place of the current one."""
+        self.file, self.image, self.session = file, image, session
+        self.selection = ()
+        self.current_changed.emit()
+        self.selection_changed.emit()
+
+    def set_classes(self, classes: ClassTable) -> None:
+        """Replace the class table, when it is another one."""
+        if classes != self.classes:
+            self.classes = classes
+            self.classes_changed.emit()
+
+    def set_min_scores(self, min_scores: Mapping[int, float]) -> None:
+        """Replace the minimum scores, when they are others."""
+        if dict(min_scores) != self.min_scores:
+            self.min_scores = dict(min_scores)
+            self.min_scores_changed.emit()
+
+    def set_model(self, checkpoint: Path | None) -> None:
+        """Choose another checkpoint for *Segment*."""
+        if checkpoint != self.model:
+            self.model = checkpoint
+            self.model_changed.emit()
+
+    def select(self, cell_ids: Iterable[int]) -> None:
+        """Select cells by their ids, in place of those selected now."""
+        chosen = tuple(cell_ids)
+        if chosen != self.selection:
+            self.selection = chosen
+            self.selection_changed.emit()
+
+    def set_loading(self, text: str) -> None:
+        """Say what is being opened; an empty text ends it."""
+        if text != self.loading:
+            self.loading = text
+            self.loading_changed.emit()
