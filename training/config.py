@@ -1,0 +1,303 @@
+"""`TrainConfig`: every setting of a training run, with its range, unit and description; free of torch.
+
+One source for the command line, the form in the viewer and the YAML file in the run folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from napari_cellseg.model.config import ModelConfig
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_cellseg.atomic import atomic_write
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from training.report import DataReport
+
+__all__ = [
+    "PRESETS",
+    "AugmentConfig",
+    "DataConfig",
+    "OptimizerConfig",
+    "StoppingConfig",
+    "TrainConfig",
+    "ValidationConfig",
+]
+
+Preset = Literal["lite", "reference", "original"]
+PRESETS: tuple[Preset, ...] = ("lite", "reference", "original")
+
+
+def _field(default: Any, description: str, unit: str = "", **limits: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"unit": unit}, **limits)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Which images train, which validate, and how much of them is in memory at once."""
+
+    validation_fraction: float = _field(
+        0.2, "Share of the images held back to measure the model after each epoch; 0 holds none back.", ge=0, le=0.9
+    )
+    groups: Path | None = _field(
+        None,
+        "CSV file with the columns image_id and group (a patient or slide); a group stays on one side of the split.",
+    )
+    chunks: int = _field(10, "Parts an epoch is read in; at most two of them are in memory.", ge=1, le=10_000)
+    ram_budget_mib: int | None = _field(
+        1024,
+        "Memory for decoded images; an epoch is cut in more chunks when two of them would need more. Empty: no limit.",
+        "MiB",
+        ge=16,
+    )
+    repeats: int = _field(
+        1,
+        "Times each chunk is trained on before the next is read: pays the reading of large images once.",
+        ge=1,
+        le=1000,
+    )
+    workers: int = _field(
+        1, "Threads that augment images ahead of the training step; 0 augments in between the steps.", ge=0, le=64
+    )
+
+
+class AugmentConfig(_Section):
+    """Random changes of the training images. Rates are probabilities 0..1; 0 switches one off."""
+
+    enabled: bool = _field(True, "Change the images at random; off for comparisons (crops stay, at random places).")
+    crop: int | None = _field(
+        512,
+        "Side of the square cut from the magnified image. Empty: the whole image.",
+        "px of the network",
+        ge=64,
+        le=4096,
+    )
+    flip: float = _field(0.5, "Rate of mirroring, left-right and up-down, each on its own.", ge=0, le=1)
+    quarter_turn: float = _field(0.5, "Rate of a turn by 90, 180 or 270 degrees.", ge=0, le=1)
+    shift_scale_rotate: float = _field(0.5, "Rate of a random shift, zoom and rotation.", ge=0, le=1)
+    shift: float = _field(0.1, "Largest shift, as a share of the image side.", ge=0, le=0.5)
+    scale: float = _field(0.1, "Largest zoom in or out, as a share.", ge=0, le=0.7)
+    rotate: float = _field(15, "Largest rotation.", "degrees", ge=0, le=180)
+    brightness_contrast: float = _field(0.2, "Rate of a change of brightness and contrast.", ge=0, le=1)
+    brightness: float = _field(0.2, "Largest change of brightness, as a share of the full range.", ge=0, le=1)
+    contrast: float = _field(0.2, "Largest change of contrast, as a share.", ge=0, le=1)
+    blur: float = _field(0.2, "Rate of a Gaussian blur.", ge=0, le=1)
+    blur_sigma: float = _field(1.4, "Largest width of the blur.", "px", ge=0, le=10)
+    hue_saturation_value: float = _field(0.2, "Rate of a change of hue, saturation and value.", ge=0, le=1)
+    hue: float = _field(0.11, "Largest change of hue, as a share of the colour circle.", ge=0, le=0.5)
+    saturation: float = _field(0.12, "Largest change of saturation, as a share of its range.", ge=0, le=1)
+    value: float = _field(0.08, "Largest change of value, as a share of its range.", ge=0, le=1)
+    stain: float = _field(
+        0.0,
+        "Rate of stain jitter: haematoxylin, eosin and the rest are each made stronger or weaker. For H&E.",
+        ge=0,
+        le=1,
+    )
+    stain_strength: float = _field(
+        0.05, "Largest change of each stain, as a share (0.05 light, 0.2 strong).", ge=0, le=0.5
+    )
+    class_balance: float = _field(
+        0.0,
+        "Share of the crops placed on a cell of a class drawn with equal chances, so that rare classes are seen.",
+        ge=0,
+        le=1,
+    )
+    min_visible: float = _field(
+        0.1, "A cell of which the crop leaves less than this share is not trained on.", ge=0, le=1
+    )
+    min_pixels: int = _field(
+        4, "A cell with fewer pixels than this in the crop is not trained on.", "px of the network", ge=1
+    )
+
+
+class OptimizerConfig(_Section):
+    """AdamW (Loshchilov & Hutter, 2019) and its schedule."""
+
+    learning_rate: float = _field(5e-5, "Learning rate after the warm-up.", gt=0, le=1)
+    weight_decay: float = _field(5e-4, "Decoupled weight decay.", ge=0, le=1)
+    batch: int = _field(1, "Images a step, on each device.", "images", ge=1, le=256)
+    accumulate: int = _field(1, "Batches whose gradients are summed for one step.", ge=1, le=256)
+    schedule: Literal["cosine", "constant"] = _field(
+        "constant", "Course of the learning rate after the warm-up: a half cosine to its end, or constant."
+    )
+    warmup_steps: int = _field(0, "Steps over which the learning rate rises from near zero.", "steps", ge=0)
+    final_rate: float = _field(0.01, "Learning rate at the end of a cosine, as a share of the full one.", ge=0, le=1)
+    clip_norm: float | None = _field(None, "Largest norm of the gradient; longer ones are shortened. Empty: off.", gt=0)
+    ema_decay: float | None = _field(
+        None, "Decay a step of the running average of the weights that is validated and saved. Empty: off.", gt=0, lt=1
+    )
+    backbone_rate: float = _field(1.0, "Learning rate of the backbone, as a share of the heads'.", ge=0, le=1)
+    frozen_stages: int = _field(0, "First stages of the backbone that keep their weights.", ge=0, le=6)
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = _field(
+        "auto", "Arithmetic: auto takes bf16 or fp16 where the device is fast at it, else 32 bit."
+    )
+
+
+class ValidationConfig(_Section):
+    """What is measured on the images held back."""
+
+    every: int = _field(1, "Epochs between two validations.", "epochs", ge=1)
+    max_images: int | None = _field(None, "Measure at most this many of the images held back. Empty: all.", ge=1)
+    examples: int = _field(2, "Images whose prediction is kept at each validation.", "images", ge=0, le=64)
+
+
+class StoppingConfig(_Section):
+    """When to stop early, and which epoch is the best."""
+
+    monitor: Literal["ap50", "val_loss", "train_loss"] = _field(
+        "ap50", "What must improve: AP50 or the loss on the images held back, or the training loss."
+    )
+    patience: int | None = _field(10, "Validations without improvement before the run stops. Empty: never.", ge=1)
+    min_delta: float = _field(0.0, "Smallest change that counts as an improvement.", ge=0)
+
+
+class TrainConfig(_Section):
+    """Every setting of a training run.
+
+    Frozen; unknown names are errors. Change one with ``replace``, nested ones by dotted names.
+    """
+
+    preset_name: str = _field("custom", "Preset these settings began with.")
+    model: ModelConfig = Field(description="The network.")
+    start_from: str = _field(
+        "imagenet",
+        'First weights: "imagenet" (of the backbone, when installed), "random", "bundled", or a checkpoint file.',
+    )
+    epochs: int = _field(150, "Longest run.", "epochs", ge=1, le=100_000)
+    max_steps: int | None = _field(None, "Stop after this many optimiser steps. Empty: no limit.", "steps", ge=1)
+    seed: int = _field(0, "Seed of the split, the order, the augmentation and the first weights.", ge=0, lt=2**32)
+    device: str = _field("auto", 'Device: "auto", "cpu", "cuda", "cuda:1" or "mps".')
+    devices: int = _field(1, "Devices of each machine.", ge=1, le=1024)
+    num_nodes: int = _field(1, "Machines.", ge=1, le=4096)
+    data: DataConfig = Field(default_factory=DataConfig, description="Images and memory.")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="Random changes of the images.")
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="Optimiser and schedule.")
+    validation: ValidationConfig = Field(default_factory=ValidationConfig, description="Validation.")
+    stopping: StoppingConfig = Field(default_factory=StoppingConfig, description="Early stopping.")
+
+    @model_validator(mode="after")
+    def _monitor_needs_validation(self) -> TrainConfig:
+        if self.data.validation_fraction == 0 and self.stopping.monitor != "train_loss":
+            raise ValueError(
+                f"stopping.monitor {self.stopping.monitor!r} needs images held back: set data.validation_fraction "
+                "above 0, or the monitor to train_loss"
+            )
+        return self
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes the model learns."""
+        return self.model.classes
+
+    @classmethod
+    def preset(cls, name: str, classes: ClassTable) -> TrainConfig:
+        """Return the settings of "lite", "reference" or "original" for these classes.
+
+        Raises
+        ------
+        ConfigError
+            There is no such preset.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
+        return cls.from_dict(
+            {"preset_name": name, "model": ModelConfig.preset(name, classes), **_PRESET_SETTINGS[name]}
+        )
+
+    @classmethod
+    def suggest(cls, report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:
+        """Return the preset fitted to a data set: cell size, number of images, memory. See `training.suggest`."""
+        from training.suggest import suggest
+
+        return suggest(report, preset, ram_mib=ram_mib)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
+        """Build from nested plain values; a `ConfigError` names every wrong setting at once."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            lines = [f"  {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
+            raise ConfigError("These training settings are wrong:\n" + "\n".join(lines)) from None
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        """Return a copy with some settings changed and all checked again.
+
+        Nested names use two underscores or a dot: ``config.replace(optimizer__batch=4, **{"data.chunks": 5})``.
+        """
+        data = self.model_dump()
+        for name, value in changes.items():
+            *parents, last = name.replace("__", ".").split(".")
+            section = data
+            for parent in parents:
+                if not isinstance(section.get(parent), dict):
+                    raise ConfigError(f"There is no training setting {name!r}.")
+                section = section[parent]
+            section[last] = value
+        return self.from_dict(data)
+
+    def to_yaml(self) -> str:
+        """Return the settings as YAML text, which `from_yaml` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "the YAML text") -> TrainConfig:
+        """Read `to_yaml`'s text; ``source`` is named in a `ConfigError`."""
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{source} is not valid YAML: {error}") from None
+        if not isinstance(data, dict):
+            raise ConfigError(f"{source} must hold settings as name: value lines.")
+        return cls.from_dict(data)
+
+    def save(self, path: Path) -> None:
+        """Write the YAML file, atomically."""
+        with atomic_write(path) as file:
+            file.write(self.to_yaml().encode())
+
+    @classmethod
+    def load(cls, path: Path) -> TrainConfig:
+        """Read a YAML file; a `ConfigError` when it cannot be read or a setting is wrong."""
+        try:
+            text = Path(path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The settings file {path} cannot be read: {error}") from None
+        return cls.from_yaml(text, str(path))
+
+
+_PRESET_SETTINGS: dict[str, dict[str, Any]] = {
+    # The bundled recipe: small crops of the magnified image, balanced over classes; see docs/experiments.md.
+    "lite": {
+        "epochs": 150,
+        "data": {"repeats": 4},
+        "augment": {
+            "crop": 512,
+            "scale": 0.2,
+            "rotate": 45,
+            "stain": 0.5,
+            "class_balance": 0.3,
+        },
+        "optimizer": {
+            "learning_rate": 3e-4,
+            "weight_decay": 1e-2,
+            "batch": 2,
+            "schedule": "cosine",
+            "warmup_steps": 200,
+            "clip_norm": 10.0,
+            "ema_decay": 0.998,
+        },
+    },
+    # The original work's optimiser and augmentations, with anchors, detections and targets put right.
+    "reference": {"augment": {"crop": 800}, "optimizer": {"warmup_steps": 100, "clip_norm": 10.0}},
+    # The original work as it really ran: whole images, photo-sized anchors, stopping on the training loss.
+    "original": {"augment": {"crop": None}, "stopping": {"monitor": "train_loss"}},
+}
