@@ -9,9 +9,12 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.paste import paste_crops
 
 
+Floats = npt.NDArray[np.float32]
+
+
 def detections(
     count: int, size: tuple[int, int], seed: int, side: tuple[float, float] = (6, 40), resolution: int = 28
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[Floats, Floats]:
     """Soft blobs with noise, and boxes of which some leave the image."""
     rng = np.random.default_rng(seed)
     sides = rng.uniform(*side, (count, 2))
@@ -41,7 +44,7 @@ def placed(instances: InstanceMasks, count: int) -> npt.NDArray[np.bool_]:
     return stack
 
 
-def check_same(masks: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], size: tuple[int, int]) -> InstanceMasks:
+def check_same(masks: Floats, boxes: Floats, size: tuple[int, int]) -> InstanceMasks:
     count = len(masks)
     found = paste_crops(masks, boxes, size, np.arange(1, count + 1), np.full(count, 0.5))
     wanted = dense(masks, boxes, size)
@@ -84,9 +87,9 @@ def test_cells_keep_their_order_class_and_score_when_an_empty_one_is_dropped() -
 def test_a_box_outside_the_image_is_dropped_and_one_across_its_edge_is_cut() -> None:
     masks = np.ones((3, 28, 28), np.float32)
     boxes = np.array([[-5, -5, 5, 5], [60, 60, 80, 80], [-40, 3, -20, 9]], np.float32)
-    found = check_same(masks, boxes, (50, 50))
+    found = paste_crops(masks, boxes, (50, 50), [1, 2, 3], [0.5, 0.5, 0.5])
     assert found.class_ids.tolist() == [1]
-    assert found.boxes[0, :2].tolist() == [0, 0]
+    assert found.equals(check_same(masks[:1], boxes[:1], (50, 50)).select([0]))  # torchvision fails on the other two
 
 
 def test_no_detection_gives_no_cell_and_a_tensor_is_taken_as_it_is() -> None:
