@@ -5,11 +5,12 @@ One source for the command line, the form in the viewer and the YAML file in the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.config import ModelConfig, config_error
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_cellseg.atomic import atomic_write
@@ -135,7 +136,6 @@ class OptimizerConfig(_Section):
         None, "Decay a step of the running average of the weights that is validated and saved. Empty: off.", gt=0, lt=1
     )
     backbone_rate: float = _field(1.0, "Learning rate of the backbone, as a share of the heads'.", ge=0, le=1)
-    frozen_stages: int = _field(0, "First stages of the backbone that keep their weights.", ge=0, le=6)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = _field(
         "auto", "Arithmetic: auto takes bf16 or fp16 where the device is fast at it, else 32 bit."
     )
@@ -162,7 +162,7 @@ class StoppingConfig(_Section):
 class TrainConfig(_Section):
     """Every setting of a training run.
 
-    Frozen; unknown names are errors. Change one with ``replace``, nested ones by dotted names.
+    Frozen; unknown names are errors. `with_changes` gives a changed copy.
     """
 
     preset_name: str = _field("custom", "Preset these settings began with.")
@@ -208,9 +208,7 @@ class TrainConfig(_Section):
         """
         if name not in PRESETS:
             raise ConfigError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
-        return cls.from_dict(
-            {"preset_name": name, "model": ModelConfig.preset(name, classes), **_PRESET_SETTINGS[name]}
-        )
+        return cls.parse({"preset_name": name, "model": ModelConfig.preset(name, classes), **_PRESET_SETTINGS[name]})
 
     @classmethod
     def suggest(cls, report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:
@@ -220,29 +218,37 @@ class TrainConfig(_Section):
         return suggest(report, preset, ram_mib=ram_mib)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
-        """Build from nested plain values; a `ConfigError` names every wrong setting at once."""
+    def parse(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Build from nested plain values that come from a file or a form.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name or a value out of range; the message lists all of them.
+        """
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            lines = [f"  {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
-            raise ConfigError("These training settings are wrong:\n" + "\n".join(lines)) from None
+            raise config_error(error, "The training settings") from error
 
-    def replace(self, **changes: Any) -> TrainConfig:
-        """Return a copy with some settings changed and all checked again.
+    def with_changes(self, **changes: Any) -> TrainConfig:
+        """Return a checked copy; a nested setting is written with two underscores: ``optimizer__batch=4``.
 
-        Nested names use two underscores or a dot: ``config.replace(optimizer__batch=4, **{"data.chunks": 5})``.
+        Raises
+        ------
+        ConfigError
+            An unknown name or a value out of range.
         """
         data = self.model_dump()
         for name, value in changes.items():
-            *parents, last = name.replace("__", ".").split(".")
-            section = data
-            for parent in parents:
-                if not isinstance(section.get(parent), dict):
-                    raise ConfigError(f"There is no training setting {name!r}.")
-                section = section[parent]
-            section[last] = value
-        return self.from_dict(data)
+            *groups, last = name.split("__")
+            place: Any = data
+            for group in groups:
+                place = place.get(group) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise ConfigError(f"There is no training setting {name.replace('__', '.')!r}.")
+            place[last] = value.model_dump() if isinstance(value, BaseModel) else value
+        return self.parse(data)
 
     def to_yaml(self) -> str:
         """Return the settings as YAML text, which `from_yaml` reads back."""
@@ -257,7 +263,7 @@ class TrainConfig(_Section):
             raise ConfigError(f"{source} is not valid YAML: {error}") from None
         if not isinstance(data, dict):
             raise ConfigError(f"{source} must hold settings as name: value lines.")
-        return cls.from_dict(data)
+        return cls.parse(data)
 
     def save(self, path: Path) -> None:
         """Write the YAML file, atomically."""
