@@ -1,0 +1,256 @@
+"""Compare found cells with true ones: average precision by COCO's rules, and HoVer-Net's measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.instances import InstanceMasks
+from training import metrics
+from training.average_precision import AveragePrecision, Found
+
+__all__ = ["ClassScores", "Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The measures of one class over all images; NaN where a class has no cell.
+
+    ``ap50`` and ``ap50_95`` count all cells, ``*_max100`` only the 100 surest of each image and class (the
+    leaderboard's rule). ``found`` and the rest are of the cells at or above ``min_score``.
+    """
+
+    class_id: int
+    name: str
+    cells: int
+    found: int
+    min_score: float
+    ap50: float
+    ap50_95: float
+    ap50_max100: float
+    ap50_95_max100: float
+    pq: float
+    dq: float
+    sq: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well found cells agree with true ones.
+
+    Attributes
+    ----------
+    images : int
+        Number of images compared.
+    classes : tuple of ClassScores
+        One a class.
+    dice, aji, dq, sq, pq : float
+        Of all cells whatever their class, per image and then averaged, as HoVer-Net's paper does; 0..1.
+    f1 : float
+        F_d: finding cells by their centroids, whatever the class.
+    confusion : (K + 1, K + 1) int64
+        Row: true class_id (0: no cell there), column: found class_id (0: missed).
+    scores_picked : bool
+        Whether the score thresholds were picked as the best on these very images, which flatters a little.
+    """
+
+    images: int
+    classes: tuple[ClassScores, ...]
+    dice: float
+    aji: float
+    dq: float
+    sq: float
+    pq: float
+    f1: float
+    confusion: npt.NDArray[np.int64]
+    scores_picked: bool
+
+    @property
+    def thresholds(self) -> dict[int, float]:
+        """The score threshold used of each class_id."""
+        return {scores.class_id: scores.min_score for scores in self.classes}
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a measure over the classes that have it; NaN when none has."""
+        values = np.array([getattr(scores, name) for scores in self.classes], float)
+        return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+    def flat(self) -> dict[str, float]:
+        """Return every number under a flat name: ``ap50``, ``ap50/epithelial``, ``pq``, ``f1/epithelial``, ..."""
+        result = {name: self.mean(name) for name in _AP_NAMES}
+        result |= {name: getattr(self, name) for name in ("pq", "dq", "sq", "aji", "dice", "f1")}
+        for name in _TABLE_NAMES:
+            result |= {f"{name}/{scores.name}": getattr(scores, name) for scores in self.classes}
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; a number that does not exist is null."""
+        values = {
+            "images": self.images,
+            "mean": {name: self.mean(name) for name in (*_AP_NAMES, "pq", "f1")},
+            "all_cells": {name: getattr(self, name) for name in ("dice", "aji", "dq", "sq", "pq", "f1")},
+            "classes": [asdict(scores) for scores in self.classes],
+            "confusion": self.confusion.tolist(),
+            "scores_picked_on_these_images": self.scores_picked,
+        }
+        cleaned: dict[str, Any] = _without_nan(values)
+        return cleaned
+
+    def table(self) -> str:
+        """Return the measures as text for a terminal, up to 120 columns wide."""
+        width = max(10, *(len(scores.name) for scores in self.classes))
+        titles = ("cells", "found", "score", "AP50", "AP50:95", "AP50/100", "AP50:95/100", "PQ", "DQ", "SQ", "F1")
+        lines = ["  ".join([" " * width, *titles])]
+        for s in self.classes:
+            numbers = [
+                f"{s.min_score:.2f}",
+                *(_number(getattr(s, name)) for name in (*_AP_NAMES, "pq", "dq", "sq", "f1")),
+            ]
+            lines.append(_row(f"{s.name:{width}}", titles, [str(s.cells), str(s.found), *numbers]))
+        means = [_number(self.mean(name)) for name in (*_AP_NAMES, "pq", "dq", "sq", "f1")]
+        totals = [str(sum(s.cells for s in self.classes)), str(sum(s.found for s in self.classes)), ""]
+        lines.append(_row(f"{'mean':{width}}", titles, [*totals, *means]))
+        every = (
+            ("Dice", self.dice),
+            ("AJI", self.aji),
+            ("DQ", self.dq),
+            ("SQ", self.sq),
+            ("PQ", self.pq),
+            ("F1", self.f1),
+        )
+        lines += ["", "whatever the class: " + "  ".join(f"{name} {_number(value)}" for name, value in every)]
+        lines += ["", *self._confusion_lines(width)]
+        chosen = "picked as the best on these images" if self.scores_picked else "given"
+        lines += [
+            "",
+            f"{self.images} images. '/100': only the 100 surest cells of an image and class count, the rule of",
+        ]
+        lines += [f"COCOeval's default and so of most leaderboards. Score thresholds (for all but AP): {chosen}."]
+        return "\n".join(lines)
+
+    def _confusion_lines(self, width: int) -> list[str]:
+        names = [scores.name for scores in self.classes]
+        titles = [*(f"{name[:14]:>{min(14, max(6, len(name)))}}" for name in names), "missed"]
+        lines = ["true \\ found".ljust(width) + "  " + "  ".join(titles)]
+        order = [*range(1, len(names) + 1), 0]
+        for row, name in zip(order, [*names, "no cell"], strict=True):
+            counts = [str(self.confusion[row, column]) if row or column else "" for column in order]
+            lines.append(_row(f"{name:{max(width, 12)}}", titles, counts))
+        return lines
+
+
+_AP_NAMES = ("ap50", "ap50_95", "ap50_max100", "ap50_95_max100")
+_TABLE_NAMES = (*_AP_NAMES, "pq", "dq", "sq", "f1")
+
+
+def evaluate(
+    truth: Found,
+    found: Found,
+    classes: ClassTable,
+    *,
+    min_scores: Mapping[int, float] | None = None,
+    radius: float = metrics.MATCH_RADIUS_PX,
+) -> Evaluation:
+    """Compare the found cells of some images with the true ones.
+
+    Parameters
+    ----------
+    truth : {image id: InstanceMasks}
+        The true cells; an image without cells counts.
+    found : {image id: InstanceMasks}
+        The found cells with their scores, down to a low score; a missing image has none.
+    classes : ClassTable
+        The K classes.
+    min_scores : {class_id: score}, optional
+        From which score on a cell counts in all measures but average precision (which ranks all). When left out, the
+        score of the best F1 (IoU 0.5) on these images is picked for each class.
+    radius : float
+        How near centroids must be in F1, px.
+
+    Raises
+    ------
+    AnnotationError
+        No image, found cells of an unknown image or class, or two sizes of one image.
+    """
+    _check(truth, found, len(classes))
+    found = {name: found.get(name, InstanceMasks.empty(truth[name].image_size)) for name in truth}
+    precision = AveragePrecision(truth, found, len(classes))
+    thresholds = precision.best_scores() if min_scores is None else dict(min_scores)
+    limits = np.array([0.0, *(thresholds.get(class_id, 0.5) for class_id in classes.class_ids)])
+    kept = {name: cells.select(cells.scores >= limits[cells.class_ids]) for name, cells in found.items()}
+
+    tables = [metrics.overlaps(truth[name], kept[name]) for name in truth]
+    pairs = [metrics.pair_centroids(truth[name], kept[name], radius) for name in truth]
+    counts = [metrics.panoptic_counts(table) for table in tables]
+    scores = []
+    for class_id, name, _ in classes:
+        pooled = sum((metrics.panoptic_counts(table, class_id) for table in tables), metrics.PanopticCounts())
+        cells = sum(int((truth[i].class_ids == class_id).sum()) for i in truth)
+        hits = sum(int((kept[i].class_ids == class_id).sum()) for i in truth)
+        ap = precision.of_class(class_id)
+        f1 = metrics.class_f1(pairs, class_id)
+        limit = float(limits[class_id])
+        scores.append(ClassScores(class_id, name, cells, hits, limit, *ap, pooled.pq, pooled.dq, pooled.sq, f1))
+    return Evaluation(
+        len(truth),
+        tuple(scores),
+        _mean([metrics.dice(table) for table in tables]),
+        _mean([metrics.aggregated_jaccard(table) for table in tables]),
+        _mean([c.dq for c in counts]),
+        _mean([c.sq for c in counts]),
+        _mean([c.pq for c in counts]),
+        metrics.detection_f1(pairs),
+        np.sum([metrics.confusion(table, len(classes)) for table in tables], axis=0),
+        min_scores is None,
+    )
+
+
+def _check(truth: Found, found: Found, classes: int) -> None:
+    if not truth:
+        raise AnnotationError("There is no annotated image to compare with.")
+    unknown = sorted(set(found) - set(truth))
+    if unknown:
+        raise AnnotationError(f"There are results for image {unknown[0]!r}, which has no annotation.")
+    for name, cells in truth.items():
+        for kind, other in (("annotation", cells), ("result", found.get(name))):
+            if other is None:
+                continue
+            if other.image_size != cells.image_size:
+                raise AnnotationError(
+                    f"Image {name!r}: the annotation is {cells.image_size} (height, width), "
+                    f"the result {other.image_size}."
+                )
+            if len(other) and other.class_ids.max() > classes:
+                highest = int(other.class_ids.max())
+                raise AnnotationError(
+                    f"Image {name!r}: the {kind} has a cell of class {highest}, but there are {classes} classes."
+                )
+
+
+def _mean(values: Sequence[float]) -> float:
+    array = np.array(values, float)
+    return float(np.nanmean(array)) if np.isfinite(array).any() else math.nan
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _row(head: str, titles: Sequence[str], cells: Sequence[str]) -> str:
+    return "  ".join([head, *(f"{cell:>{len(title)}}" for cell, title in zip(cells, titles, strict=True))])
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
