@@ -1,0 +1,337 @@
+"""The settings of a model and of a prediction; free of torch, so that the window's process can read them.
+
+Every model is wholly described by its `ModelConfig`: it is stored in each checkpoint and rebuilds the network.
+An unknown setting is an error. (torchvision's own ``MaskRCNN(**kwargs)`` swallows misspelt ones.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import ConfigError
+
+__all__ = [
+    "BackboneConfig",
+    "BoxHeadConfig",
+    "DetectionConfig",
+    "FpnConfig",
+    "MaskHeadConfig",
+    "ModelConfig",
+    "PredictOptions",
+    "PresetName",
+    "RpnConfig",
+    "config_error",
+]
+
+PresetName = Literal["lite", "reference", "seresnextaa101d", "original"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Classes = Annotated[
+    ClassTable,
+    BeforeValidator(lambda data: data if isinstance(data, ClassTable) else ClassTable.from_json(data)),
+    PlainSerializer(lambda table: table.to_json()),
+]
+
+
+def config_error(error: ValidationError, what: str = "The settings") -> ConfigError:
+    """Turn pydantic's report into one message that names each wrong setting, its value and the rule."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(map(str, problem["loc"])) or what.lower()
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: there is no such setting")
+        else:
+            lines.append(f"{where} = {problem['input']!r}: {problem['msg']}")
+    return ConfigError(f"{what} cannot be used. " + "; ".join(lines))
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BackboneConfig(_Settings):
+    """The feature extractor: any timm model that supports ``features_only=True``."""
+
+    name: str = Field("resnetrs200", min_length=1, description="timm model name, without a weights tag")
+    weights: str = Field(
+        "", description="Where its first weights came from; empty: random. Information, not needed to rebuild."
+    )
+    mean: tuple[float, float, float] | None = Field(None, description="Mean of RGB input in 0..1; timm's when left out")
+    std: tuple[float, float, float] | None = Field(None, description="Its deviation; timm's when left out")
+    batch_norm: Literal["frozen", "train"] = Field("frozen", description="Frozen is right for few images a step")
+    frozen_stages: int = Field(0, ge=0, le=5, description="First stages (stem included) that are not trained")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth rate, where the backbone has it")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+class FpnConfig(_Settings):
+    """Feature pyramid network (Lin et al., CVPR 2017)."""
+
+    strides: tuple[int, ...] = Field((4, 8, 16, 32), min_length=1, description="Levels, network px per feature")
+    channels: int = Field(256, ge=16, le=512)
+    separable: bool = Field(False, description="Depthwise separable 3x3 convolutions")
+    norm: bool = Field(False, description="Batch norm after the pyramid's convolutions")
+    extra_level: bool = Field(False, description="One more, max-pooled level at twice the last stride")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(b != 2 * a for a, b in zip(self.strides, self.strides[1:], strict=False)) or self.strides[0] not in (
+            2,
+            4,
+            8,
+        ):
+            raise ValueError("strides must double from level to level and start at 2, 4 or 8")
+        return self
+
+
+class RpnConfig(_Settings):
+    """Region proposal network (Ren et al., NeurIPS 2015)."""
+
+    anchor_sizes: tuple[tuple[float, ...], ...] = Field(
+        ((16,), (32,), (64,), (128,)),
+        description="Anchor sides in network px, one tuple a pyramid level; an empty one: no proposals from that level",
+    )
+    aspect_ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), min_length=1, description="Height over width")
+    separable: bool = Field(False, description="Depthwise separable 3x3 convolution")
+    positive_iou: Fraction = 0.7
+    negative_iou: Fraction = 0.3
+    samples: int = Field(256, ge=1, description="Anchors an image in the loss")
+    positive_fraction: Fraction = 0.5
+    pre_nms_train: int = Field(2000, ge=1, description="Proposals a level before non-maximum suppression")
+    pre_nms_test: int = Field(1000, ge=1)
+    post_nms_train: int = Field(2000, ge=1, description="Proposals an image after non-maximum suppression")
+    post_nms_test: int = Field(1000, ge=1)
+    nms: Fraction = 0.7
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        counts = {len(sizes) for sizes in self.anchor_sizes if sizes}
+        if len(counts) != 1:
+            raise ValueError("anchor_sizes: every level that has anchors needs the same number of them")
+        if any(size <= 0 for sizes in self.anchor_sizes for size in sizes) or min(self.aspect_ratios) <= 0:
+            raise ValueError("anchor sizes and aspect ratios must be above 0")
+        if self.negative_iou > self.positive_iou:
+            raise ValueError("negative_iou must not be above positive_iou")
+        return self
+
+
+class BoxHeadConfig(_Settings):
+    """Classification and box regression of each proposal."""
+
+    pool: int = Field(7, ge=3, le=14, description="RoIAlign output side")
+    canonical_scale: int = Field(224, ge=8, description="Side of a box (network px) that is read at stride 16")
+    hidden: int = Field(1024, ge=16)
+    class_agnostic_boxes: bool = Field(False, description="One box for all classes")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    positive_iou: Fraction = 0.5
+    negative_iou: Fraction = 0.5
+    samples: int = Field(512, ge=1, description="Proposals an image in the loss")
+    positive_fraction: Fraction = Field(
+        0.25, description="At most samples * positive_fraction masks an image are learnt"
+    )
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = Field(2.0, ge=0, description="Lin et al., ICCV 2017")
+    class_weights: tuple[float, ...] | None = Field(None, description="Weights of the K classes; background has 1")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class MaskHeadConfig(_Settings):
+    """The small fully convolutional network that draws each cell's mask."""
+
+    pool: int = Field(14, ge=7, le=28, description="RoIAlign output side; the mask is twice as large")
+    canonical_scale: int = Field(224, ge=8, description="Side of a box (network px) that is read at stride 16")
+    convolutions: int = Field(4, ge=1, le=8)
+    channels: int = Field(256, ge=8)
+    class_agnostic: bool = Field(False, description="One mask for all classes")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    dice_weight: float = Field(0.0, ge=0, description="Dice loss added to binary cross-entropy (Milletari 2016)")
+    samples: int | None = Field(None, ge=1, description="Most masks an image in the loss; all positives when left out")
+
+    @property
+    def size(self) -> int:
+        """Side of the predicted masks."""
+        return 2 * self.pool
+
+
+class DetectionConfig(_Settings):
+    """What is kept of the network's answers."""
+
+    min_score: Fraction = Field(0.05, description="Below it a detection is dropped before its mask is drawn")
+    nms: Fraction = 0.5
+    class_agnostic_nms: bool = Field(False, description="A cell cannot have two classes")
+    per_image: int = Field(100, ge=1, description="Most cells an image or tile")
+
+
+class ModelConfig(_Settings):
+    """Everything that defines a network; see `preset`."""
+
+    name: str = Field("custom", description="The preset it started from; information only")
+    classes: Classes
+    pixel_size_um: float | None = Field(None, gt=0, description="Pixel size of the images it was trained at")
+    working_scale: float = Field(1.0, gt=0, le=8, description="Network px per image px")
+    min_size: int | None = Field(None, ge=64, description="Also resize to this shorter side, as torchvision does")
+    max_size: int | None = Field(None, ge=64, description="... but the longer side to at most this")
+    channels_last: bool = Field(True, description="Memory layout; faster on most devices")
+    backbone: BackboneConfig = BackboneConfig()
+    fpn: FpnConfig = FpnConfig()
+    rpn: RpnConfig = RpnConfig()
+    box_head: BoxHeadConfig = BoxHeadConfig()
+    mask_head: MaskHeadConfig = MaskHeadConfig()
+    detection: DetectionConfig = DetectionConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        levels = len(self.fpn.strides) + self.fpn.extra_level
+        if len(self.rpn.anchor_sizes) != levels:
+            raise ValueError(f"rpn.anchor_sizes has {len(self.rpn.anchor_sizes)} levels, the pyramid has {levels}")
+        weights = self.box_head.class_weights
+        if weights is not None and (len(weights) != len(self.classes) or min(weights) <= 0):
+            raise ValueError(f"box_head.class_weights needs {len(self.classes)} numbers above 0, one a class")
+        if (self.min_size is None) != (self.max_size is None) or (self.min_size or 0) > (self.max_size or 0):
+            raise ValueError("min_size and max_size go together, min_size not above max_size")
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """K, without background."""
+        return len(self.classes)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Check settings that come from a file or a form.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name or a value out of range; the message lists all of them.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise config_error(error, "The model's settings") from error
+
+    @classmethod
+    def preset(cls, name: str, classes: ClassTable) -> ModelConfig:
+        """Make one of the ready-made settings.
+
+        Parameters
+        ----------
+        name : "lite" | "reference" | "seresnextaa101d" | "original"
+            ``lite``: EfficientNet-Lite0 with narrow heads, for a laptop. ``reference`` and ``seresnextaa101d``: the two
+            large backbones of the original work with cell-sized anchors and 1,000 detections. ``original``: what the
+            original work really ran: torchvision's photo-sized anchors, resizing to 800..1333 px, 100 detections.
+        classes : ClassTable
+            What the model shall tell apart.
+
+        Raises
+        ------
+        ConfigError
+            There is no such preset.
+        """
+        if name not in get_args(PresetName):
+            raise ConfigError(f"There is no preset {name!r}; choose one of {', '.join(get_args(PresetName))}.")
+        return cls(name=name, classes=classes, **_PRESETS[name])
+
+    def with_changes(self, **changes: Any) -> ModelConfig:
+        """Return a checked copy; a nested setting is written with two underscores: ``rpn__nms=0.5``.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name or a value out of range.
+        """
+        data = self.model_dump()
+        for name, value in changes.items():
+            *groups, last = name.split("__")
+            place = data
+            for group in groups:
+                place = place.get(group)
+                if not isinstance(place, dict):
+                    raise ConfigError(f"The model has no setting {name.replace('__', '.')!r}.")
+            place[last] = value.model_dump() if isinstance(value, BaseModel) else value
+        return ModelConfig.parse(data)
+
+
+_CELL_SIZED: dict[str, Any] = {
+    "working_scale": 2.0,
+    "rpn": RpnConfig(anchor_sizes=((16, 24), (32, 48), (64, 96), (128, 192)), post_nms_test=2000, positive_iou=0.6),
+    "detection": DetectionConfig(per_image=1000, class_agnostic_nms=True),
+}
+_PRESETS: dict[str, dict[str, Any]] = {
+    "reference": {"backbone": BackboneConfig(name="resnetrs200"), **_CELL_SIZED},
+    "seresnextaa101d": {"backbone": BackboneConfig(name="seresnextaa101d_32x8d"), **_CELL_SIZED},
+    "original": {
+        "backbone": BackboneConfig(name="resnetrs200", batch_norm="train"),
+        "fpn": FpnConfig(extra_level=True),
+        "rpn": RpnConfig(anchor_sizes=((32,), (64,), (128,), (256,), (512,))),
+        "min_size": 800,
+        "max_size": 1333,
+    },
+    "lite": {
+        "working_scale": 2.0,
+        "backbone": BackboneConfig(name="tf_efficientnet_lite0"),
+        "fpn": FpnConfig(channels=96),
+        "rpn": RpnConfig(
+            anchor_sizes=((16,), (32,), (64,), (128,)),
+            separable=True,
+            positive_iou=0.6,
+            pre_nms_train=1000,
+            pre_nms_test=600,
+            post_nms_train=1000,
+            post_nms_test=800,
+        ),
+        "box_head": BoxHeadConfig(hidden=384, class_agnostic_boxes=True, samples=384, positive_fraction=0.4),
+        "mask_head": MaskHeadConfig(convolutions=3, channels=64, class_agnostic=True),
+        "detection": DetectionConfig(per_image=600, class_agnostic_nms=True),
+    },
+}
+
+
+class PredictOptions(_Settings):
+    """How images are predicted; every field has a sensible default."""
+
+    checkpoint: Path | None = Field(None, description="Model file; the bundled model when left out")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
+    tile: int = Field(512, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
+    overlap: int = Field(128, ge=0, description="Overlap of neighbouring tiles, network px; at least one cell")
+    scale: float | None = Field(
+        None, gt=0, le=16, description="Network px per image px; from the model and the pixel size when left out"
+    )
+    min_score: Fraction | None = Field(None, description="Floor of kept scores; the model's when left out")
+    nms: Fraction | None = Field(
+        None, description="IoU above which two detections are one cell; the model's when left out"
+    )
+    batch: int = Field(1, ge=1, le=64, description="Tiles at once")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="auto: half precision where it is faster"
+    )
+    test_time_augmentation: bool = Field(False, description="Average over flips: slower, a little better")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if 2 * self.overlap > self.tile:
+            raise ValueError("overlap must be at most half a tile")
+        return self
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> PredictOptions:
+        """Check options that come from a command line or a form.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name or a value out of range.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise config_error(error, "The prediction options") from error
