@@ -1,0 +1,14 @@
+"""The cells of an image under review: what they are, what a person decides, one undo for everything. No Qt.
+
+Also a queue that puts the most doubtful cells first.
+"""
+
+from __future__ import annotations
+
+from napari_cellseg.review.cells import Box, Cell, Status
+from napari_cellseg.review.commands import ReviewSession, cells_from
+from napari_cellseg.review.filters import CellFilter
+from napari_cellseg.review.history import Change, ChangeKind
+from napari_cellseg.review.session import Progress
+
+__all__ = ["Box", "Cell", "CellFilter", "Change", "ChangeKind", "Progress", "ReviewSession", "Status", "cells_from"]

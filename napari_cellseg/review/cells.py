@@ -1,0 +1,181 @@
+"""A cell under review, and the store that finds cells by place without looking at all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BoolMask", "Box", "Cell", "CellStore", "Status", "overlap", "union_box"]
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in px, half-open."""
+
+BoolMask = npt.NDArray[np.bool_]
+
+TILE = 64
+"""Side of a grid square, px: about two cells, so that a square holds a handful and a cell lies in a handful."""
+
+
+class Status(Enum):
+    """What a person has decided about a cell."""
+
+    PROPOSED = "proposed"
+    ACCEPTED = "accepted"
+    EDITED = "edited"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cell:
+    """One cell as it is now; a command never changes a `Cell`, it puts another one in its place.
+
+    Parameters
+    ----------
+    cell_id : int
+        1 or more; stable for the life of the cell, never used again for another one.
+    class_id : int
+        1..K.
+    score : float
+        0..1; 1 for a cell that a person drew.
+    status : Status
+        What a person decided.
+    box : (x0, y0, x1, y1)
+        px, half-open, tight around the mask.
+    mask : (y1 - y0, x1 - x0) bool
+        The crop; read-only.
+    label_value : int
+        Value in the class's label image on disk; 0 for a cell that has none yet.
+    by : str
+        Who made or last changed it: a person's name, a model's, or a file's.
+    at : float
+        When, in seconds since 1970 (UTC).
+    """
+
+    cell_id: int
+    class_id: int
+    score: float
+    status: Status
+    box: Box
+    mask: BoolMask
+    label_value: int = 0
+    by: str = ""
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.mask.setflags(write=False)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the box as (y, x), px."""
+        x0, y0, x1, y1 = self.box
+        return (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether a person has decided about it."""
+        return self.status is not Status.PROPOSED
+
+    def covers(self, y: int, x: int) -> bool:
+        """Whether pixel (y, x) of the image belongs to the cell."""
+        x0, y0, x1, y1 = self.box
+        return y0 <= y < y1 and x0 <= x < x1 and bool(self.mask[y - y0, x - x0])
+
+    def crop(self, box: Box) -> BoolMask:
+        """Return the mask as seen through another box: (height, width) bool, False outside the cell."""
+        seen = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
+        shared = overlap(self.box, box)
+        if shared is not None:
+            _inside(seen, box, shared)[:] = _inside(self.mask, self.box, shared)
+        return seen
+
+    def equals(self, other: Cell) -> bool:
+        """Whether every field is the same, the mask to the pixel."""
+        names = ("cell_id", "class_id", "score", "status", "box", "label_value", "by", "at")
+        return all(getattr(self, name) == getattr(other, name) for name in names) and (
+            self.mask is other.mask or np.array_equal(self.mask, other.mask)
+        )
+
+
+def overlap(first: Box, second: Box) -> Box | None:
+    """Return the rectangle two boxes share, None when they share none."""
+    x0, y0 = max(first[0], second[0]), max(first[1], second[1])
+    x1, y1 = min(first[2], second[2]), min(first[3], second[3])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def union_box(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box around one or more boxes."""
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def _inside(array: BoolMask, box: Box, part: Box) -> BoolMask:
+    return array[part[1] - box[1] : part[3] - box[1], part[0] - box[0] : part[2] - box[0]]
+
+
+class CellStore:
+    """All cells of an image by id, and a grid that finds those of a class near a place."""
+
+    def __init__(self) -> None:
+        self._cells: dict[int, Cell] = {}
+        self._squares: dict[tuple[int, int, int], set[int]] = {}
+        self._by_class: dict[int, set[int]] = {}
+
+    @property
+    def cells(self) -> Mapping[int, Cell]:
+        """Every cell by its id; a live, read-only view."""
+        return MappingProxyType(self._cells)
+
+    def put(self, cell: Cell) -> None:
+        """Add a cell whose id is not there."""
+        self._cells[cell.cell_id] = cell
+        self._by_class.setdefault(cell.class_id, set()).add(cell.cell_id)
+        for square in _squares(cell.class_id, cell.box):
+            self._squares.setdefault(square, set()).add(cell.cell_id)
+
+    def remove(self, cell_id: int) -> None:
+        """Take a cell out."""
+        cell = self._cells.pop(cell_id)
+        self._by_class[cell.class_id].discard(cell_id)
+        for square in _squares(cell.class_id, cell.box):
+            members = self._squares[square]
+            members.discard(cell_id)
+            if not members:
+                del self._squares[square]
+
+    def replace(self, cell: Cell) -> None:
+        """Put a cell in the place of the one with its id; quick when neither class nor box changes."""
+        old = self._cells[cell.cell_id]
+        if old.class_id == cell.class_id and old.box == cell.box:
+            self._cells[cell.cell_id] = cell
+            return
+        self.remove(cell.cell_id)
+        self.put(cell)
+
+    def of_class(self, class_id: int) -> Iterator[Cell]:
+        """Iterate over the cells of a class, in no order."""
+        return (self._cells[i] for i in self._by_class.get(class_id, ()))
+
+    def near(self, class_id: int, box: Box) -> list[Cell]:
+        """Return the cells of a class whose boxes share a pixel with ``box``, in no order."""
+        found: set[int] = set()
+        for square in _squares(class_id, box):
+            found |= self._squares.get(square, set())
+        return [cell for cell in map(self._cells.__getitem__, found) if overlap(cell.box, box) is not None]
+
+
+def _squares(class_id: int, box: Box) -> Iterator[tuple[int, int, int]]:
+    x0, y0, x1, y1 = box
+    for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
+        for column in range(x0 // TILE, (x1 - 1) // TILE + 1):
+            yield class_id, row, column

@@ -1,0 +1,68 @@
+"""Which cells a bulk command is for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.review.cells import Box, Cell, Status, overlap
+from napari_cellseg.review.edits import Placed, polygon_mask
+
+__all__ = ["CellFilter"]
+
+
+@dataclass(frozen=True, eq=False)
+class CellFilter:
+    """Conditions that all must hold; one that is None always does.
+
+    Parameters
+    ----------
+    class_ids, statuses : collection, optional
+        One of these.
+    min_score, max_score : float, optional
+        ``min_score <= score < max_score``.
+    min_area, max_area : float, optional
+        ``min_area <= area <= max_area``, px.
+    box : (x0, y0, x1, y1), optional
+        At least half of the cell's pixels lie in it.
+    polygon : (M, 2) float, optional
+        At least half of the cell's pixels lie in this lasso, vertices as (y, x).
+    """
+
+    class_ids: Collection[int] | None = None
+    statuses: Collection[Status] | None = None
+    min_score: float | None = None
+    max_score: float | None = None
+    min_area: float | None = None
+    max_area: float | None = None
+    box: Box | None = None
+    polygon: npt.ArrayLike | None = None
+
+    def region(self, image_size: tuple[int, int]) -> Placed | None:
+        """Return the mask of the place it asks for; None for the whole image, or a place off the image."""
+        box, mask = self.box, None
+        if box is not None:
+            box = overlap(box, (0, 0, image_size[1], image_size[0]))
+            mask = None if box is None else np.ones((box[3] - box[1], box[2] - box[0]), bool)
+        if self.polygon is not None:
+            return polygon_mask(self.polygon, image_size)
+        return None if box is None or mask is None else (box, mask)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it asks for a place at all."""
+        return self.box is not None or self.polygon is not None
+
+    def accepts(self, cell: Cell) -> bool:
+        """Whether a cell meets every condition but that of place."""
+        return (
+            (self.class_ids is None or cell.class_id in self.class_ids)
+            and (self.statuses is None or cell.status in self.statuses)
+            and (self.min_score is None or cell.score >= self.min_score)
+            and (self.max_score is None or cell.score < self.max_score)
+            and (self.min_area is None or cell.area >= self.min_area)
+            and (self.max_area is None or cell.area <= self.max_area)
+        )

@@ -1,0 +1,122 @@
+"""What a command did, and the one undo stack."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from napari_cellseg.review.cells import Box, Cell
+
+__all__ = ["Change", "ChangeKind", "History", "Pair"]
+
+Pair = tuple[Cell | None, Cell | None]
+"""A cell before and after; None where it is not there."""
+
+CELL_BYTES = 400
+"""About what a `Cell` takes in memory beside its mask."""
+
+
+class ChangeKind(Enum):
+    """What brought a change about."""
+
+    DO = "do"
+    UNDO = "undo"
+    REDO = "redo"
+    VIEW = "view"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a command did; false when it changed nothing.
+
+    Parameters
+    ----------
+    text : str
+        In words, for the undo line: "merge #311 + #87".
+    kind : ChangeKind
+        DO, UNDO or REDO of a command, or VIEW when only what is shown changed (minimum scores, classes).
+    cell_ids : tuple of int
+        Every cell added, removed, changed, shown or hidden.
+    boxes : mapping of class_id to box
+        Where the view of a class may show other pixels now; a class that is not in it looks the same.
+    pairs : tuple of (Cell or None, Cell or None)
+        Each touched cell before and after.
+    """
+
+    text: str
+    kind: ChangeKind
+    cell_ids: tuple[int, ...] = ()
+    boxes: Mapping[int, Box] = field(default_factory=dict)
+    pairs: tuple[Pair, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cell_ids) or bool(self.boxes)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of the undo stack."""
+
+    text: str
+    pairs: tuple[Pair, ...]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes forgetting it sets free; a mask that did not change is not counted."""
+        total = 0
+        for before, after in self.pairs:
+            total += CELL_BYTES
+            if before is not None and (after is None or before.mask is not after.mask):
+                total += before.mask.nbytes
+            if after is not None and (before is None or before.mask is not after.mask):
+                total += after.mask.nbytes
+        return total
+
+
+class History:
+    """Commands done and undone, in order; the oldest are forgotten when they take more than ``limit`` bytes.
+
+    The newest command can always be undone, however large it is.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._done: deque[Step] = deque()
+        self._undone: list[Step] = []
+        self.size = 0
+
+    @property
+    def undo_text(self) -> str | None:
+        """The command that `undo` would take back."""
+        return self._done[-1].text if self._done else None
+
+    @property
+    def redo_text(self) -> str | None:
+        """The command that `redo` would do again."""
+        return self._undone[-1].text if self._undone else None
+
+    def push(self, text: str, pairs: tuple[Pair, ...]) -> None:
+        """Remember a command; what had been undone before it can no longer be redone."""
+        self.size -= sum(step.size for step in self._undone)
+        self._undone.clear()
+        step = Step(text, pairs)
+        self._done.append(step)
+        self.size += step.size
+        while self.size > self.limit and len(self._done) > 1:
+            self.size -= self._done.popleft().size
+
+    def undo(self) -> Step | None:
+        """Move the newest command to the undone ones and return it."""
+        if not self._done:
+            return None
+        self._undone.append(self._done.pop())
+        return self._undone[-1]
+
+    def redo(self) -> Step | None:
+        """Move the command undone last back and return it."""
+        if not self._undone:
+            return None
+        self._done.append(self._undone.pop())
+        return self._done[-1]
