@@ -6,6 +6,7 @@
     ├── ImageReadError    an image cannot be read
     ├── AnnotationError   label images, COCO files or review data are wrong
     ├── ConfigError       a setting, a class table or a command line is wrong
+    ├── EngineError       the engine process failed in a way the program does not know, or died
     ├── CheckpointError   a model file is missing, damaged or does not fit
     ├── TrainingError     training cannot start or go on
     └── ExportError       a result cannot be written
@@ -21,6 +22,7 @@ __all__ = [
     "CellSegError",
     "CheckpointError",
     "ConfigError",
+    "EngineError",
     "ExportError",
     "ImageReadError",
     "TrainingError",
@@ -28,7 +30,12 @@ __all__ = [
 
 
 class CellSegError(Exception):
-    """Base of all errors that a person can mend; its text is shown without a traceback."""
+    """Base of all errors that a person can mend; its text is shown without a traceback.
+
+    ``details`` is what *Details* shows on request: the traceback of the engine process, where there is one.
+    """
+
+    details: str = ""
 
 
 class ImageReadError(CellSegError):
@@ -49,6 +56,10 @@ class CheckpointError(CellSegError):
 
 class TrainingError(CellSegError):
     """Training cannot start or go on."""
+
+
+class EngineError(CellSegError):
+    """The engine process failed in a way the program does not know, or died."""
 
 
 class ExportError(CellSegError):
