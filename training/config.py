@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from napari_cellseg.model.config import ModelConfig, config_error
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_cellseg.atomic import atomic_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
+from napari_cellseg.model.config import ModelConfig, config_error
 
 if TYPE_CHECKING:
     from training.report import DataReport
