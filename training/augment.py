@@ -1,7 +1,7 @@
 """Random crops and changes of training images, on the image and one label image per class, never on N masks.
 
-Crop, working scale, zoom, shift and rotation are one resampling: the image bilinear, the label images nearest, at the same
-places, so that image and cells cannot drift apart. The rest is `torchvision.transforms.v2`.
+Crop, working scale, zoom, shift and rotation are one resampling: the image bilinear, the label images nearest, at the
+same places, so that image and cells cannot drift apart. The rest is `torchvision.transforms.v2`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Augmentation:
         if config.crop is not None:
             size = np.minimum(size, config.crop)
         half = size / zoom / 2
-        # Where the image is larger than the crop, the crop's place is the shift; where not, the image moves in its frame.
+        # Where the image is larger than the crop, the crop's place is the shift; else the image moves in its frame.
         room = full > 2 * half
         centre = np.where(room, rng.uniform(np.minimum(half, full / 2), np.maximum(full - half, full / 2)), full / 2)
         if config.crop is not None and rng.random() < config.class_balance and image.cell_count:

@@ -94,7 +94,7 @@ class TrainingImage:
 def compact_labels(
     label_image: LabelImage,
 ) -> tuple[LabelImage, npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
-    """Number the cells of a label image 1..n in the smallest dtype; None when there is no cell.
+    """Renumber the cells of a label image 1..n in the smallest dtype; None when there is no cell.
 
     Returns
     -------

@@ -22,8 +22,7 @@ _DARKEST = 1 / 255  # keeps the logarithm finite
 def jitter_stains(rgb: Tensor, factors: npt.ArrayLike, offsets: npt.ArrayLike) -> Tensor:
     """Return the image with each stain's amount multiplied and shifted.
 
-    To separate the stains, change them and join them again is one 3 x 3 matrix on optical densities, so it is done in one
-    pass.
+    To separate the stains, change them and join them again is one 3 x 3 matrix on optical densities: one pass.
 
     Parameters
     ----------
