@@ -1,13 +1,14 @@
 """COCO run-length encoding of mask crops, as if each were placed in its full frame, without making that frame.
 
-COCO's RLE counts the runs of a mask in column-major order, beginning with background, and packs the counts five bits a
-character (``rleToString`` of cocoapi): each count but the first three is stored as the difference to the one two before.
+COCO's RLE counts the runs of a mask in column-major order, beginning with background, and packs the counts five bits
+a character (``rleToString`` of cocoapi); from the fourth on, a count is stored as the difference to the one two before.
 All cells of an image are encoded in one vectorised pass whose time and memory follow the area of the crops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -164,7 +165,7 @@ def _to_strings(counts: Ints, firsts: Ints) -> list[str]:
             break
     text = characters[np.arange(_MAX_CHARACTERS) < used[:, None]].tobytes().decode("ascii")
     bounds = np.concatenate([[0], np.cumsum(used)])[firsts].tolist()
-    return [text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [text[a:b] for a, b in pairwise(bounds)]
 
 
 def _from_string(text: str | bytes) -> Ints:

@@ -1,0 +1,250 @@
+"""Read TIFF images of any common kind through one gate: a regular file, limits before decoding, one clear error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_cellseg.errors import ImageReadError
+from napari_cellseg.image_files import ImageFile, check_regular_file, list_images, natural_key
+from napari_cellseg.tiff_meaning import pixel_size_um, to_colours
+
+__all__ = ["MAX_BYTES", "MAX_SIDE", "Image", "ImageFile", "Scaling", "list_images", "natural_key", "read_tiff"]
+
+MAX_SIDE = 100_000
+"""Longest side of an image that is decoded, px."""
+MAX_BYTES = 4 * 2**30
+"""Largest decoded size of what is read at once."""
+
+_MODEST_BYTES, _MAX_RATIO = 256 * 2**20, 2000  # beyond the first, data that unpacks to 2000 times its file is a bomb
+_SAMPLED_VALUES = 2**22  # percentiles of larger images are those of an even sample
+
+# All that a damaged file makes tifffile and the codecs raise.
+_READ_ERRORS = (
+    OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
+    RuntimeError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How values became 0..255: ``low`` and below is 0, ``high`` and above is 255, linear between.
+
+    ``percentiles`` are the two that gave low and high, or None when the range of the type did.
+    """
+
+    low: float
+    high: float
+    percentiles: tuple[float, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A decoded image.
+
+    Attributes
+    ----------
+    pixels : (H, W), (H, W, 3|4), or either of them with leading axes (Z, T, C, ...)
+        The values as stored (palettes and inverted greys resolved).
+    axes : str
+        One letter an axis, as tifffile's: "YX", "YXS", "ZYX", "ZYXS", ...
+    pixel_size_um : float or None
+        Side of a pixel of these ``pixels``.
+    path : Path
+    scaling : Scaling or None
+        How `rgb` scales values that are not 8 bit; None for 8-bit data, which stay as they are.
+    """
+
+    pixels: npt.NDArray[Any]
+    axes: str
+    pixel_size_um: float | None
+    path: Path
+    scaling: Scaling | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        y = self.axes.index("Y")
+        return int(self.pixels.shape[y]), int(self.pixels.shape[y + 1])
+
+    @property
+    def planes(self) -> int:
+        """Number of planes (H, W) or (H, W, 3|4)."""
+        return int(np.prod(self.pixels.shape[: self.axes.index("Y")], dtype=int))
+
+    def rgb(self, plane: int = 0) -> npt.NDArray[np.uint8]:
+        """Return one plane as (H, W, 3) uint8: alpha is dropped, grey repeated, other types scaled by ``scaling``."""
+        pixels = self.pixels.reshape(-1, *self.pixels.shape[self.axes.index("Y") :])[plane]
+        pixels = pixels[..., :3] if self.axes.endswith("S") else pixels[..., None]
+        if self.scaling is not None:
+            pixels = _scaled(pixels, self.scaling)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def read_tiff(
+    path: str | os.PathLike[str],
+    *,
+    level: int = 0,
+    page: int | None = None,
+    percentiles: tuple[float, float] | None = (0.1, 99.9),
+) -> Image:
+    """Read the first series of a TIFF.
+
+    Parameters
+    ----------
+    path : path
+    level : int
+        Of a pyramid; 0 is the full resolution.
+    page : int, optional
+        One plane of a stack; all when left out.
+    percentiles : (float, float) or None
+        What becomes 0 and 255 in `Image.rgb` when the data are not 8 bit; None takes the range of the type.
+
+    Raises
+    ------
+    ImageReadError
+        No such regular file, not a TIFF, damaged, too large, or of a kind that is not supported.
+    """
+    path = Path(path)
+    check_regular_file(path)
+    try:
+        with _watched_log() as log, tifffile.TiffFile(path) as tif:
+            image = _read_series(tif, path, level, page, log)
+    except ImageReadError as error:
+        raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
+    except _READ_ERRORS as error:
+        raise ImageReadError(
+            f"Cannot read {path}: it is not a TIFF, or damaged or of an unknown kind ({_one_line(error)})."
+        ) from error
+    return Image(*image, scaling=_scaling(image[0], percentiles))
+
+
+def _read_series(
+    tif: tifffile.TiffFile, path: Path, level: int, plane: int | None, log: list[str]
+) -> tuple[npt.NDArray[Any], str, float | None, Path]:
+    if not tif.series:
+        raise ImageReadError("it has no image inside")
+    levels = tif.series[0].levels
+    if not 0 <= level < len(levels):
+        raise ImageReadError(f"it has no resolution level {level}; there are {len(levels)}, counted from 0")
+    series = levels[level]
+    keyframe = series.keyframe
+    _check_limits(series, keyframe, path.stat().st_size, one_page=plane is not None and len(series.pages) > 1)
+    for warning in log:
+        logger.warning("%s: %s", path, warning)
+    log.clear()
+    pixels, axes = _decode(series, plane)
+    if log:  # tifffile logs a damaged strip and leaves its pixels black
+        raise ImageReadError(f"its data are damaged ({log[0]})")
+    if pixels.dtype.kind not in "buif":
+        raise ImageReadError(f"its pixels are {pixels.dtype}, not whole or real numbers")
+    pixels, axes = to_colours(pixels, axes, keyframe)
+    size = pixel_size_um(tif, tif.series[0].keyframe)
+    if size is not None:
+        size *= float(levels[0].keyframe.imagewidth / keyframe.imagewidth)
+    return pixels, axes, size, path
+
+
+def _check_limits(series: Any, page: Any, file_bytes: int, *, one_page: bool) -> None:
+    """Refuse, by the header alone, what is too large, packed beyond belief, or not all there."""
+    height, width = int(page.imagelength), int(page.imagewidth)
+    if min(height, width) < 1 or max(height, width) > MAX_SIDE:
+        raise ImageReadError(f"its header says {height} x {width} px; the limit is {MAX_SIDE} px a side")
+    shape = page.shape if one_page else series.shape
+    decoded = int(np.prod([int(n) for n in shape], dtype=object)) * series.dtype.itemsize
+    tile = int(page.tilewidth) * int(page.tilelength) * series.dtype.itemsize if page.is_tiled else 0
+    if max(decoded, tile) > MAX_BYTES:
+        raise ImageReadError(
+            f"it would take {decoded / 2**30:.1f} GiB of memory ({height} x {width} px, {series.dtype}); "
+            f"the limit is {MAX_BYTES / 2**30:.0f} GiB: choose a lower resolution level, one page or a part"
+        )
+    if decoded > _MODEST_BYTES and decoded > _MAX_RATIO * file_bytes:
+        raise ImageReadError(f"a file of {file_bytes} bytes claims to unpack to {decoded / 2**30:.1f} GiB")
+    for frame in series.pages:
+        if frame is None:
+            continue
+        for offset, count in zip(frame.dataoffsets, frame.databytecounts, strict=False):
+            if count and offset + count > file_bytes:
+                raise ImageReadError("it is cut off: some of its data lie beyond the end of the file")
+
+
+def _decode(series: Any, plane: int | None) -> tuple[npt.NDArray[Any], str]:
+    if plane is None:
+        return np.asarray(series.asarray(maxworkers=1)), series.axes
+    pages = len(series.pages)
+    axes = series.keyframe.axes
+    if pages > 1:
+        if not 0 <= plane < pages:
+            raise ImageReadError(f"it has no page {plane}; there are {pages}, counted from 0")
+        return np.asarray(series.asarray(key=plane, maxworkers=1)), axes
+    pixels, names = np.asarray(series.asarray(maxworkers=1)), series.axes
+    leading = [i for i, a in enumerate(names) if a not in "YXSC"]
+    count = int(np.prod([pixels.shape[i] for i in leading], dtype=int))
+    if not 0 <= plane < count:
+        raise ImageReadError(f"it has no page {plane}; there are {count}, counted from 0")
+    kept = [i for i, a in enumerate(names) if a in "YXSC"]
+    stack = pixels.transpose(leading + kept).reshape(-1, *(pixels.shape[i] for i in kept))
+    return stack[plane], "".join(names[i] for i in kept)
+
+
+@contextmanager
+def _watched_log() -> Iterator[list[str]]:
+    """Collect what tifffile would log in this thread at warning level and above."""
+    lines: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                lines.append(_one_line(record.getMessage()))
+
+    handler = Collector(logging.WARNING)
+    source = tifffile.logger()
+    source.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        source.removeHandler(handler)
+
+
+def _one_line(error: object) -> str:
+    text = " ".join(str(error).split())
+    return (text[:200] + "...") if len(text) > 200 else text or type(error).__name__
+
+
+def _scaling(pixels: npt.NDArray[Any], percentiles: tuple[float, float] | None) -> Scaling | None:
+    if pixels.dtype == np.uint8:
+        return None
+    if percentiles is None:
+        if pixels.dtype.kind == "f":
+            return Scaling(0.0, 1.0, None)
+        limits = np.iinfo(pixels.dtype)
+        return Scaling(float(limits.min), float(limits.max), None)
+    step = -(-pixels.size // _SAMPLED_VALUES)
+    values = pixels.reshape(-1)[::step] if pixels.size else pixels
+    values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if not values.size:
+        return Scaling(0.0, 1.0, percentiles)
+    low, high = np.percentile(values, percentiles)
+    return Scaling(float(low), float(high), percentiles)
+
+
+def _scaled(pixels: npt.NDArray[Any], scaling: Scaling) -> npt.NDArray[np.uint8]:
+    span = scaling.high - scaling.low
+    values = (pixels.astype(np.float32) - np.float32(scaling.low)) * np.float32(255 / span if span > 0 else 0)
+    scaled: npt.NDArray[np.uint8] = np.clip(np.nan_to_num(values) + np.float32(0.5), 0, 255).astype(np.uint8)
+    return scaled

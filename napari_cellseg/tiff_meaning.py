@@ -1,0 +1,186 @@
+"""What the tags of a TIFF mean: its colours (photometric interpretation) and the size of a pixel."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_cellseg.errors import ImageReadError
+
+__all__ = ["pixel_size_um", "to_colours"]
+
+Pixels = npt.NDArray[Any]
+
+_UM_PER_UNIT = {
+    "": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "\\u00b5m": 1.0,
+    "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25_400.0, "in": 25_400.0,
+}  # fmt: skip
+_COARSEST_UM = 25.0
+"""Above this, a plain resolution tag is a printer's (72 dpi is 353 um), not a microscope's."""
+
+_JPEG_LIKE = {
+    tifffile.COMPRESSION.OJPEG,
+    tifffile.COMPRESSION.JPEG,
+    tifffile.COMPRESSION.APERIO_JP2000_YCBC,
+    tifffile.COMPRESSION.APERIO_JP2000_RGB,
+    tifffile.COMPRESSION.JPEG2000,
+    tifffile.COMPRESSION.JPEGXL,
+    tifffile.COMPRESSION.WEBP,
+}
+
+
+def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
+    """Turn stored samples into grey (..., H, W) or colour (..., H, W, 3|4) pixels.
+
+    Parameters
+    ----------
+    pixels : array
+        As tifffile decodes them.
+    axes : str
+        tifffile's letters of them.
+    page : tifffile.TiffPage
+        Whose tags say what the samples mean.
+
+    Returns
+    -------
+    (pixels, axes), the axes in an order that ends in "YX" or "YXS"
+
+    Raises
+    ------
+    ImageReadError
+        Colours that cannot be turned into grey or RGB. (The caller adds the path.)
+    """
+    pixels, axes = _samples_last(pixels, axes)
+    kind = page.photometric
+    if kind == tifffile.PHOTOMETRIC.PALETTE:
+        return _through_palette(pixels, axes, page)
+    pixels = _stretch_few_bits(pixels, page.bitspersample)
+    if kind == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = _inverted(pixels, page.bitspersample)
+    elif kind == tifffile.PHOTOMETRIC.SEPARATED:
+        pixels = _from_cmyk(pixels, axes)
+    elif kind == tifffile.PHOTOMETRIC.YCBCR:
+        if page.compression not in _JPEG_LIKE:
+            raise ImageReadError("it holds YCbCr colours without JPEG compression; save it as RGB")
+    elif kind not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+        raise ImageReadError(f"it holds {getattr(kind, 'name', kind)} colours; save it as RGB or grey")
+    return _plain_samples(pixels, axes)
+
+
+def _samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
+    """Move the samples (and three channels, which are taken for R, G, B) to the end and drop axes of length 1."""
+    letter = "S" if "S" in axes else "C" if "C" in axes and pixels.shape[axes.index("C")] == 3 else ""
+    order = [i for i, a in enumerate(axes) if a not in ("Y", "X", letter) and pixels.shape[i] > 1]
+    if "Y" not in axes or "X" not in axes:
+        raise ImageReadError(f"it has the axes {axes}, which are not those of an image")
+    lengths_one = [i for i, a in enumerate(axes) if a not in ("Y", "X", letter) and pixels.shape[i] == 1]
+    last = [axes.index(a) for a in ("Y", "X", letter) if a]
+    moved = pixels.transpose(lengths_one + order + last)
+    moved = moved.reshape(moved.shape[len(lengths_one) :])
+    return moved, "".join(axes[i] for i in order) + "YX" + ("S" if letter else "")
+
+
+def _plain_samples(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
+    """Leave no samples, 3 or 4: one is squeezed, of two the second is alpha, more than four become channels."""
+    if not axes.endswith("S") or pixels.shape[-1] in (3, 4):
+        return pixels, axes
+    if pixels.shape[-1] <= 2:
+        return pixels[..., 0], axes[:-1]
+    return np.moveaxis(pixels, -1, 0), "C" + axes[:-1]
+
+
+def _through_palette(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
+    table = page.colormap
+    if axes.endswith("S"):
+        pixels, axes = pixels[..., 0], axes[:-1]
+    if table is None or pixels.dtype.kind not in "bu":
+        raise ImageReadError("it is a palette image without a usable palette")
+    # Palettes are 16 bit by the standard, but some programs write 8-bit numbers into them.
+    colours = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
+    if pixels.size and int(pixels.max()) >= colours.shape[1]:
+        raise ImageReadError("it is a palette image with pixels outside its palette")
+    return colours.T[pixels.astype(np.intp)], axes + "S"
+
+
+def _stretch_few_bits(pixels: Pixels, bits: int) -> Pixels:
+    """Make 1-, 2- and 4-bit grey span 0..255, as a viewer shows them."""
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * 255
+    if pixels.dtype == np.uint8 and bits < 8:
+        return (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+    return pixels
+
+
+def _inverted(pixels: Pixels, bits: int) -> Pixels:
+    if pixels.dtype.kind == "u":
+        top = 255 if pixels.dtype == np.uint8 else 2**bits - 1
+        return np.subtract(top, pixels, dtype=pixels.dtype)
+    return np.negative(pixels)
+
+
+def _from_cmyk(pixels: Pixels, axes: str) -> Pixels:
+    if not axes.endswith("S") or pixels.shape[-1] < 4 or pixels.dtype != np.uint8:
+        raise ImageReadError("it holds CMYK colours of an unusual kind; save it as RGB")
+    paper = 255 - pixels[..., :4].astype(np.uint16)
+    return np.asarray(paper[..., :3] * paper[..., 3:] // 255, np.uint8)
+
+
+def pixel_size_um(tif: tifffile.TiffFile, page: Any) -> float | None:
+    """Return the side of a full-resolution pixel in um (the geometric mean of x and y), or None when not known."""
+    if tif.ome_metadata:
+        return _plausible(*_ome_sizes(tif.ome_metadata))
+    if found := re.search(r"MPP\s*=\s*([0-9.]+)", str(page.description)):  # Aperio
+        return _plausible(*(_number(found[1]),) * 2)
+    x, y = _um_of_tag(page, "XResolution"), _um_of_tag(page, "YResolution")
+    unit = ""
+    if tif.imagej_metadata:
+        unit = str(tif.imagej_metadata.get("unit", "")).strip().lower()
+        if unit not in _UM_PER_UNIT or not unit:
+            return None
+    else:
+        unit = {2: "inch", 3: "cm"}.get(int(page.tags.valueof("ResolutionUnit", 2)), "none")
+    factor = _UM_PER_UNIT.get(unit, math.nan)
+    return _plausible(x * factor, y * factor)
+
+
+def _um_of_tag(page: Any, name: str) -> float:
+    value = page.tags.valueof(name)
+    try:
+        pixels, units = value
+        return float(units / pixels)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return math.nan
+
+
+def _ome_sizes(xml: str) -> tuple[float, float]:
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return math.nan, math.nan
+    for element in root.iter():
+        if element.tag.rpartition("}")[2] == "Pixels":
+            return _ome_size(element.attrib, "X"), _ome_size(element.attrib, "Y")
+    return math.nan, math.nan
+
+
+def _ome_size(attributes: dict[str, str], axis: str) -> float:
+    unit = attributes.get(f"PhysicalSize{axis}Unit", "µm").strip().lower()
+    return _number(attributes.get(f"PhysicalSize{axis}", "")) * _UM_PER_UNIT.get(unit, math.nan)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _plausible(x: float, y: float) -> float | None:
+    size = math.sqrt(x * y) if x > 0 and y > 0 else math.nan
+    return size if 0 < size <= _COARSEST_UM else None
