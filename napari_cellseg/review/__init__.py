@@ -6,9 +6,9 @@ Also a queue that puts the most doubtful cells first.
 from __future__ import annotations
 
 from napari_cellseg.review.cells import Box, Cell, Status
-from napari_cellseg.review.commands import ReviewSession, cells_from
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
-from napari_cellseg.review.session import Progress
+from napari_cellseg.review.proposals import cells_from
+from napari_cellseg.review.session import Progress, ReviewSession
 
 __all__ = ["Box", "Cell", "CellFilter", "Change", "ChangeKind", "Progress", "ReviewSession", "Status", "cells_from"]

@@ -1,24 +1,20 @@
-"""A cell under review, and the store that finds cells by place without looking at all of them."""
+"""A cell under review."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BoolMask", "Box", "Cell", "CellStore", "Status", "overlap", "union_box"]
+__all__ = ["BoolMask", "Box", "Cell", "Status", "overlap", "union_box"]
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in px, half-open."""
 
 BoolMask = npt.NDArray[np.bool_]
-
-TILE = 64
-"""Side of a grid square, px: about two cells, so that a square holds a handful and a cell lies in a handful."""
 
 
 class Status(Enum):
@@ -121,61 +117,3 @@ def union_box(boxes: Iterable[Box]) -> Box:
 
 def _inside(array: BoolMask, box: Box, part: Box) -> BoolMask:
     return array[part[1] - box[1] : part[3] - box[1], part[0] - box[0] : part[2] - box[0]]
-
-
-class CellStore:
-    """All cells of an image by id, and a grid that finds those of a class near a place."""
-
-    def __init__(self) -> None:
-        self._cells: dict[int, Cell] = {}
-        self._squares: dict[tuple[int, int, int], set[int]] = {}
-        self._by_class: dict[int, set[int]] = {}
-
-    @property
-    def cells(self) -> Mapping[int, Cell]:
-        """Every cell by its id; a live, read-only view."""
-        return MappingProxyType(self._cells)
-
-    def put(self, cell: Cell) -> None:
-        """Add a cell whose id is not there."""
-        self._cells[cell.cell_id] = cell
-        self._by_class.setdefault(cell.class_id, set()).add(cell.cell_id)
-        for square in _squares(cell.class_id, cell.box):
-            self._squares.setdefault(square, set()).add(cell.cell_id)
-
-    def remove(self, cell_id: int) -> None:
-        """Take a cell out."""
-        cell = self._cells.pop(cell_id)
-        self._by_class[cell.class_id].discard(cell_id)
-        for square in _squares(cell.class_id, cell.box):
-            members = self._squares[square]
-            members.discard(cell_id)
-            if not members:
-                del self._squares[square]
-
-    def replace(self, cell: Cell) -> None:
-        """Put a cell in the place of the one with its id; quick when neither class nor box changes."""
-        old = self._cells[cell.cell_id]
-        if old.class_id == cell.class_id and old.box == cell.box:
-            self._cells[cell.cell_id] = cell
-            return
-        self.remove(cell.cell_id)
-        self.put(cell)
-
-    def of_class(self, class_id: int) -> Iterator[Cell]:
-        """Iterate over the cells of a class, in no order."""
-        return (self._cells[i] for i in self._by_class.get(class_id, ()))
-
-    def near(self, class_id: int, box: Box) -> list[Cell]:
-        """Return the cells of a class whose boxes share a pixel with ``box``, in no order."""
-        found: set[int] = set()
-        for square in _squares(class_id, box):
-            found |= self._squares.get(square, set())
-        return [cell for cell in map(self._cells.__getitem__, found) if overlap(cell.box, box) is not None]
-
-
-def _squares(class_id: int, box: Box) -> Iterator[tuple[int, int, int]]:
-    x0, y0, x1, y1 = box
-    for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
-        for column in range(x0 // TILE, (x1 - 1) // TILE + 1):
-            yield class_id, row, column

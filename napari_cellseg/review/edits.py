@@ -124,15 +124,15 @@ def cut_by_seeds(cell: Cell, seeds: npt.ArrayLike) -> list[Placed]:
     return _shared_out(cell, watershed(-depth, markers, mask=cell.mask))
 
 
-def polygon_mask(points: npt.ArrayLike, image_size: tuple[int, int]) -> Placed | None:
-    """Rasterise a polygon, (M, 2) float vertices as (y, x), px; None when it covers no pixel of the image."""
+def polygon_mask(points: npt.ArrayLike, frame: Box) -> Placed | None:
+    """Rasterise a polygon, (M, 2) float vertices as (y, x), px; None when it covers no pixel of ``frame``."""
     from skimage.draw import polygon2mask
 
     vertices = np.asarray(points, float).reshape(-1, 2)
     if len(vertices) < 3:
         return None
     low, high = np.floor(vertices.min(0)).astype(int), np.ceil(vertices.max(0)).astype(int) + 1
-    box = overlap((int(low[1]), int(low[0]), int(high[1]), int(high[0])), (0, 0, image_size[1], image_size[0]))
+    box = overlap((int(low[1]), int(low[0]), int(high[1]), int(high[0])), frame)
     if box is None:
         return None
     mask = polygon2mask((box[3] - box[1], box[2] - box[0]), vertices - (box[1], box[0]))

@@ -41,15 +41,12 @@ class CellFilter:
     box: Box | None = None
     polygon: npt.ArrayLike | None = None
 
-    def region(self, image_size: tuple[int, int]) -> Placed | None:
-        """Return the mask of the place it asks for; None for the whole image, or a place off the image."""
-        box, mask = self.box, None
-        if box is not None:
-            box = overlap(box, (0, 0, image_size[1], image_size[0]))
-            mask = None if box is None else np.ones((box[3] - box[1], box[2] - box[0]), bool)
+    def region(self, frame: Box) -> Placed | None:
+        """Return the place it asks for within the image's ``frame``; None when it asks for none, or for one outside."""
         if self.polygon is not None:
-            return polygon_mask(self.polygon, image_size)
-        return None if box is None or mask is None else (box, mask)
+            return polygon_mask(self.polygon, frame if self.box is None else self.box)
+        box = None if self.box is None else overlap(self.box, frame)
+        return None if box is None else (box, np.ones((box[3] - box[1], box[2] - box[0]), bool))
 
     @property
     def is_local(self) -> bool:

@@ -1,13 +1,11 @@
-"""The cells of an image under review: commands with an exact inverse on one undo stack."""
+"""A review: the cells of an image, commands with an exact inverse, one undo stack for all of them."""
 
 from __future__ import annotations
 
 import getpass
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +13,16 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review.cells import Box, Cell, CellStore, Status, overlap, union_box
+from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
+from napari_cellseg.review.commands import Author, Command
+from napari_cellseg.review.edits import cut_by_line, cut_by_seeds, tightened
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind, History, Pair
+from napari_cellseg.review.proposals import cells_from, instances_of, known_already
+from napari_cellseg.review.shown import ShownCells, boxes_by_class
+from napari_cellseg.review.strokes import read_stroke
 
-__all__ = ["Progress", "SessionBase"]
+__all__ = ["Progress", "ReviewSession"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,11 @@ class Progress:
     total: int
 
 
-class SessionBase:
-    """State of a review without its commands: what is where, what is shown, what was done.
+class ReviewSession:
+    """The cells of an image, what is decided about them, and one undo stack for it all.
+
+    Every command returns a `Change`, tells the subscribers, and raises `AnnotationError` with nothing changed when it
+    cannot be done. ``cell_ids`` may hold one id or thousands; bulk commands are these with the ids that `find` gives.
 
     Parameters
     ----------
@@ -68,16 +74,13 @@ class SessionBase:
         self.user = _account() if user is None else user
         self._classes = classes
         self._clock = clock
-        self._store = CellStore()
+        self._shown = ShownCells(image_size)
         self._history = History(undo_bytes)
-        self._min_scores: dict[int, float] = {}
-        self._tally: Counter[tuple[int, Status]] = Counter()
         self._listeners: list[Callable[[Change], None]] = []
         self._next_id = 1
         for cell in cells:
             self._check(cell)
-            self._store.put(cell)
-            self._count(cell, 1)
+            self._shown.apply([(None, cell)])
             self._next_id = max(self._next_id, cell.cell_id + 1)
 
     # ---- what is there ----
@@ -85,7 +88,7 @@ class SessionBase:
     @property
     def cells(self) -> Mapping[int, Cell]:
         """Every cell by id, rejected and hidden ones too; live and read-only."""
-        return self._store.cells
+        return self._shown.cells
 
     @property
     def next_id(self) -> int:
@@ -109,39 +112,25 @@ class SessionBase:
         if used > len(table):
             raise AnnotationError(f"There are cells of class {used}; the new class table only has {len(table)}.")
         self._classes = table
-        self._tell(Change("classes", ChangeKind.VIEW, boxes=dict.fromkeys(table.class_ids, self._frame)))
+        self._tell(Change("classes", ChangeKind.VIEW, boxes=dict.fromkeys(table.class_ids, self._shown.frame)))
 
     @property
     def min_scores(self) -> Mapping[int, float]:
         """The lowest score a proposed cell of a class is shown and exported with; 0 where none is set."""
-        return MappingProxyType(self._min_scores)
+        return self._shown.min_scores
 
     def set_min_scores(self, min_scores: Mapping[int, float]) -> Change:
         """Hide proposed cells below their class's score; a setting of the view, not undoable."""
-        proposed = [cell for cell in self.cells.values() if cell.status is Status.PROPOSED]
-        shown = {cell.cell_id for cell in proposed if self.is_visible(cell)}
-        self._min_scores = dict(min_scores)
-        flipped = [cell for cell in proposed if self.is_visible(cell) != (cell.cell_id in shown)]
-        for cell in flipped:
-            self._tally[cell.class_id, cell.status] += -1 if cell.cell_id in shown else 1
-        boxes = _boxes_by_class((cell.class_id, cell.box) for cell in flipped)
-        change = Change("minimum score", ChangeKind.VIEW, tuple(cell.cell_id for cell in flipped), boxes)
+        flipped = self._shown.set_min_scores(min_scores)
+        ids = tuple(cell.cell_id for cell in flipped)
+        boxes = boxes_by_class((cell.class_id, cell.box) for cell in flipped)
+        change = Change("minimum score", ChangeKind.VIEW, ids, boxes)
         self._tell(change)
         return change
 
-    def is_visible(self, cell: Cell) -> bool:
-        """Whether the cell is shown and exported: not rejected, and not a proposal below its class's minimum."""
-        if cell.status is Status.PROPOSED:
-            return cell.score >= self._min_scores.get(cell.class_id, 0.0)
-        return cell.status is not Status.REJECTED
-
     def count(self, class_id: int | None = None, statuses: Collection[Status] | None = None) -> int:
         """Count the cells shown or rejected, of a class and of some statuses; costs nothing."""
-        return sum(
-            number
-            for (of_class, status), number in self._tally.items()
-            if class_id in (None, of_class) and (statuses is None or status in statuses)
-        )
+        return self._shown.count(class_id, statuses)
 
     @property
     def progress(self) -> Progress:
@@ -151,50 +140,28 @@ class SessionBase:
 
     # ---- looking ----
 
+    def is_visible(self, cell: Cell) -> bool:
+        """Whether the cell is shown and exported: not rejected, and not a proposal below its class's minimum."""
+        return self._shown.is_visible(cell)
+
     def view(self, class_id: int, box: Box | None = None) -> npt.NDArray[np.int32]:
         """Paint what is shown of a class: (height, width) of ``box`` or of the image, int32 cell_ids, 0 is background.
 
         Where cells overlap, the one with the highest score is on top, and of equal scores the later one.
         """
-        x0, y0, x1, y1 = frame = self._frame if box is None else box
-        near = self._store.of_class(class_id) if box is None else self._store.near(class_id, frame)
-        picture = np.zeros((y1 - y0, x1 - x0), np.int32)
-        for cell in sorted(filter(self.is_visible, near), key=_paint_order):
-            shared = overlap(cell.box, frame)
-            if shared is not None:
-                left, top, right, bottom = shared
-                part = cell.mask[top - cell.box[1] : bottom - cell.box[1], left - cell.box[0] : right - cell.box[0]]
-                picture[top - y0 : bottom - y0, left - x0 : right - x0][part] = cell.cell_id
-        return picture
+        return self._shown.view(class_id, box)
 
     def cell_at(self, class_id: int, y: int, x: int) -> Cell | None:
         """Return the topmost cell shown of a class at a pixel."""
-        near = self._store.near(class_id, (x, y, x + 1, y + 1))
-        hit = [cell for cell in near if self.is_visible(cell) and cell.covers(y, x)]
-        return max(hit, key=_paint_order, default=None)
+        return self._shown.at(class_id, y, x)
 
     def near(self, class_id: int, box: Box) -> list[Cell]:
         """Return the cells shown of a class whose boxes touch ``box``, by id."""
-        found = filter(self.is_visible, self._store.near(class_id, box))
-        return sorted(found, key=lambda cell: cell.cell_id)
+        return self._shown.near(class_id, box)
 
     def find(self, wanted: CellFilter) -> tuple[int, ...]:
         """Return the ids of the cells shown (and rejected ones when ``statuses`` asks for them) that meet a filter."""
-        region = wanted.region(self.image_size)
-        if wanted.is_local:
-            if region is None:
-                return ()
-            ids = self._classes.class_ids if wanted.class_ids is None else wanted.class_ids
-            candidates: Iterable[Cell] = [cell for i in ids for cell in self._store.near(i, region[0])]
-        else:
-            candidates = self.cells.values()
-        rejected_too = wanted.statuses is not None and Status.REJECTED in wanted.statuses
-        found = []
-        for cell in candidates:
-            shown = self.is_visible(cell) or (rejected_too and cell.status is Status.REJECTED)
-            if shown and wanted.accepts(cell) and (region is None or _lies_in(cell, region)):
-                found.append(cell.cell_id)
-        return tuple(sorted(found))
+        return self._shown.find(wanted, self._classes.class_ids if wanted.class_ids is None else wanted.class_ids)
 
     def instances(self, statuses: Collection[Status] | None = None) -> InstanceMasks:
         """Return the cells shown, by id, of all statuses or some; those without a label value get free ones."""
@@ -203,14 +170,7 @@ class SessionBase:
             for _, cell in sorted(self.cells.items())
             if self.is_visible(cell) and (statuses is None or cell.status in statuses)
         ]
-        return InstanceMasks(
-            self.image_size,
-            np.array([cell.box for cell in chosen], np.int32).reshape(-1, 4),
-            np.array([cell.class_id for cell in chosen], np.int32),
-            np.array([cell.score for cell in chosen], np.float32),
-            tuple(cell.mask for cell in chosen),
-            _label_values(chosen),
-        )
+        return instances_of(chosen, self.image_size)
 
     # ---- undo ----
 
@@ -246,54 +206,154 @@ class SessionBase:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    # ---- for the commands ----
+    # ---- decisions ----
 
-    def _commit(self, text: str, pairs: Sequence[Pair]) -> Change:
+    def accept(self, cell_ids: Iterable[int]) -> Change:
+        """Mark cells as right; an edited one stays edited, which says as much."""
+        return self._do(self._author.set_status(self._get(cell_ids), Status.ACCEPTED))
+
+    def reject(self, cell_ids: Iterable[int]) -> Change:
+        """Mark cells as wrong: neither shown nor exported, but kept, so that no new prediction brings them back."""
+        return self._do(self._author.set_status(self._get(cell_ids), Status.REJECTED))
+
+    def set_status(self, cell_ids: Iterable[int], status: Status) -> Change:
+        """Give cells any status; PROPOSED takes a decision back."""
+        return self._do(self._author.set_status(self._get(cell_ids), status))
+
+    def reclassify(self, cell_ids: Iterable[int], class_id: int) -> Change:
+        """Give cells another class; they count as edited."""
+        known = class_id in self._classes.class_ids
+        name = self._classes.names[class_id - 1] if known else f"class {class_id}"
+        return self._do(self._author.reclassify(self._get(cell_ids), class_id, name))
+
+    def delete(self, cell_ids: Iterable[int]) -> Change:
+        """Take cells out; unlike rejected ones, a new prediction may bring them again."""
+        cells = self._get(cell_ids)
+        text = f"delete #{cells[0].cell_id}" if len(cells) == 1 else f"delete {len(cells)} cells"
+        return self._do((text, [(cell, None) for cell in cells]))
+
+    # ---- shape ----
+
+    def add(self, class_id: int, box: Box, mask: BoolMask) -> Change:
+        """Add a cell of a (h, w) bool crop at ``box``, which need not be tight.
+
+        Raises
+        ------
+        AnnotationError
+            The mask is empty, or leaves the image, or the class is unknown.
+        """
+        placed = tightened(box, np.asarray(mask, bool))
+        if placed is None:
+            raise AnnotationError("The new cell has no pixel; draw it larger.")
+        return self._do((f"add #{self._next_id}", [(None, self._author.drawn(self._next_id, class_id, placed))]))
+
+    def paint(self, class_id: int, box: Box, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
+        """Take over a stroke of brush, fill, polygon or eraser on the view of a class: one command.
+
+        Afterwards ``view(class_id, box)`` equals ``after``, but for the ids of new cells.
+
+        Parameters
+        ----------
+        class_id : int
+            Whose view was painted.
+        box : (x0, y0, x1, y1)
+            Where, px.
+        before, after : (y1 - y0, x1 - x0) int
+            The view there, cell_ids, before and after the stroke. A value of ``after`` that is no visible cell of the
+            class becomes a new one; a cell that loses all its pixels is deleted.
+        """
+        stroke = read_stroke(self.near(class_id, box), box, before, after)
+        return self._do(self._author.paint(class_id, stroke, self._next_id))
+
+    def merge(self, cell_ids: Iterable[int]) -> Change:
+        """Make one cell of two or more; it keeps the id and the class of the first.
+
+        Raises
+        ------
+        AnnotationError
+            Fewer than two cells.
+        """
+        return self._do(self._author.merge(self._get(cell_ids)))
+
+    def split_by_line(self, cell_id: int, points: npt.ArrayLike) -> Change:
+        """Cut a cell along a line, (M, 2) float points as (y, x); the largest piece keeps the id.
+
+        Raises
+        ------
+        AnnotationError
+            The line does not cut the cell in two.
+        """
+        (cell,) = self._get([cell_id])
+        return self._do(self._author.split(cell, cut_by_line(cell, points), self._next_id))
+
+    def split_by_seeds(self, cell_id: int, seeds: npt.ArrayLike) -> Change:
+        """Cut a cell by watershed from (M, 2) clicked points as (y, x); the largest piece keeps the id.
+
+        Raises
+        ------
+        AnnotationError
+            Fewer than two different points lie in the cell.
+        """
+        (cell,) = self._get([cell_id])
+        return self._do(self._author.split(cell, cut_by_seeds(cell, seeds), self._next_id))
+
+    def fill_holes(self, cell_ids: Iterable[int]) -> Change:
+        """Fill what the masks enclose."""
+        return self._do(self._author.fill_holes(self._get(cell_ids)))
+
+    def smooth(self, cell_ids: Iterable[int], radius: float = 1.5) -> Change:
+        """Round the outlines with a Gaussian of ``radius`` px; a cell too small for it stays as it is."""
+        return self._do(self._author.smooth(self._get(cell_ids), radius, self.image_size))
+
+    # ---- proposals ----
+
+    def load_proposals(self, instances: InstanceMasks, by: str = "model") -> Change:
+        """Replace what is proposed by what a model found; what a person decided stays.
+
+        A proposal is left out when it shares more than a quarter of the smaller area with an accepted or edited cell,
+        or when it is a rejected cell again (same class, intersection over union above 0.7).
+
+        Raises
+        ------
+        AnnotationError
+            The cells are for an image of another size, or of a class that the table does not have.
+        """
+        if instances.image_size != self.image_size:
+            raise AnnotationError(
+                f"The cells are for an image of {instances.image_size}, this one is {self.image_size} (height, width)."
+            )
+        mine = [cell for _, cell in sorted(self.cells.items())]
+        known = known_already(instances, [cell for cell in mine if cell.reviewed], self.image_size)
+        new = cells_from(
+            instances.select(~known), Status.PROPOSED, by, self._clock(), first_id=self._next_id, label_values=False
+        )
+        pairs: list[Pair] = [*((cell, None) for cell in mine if not cell.reviewed), *((None, cell) for cell in new)]
+        return self._do((f"{len(new)} proposals from {by}", pairs))
+
+    # ---- how commands are done ----
+
+    @property
+    def _author(self) -> Author:
+        return Author(self.user, self._clock)
+
+    def _do(self, command: Command) -> Change:
         """Apply a command and put it on the undo stack; nothing happens when it touches no cell."""
+        text, pairs = command[0], tuple(command[1])
         if not pairs:
             return Change(text, ChangeKind.DO)
         for _, after in pairs:
             if after is not None:
                 self._check(after)
-        self._history.push(text, tuple(pairs))
-        return self._apply(text, ChangeKind.DO, tuple(pairs))
+        self._history.push(text, pairs)
+        return self._apply(text, ChangeKind.DO, pairs)
 
     def _apply(self, text: str, kind: ChangeKind, pairs: tuple[Pair, ...]) -> Change:
-        stale: list[tuple[int, Box]] = []
-        for before, after in pairs:
-            stale += self._stale(before, after)
-            self._put(before, after)
-        ids = tuple(cell.cell_id for before, after in pairs if (cell := after or before) is not None)
-        change = Change(text, kind, ids, _boxes_by_class(stale), pairs)
+        touched = [cell for before, after in pairs if (cell := after or before) is not None]
+        ids = tuple(cell.cell_id for cell in touched)
+        self._next_id = max(self._next_id, max(ids) + 1)
+        change = Change(text, kind, ids, self._shown.apply(pairs), pairs)
         self._tell(change)
         return change
-
-    def _put(self, before: Cell | None, after: Cell | None) -> None:
-        if before is not None:
-            self._count(before, -1)
-        if after is not None:
-            self._count(after, 1)
-            self._next_id = max(self._next_id, after.cell_id + 1)
-        if before is not None and after is not None:
-            self._store.replace(after)
-        elif before is not None:
-            self._store.remove(before.cell_id)
-        elif after is not None:
-            self._store.put(after)
-
-    def _stale(self, before: Cell | None, after: Cell | None) -> list[tuple[int, Box]]:
-        """Return where the view changes: nowhere when only the status does and the cell stays visible."""
-        old = before if before is not None and self.is_visible(before) else None
-        new = after if after is not None and self.is_visible(after) else None
-        if old is not None and new is not None:
-            same = (old.class_id, old.score, old.box) == (new.class_id, new.score, new.box)
-            if same and (old.mask is new.mask or np.array_equal(old.mask, new.mask)):
-                return []
-        return [(cell.class_id, cell.box) for cell in (old, new) if cell is not None]
-
-    def _count(self, cell: Cell, step: int) -> None:
-        if cell.status is Status.REJECTED or self.is_visible(cell):
-            self._tally[cell.class_id, cell.status] += step
 
     def _check(self, cell: Cell) -> None:
         x0, y0, x1, y1 = cell.box
@@ -308,14 +368,10 @@ class SessionBase:
 
     def _get(self, cell_ids: Iterable[int]) -> list[Cell]:
         wanted = list(dict.fromkeys(cell_ids))
-        missing = [i for i in wanted if i not in self.cells]
-        if missing:
-            raise AnnotationError(f"There is no cell #{missing[0]} in this image.")
+        for i in wanted:
+            if i not in self.cells:
+                raise AnnotationError(f"There is no cell #{i} in this image.")
         return [self.cells[i] for i in wanted]
-
-    @property
-    def _frame(self) -> Box:
-        return 0, 0, self.image_size[1], self.image_size[0]
 
     def _tell(self, change: Change) -> None:
         for listener in tuple(self._listeners):
@@ -327,37 +383,3 @@ def _account() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container without a user entry; no pwd on Windows
         return "unknown"
-
-
-def _paint_order(cell: Cell) -> tuple[float, int]:
-    return cell.score, cell.cell_id
-
-
-def _boxes_by_class(places: Iterable[tuple[int, Box]]) -> dict[int, Box]:
-    found: dict[int, list[Box]] = {}
-    for class_id, box in places:
-        found.setdefault(class_id, []).append(box)
-    return {class_id: union_box(boxes) for class_id, boxes in found.items()}
-
-
-def _lies_in(cell: Cell, region: tuple[Box, npt.NDArray[np.bool_]]) -> bool:
-    box, mask = region
-    shared = overlap(cell.box, box)
-    if shared is None:
-        return False
-    x0, y0, x1, y1 = shared
-    inside = cell.crop(shared) & mask[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]
-    return 2 * int(np.count_nonzero(inside)) >= cell.area
-
-
-def _label_values(cells: Sequence[Cell]) -> npt.NDArray[np.int64]:
-    """Give each cell a value of its own within its class: its own when it has one, else the next above all of them."""
-    highest: dict[int, int] = {}
-    for cell in cells:
-        highest[cell.class_id] = max(highest.get(cell.class_id, 0), cell.label_value)
-    values = []
-    for cell in cells:
-        if not cell.label_value:
-            highest[cell.class_id] += 1
-        values.append(cell.label_value or highest[cell.class_id])
-    return np.array(values, np.int64)

@@ -16,11 +16,11 @@ __all__ = ["Stroke", "read_stroke"]
 
 @dataclass(frozen=True)
 class Stroke:
-    """What a stroke asks for: cells with other pixels, cells without any, and new cells by the value painted."""
+    """What a stroke asks for: cells with other pixels, cells without any, and new cells by rising value painted."""
 
     reshaped: tuple[tuple[Cell, Placed], ...]
     emptied: tuple[Cell, ...]
-    drawn: tuple[tuple[int, Placed], ...]
+    drawn: tuple[Placed, ...]
 
 
 def read_stroke(
@@ -55,12 +55,12 @@ def read_stroke(
             emptied.append(cell)
         elif placed[0] != cell.box or not np.array_equal(placed[1], cell.mask):
             reshaped.append((cell, placed))
-    drawn: list[tuple[int, Placed]] = []
+    drawn: list[Placed] = []
     for value in np.unique(after[changed]).tolist():
         if value > 0 and value not in by_id:
             placed = tightened(box, changed & (after == value))
             if placed is not None:
-                drawn.append((value, placed))
+                drawn.append(placed)
     return Stroke(tuple(reshaped), tuple(emptied), tuple(drawn))
 
 

@@ -1,0 +1,88 @@
+"""Between `InstanceMasks`, the cells that a model or a file brings, and the cells of a review."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.instances import InstanceMasks, intersections
+from napari_cellseg.review.cells import Cell, Status
+
+__all__ = ["cells_from", "instances_of", "known_already"]
+
+SHARED = 0.25
+"""A proposal that shares more than this part of the smaller area with a kept cell is that cell."""
+
+SAME = 0.7
+"""A proposal with a higher intersection over union with a rejected cell of its class is the rejected one again."""
+
+
+def cells_from(
+    instances: InstanceMasks, status: Status, by: str, at: float, *, first_id: int = 1, label_values: bool = True
+) -> list[Cell]:
+    """Make cells of instances, numbered from ``first_id`` in the order they come.
+
+    Parameters
+    ----------
+    instances : InstanceMasks
+        N cells.
+    status : Status
+        Of all of them: ACCEPTED for a person's own labels, PROPOSED for a model's.
+    by : str
+        Who made them.
+    at : float
+        When, seconds since 1970.
+    first_id : int
+        1 or more.
+    label_values : bool
+        Keep the values they have in the label images on disk; False for a model's cells, which are not on disk.
+    """
+    boxes = instances.boxes.tolist()
+    values = instances.values.tolist() if label_values else [0] * len(instances)
+    return [
+        Cell(first_id + i, class_id, score, status, (x0, y0, x1, y1), mask, value, by, at)
+        for i, (class_id, score, (x0, y0, x1, y1), mask, value) in enumerate(
+            zip(instances.class_ids.tolist(), instances.scores.tolist(), boxes, instances.masks, values, strict=True)
+        )
+    ]
+
+
+def instances_of(cells: Sequence[Cell], image_size: tuple[int, int]) -> InstanceMasks:
+    """Make instances of cells, in their order; those without a label value get the next above their class's highest."""
+    return InstanceMasks(
+        image_size,
+        np.array([cell.box for cell in cells], np.int32).reshape(-1, 4),
+        np.array([cell.class_id for cell in cells], np.int32),
+        np.array([cell.score for cell in cells], np.float32),
+        tuple(cell.mask for cell in cells),
+        _label_values(cells),
+    )
+
+
+def known_already(instances: InstanceMasks, kept: Sequence[Cell], image_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return which instances, (N,) bool, are cells a person has decided about already; see `SHARED` and `SAME`."""
+    known = np.zeros(len(instances), bool)
+    if not kept or not len(instances):
+        return known
+    mine = instances_of(kept, image_size)
+    i, j, shared = intersections(instances, mine)
+    area, other = instances.areas[i], mine.areas[j]
+    rejected = np.array([cell.status is Status.REJECTED for cell in kept])[j]
+    covered = ~rejected & (shared > SHARED * np.minimum(area, other))
+    again = rejected & (instances.class_ids[i] == mine.class_ids[j]) & (shared > SAME * (area + other - shared))
+    known[i[covered | again]] = True
+    return known
+
+
+def _label_values(cells: Sequence[Cell]) -> npt.NDArray[np.int64]:
+    highest: dict[int, int] = {}
+    for cell in cells:
+        highest[cell.class_id] = max(highest.get(cell.class_id, 0), cell.label_value)
+    values = []
+    for cell in cells:
+        if not cell.label_value:
+            highest[cell.class_id] += 1
+        values.append(cell.label_value or highest[cell.class_id])
+    return np.array(values, np.int64)
