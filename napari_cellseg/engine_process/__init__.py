@@ -1,0 +1,1 @@
+"""Long work away from the window: a child process that runs core generators, and its client."""

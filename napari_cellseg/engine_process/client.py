@@ -1,0 +1,290 @@
+"""`EngineClient`: the engine process, seen from the viewer as the generators that it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import logging
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_cellseg.engine_process.frames import (
+    make_exchange_folder,
+    read_message,
+    remove_abandoned_folders,
+    write_message,
+)
+from napari_cellseg.engine_process.messages import Event, Failed, Returned, Run, Stop, Stopped
+from napari_cellseg.engine_process.tasks import TASKS, Task
+from napari_cellseg.errors import EngineError
+
+__all__ = ["EngineClient"]
+
+_LOG = logging.getLogger(__name__)
+
+HOST = (sys.executable, "-m", "napari_cellseg.engine_process.host")
+TICK_S = 0.05
+"""How often `EngineClient.run` hands back control while the engine has nothing to say."""
+
+_QUEUE_SIZE = 64
+"""Messages read ahead; then the engine waits, so that memory stays bounded."""
+
+
+class EngineClient:
+    """One engine process: started when first needed, warm between runs, replaced when it died or was killed.
+
+    One run at a time; for two at once (a training and a prediction) make two clients.
+
+    Parameters
+    ----------
+    tasks : mapping of name to Task
+        What may be asked for, with the time each gets to clean up.
+    host : sequence of str
+        The command that starts the process; the exchange folder is added to it.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task] = TASKS, host: Sequence[str] = HOST) -> None:
+        self._tasks = tasks
+        self._host = tuple(host)
+        self._process: _Process | None = None
+        self._run_ids = itertools.count(1)
+        self._running = threading.Lock()
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the process; None when none is alive."""
+        return self._process.id if self._process is not None and self._process.is_alive() else None
+
+    def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
+        """Run a task of the table; yields its events and returns its result.
+
+        About 20 times a second without an event it yields None, so that whoever iterates can close it. Closing it
+        closes the generator in the engine; if that takes longer than the task's grace time, the process is killed.
+
+        Raises
+        ------
+        CellSegError
+            As the task raised it, with the engine's traceback as ``details``; `EngineError` for any other exception,
+            and when the process died.
+        RuntimeError
+            Another run is going on.
+        """
+        grace_s = self._tasks[task].grace_s
+        if not self._running.acquire(blocking=False):
+            raise RuntimeError("the engine process does one run at a time")
+        try:
+            run = Run(next(self._run_ids), task, arguments)
+            return (yield from _exchange(self._started(), run, grace_s))
+        finally:
+            self._running.release()
+
+    def warm_up(self) -> None:
+        """Start the process, and let it import what a prediction needs, so that the first one begins at once."""
+        if self._running.acquire(blocking=False):
+            try:
+                self._started().send(Run(next(self._run_ids), "warm_up", {}))
+            except _ProcessDied:
+                _LOG.info("the engine process ended while it was started; the next run starts another one")
+            finally:
+                self._running.release()
+
+    def _started(self) -> _Process:
+        if self._process is None or not self._process.is_alive():
+            self.shutdown()
+            self._process = _Process(self._host)
+        return self._process
+
+    def shutdown(self, wait_s: float = 0.5) -> None:
+        """End the process, if there is one; kill it when it takes longer than ``wait_s``."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.close(wait_s)
+
+
+def _exchange(process: _Process, run: Run, grace_s: float) -> Generator[Any, None, Any]:
+    """Run one task in a process, and leave the process idle, or dead."""
+    is_over = False
+    try:
+        process.send(run)
+        while True:
+            try:
+                answer = process.receive(run.run_id, TICK_S)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(answer, Event):
+                yield answer.event
+                continue
+            is_over = True
+            if isinstance(answer, Failed):
+                raise answer.error
+            return answer.result if isinstance(answer, Returned) else None
+    except _ProcessDied:
+        is_over = True
+        raise process.obituary() from None
+    finally:
+        if not is_over and not _stop(process, run.run_id, grace_s):
+            _LOG.info("the engine process did not stop %s in %.1f s and is killed", run.task, grace_s)
+            process.kill()
+
+
+def _stop(process: _Process, run_id: int, grace_s: float) -> bool:
+    """Ask for a stop; return whether the run ended in time."""
+    deadline = time.monotonic() + grace_s
+    try:
+        process.send(Stop(run_id))
+        while (left := deadline - time.monotonic()) > 0:
+            if isinstance(process.receive(run_id, left), Stopped | Returned | Failed):
+                return True
+    except (queue.Empty, _ProcessDied):
+        pass
+    return False
+
+
+_Answers = queue.Queue[Event | Returned | Failed | Stopped | None]
+
+
+class _ProcessDied(Exception):
+    """The pipe is closed from the other side."""
+
+
+class _Process:
+    """A running host, its pipes, and what must be cleaned up after it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        remove_abandoned_folders()
+        self._exchange = make_exchange_folder()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close(), or with the process
+        self._popen = subprocess.Popen(
+            [*command, str(self._exchange)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            bufsize=0,
+            env=_environment(),
+            # A process group of its own: Ctrl-C in the terminal is for the viewer, and a kill reaches its children too.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self._received: _Answers = queue.Queue(_QUEUE_SIZE)
+        self._sent = itertools.count()
+        reading = (self._popen.stdout, self._exchange, self._received)  # not self, which could never be collected then
+        self._reader = threading.Thread(target=_read, args=reading, name="engine answers", daemon=True)
+        self._reader.start()
+        # Also when nobody closed it: at garbage collection and at the exit of the interpreter.
+        self._clean_up = weakref.finalize(self, _end, self._popen, self._exchange)
+
+    @property
+    def id(self) -> int:
+        return self._popen.pid
+
+    def is_alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def send(self, message: object) -> None:
+        assert isinstance(self._popen.stdin, io.FileIO)  # bufsize=0
+        try:
+            write_message(self._popen.stdin, message, self._exchange, next(self._sent))
+        except OSError as error:
+            raise _ProcessDied from error
+
+    def receive(self, run_id: int, timeout_s: float) -> Event | Returned | Failed | Stopped:
+        """Return the next message of a run; `queue.Empty` when none comes, `_ProcessDied` when none ever will."""
+        message = self._received.get(timeout=timeout_s)
+        if message is None:
+            raise _ProcessDied
+        if message.run_id != run_id:  # of the warm-up before it
+            raise queue.Empty
+        return message
+
+    def obituary(self) -> EngineError:
+        """Wait for the end of a process whose pipe broke, and say how it died."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(1.0)
+        code = self._popen.returncode
+        self.kill()
+        error = EngineError(_cause_of_death(code))
+        error.details = self._last_words()
+        return error
+
+    def _last_words(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - 16_384))
+        return self._log.read().decode("utf-8", "replace").strip() or "The engine process left no message."
+
+    def close(self, wait_s: float) -> None:
+        """End the process by closing its pipe, or by force."""
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(wait_s)
+        self.kill()
+        self._log.close()
+
+    def kill(self) -> None:
+        """End the process and whatever it started, and remove what it left."""
+        self._clean_up()
+        # The reader may wait for room in the queue; nobody takes from it any more.
+        while self._reader.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._received.get_nowait()
+            self._reader.join(0.01)
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _read(pipe: io.FileIO, exchange: Path, received: _Answers) -> None:
+    with contextlib.suppress(EOFError, OSError, ValueError):  # ValueError: the pipe was closed on this side
+        while True:
+            received.put(read_message(pipe, exchange))
+    received.put(None)
+
+
+def _end(popen: subprocess.Popen[bytes], exchange: Path) -> None:
+    if popen.poll() is None:  # else its id may already be another's
+        if os.name == "posix":
+            os.killpg(popen.pid, signal.SIGKILL)
+        else:
+            popen.kill()
+    popen.wait()
+    shutil.rmtree(exchange, ignore_errors=True)
+
+
+def _cause_of_death(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            if name == "SIGKILL":
+                return (
+                    "The engine process was killed from outside (SIGKILL); mostly the system does that when memory "
+                    "runs out. Close other programs, or choose a smaller tile or crop, then run again."
+                )
+            return f"The engine process crashed ({name}). Run again; if it crashes again, choose the CPU as device."
+    return f"The engine process ended by itself (exit code {code}). Details shows its last messages."
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the engine: this program can be imported in it, and nothing opens a window."""
+    environment = dict(os.environ)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_API", "QT_PLUGIN_PATH", "QT_QPA_PLATFORM"):
+        environment.pop(name, None)
+    package_parent = str(Path(__file__).resolve().parents[2])
+    paths = [package_parent, environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    environment["PYTHONSAFEPATH"] = "1"  # a random.py in the folder napari was started from is not ours
+    environment["MPLBACKEND"] = "Agg"
+    return environment

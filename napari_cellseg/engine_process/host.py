@@ -1,0 +1,129 @@
+"""The engine process: runs core generators for a viewer, away from its window.
+
+``python -m napari_cellseg.engine_process.host FOLDER`` reads requests from its standard input and answers on its
+standard output; `EngineClient` starts it. It ends when the pipe closes, whatever it is doing then.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import pickle
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from napari_cellseg.engine_process.frames import read_message, write_message
+from napari_cellseg.engine_process.messages import Event, Failed, Returned, Run, Stop, Stopped, to_cellseg_error
+from napari_cellseg.engine_process.tasks import TASKS, Task
+from napari_cellseg.errors import EngineError
+
+__all__ = ["serve"]
+
+LAST_GRACE_S = 3.0
+"""How long a run may clean up after the viewer is gone."""
+
+
+class _Host:
+    def __init__(self, tasks: Mapping[str, Task], requests: io.FileIO, answers: io.FileIO, exchange: Path) -> None:
+        self._tasks = tasks
+        self._requests = requests
+        self._answers = answers
+        self._exchange = exchange
+        self._runs: queue.Queue[Run | None] = queue.Queue()
+        self._stopped_run = 0
+        self._viewer_is_gone = threading.Event()
+        self._sent = 0
+
+    def listen(self) -> None:
+        """Take requests, in a thread of its own, until the pipe closes; then end the process."""
+        try:
+            while True:
+                message = read_message(self._requests, self._exchange)
+                if isinstance(message, Run):
+                    self._runs.put(message)
+                elif isinstance(message, Stop):
+                    self._stopped_run = message.run_id
+        finally:  # at the end of the pipe, and also when a request cannot be read
+            self._viewer_is_gone.set()
+            self._runs.put(None)
+            # The main thread may sit in native code for minutes; this one ends the process all the same.
+            time.sleep(LAST_GRACE_S)
+            self.exit(1)
+
+    def exit(self, status: int) -> NoReturn:
+        """End the process without the interpreter's teardown: threads of native libraries may hang or crash in it."""
+        shutil.rmtree(self._exchange, ignore_errors=True)
+        sys.stderr.flush()
+        os._exit(status)
+
+    def work(self) -> None:
+        """Run what was asked for, one after the other, in the main thread."""
+        while (run := self._runs.get()) is not None:
+            try:
+                self._send(self._run(run))
+            except OSError:  # the viewer is gone
+                return
+
+    def _run(self, run: Run) -> Returned | Failed | Stopped:
+        try:
+            generator = self._tasks[run.task].load()(**run.arguments)
+            return self._drive(run.run_id, generator)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the viewer must hear of it, and the host go on
+            return _failed(run.run_id, error)
+
+    def _drive(self, run_id: int, generator: Generator[Any, None, Any]) -> Returned | Stopped:
+        try:
+            while not (self._stopped_run == run_id or self._viewer_is_gone.is_set()):
+                try:
+                    event = next(generator)
+                except StopIteration as end:
+                    return Returned(run_id, end.value)
+                self._send(Event(run_id, event))
+        finally:
+            generator.close()
+        return Stopped(run_id)
+
+    def _send(self, message: object) -> None:
+        self._sent += 1
+        write_message(self._answers, message, self._exchange, self._sent)
+
+
+def _failed(run_id: int, error: BaseException) -> Failed:
+    named = to_cellseg_error(error)
+    try:
+        pickle.loads(pickle.dumps(named))
+    except Exception:  # noqa: BLE001 - an exception may hold, or need, anything; its text always travels
+        plain = EngineError(str(named))
+        plain.details = named.details
+        named = plain
+    return Failed(run_id, named)
+
+
+def serve(tasks: Mapping[str, Task], exchange: Path) -> None:
+    """Answer requests until the viewer closes the pipe."""
+    faulthandler.enable()  # a crash in native code leaves its stack in the log
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of napari is for napari
+    requests = io.FileIO(os.dup(0), "rb")
+    answers = io.FileIO(os.dup(1), "wb")
+    # Whatever prints, from Python or from C, must not get into the answers.
+    os.dup2(2, 1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.stdout = sys.stderr
+    host = _Host(tasks, requests, answers, exchange)
+    threading.Thread(target=host.listen, name="requests", daemon=True).start()
+    host.work()
+    host.exit(0)
+
+
+if __name__ == "__main__":
+    serve(TASKS, Path(sys.argv[1]))

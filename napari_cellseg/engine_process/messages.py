@@ -1,0 +1,91 @@
+"""What the two processes say to each other."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from napari_cellseg.errors import CellSegError, EngineError
+
+__all__ = ["Event", "Failed", "Returned", "Run", "Stop", "Stopped", "to_cellseg_error"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """To the engine: run a task of the table."""
+
+    run_id: int
+    task: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """To the engine: close the generator of this run at its next event."""
+
+    run_id: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """From the engine: the generator yielded this."""
+
+    run_id: int
+    event: Any
+
+
+@dataclass(frozen=True)
+class Returned:
+    """From the engine: the generator returned this."""
+
+    run_id: int
+    result: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """From the engine: the generator raised this."""
+
+    run_id: int
+    error: CellSegError
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """From the engine: the generator was closed, and cleaned up."""
+
+    run_id: int
+
+
+def to_cellseg_error(error: BaseException) -> CellSegError:
+    """Turn any exception into one that a person can read, with its traceback as ``details``.
+
+    A `CellSegError` stays itself. Running out of memory or of disk is named, with what to do; anything else is an
+    `EngineError` with the text of the exception.
+    """
+    if isinstance(error, CellSegError):
+        named = error
+    else:
+        named = EngineError(_out_of_something(error) or f"The engine failed: {type(error).__name__}: {error}")
+    if not named.details:
+        named.details = "".join(traceback.format_exception(error))
+    return named
+
+
+_QUOTA = getattr(errno, "EDQUOT", errno.ENOSPC)  # Windows has no such number
+
+
+def _out_of_something(error: BaseException) -> str | None:
+    # torch is not imported for its name: OutOfMemoryError is a RuntimeError there, and older ones only say it in words.
+    text = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in text:
+        return "The graphics card has not enough free memory for this. Choose a smaller tile or crop, or the CPU."
+    if isinstance(error, MemoryError) or "not enough memory" in text or "can't allocate memory" in text:
+        return "There is not enough free memory for this. Choose a smaller tile, crop or memory budget."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, _QUOTA):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"The disk is full{where}. Free some space, then run again."
+    return None
