@@ -63,7 +63,7 @@ class BackboneConfig(_Settings):
     mean: tuple[float, float, float] | None = Field(None, description="Mean of RGB input in 0..1; timm's when left out")
     std: tuple[float, float, float] | None = Field(None, description="Its deviation; timm's when left out")
     batch_norm: Literal["frozen", "train"] = Field("frozen", description="Frozen is right for few images a step")
-    frozen_stages: int = Field(0, ge=0, le=5, description="First stages (stem included) that are not trained")
+    frozen_stages: int = Field(0, ge=0, le=5, description="First stages (with the stem) that are not trained")
     drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth rate, where the backbone has it")
 
     @model_validator(mode="after")
@@ -79,7 +79,7 @@ class FpnConfig(_Settings):
     strides: tuple[int, ...] = Field((4, 8, 16, 32), min_length=1, description="Levels, network px per feature")
     channels: int = Field(256, ge=16, le=512)
     separable: bool = Field(False, description="Depthwise separable 3x3 convolutions")
-    norm: bool = Field(False, description="Batch norm after the pyramid's convolutions")
+    norm: bool = Field(False, description="Group norm after the pyramid's convolutions (Wu & He, ECCV 2018)")
     extra_level: bool = Field(False, description="One more, max-pooled level at twice the last stride")
 
     @model_validator(mode="after")
@@ -279,7 +279,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "lite": {
         "working_scale": 2.0,
         "backbone": BackboneConfig(name="tf_efficientnet_lite0"),
-        "fpn": FpnConfig(channels=96),
+        "fpn": FpnConfig(channels=96, norm=True),
         "rpn": RpnConfig(
             anchor_sizes=((16,), (32,), (64,), (128,)),
             separable=True,
