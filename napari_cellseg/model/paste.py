@@ -70,7 +70,9 @@ def paste_crops(
                 crops[i] = pasted[k, y0:y1, x0:x1].copy()  # a view would keep its whole group alive
     kept = np.array([i for i in range(count) if crops[i] is not None], np.intp)
     found = tuple(crop for crop in crops if crop is not None)
-    return InstanceMasks(image_size, tight[kept], np.asarray(class_ids)[kept], np.asarray(scores)[kept], found)
+    return InstanceMasks(
+        image_size, tight[kept].astype(np.int32), np.asarray(class_ids)[kept], np.asarray(scores)[kept], found
+    )
 
 
 def _frames(boxes: Floats, resolution: int) -> Ints:
@@ -106,8 +108,8 @@ def _resize(
     height, width = image_size
     rows = _weights(frames[:, 1], frames[:, 3], height, masks.shape[-2])
     columns = _weights(frames[:, 0], frames[:, 2], width, masks.shape[-1])
-    soft = rows[1] @ masks @ columns[1].transpose(0, 2, 1)
-    return np.stack([columns[0], rows[0]], 1), soft > threshold
+    soft: Floats = np.matmul(rows[1] @ masks, columns[1].transpose(0, 2, 1))
+    return np.stack([columns[0], rows[0]], 1), np.greater(soft, threshold)
 
 
 def _weights(low: Ints, high: Ints, limit: int, resolution: int) -> tuple[Ints, Floats]:
@@ -127,15 +129,12 @@ def _weights(low: Ints, high: Ints, limit: int, resolution: int) -> tuple[Ints, 
 
 def _tight(masks: npt.NDArray[np.bool_]) -> Ints:
     """Return x0, y0, x1, y1 of the True pixels of each of (n, h, w) masks; all 0 for an empty one."""
-    rows, columns = masks.any(2), masks.any(1)
-    bounds = np.stack(
-        [
-            columns.argmax(1),
-            rows.argmax(1),
-            columns.shape[1] - columns[:, ::-1].argmax(1),
-            rows.shape[1] - rows[:, ::-1].argmax(1),
-        ],
-        1,
-    )
-    bounds[~rows.any(1)] = 0
-    return bounds.astype(np.int64)
+    rows, columns = np.any(masks, 2), np.any(masks, 1)
+    bounds: Ints = np.stack([columns.argmax(1), rows.argmax(1), _last(columns), _last(rows)], 1)
+    bounds[~np.any(rows, 1)] = 0
+    return bounds
+
+
+def _last(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return one more than the position of the last True in each row of (n, k)."""
+    return flags.shape[1] - np.argmax(flags[:, ::-1], 1)
