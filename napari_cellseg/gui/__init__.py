@@ -1,0 +1,1 @@
+"""The napari docks. The only package that knows Qt and napari."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.classes import ClassTable
 
@@ -64,7 +65,9 @@ class AppState(QObject):
     status_changed = Signal(str)
     """What the image list shows of one image_id (cells, reviewed, saved) is out of date."""
     closing = Signal()
-    """The viewer is closing: stop what runs, write what is not written."""
+    """The viewer is closing: stop what runs, write what is not written. Sent once."""
+    closed = Signal()
+    """Sent after all have heard ``closing``: free what they may have needed."""
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -79,6 +82,13 @@ class AppState(QObject):
         self.model: Path | None = None
         self.selection: tuple[int, ...] = ()
         self.loading = ""
+        self._is_closing = self._is_closed = False
+        qt_window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+        if qt_window is not None:
+            qt_window.installEventFilter(self)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
 
     @classmethod
     def of(cls, viewer: Any) -> AppState:
@@ -88,6 +98,23 @@ class AppState(QObject):
         if viewer not in _STATES:
             _STATES[viewer] = cls(viewer)
         return _STATES[viewer]
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, ARG002, D102 - Qt's name
+        # napari has no signal for it. The window may refuse to close, and only hides when it does not.
+        if event.type() == QEvent.Type.Close:
+            self._is_closing = True
+        elif event.type() == QEvent.Type.WindowActivate:
+            self._is_closing = False
+        elif event.type() == QEvent.Type.Hide and self._is_closing and not event.spontaneous():
+            self.close()
+        return False
+
+    def close(self) -> None:
+        """Tell everybody that the viewer closes; does nothing the second time."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.closing.emit()
+            self.closed.emit()
 
     @property
     def viewer(self) -> Any:
