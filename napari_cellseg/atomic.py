@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write"]
+from napari_cellseg.errors import ExportError
+
+__all__ = ["atomic_write", "export_write"]
 
 
 @contextmanager
@@ -47,6 +49,16 @@ def atomic_write(path: str | os.PathLike[str], *, backup: bool = False) -> Itera
             temporary.unlink()
         raise
     _sync_folder(target.parent)
+
+
+@contextmanager
+def export_write(path: str | os.PathLike[str], *, backup: bool = False) -> Iterator[BinaryIO]:
+    """`atomic_write` for a result: what the file system refuses becomes an `ExportError` that names the file."""
+    try:
+        with atomic_write(path, backup=backup) as file:
+            yield file
+    except OSError as error:
+        raise ExportError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def _keep_backup(target: Path) -> None:

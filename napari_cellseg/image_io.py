@@ -21,7 +21,17 @@ from napari_cellseg.errors import ImageReadError
 from napari_cellseg.image_files import ImageFile, check_regular_file, list_images, natural_key
 from napari_cellseg.tiff_meaning import pixel_size_um, to_colours
 
-__all__ = ["MAX_BYTES", "MAX_SIDE", "Image", "ImageFile", "Scaling", "list_images", "natural_key", "read_tiff"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_SIDE",
+    "Image",
+    "ImageFile",
+    "Scaling",
+    "list_images",
+    "natural_key",
+    "read_raw",
+    "read_tiff",
+]
 
 MAX_SIDE = 100_000
 """Longest side of an image that is decoded, px."""
@@ -120,30 +130,57 @@ def read_tiff(
         No such regular file, not a TIFF, damaged, too large, or of a kind that is not supported.
     """
     path = Path(path)
+    with _opened(path) as (tif, log):
+        series, full = _choose_level(tif, level)
+        pixels, axes = _decode_checked(series, path, page, log)
+        pixels, axes = to_colours(pixels, axes, series.keyframe)
+        size = pixel_size_um(tif, full.keyframe)
+        if size is not None:
+            size *= float(full.keyframe.imagewidth / series.keyframe.imagewidth)
+    return Image(pixels, axes, size, path, _scaling(pixels, percentiles))
+
+
+def read_raw(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read the values of the first series as they are stored, whatever the tags say of colours: for label images.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_tiff`.
+    """
+    path = Path(path)
+    with _opened(path) as (tif, log):
+        return _decode_checked(_choose_level(tif, 0)[0], path, None, log)[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
+    """Open a TIFF; whatever goes wrong in the block becomes one `ImageReadError` that names the file."""
     check_regular_file(path)
     try:
         with _watched_log() as log, tifffile.TiffFile(path) as tif:
-            image = _read_series(tif, path, level, page, log)
+            yield tif, log
     except ImageReadError as error:
         raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
     except _READ_ERRORS as error:
         raise ImageReadError(
             f"Cannot read {path}: it is not a TIFF, or damaged or of an unknown kind ({_one_line(error)})."
         ) from error
-    return Image(*image, scaling=_scaling(image[0], percentiles))
 
 
-def _read_series(
-    tif: tifffile.TiffFile, path: Path, level: int, plane: int | None, log: list[str]
-) -> tuple[npt.NDArray[Any], str, float | None, Path]:
+def _choose_level(tif: tifffile.TiffFile, level: int) -> tuple[Any, Any]:
+    """Return the wanted level of the first series' pyramid, and its full resolution."""
     if not tif.series:
         raise ImageReadError("it has no image inside")
     levels = tif.series[0].levels
     if not 0 <= level < len(levels):
         raise ImageReadError(f"it has no resolution level {level}; there are {len(levels)}, counted from 0")
-    series = levels[level]
-    keyframe = series.keyframe
-    _check_limits(series, keyframe, path.stat().st_size, one_page=plane is not None and len(series.pages) > 1)
+    return levels[level], levels[0]
+
+
+def _decode_checked(series: Any, path: Path, plane: int | None, log: list[str]) -> tuple[npt.NDArray[Any], str]:
+    one_page = plane is not None and len(series.pages) > 1
+    _check_limits(series, series.keyframe, path.stat().st_size, one_page=one_page)
     for warning in log:
         logger.warning("%s: %s", path, warning)
     log.clear()
@@ -152,11 +189,7 @@ def _read_series(
         raise ImageReadError(f"its data are damaged ({log[0]})")
     if pixels.dtype.kind not in "buif":
         raise ImageReadError(f"its pixels are {pixels.dtype}, not whole or real numbers")
-    pixels, axes = to_colours(pixels, axes, keyframe)
-    size = pixel_size_um(tif, tif.series[0].keyframe)
-    if size is not None:
-        size *= float(levels[0].keyframe.imagewidth / keyframe.imagewidth)
-    return pixels, axes, size, path
+    return pixels, axes
 
 
 def _check_limits(series: Any, page: Any, file_bytes: int, *, one_page: bool) -> None:

@@ -105,7 +105,7 @@ def _through_palette(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]
     colours = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
     if pixels.size and int(pixels.max()) >= colours.shape[1]:
         raise ImageReadError("it is a palette image with pixels outside its palette")
-    return colours.T[pixels.astype(np.intp)], axes + "S"
+    return np.take(colours.T, pixels.astype(np.intp), axis=0), axes + "S"
 
 
 def _stretch_few_bits(pixels: Pixels, bits: int) -> Pixels:

@@ -1,0 +1,247 @@
+"""`InstanceMasks` to and from one label image per class: ``class1.tif`` ... ``classK.tif``.
+
+In a label image 0 is background and each other value is one cell. The file of a class without cells does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from scipy import ndimage
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
+from napari_cellseg.image_io import read_raw
+from napari_cellseg.instances import InstanceMasks
+
+__all__ = ["class_file", "class_files", "from_instances", "read_class_images", "to_instances", "write_class_images"]
+
+_LARGEST_VALUE = 2**53
+"""Above this, float64 (the type on disk) cannot tell neighbouring whole numbers apart."""
+
+LabelImage = npt.NDArray[np.int64]
+
+
+def class_file(folder: str | os.PathLike[str], class_id: int) -> Path:
+    """Return where the label image of a class lies."""
+    return Path(folder) / f"class{class_id}.tif"
+
+
+def class_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
+    """Return the label images that exist in a folder, by class_id.
+
+    Raises
+    ------
+    AnnotationError
+        ``class0.tif``, whose number is that of the background, or two files of one class.
+    """
+    found: dict[int, Path] = {}
+    for path in sorted(Path(folder).iterdir()):
+        if not (match := re.fullmatch(r"class(\d+)\.tif", path.name)):
+            continue
+        class_id = int(match[1])
+        if class_id == 0:
+            raise AnnotationError(f"{path}: classes are numbered from 1; 0 is the background.")
+        if class_id in found:
+            raise AnnotationError(f"{found[class_id]} and {path} are both of class {class_id}; remove one.")
+        found[class_id] = path
+    return dict(sorted(found.items()))
+
+
+def read_class_images(
+    folder: str | os.PathLike[str], image_size: tuple[int, int] | None = None, count: int | None = None
+) -> dict[int, LabelImage]:
+    """Read the label images that exist.
+
+    Parameters
+    ----------
+    folder : path
+    image_size : (int, int), optional
+        Height and width all of them must have; that of the first one when left out.
+    count : int, optional
+        Number of classes K; a file of a higher number is an error.
+
+    Returns
+    -------
+    dict
+        class_id to (H, W) int64.
+
+    Raises
+    ------
+    AnnotationError
+        A file that cannot be read, of another size, or with values that are not whole numbers from 0 on.
+    """
+    label_images: dict[int, LabelImage] = {}
+    for class_id, path in class_files(folder).items():
+        if count is not None and class_id > count:
+            raise AnnotationError(f"{path} is of class {class_id}, but there are only {count} classes.")
+        label_image = _read_label_image(path)
+        image_size = image_size or label_image.shape
+        if label_image.shape != tuple(image_size):
+            raise AnnotationError(f"{path} has {_size(label_image.shape)} px; it must have {_size(image_size)} px.")
+        label_images[class_id] = label_image
+    return label_images
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _read_label_image(path: Path) -> LabelImage:
+    try:
+        values = read_raw(path)
+    except ImageReadError as error:
+        raise AnnotationError(str(error)) from error
+    values = np.squeeze(values) if values.ndim > 2 else values
+    if values.ndim != 2:
+        raise AnnotationError(f"{path} has the shape {_size(values.shape)}; a label image has one value a pixel.")
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise AnnotationError(f"{path} has values that are not numbers (NaN or infinite).")
+        if (fractions := values != np.rint(values)).any():
+            raise AnnotationError(f"{path} has the value {values[fractions][0]}; labels are whole numbers.")
+    elif values.dtype.kind not in "bui":
+        raise AnnotationError(f"{path} has {values.dtype} pixels; labels are whole numbers.")
+    if values.size and values.min() < 0:
+        raise AnnotationError(f"{path} has the value {values.min()}; labels are 0 (background) or above.")
+    if values.size and values.max() > _LARGEST_VALUE:
+        raise AnnotationError(f"{path} has the value {values.max()}; labels go up to {_LARGEST_VALUE}.")
+    return values.astype(np.int64)
+
+
+def to_instances(label_images: Mapping[int, npt.NDArray[Any]], image_size: tuple[int, int]) -> InstanceMasks:
+    """Make one cell of each value of each label image, whether its pixels hang together or not.
+
+    Parameters
+    ----------
+    label_images : mapping
+        class_id to (H, W) whole numbers, 0 for background.
+    image_size : (int, int)
+        Height and width, px.
+
+    Returns
+    -------
+    InstanceMasks
+        In the order of class_id, then of value; ``label_values`` are the values; scores are 1.
+
+    Raises
+    ------
+    AnnotationError
+        A label image of another size.
+    """
+    parts = [InstanceMasks.empty(image_size)]
+    for class_id, label_image in sorted(label_images.items()):
+        if label_image.shape != tuple(image_size):
+            raise AnnotationError(
+                f"The label image of class {class_id} has {_size(label_image.shape)} px, the image {_size(image_size)}."
+            )
+        parts.append(_cells_of(label_image, class_id))
+    return InstanceMasks.concatenate(parts)
+
+
+def _cells_of(label_image: npt.NDArray[Any], class_id: int) -> InstanceMasks:
+    cell_pixels = label_image != 0
+    values, positions = np.unique(label_image[cell_pixels], return_inverse=True)
+    compact = np.zeros(label_image.shape, np.int32)
+    compact[cell_pixels] = positions + 1
+    boxes, masks = [], []
+    for number, (rows, columns) in enumerate(ndimage.find_objects(compact), start=1):
+        boxes.append((columns.start, rows.start, columns.stop, rows.stop))
+        masks.append(compact[rows, columns] == number)
+    count = len(values)
+    return InstanceMasks(
+        (label_image.shape[0], label_image.shape[1]),
+        np.array(boxes, np.int32).reshape(-1, 4),
+        np.full(count, class_id, np.int32),
+        np.ones(count, np.float32),
+        tuple(masks),
+        values.astype(np.int64),
+    )
+
+
+def from_instances(instances: InstanceMasks, class_ids: Iterable[int]) -> dict[int, npt.NDArray[Any]]:
+    """Paint the cells of each class into one label image.
+
+    A cell's value is its ``label_value``; where two cells of a class share one, or it is below 1, the later takes the
+    next free value. Where cells of a class overlap, the higher score is on top.
+
+    Parameters
+    ----------
+    instances : InstanceMasks
+    class_ids : iterable of int
+        Which classes to paint; one without cells gives an image of zeros.
+
+    Returns
+    -------
+    dict
+        class_id to (H, W) int32 (int64 when a value needs it).
+    """
+    painted = {}
+    for class_id in class_ids:
+        cells = instances.select(instances.class_ids == class_id)
+        values = _distinct(cells.values)
+        wide = len(values) and values.max() > np.iinfo(np.int32).max
+        painted[class_id] = cells.paste(values, np.int64 if wide else np.int32)
+    return painted
+
+
+def _distinct(values: LabelImage) -> LabelImage:
+    firsts = np.zeros(len(values), bool)
+    firsts[np.unique(values, return_index=True)[1]] = True
+    again = ~firsts | (values < 1)
+    if not again.any():
+        return values
+    distinct = values.copy()
+    start = max(0, int(values.max())) + 1
+    distinct[again] = np.arange(start, start + np.count_nonzero(again))
+    return distinct
+
+
+def write_class_images(
+    folder: str | os.PathLike[str], instances: InstanceMasks, *, backup: bool = False
+) -> tuple[Path, ...]:
+    """Write ``class<id>.tif`` (float64, Deflate) of each class that has cells; remove those of classes without.
+
+    Parameters
+    ----------
+    folder : path
+        Made when it does not exist.
+    instances : InstanceMasks
+    backup : bool
+        Keep what is replaced or removed as ``class<id>.tif.bak``.
+
+    Returns
+    -------
+    tuple of Path
+        The files written.
+
+    Raises
+    ------
+    ExportError
+        The disk is full, the folder is read-only, ...
+    """
+    folder = Path(folder)
+    present = sorted(set(instances.class_ids.tolist()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for class_id, path in class_files(folder).items():
+            if class_id not in present:
+                path.replace(path.with_name(path.name + ".bak")) if backup else path.unlink()
+    except OSError as error:
+        raise ExportError(f"Cannot write into {folder}: {error.strerror}.") from error
+    written = []
+    for class_id, label_image in from_instances(instances, present).items():
+        path = class_file(folder, class_id)
+        with export_write(path, backup=backup) as file:
+            tifffile.imwrite(
+                file, label_image.astype(np.float64), compression="zlib", photometric="minisblack", metadata=None
+            )
+        written.append(path)
+    return tuple(written)
