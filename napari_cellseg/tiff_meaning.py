@@ -113,15 +113,15 @@ def _stretch_few_bits(pixels: Pixels, bits: int) -> Pixels:
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * 255
     if pixels.dtype == np.uint8 and bits < 8:
-        return (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+        return np.asarray(pixels.astype(np.uint16) * 255 // (2**bits - 1), np.uint8)
     return pixels
 
 
 def _inverted(pixels: Pixels, bits: int) -> Pixels:
     if pixels.dtype.kind == "u":
         top = 255 if pixels.dtype == np.uint8 else 2**bits - 1
-        return np.subtract(top, pixels, dtype=pixels.dtype)
-    return np.negative(pixels)
+        return np.asarray(np.subtract(top, pixels, dtype=pixels.dtype))
+    return np.asarray(np.negative(pixels))
 
 
 def _from_cmyk(pixels: Pixels, axes: str) -> Pixels:

@@ -1,0 +1,239 @@
+"""COCO files: lists of images, results (``test-results.json``) and data sets, read and written.
+
+Only here and in the two modules it gathers does a class_id become a ``category_id``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from skimage.measure import find_contours
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.coco_images import (
+    ImageId,
+    check_unique,
+    image_id_of,
+    read_image_ids,
+    read_json,
+    write_image_ids,
+    write_json,
+)
+from napari_cellseg.coco_results import (
+    RESULTS_NAME,
+    Problem,
+    check_results,
+    read_results,
+    result_rows,
+    write_results,
+)
+from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.rle import decode, encode_all
+
+__all__ = [
+    "RESULTS_NAME",
+    "CocoDataset",
+    "ImageId",
+    "Problem",
+    "check_results",
+    "outline",
+    "read_dataset",
+    "read_image_ids",
+    "read_results",
+    "result_rows",
+    "write_dataset",
+    "write_image_ids",
+    "write_results",
+]
+
+Decoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoDataset:
+    """Images, their classes and their cells.
+
+    Attributes
+    ----------
+    images : tuple of ImageId
+    classes : ClassTable
+    cells : mapping
+        The cells of each image, by ``ImageId.id``; an image that is not in it has none.
+    """
+
+    images: tuple[ImageId, ...]
+    classes: ClassTable
+    cells: Mapping[int, InstanceMasks] = field(default_factory=dict)
+
+    def instances(self, image: ImageId) -> InstanceMasks:
+        """Return the cells of an image."""
+        return self.cells.get(image.id) or InstanceMasks.empty(image.size)
+
+
+def write_dataset(path: str | os.PathLike[str], dataset: CocoDataset, *, polygons: bool = False) -> None:
+    """Write a COCO data set.
+
+    Parameters
+    ----------
+    path : path
+        Of the JSON file; its folder must exist.
+    dataset : CocoDataset
+    polygons : bool
+        Write outlines instead of RLE. They lose holes and change pixels at the border; RLE is exact.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
+    annotations: list[dict[str, Any]] = []
+    for image in dataset.images:
+        for annotation in _annotations(dataset.instances(image), polygons=polygons):
+            annotations.append({"id": len(annotations) + 1, "image_id": image.id, **annotation})
+    categories = [{"id": i, "name": name, "supercategory": "cell", "colour": c} for i, name, c in dataset.classes]
+    images = [{"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width} for i in dataset.images]
+    write_json(Path(path), {"images": images, "categories": categories, "annotations": annotations})
+
+
+def _annotations(instances: InstanceMasks, *, polygons: bool) -> Iterable[dict[str, Any]]:
+    x0, y0, x1, y1 = instances.boxes.T
+    boxes = np.stack([x0, y0, x1 - x0, y1 - y0], 1).tolist()
+    size = list(instances.image_size)
+    for i, counts in enumerate(encode_all(instances)):
+        rings = outline(instances.masks[i], *boxes[i][:2]) if polygons else []
+        yield {
+            "category_id": int(instances.class_ids[i]),
+            "bbox": boxes[i],
+            "area": int(np.count_nonzero(instances.masks[i])),
+            "iscrowd": 0,
+            "segmentation": [r.ravel().tolist() for r in rings] or {"size": size, "counts": counts},
+            "score": float(str(instances.scores[i])),
+            "label_id": int(instances.values[i]),
+        }
+
+
+def outline(mask: npt.NDArray[np.bool_], x: int, y: int) -> list[npt.NDArray[np.float64]]:
+    """Return the outer outlines of a mask crop whose first pixel is at ``x``, ``y``.
+
+    Returns
+    -------
+    list of (M, 2) float64
+        x, y in px, where pixel 0 spans 0..1, closed by repeating the first point; one ring a component.
+    """
+    rings = []
+    for ring in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
+        xs, ys = ring[:, 1], ring[:, 0]
+        # find_contours runs around cell pixels one way and around holes the other; the signed area tells them apart.
+        if np.sum(xs[:-1] * ys[1:] - xs[1:] * ys[:-1]) > 0:
+            continue
+        rings.append(np.stack([xs + x - 0.5, ys + y - 0.5], 1))
+    return rings
+
+
+def read_dataset(path: str | os.PathLike[str]) -> CocoDataset:
+    """Read a COCO data set with polygons or RLE.
+
+    Category ids need not be 1..K: class_ids are given in their ascending order. Crowd regions are left out.
+
+    Raises
+    ------
+    AnnotationError
+        Not such a file, or an annotation that is wrong.
+    """
+    path = Path(path)
+    data = read_json(path)
+    lists = {key: data.get(key) if isinstance(data, dict) else None for key in ("images", "categories", "annotations")}
+    for key, value in lists.items():
+        if not isinstance(value, list):
+            raise AnnotationError(f"{path} is not a COCO data set: it has no list of {key}.")
+    rows = {key: value or [] for key, value in lists.items()}
+    images = tuple(image_id_of(row, f"{path}, image {n}") for n, row in enumerate(rows["images"], start=1))
+    check_unique(images, path)
+    classes, class_ids = _read_categories(rows["categories"], path)
+    cells = _read_annotations(rows["annotations"], {image.id: image for image in images}, class_ids, path)
+    return CocoDataset(images, classes, cells)
+
+
+def _read_categories(rows: list[Any], path: Path) -> tuple[ClassTable, dict[int, int]]:
+    for row in rows:
+        if not isinstance(row, dict) or type(row.get("id")) is not int or not isinstance(row.get("name"), str):
+            raise AnnotationError(f"{path}: a category needs a whole number as id and a name, not {row!r}.")
+    rows = sorted(rows, key=lambda row: int(row["id"]))
+    class_ids = {row["id"]: i for i, row in enumerate(rows, start=1)}
+    if len(class_ids) != len(rows):
+        raise AnnotationError(f"{path}: two categories have the same id.")
+    colours = tuple(str(row.get("colour", "")) for row in rows)
+    try:
+        return ClassTable(tuple(row["name"] for row in rows), colours if all(colours) else ()), class_ids
+    except ConfigError as error:
+        raise AnnotationError(f"{path}: {error}") from error
+
+
+def _read_annotations(
+    rows: list[Any], images: Mapping[int, ImageId], class_ids: Mapping[int, int], path: Path
+) -> dict[int, InstanceMasks]:
+    found: dict[int, list[tuple[Decoded, int, float, int]]] = {image_id: [] for image_id in images}
+    for number, row in enumerate(rows):
+        where = f"{path}, annotation {number}"
+        if not isinstance(row, dict) or row.get("image_id") not in images:
+            raise AnnotationError(f"{where}: it belongs to no image of the file.")
+        if row.get("category_id") not in class_ids:
+            raise AnnotationError(f"{where}: there is no category {row.get('category_id')!r}.")
+        if row.get("iscrowd"):
+            logger.warning("%s: a crowd region is left out", where)
+            continue
+        cells = found[row["image_id"]]
+        decoded = _decode_any(row.get("segmentation"), images[row["image_id"]], where)
+        label_value, score = row.get("label_id", len(cells) + 1), row.get("score", 1.0)
+        if type(label_value) is not int or type(score) not in (int, float) or not 0 <= score <= 1:
+            raise AnnotationError(f"{where}: label_id must be a whole number and score lie in 0..1.")
+        if decoded is None:
+            logger.warning("%s: a mask without a pixel is left out", where)
+            continue
+        cells.append((decoded, class_ids[row["category_id"]], score, label_value))
+    return {image_id: _join(images[image_id], cells) for image_id, cells in found.items()}
+
+
+def _decode_any(segmentation: Any, image: ImageId, where: str) -> Decoded | None:
+    """Decode compressed RLE, run lengths or polygons."""
+    try:
+        if isinstance(segmentation, dict):
+            if segmentation.get("size") != list(image.size):
+                raise AnnotationError(f"the mask's size {segmentation.get('size')} is not the image's {image.size}.")
+            return decode(segmentation.get("counts", ""), image.size)
+        if not isinstance(segmentation, list) or not segmentation:
+            raise AnnotationError("it has no segmentation.")
+        rings = np.concatenate([np.asarray(ring, np.float64) for ring in segmentation])
+        if not np.isfinite(rings).all() or any(len(ring) < 6 or len(ring) % 2 for ring in segmentation):
+            raise AnnotationError("a polygon needs three or more points x, y.")
+        merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, image.height, image.width))
+        return decode(merged["counts"], image.size)
+    except AnnotationError as error:
+        raise AnnotationError(f"{where}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise AnnotationError(f"{where}: its segmentation is neither RLE nor polygons.") from error
+
+
+def _join(image: ImageId, cells: list[tuple[Decoded, int, float, int]]) -> InstanceMasks:
+    if not cells:
+        return InstanceMasks.empty(image.size)
+    decoded, class_ids, scores, values = zip(*cells, strict=True)
+    return InstanceMasks(
+        image.size,
+        np.stack([box for box, _ in decoded]),
+        np.array(class_ids),
+        np.array(scores, np.float32),
+        tuple(mask for _, mask in decoded),
+        np.array(values, np.int64),
+    )

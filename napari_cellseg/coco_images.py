@@ -1,0 +1,151 @@
+"""The images of COCO files: their names, ids and sizes; and reading JSON so that a wrong file is one clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.image_files import check_regular_file
+from napari_cellseg.rle import MAX_FRAME_PIXELS
+
+__all__ = ["ImageId", "check_unique", "image_id_of", "read_image_ids", "read_json", "write_image_ids", "write_json"]
+
+_MAX_JSON_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class ImageId:
+    """One image as COCO knows it; ``height`` and ``width`` in px."""
+
+    file_name: str
+    id: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return self.height, self.width
+
+    @property
+    def image_id(self) -> str:
+        """Its name in this program: ``a.tif`` is "a", ``a/image.tif`` is "a"."""
+        name = PurePosixPath(self.file_name)
+        return name.parent.name if name.stem.lower() == "image" and name.parent.name else name.stem
+
+
+def read_image_ids(path: str | os.PathLike[str]) -> tuple[ImageId, ...]:
+    """Read a list of ``{"file_name", "id", "height", "width"}`` (or the "images" of a COCO data set).
+
+    Raises
+    ------
+    AnnotationError
+        Not such a file, a name that leads out of the folder, a repeated name or id, or an impossible size.
+    """
+    path = Path(path)
+    data = read_json(path)
+    rows = data.get("images") if isinstance(data, dict) else data
+    if not isinstance(rows, list) or not rows:
+        raise AnnotationError(f"{path}: expected a list of images, each with file_name, id, height and width.")
+    images = tuple(image_id_of(row, f"{path}, entry {number}") for number, row in enumerate(rows, start=1))
+    for image in images:
+        if "/" in image.file_name and not isinstance(data, dict):
+            raise AnnotationError(f"{path}: the file name {image.file_name!r} must be a plain name without a folder.")
+    check_unique(images, path)
+    return images
+
+
+def image_id_of(row: object, where: str) -> ImageId:
+    """Check one entry of a list of images; ``where`` begins the message of the `AnnotationError`."""
+    if not isinstance(row, dict):
+        raise AnnotationError(f"{where}: expected file_name, id, height and width, not {_short(row)}.")
+    name = row.get("file_name")
+    if not isinstance(name, str) or not _stays_inside(name):
+        raise AnnotationError(f"{where}: the file name {_short(name)} is not a name inside the image folder.")
+    numbers = {key: row.get(key) for key in ("id", "height", "width")}
+    for key, value in numbers.items():
+        if type(value) is not int or value < (0 if key == "id" else 1):
+            raise AnnotationError(f"{where} ({name}): {key} must be a whole number, not {_short(value)}.")
+    image = ImageId(name, row["id"], row["height"], row["width"])
+    if image.height * image.width > MAX_FRAME_PIXELS:
+        raise AnnotationError(f"{where} ({name}): {image.height} x {image.width} px is larger than COCO can describe.")
+    return image
+
+
+def _stays_inside(name: str) -> bool:
+    parts = name.split("/")
+    return bool(name.strip()) and not any(
+        part in ("", ".", "..") or any(c in part for c in '\\\0:"<>|?*') or not part.isprintable() for part in parts
+    )
+
+
+def check_unique(images: Sequence[ImageId], path: Path) -> None:
+    """Raise an `AnnotationError` when two images share a file name or an id."""
+    names: set[str] = set()
+    ids: set[int] = set()
+    for image in images:
+        if image.id in ids:
+            raise AnnotationError(f"{path}: the id {image.id} is used twice, the second time for {image.file_name}.")
+        if image.file_name in names:
+            raise AnnotationError(f"{path}: the file name {image.file_name} is listed twice.")
+        ids.add(image.id)
+        names.add(image.file_name)
+
+
+def write_image_ids(path: str | os.PathLike[str], images: Iterable[ImageId]) -> None:
+    """Write the list that `read_image_ids` reads.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
+    write_json(Path(path), [asdict(image) for image in images], indent=4)
+
+
+def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
+    """Write JSON at once or not at all; NaN and infinity, which JSON does not have, are a `ValueError`."""
+    separators = None if indent else (",", ":")
+    text = json.dumps(data, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False)
+    with export_write(path) as file:
+        file.write(text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    AnnotationError
+        It does not exist, is not a regular file, is too large, or is not JSON in UTF-8.
+    """
+    try:
+        check_regular_file(path)
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise AnnotationError(f"{path} is larger than {_MAX_JSON_BYTES / 2**30:.0f} GiB; it is not read.")
+        return parse_json(path.read_bytes(), path)
+    except ImageReadError as error:
+        raise AnnotationError(str(error).replace("an image", "a JSON file")) from error
+    except OSError as error:
+        raise AnnotationError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    """Parse the bytes of ``path``; an `AnnotationError` that says where it stops being JSON."""
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is not JSON: it is not text in UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path} is not JSON: {error or 'nested too deep'}.") from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

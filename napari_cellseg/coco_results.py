@@ -1,0 +1,281 @@
+"""COCO results: ``test-results.json``, one row a cell with its mask as RLE, and the ``.zip`` that holds just it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.coco_images import ImageId, parse_json, read_json
+from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.rle import decode, encode_all
+
+__all__ = ["RESULTS_NAME", "Problem", "check_results", "read_results", "result_rows", "write_results"]
+
+RESULTS_NAME = "test-results.json"
+
+_KEYS = ("image_id", "category_id", "bbox", "score", "segmentation")
+_BOX_TOLERANCE = 1.0  # px; some tools give the box of the pixel centres
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a results file: in ``row`` (0-based; None for the file as a whole)."""
+
+    row: int | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text if self.row is None else f"row {self.row}: {self.text}"
+
+
+def result_rows(instances: InstanceMasks, image_id: int) -> list[dict[str, Any]]:
+    """Return one row a cell as COCO wants it: ``bbox`` is x, y, width, height; the mask is RLE with ASCII counts."""
+    x0, y0, x1, y1 = instances.boxes.T
+    boxes = np.stack([x0, y0, x1 - x0, y1 - y0], 1).tolist()
+    return [
+        {
+            "image_id": image_id,
+            "category_id": category_id,
+            "bbox": box,
+            "score": float(str(score)),  # the shortest number that reads back as the same float32
+            "segmentation": {"size": list(instances.image_size), "counts": counts},
+        }
+        for category_id, box, score, counts in zip(
+            instances.class_ids.tolist(), boxes, instances.scores, encode_all(instances), strict=True
+        )
+    ]
+
+
+def write_results(
+    folder: str | os.PathLike[str], rows: Sequence[dict[str, Any]], image_ids: Sequence[ImageId] | None = None
+) -> Path:
+    """Write ``test-results.json`` and ``test-results.zip``, read both again and check them.
+
+    Parameters
+    ----------
+    folder : path
+        Made when it does not exist.
+    rows : sequence of dict
+        From `result_rows`.
+    image_ids : sequence of ImageId, optional
+        The images the rows may speak of; those the rows themselves name when left out.
+
+    Returns
+    -------
+    Path
+        Of the JSON file.
+
+    Raises
+    ------
+    ExportError
+        A row is wrong (nothing is written then), or the files cannot be written or do not read back.
+    """
+    folder = Path(folder)
+    path = folder / RESULTS_NAME
+    images = tuple(image_ids) if image_ids is not None else _images_of(rows)
+    problems = check_rows(list(rows), images)
+    if problems:
+        raise ExportError(f"{path} is not written, for its rows are wrong: {problems[0]} ({len(problems)} in all).")
+    data = json.dumps(list(rows), separators=(",", ":"), allow_nan=False).encode("ascii")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    with export_write(path) as file:
+        file.write(data)
+    with export_write(path.with_suffix(".zip")) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        # A fixed date makes equal results equal files.
+        archive.writestr(zipfile.ZipInfo(RESULTS_NAME), data, zipfile.ZIP_DEFLATED)
+    _check_written(path, data, images)
+    return path
+
+
+def _images_of(rows: Sequence[dict[str, Any]]) -> tuple[ImageId, ...]:
+    sizes = {row["image_id"]: row["segmentation"]["size"] for row in rows}
+    return tuple(ImageId(f"{i}.tif", i, int(size[0]), int(size[1])) for i, size in sizes.items())
+
+
+def _check_written(path: Path, data: bytes, images: Sequence[ImageId]) -> None:
+    """Read both files back and let pycocotools judge them."""
+    if path.read_bytes() != data or _unzipped(path.with_suffix(".zip")) != data:
+        raise ExportError(f"{path} does not read back as it was written; is the disk sound?")
+    rows = json.loads(data)
+    if not rows:  # loadRes cannot read an empty list
+        return
+    truth = COCO()
+    truth.dataset = {"images": [{"id": image.id} for image in images], "annotations": [], "categories": []}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        truth.createIndex()
+        loaded = truth.loadRes(str(path))
+    # One at a time: given more than 255, pycocotools 2.0.11 fails with numpy 2 (an overflow of uint8).
+    if len(loaded.anns) != len(rows) or not all(coco_mask.area(row["segmentation"]) > 0 for row in rows):
+        raise ExportError(f"{path} was written, but pycocotools does not read it as {len(rows)} masks.")
+
+
+def _unzipped(path: Path) -> bytes:
+    """Return the one file in a results zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if names != [RESULTS_NAME]:
+                raise AnnotationError(f"{path} must hold {RESULTS_NAME} and nothing else, not {names[:5]}.")
+            return archive.read(RESULTS_NAME)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise AnnotationError(f"{path} is not a sound zip file ({error}).") from error
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    path = Path(path)
+    return parse_json(_unzipped(path), path) if path.suffix.lower() == ".zip" else read_json(path)
+
+
+def read_results(path: str | os.PathLike[str], image_ids: Sequence[ImageId]) -> dict[int, InstanceMasks]:
+    """Read ``test-results.json`` or its ``.zip``.
+
+    Returns
+    -------
+    dict
+        The cells of every image of ``image_ids``, by its id, in the order of the rows; boxes come from the masks.
+
+    Raises
+    ------
+    AnnotationError
+        The file cannot be read or a row is wrong; `check_results` lists all that is wrong.
+    """
+    rows = _load(path)
+    cells: dict[int, list[tuple[int, float, npt.NDArray[np.int32], npt.NDArray[np.bool_]]]] = {
+        image.id: [] for image in image_ids
+    }
+    problems: list[Problem] = []
+    by_id = {image.id: image for image in image_ids}
+    for number, row in enumerate(rows if isinstance(rows, list) else []):
+        decoded, wrong = _check_row(row, by_id)
+        problems += [Problem(number, text) for text in wrong]
+        if decoded is not None and not wrong:
+            cells[row["image_id"]].append((row["category_id"], row["score"], *decoded))
+    if not isinstance(rows, list) or problems:
+        found = problems or [Problem(None, "it is not a list of rows")]
+        raise AnnotationError(f"{path}, {found[0]} ({len(found)} in all; `validate` lists them).")
+    return {image.id: _instances(image, cells[image.id]) for image in image_ids}
+
+
+def _instances(
+    image: ImageId, cells: Sequence[tuple[int, float, npt.NDArray[np.int32], npt.NDArray[np.bool_]]]
+) -> InstanceMasks:
+    if not cells:
+        return InstanceMasks.empty(image.size)
+    class_ids, scores, boxes, masks = zip(*cells, strict=True)
+    return InstanceMasks(image.size, np.stack(boxes), np.array(class_ids), np.array(scores, np.float32), tuple(masks))
+
+
+def check_results(
+    path: str | os.PathLike[str], image_ids: Sequence[ImageId], classes: int | None = None
+) -> list[Problem]:
+    """List all that is wrong with a results file, row by row.
+
+    Parameters
+    ----------
+    path : path
+        JSON, or a zip with just ``test-results.json``.
+    image_ids : sequence of ImageId
+    classes : int, optional
+        Number of classes; with it, a higher category_id is a problem.
+
+    Raises
+    ------
+    AnnotationError
+        The file cannot be read at all.
+    """
+    return check_rows(_load(path), image_ids, classes)
+
+
+def check_rows(rows: object, image_ids: Sequence[ImageId], classes: int | None = None) -> list[Problem]:
+    """List what is wrong with the rows of a results file; see `check_results`."""
+    if not isinstance(rows, list):
+        return [Problem(None, f"the file must hold a list of rows, not {type(rows).__name__}")]
+    problems: list[Problem] = []
+    by_id = {image.id: image for image in image_ids}
+    seen: dict[tuple[object, ...], int] = {}
+    for number, row in enumerate(rows):
+        decoded, wrong = _check_row(row, by_id, classes)
+        problems += [Problem(number, text) for text in wrong]
+        if decoded is None:
+            continue
+        key = (row["image_id"], row["category_id"], decoded[0].tobytes(), np.packbits(decoded[1]).tobytes())
+        first = seen.setdefault(key, number)
+        if first != number:
+            problems.append(Problem(number, f"the same cell as row {first}"))
+    return problems
+
+
+def _check_row(
+    row: object, images: dict[int, ImageId], classes: int | None = None
+) -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]] | None, list[str]]:
+    """Return the decoded mask, when there is one, and what is wrong with the row."""
+    if not isinstance(row, dict):
+        return None, [f"expected an object with {', '.join(_KEYS)}"]
+    missing = [key for key in _KEYS if key not in row]
+    if missing:
+        return None, [f"{' and '.join(missing)} missing"]
+    wrong = []
+    category_id = row["category_id"]
+    if type(category_id) is not int or category_id < 1 or category_id > (classes or category_id):
+        wrong.append(f"category_id {category_id!r} is not a whole number 1..{classes or 'K'}")
+    score = row["score"]
+    if type(score) not in (int, float) or not 0 <= score <= 1:
+        wrong.append(f"score {score!r} is not a number 0..1")
+    image = images.get(row["image_id"]) if type(row["image_id"]) is int else None
+    if image is None:
+        return None, [*wrong, f"image_id {row['image_id']!r} is not in the id file"]
+    decoded, text = _decode_segmentation(row["segmentation"], image)
+    if decoded is None:
+        return None, [*wrong, text]
+    if text := _box_problem(row["bbox"], decoded[0]):
+        wrong.append(text)
+    return (None if wrong else decoded), wrong
+
+
+def _decode_segmentation(
+    segmentation: object, image: ImageId
+) -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]] | None, str]:
+    if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
+        return None, "segmentation is not RLE: an object with size and counts"
+    if segmentation["size"] != list(image.size):
+        return None, f"segmentation has size {segmentation['size']!r}, but {image.file_name} is {list(image.size)}"
+    counts = segmentation["counts"]
+    if not isinstance(counts, str):
+        return None, "the counts are not a string; write compressed RLE with ASCII counts"
+    try:
+        decoded = decode(counts, image.size)
+    except AnnotationError as error:
+        return None, str(error).rstrip(".")
+    return decoded, "" if decoded else "the mask has no pixel"
+
+
+def _box_problem(bbox: object, box: npt.NDArray[np.int32]) -> str:
+    if (
+        not isinstance(bbox, list)
+        or len(bbox) != 4
+        or not all(type(v) in (int, float) and math.isfinite(v) for v in bbox)
+    ):
+        return f"bbox {bbox!r} is not [x, y, width, height]"
+    x0, y0, x1, y1 = box.tolist()
+    expected = [x0, y0, x1 - x0, y1 - y0]
+    if max(abs(a - b) for a, b in zip(bbox, expected, strict=True)) > _BOX_TOLERANCE:
+        return f"bbox {bbox} does not match the mask, whose box is {expected}"
+    return ""
