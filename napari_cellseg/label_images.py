@@ -21,7 +21,15 @@ from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
 from napari_cellseg.image_io import read_raw
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["class_file", "class_files", "from_instances", "read_class_images", "to_instances", "write_class_images"]
+__all__ = [
+    "class_file",
+    "class_files",
+    "from_instances",
+    "read_class_images",
+    "read_label_image",
+    "to_instances",
+    "write_class_images",
+]
 
 _LARGEST_VALUE = 2**53
 """Above this, float64 (the type on disk) cannot tell neighbouring whole numbers apart."""
@@ -82,11 +90,8 @@ def read_class_images(
     for class_id, path in class_files(folder).items():
         if count is not None and class_id > count:
             raise AnnotationError(f"{path} is of class {class_id}, but there are only {count} classes.")
-        label_image = _read_label_image(path)
+        label_images[class_id] = label_image = read_label_image(path, image_size)
         image_size = image_size or label_image.shape
-        if label_image.shape != tuple(image_size):
-            raise AnnotationError(f"{path} has {_size(label_image.shape)} px; it must have {_size(image_size)} px.")
-        label_images[class_id] = label_image
     return label_images
 
 
@@ -94,7 +99,14 @@ def _size(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
-def _read_label_image(path: Path) -> LabelImage:
+def read_label_image(path: Path, image_size: tuple[int, ...] | None = None) -> LabelImage:
+    """Read one label image, (H, W) int64; ``image_size`` is the height and width it must have.
+
+    Raises
+    ------
+    AnnotationError
+        As `read_class_images`.
+    """
     try:
         values = read_raw(path)
     except ImageReadError as error:
@@ -113,6 +125,8 @@ def _read_label_image(path: Path) -> LabelImage:
         raise AnnotationError(f"{path} has the value {values.min()}; labels are 0 (background) or above.")
     if values.size and values.max() > _LARGEST_VALUE:
         raise AnnotationError(f"{path} has the value {values.max()}; labels go up to {_LARGEST_VALUE}.")
+    if image_size is not None and values.shape != tuple(image_size):
+        raise AnnotationError(f"{path} has {_size(values.shape)} px; it must have {_size(image_size)} px.")
     return values.astype(np.int64)
 
 

@@ -146,6 +146,9 @@ class ValidationConfig(_Section):
 
     every: int = _field(1, "Epochs between two validations.", "epochs", ge=1)
     max_images: int | None = _field(None, "Measure at most this many of the images held back. Empty: all.", ge=1)
+    window: int | None = _field(
+        None, "Measure a square of this side in the middle of each image, to save time. Empty: the whole.", "px", ge=64
+    )
     examples: int = _field(2, "Images whose prediction is kept at each validation.", "images", ge=0, le=64)
 
 

@@ -33,7 +33,7 @@ class EpochPlan:
     def draw(
         cls, epoch: int, seed: int, sizes: Sequence[int], *, chunks: int, repeats: int, budget: int, shuffle: bool
     ) -> EpochPlan:
-        """Shuffle, and cut in ``chunks`` parts; in more where two of them would take more than ``budget`` bytes (0: any).
+        """Shuffle, and cut in ``chunks`` parts; in more where two would take more than ``budget`` bytes (0: any).
 
         ``sizes`` are the bytes of each decoded sample. A sample larger than half the budget is a chunk of its own.
         """
