@@ -1,0 +1,284 @@
+"""`ClassLayers`: the only writer of the class layers, one napari Labels layer a class, all views of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_cellseg.gui.cells_layer import CellsLayer
+from napari_cellseg.gui.colours import ColourMode, Looks
+from napari_cellseg.gui.features import cell_features
+from napari_cellseg.gui.painting import brush_aim, brush_target, take_over
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.review import Box, Cell, Change, ReviewSession
+
+__all__ = ["ClassLayers"]
+
+_MANY_BOXES = 200
+"""From so many touched cells on, one large box is cheaper than many small ones."""
+
+_FEATURES_DELAY_MS = 150
+"""Features are read by people who stop to look: quick decisions in a row write them once."""
+
+_LAYERS: WeakKeyDictionary[AppState, ClassLayers] = WeakKeyDictionary()
+
+
+class ClassLayers(QObject):
+    """The class layers of one viewer; follows `AppState` and its session, and nobody else writes the layers.
+
+    Use ``ClassLayers.of(state)``. The layers of a new image come one a turn of the event loop, so that the window
+    stays alive.
+    """
+
+    ready = Signal()
+    """All layers of the current image are on the canvas."""
+    layer_added = Signal(object)
+    """A `CellsLayer` is on the canvas."""
+    undo_requested = Signal()
+    redo_requested = Signal()
+    session_changed = Signal(object)
+    """The session did a `Change`, and the layers show it already."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__()
+        self._state = state
+        self._session: ReviewSession | None = None
+        self._looks = Looks()
+        self._contour = 1
+        self._layers: dict[int, CellsLayer] = {}
+        self._waiting: list[int] = []
+        self._stale_features: set[int] = set()
+        self._aimed: dict[int, int] = {}
+        self._unsubscribe: Callable[[], None] | None = None
+        self._turn = self._timer(self._add_next)
+        self._features_turn = self._timer(self._write_features)
+        state.current_changed.connect(self._on_current)
+        state.classes_changed.connect(self._on_classes)
+        state.min_scores_changed.connect(self._on_min_scores)
+        state.selection_changed.connect(self._on_selection)
+        state.closing.connect(self._stop)
+        state.viewer.layers.events.removed.connect(self._on_removed)
+        self._on_current()
+
+    @classmethod
+    def of(cls, state: AppState) -> ClassLayers:
+        """Return the class layers of a viewer's state, made at the first call."""
+        if state not in _LAYERS:
+            _LAYERS[state] = cls(state)
+        return _LAYERS[state]
+
+    # ---- what is there ----
+
+    def __iter__(self) -> Iterator[CellsLayer]:
+        """Iterate over the layers in the order of the classes."""
+        return iter([self._layers[i] for i in sorted(self._layers)])
+
+    def layer(self, class_id: int) -> CellsLayer | None:
+        """Return the layer of a class; None while it is not there yet, or when the user removed it."""
+        return self._layers.get(class_id)
+
+    @property
+    def colour_mode(self) -> ColourMode:
+        """What the colours tell."""
+        return self._looks.mode
+
+    @colour_mode.setter
+    def colour_mode(self, mode: ColourMode) -> None:
+        if mode is self._looks.mode:
+            return
+        self._looks.mode = mode
+        if self._session is not None:
+            self._looks.reset(self._session.cells.values())
+        for layer in self:
+            layer.set_colours(mode, self._state.classes.colour(layer.class_id))
+
+    @property
+    def contour(self) -> int:
+        """Width of the contours, px; 0 for none."""
+        return self._contour
+
+    @contour.setter
+    def contour(self, width: int) -> None:
+        self._contour = width
+        for layer in self:
+            layer.contour = width
+
+    def cell_at(self, position: Iterable[float]) -> Cell | None:
+        """Return the topmost cell at a place in world coordinates, (..., y, x), of the layers that are visible."""
+        if self._session is None:
+            return None
+        world = tuple(position)
+        for layer in reversed(self._state.viewer.layers):
+            if isinstance(layer, CellsLayer) and layer.visible:
+                y, x = np.round(layer.world_to_data(world)[-2:]).astype(int).tolist()
+                cell = self._session.cell_at(layer.class_id, y, x)
+                if cell is not None:
+                    return cell
+        return None
+
+    def finish(self) -> None:
+        """Do at once what waits for its turn: layers not yet added, features not yet written."""
+        while self._waiting:
+            self._add_next()
+        self._write_features()
+
+    # ---- following the state ----
+
+    def _on_current(self) -> None:
+        self._stop()
+        old, self._layers = self._layers, {}
+        for layer in old.values():
+            if layer in self._state.viewer.layers:
+                self._state.viewer.layers.remove(layer)
+        self._session = session = self._state.session
+        if session is not None:
+            self._unsubscribe = session.subscribe(self._on_change)
+            session.set_min_scores(self._state.min_scores)
+            self._looks.reset(session.cells.values())
+            self._waiting = list(session.classes.class_ids)
+            self._turn.start(0)
+
+    def _add_next(self) -> None:
+        self._turn.stop()
+        if not self._waiting or self._session is None:
+            return
+        self._add(self._session, self._waiting.pop(0))
+        if self._waiting:
+            self._turn.start(0)
+        else:
+            self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
+            self._aim()
+            self.ready.emit()
+
+    def _add(self, session: ReviewSession, class_id: int) -> None:
+        layer = CellsLayer(
+            session.view(class_id),
+            class_id=class_id,
+            looks=self._looks,
+            colour=session.classes.colour(class_id),
+            contour=self._contour,
+            on_stroke=self._on_stroke,
+            on_undo=self.undo_requested.emit,
+            on_redo=self.redo_requested.emit,
+            name=session.classes.name(class_id),
+        )
+        self._layers[class_id] = layer
+        self._state.viewer.add_layer(layer)
+        layer.events.selected_label.connect(lambda _: self._on_brush(layer))
+        self._stale_features.add(class_id)
+        self._features_turn.start(_FEATURES_DELAY_MS)
+        self.layer_added.emit(layer)
+
+    def _on_classes(self) -> None:
+        session, classes = self._session, self._state.classes
+        if session is None or len(classes) < len(session.classes):
+            return
+        session.classes = classes
+        for layer in self:
+            layer.name = classes.name(layer.class_id)
+            layer.set_colours(self._looks.mode, classes.colour(layer.class_id))
+        missing = [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]
+        self._waiting += missing
+        if missing:
+            self._turn.start(0)
+
+    def _on_min_scores(self) -> None:
+        if self._session is not None:
+            self._session.set_min_scores(self._state.min_scores)
+
+    def _on_selection(self) -> None:
+        session = self._session
+        if session is None:
+            return
+        for cell_id in self._looks.select(self._state.selection, session.cells):
+            cell = session.cells.get(cell_id)
+            layer = None if cell is None else self._layers.get(cell.class_id)
+            if cell is not None and layer is not None:
+                layer.redraw(cell.box)
+        self._aim()
+
+    def _on_removed(self, event: object) -> None:
+        gone = getattr(event, "value", None)
+        self._layers = {i: layer for i, layer in self._layers.items() if layer is not gone}
+
+    def _stop(self) -> None:
+        self._turn.stop()
+        self._features_turn.stop()
+        self._waiting = []
+        self._stale_features.clear()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    # ---- following the session ----
+
+    def _on_change(self, change: Change) -> None:
+        session = self._session
+        if session is None:
+            return
+        cells = [session.cells[i] for i in change.cell_ids if i in session.cells]
+        self._looks.update(cells)
+        for class_id, boxes in self._stale_boxes(change, cells).items():
+            layer = self._layers.get(class_id)
+            if layer is not None:
+                for box in boxes:
+                    layer.rewrite(box, session.view(class_id, box))
+        self._stale_features.update(change.boxes, (cell.class_id for cell in cells))
+        self._features_turn.start(_FEATURES_DELAY_MS)
+        self._aim()
+        self.session_changed.emit(change)
+
+    def _stale_boxes(self, change: Change, cells: list[Cell]) -> dict[int, list[Box]]:
+        """Return where each layer must be written: around each cell when they are few, else around all."""
+        if len(change.cell_ids) > _MANY_BOXES or not change.cell_ids:
+            return {class_id: [box] for class_id, box in change.boxes.items()}
+        boxes: dict[int, dict[Box, None]] = {}
+        for cell in (*cells, *(cell for pair in change.pairs for cell in pair if cell is not None)):
+            if cell.class_id in change.boxes or self._looks.mode is ColourMode.STATUS:
+                boxes.setdefault(cell.class_id, {})[cell.box] = None
+        return {class_id: list(found) for class_id, found in boxes.items()}
+
+    def _write_features(self) -> None:
+        self._features_turn.stop()
+        if self._session is not None:
+            for class_id in sorted(self._stale_features & self._layers.keys()):
+                features = cell_features(self._session, class_id)
+                self._layers[class_id].features = features
+                self._layers[class_id].metadata["cells"] = len(features["index"])
+        self._stale_features.clear()
+
+    # ---- following the hand ----
+
+    def _on_stroke(self, layer: CellsLayer, box: Box) -> None:
+        session = self._session
+        if session is None or self._layers.get(layer.class_id) is not layer:
+            return
+        change = take_over(session, layer, box)
+        drawn = tuple(after.cell_id for before, after in change.pairs if before is None and after is not None)
+        if drawn:
+            # A polygon is a whole cell, so the next one is another; a brush goes on with the cell it began.
+            self._state.select(() if str(layer.mode) == "polygon" else drawn)
+
+    def _on_brush(self, layer: CellsLayer) -> None:
+        """Select the cell that the user picked for the brush; none when the brush would draw a new one."""
+        value = layer.selected_label
+        if self._session is None or value in (0, self._aimed.get(layer.class_id)):
+            return
+        target = brush_target(self._session, layer.class_id, value)
+        self._state.select(() if target is None else (target,))
+
+    def _aim(self) -> None:
+        if self._session is not None:
+            for layer in self:
+                value = brush_aim(self._session, layer.class_id, self._state.selection)
+                self._aimed[layer.class_id] = value
+                layer.selected_label = value
+
+    def _timer(self, call: object) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.timeout.connect(call)
+        return timer

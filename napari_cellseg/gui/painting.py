@@ -1,0 +1,33 @@
+"""A stroke of brush, fill, polygon or eraser on a class layer becomes one command of the session."""
+
+from __future__ import annotations
+
+from napari_cellseg.gui.cells_layer import CellsLayer
+from napari_cellseg.review import Box, Change, ReviewSession
+
+__all__ = ["brush_aim", "brush_target", "take_over"]
+
+
+def take_over(session: ReviewSession, layer: CellsLayer, box: Box) -> Change:
+    """Compare a box of a layer with the session's view of it and make the difference one `paint` command.
+
+    Afterwards the layer shows the session again there: a new cell has got its id, and a stroke that changed no cell
+    has left no pixel.
+    """
+    x0, y0, x1, y1 = box
+    after = layer.data[y0:y1, x0:x1].copy()
+    change = session.paint(layer.class_id, box, session.view(layer.class_id, box), after)
+    layer.rewrite(box, session.view(layer.class_id, box))
+    return change
+
+
+def brush_target(session: ReviewSession, class_id: int, value: int) -> int | None:
+    """Return the cell that painting with a value would change; None when it would draw a new one."""
+    cell = session.cells.get(value)
+    return value if cell is not None and cell.class_id == class_id and session.is_visible(cell) else None
+
+
+def brush_aim(session: ReviewSession, class_id: int, selection: tuple[int, ...]) -> int:
+    """Return the value to paint with: the selected cell of a class, or else that of a new cell."""
+    mine = (i for i in selection if brush_target(session, class_id, i) is not None)
+    return next(mine, session.next_id)
