@@ -137,4 +137,5 @@ def _tight(masks: npt.NDArray[np.bool_]) -> Ints:
 
 def _last(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
     """Return one more than the position of the last True in each row of (n, k)."""
-    return flags.shape[1] - np.argmax(flags[:, ::-1], 1)
+    ends: npt.NDArray[np.intp] = flags.shape[1] - np.argmax(flags[:, ::-1], 1)
+    return ends

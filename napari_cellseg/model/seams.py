@@ -1,0 +1,231 @@
+"""Join the cells found in overlapping tiles, so that each cell of the image appears exactly once and whole.
+
+A cell that a tile's edge cuts is whole in the neighbour when it fits into the overlap: then the whole one is kept. A
+larger one is cut in every tile that sees it: then its pieces, which agree where the tiles overlap, are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.instances import InstanceMasks, intersections
+from napari_cellseg.model.tiles import Tile
+
+__all__ = ["merge_tiles", "suppress"]
+
+_INSIDE = 0.75
+"""A cell of one tile with this share of its pixels in a cell of another tile is the same cell, or a part of it."""
+_AGREE = 0.5
+"""Two pieces that share this much of what both tiles see of them are pieces of one cell."""
+
+Ints = npt.NDArray[np.intp]
+
+
+def suppress(cells: InstanceMasks, iou: float, *, across_classes: bool) -> InstanceMasks:
+    """Drop each cell whose mask has an IoU above ``iou`` with that of a better one: non-maximum suppression on masks.
+
+    Parameters
+    ----------
+    cells : InstanceMasks
+    iou : float
+        Intersection over union, 0..1.
+    across_classes : bool
+        Also between cells of different classes: a cell has one class.
+    """
+    first, second, shared = intersections(cells, cells)
+    areas = cells.areas
+    clash = (first < second) & (shared > iou * (areas[first] + areas[second] - shared))
+    if not across_classes:
+        clash &= cells.class_ids[first] == cells.class_ids[second]
+    kept = _greedy(np.argsort(-cells.scores, kind="stable"), first[clash], second[clash])
+    return cells if kept.all() else cells.select(kept)
+
+
+def merge_tiles(parts: Sequence[tuple[Tile, InstanceMasks]], *, iou: float, margin: int) -> InstanceMasks:
+    """Join the cells of all tiles of an image.
+
+    Cells of one tile are never compared with each other (see `suppress`); those of different tiles are whatever their
+    class, because two tiles may take one cell for two classes.
+
+    Parameters
+    ----------
+    parts : sequence of (Tile, InstanceMasks)
+        The cells of each tile, placed in the whole image.
+    iou : float
+        Cells of two tiles with a larger IoU are one.
+    margin : int
+        A cell within this many image px of an inner edge counts as cut.
+
+    Returns
+    -------
+    InstanceMasks
+        Best score first, ``label_values`` 1..N.
+    """
+    cells = InstanceMasks.concatenate([found for _, found in parts])
+    if len(parts) > 1 and len(cells):
+        cells = _Seams(parts, cells, iou, margin).joined()
+    return replace(cells.select(np.argsort(-cells.scores, kind="stable")), label_values=None)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Cells of different tiles that share pixels; ``visible`` is the area of each that both tiles see."""
+
+    first: Ints
+    second: Ints
+    shared: npt.NDArray[np.int64]
+    visible: npt.NDArray[np.int64]  # (pairs, 2)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> _Pairs:
+        return _Pairs(self.first[chosen], self.second[chosen], self.shared[chosen], self.visible[chosen])
+
+
+class _Seams:
+    """One merge under way: which cells are kept, and which pieces belong together."""
+
+    def __init__(
+        self, parts: Sequence[tuple[Tile, InstanceMasks]], cells: InstanceMasks, iou: float, margin: int
+    ) -> None:
+        self.cells = cells
+        self.tiles = [tile for tile, _ in parts]
+        self.iou = iou
+        self.margin = margin
+        self.tile_of = np.repeat(np.arange(len(parts)), [len(found) for _, found in parts])
+        self.cut = np.concatenate([tile.cut(found.boxes, margin) for tile, found in parts])
+        self.areas = cells.areas
+        self.pairs = self._find_pairs()
+
+    def joined(self) -> InstanceMasks:
+        """Return what is left: whole cells once, joined pieces, and the rest."""
+        kept = self._whole_cells()
+        pieces = self.cut & ~self._covered_by(kept)
+        lone, groups = self._group(pieces)
+        kept[[i for i in lone if not self._was_seen_whole_elsewhere(i)]] = True
+        if not groups:
+            return self.cells.select(kept)
+        large = [self._union(group) for group in groups]
+        rest = self.cells.select(kept & ~self._covered_by_large(large))
+        return InstanceMasks.concatenate([rest, *large])
+
+    def _find_pairs(self) -> _Pairs:
+        """Compare only cells that reach into the common rectangle of two tiles."""
+        rows: list[tuple[Ints, Ints, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        members = [np.flatnonzero(self.tile_of == t) for t in range(len(self.tiles))]
+        boxes = np.array([tile.box for tile in self.tiles])
+        for a in range(len(self.tiles)):
+            common = np.concatenate([np.maximum(boxes[a, :2], boxes[:, :2]), np.minimum(boxes[a, 2:], boxes[:, 2:])], 1)
+            overlap = np.flatnonzero(np.all(common[:, :2] < common[:, 2:], axis=1))
+            for b in overlap[overlap > a].tolist():
+                i, j = self._reaching(members[a], common[b]), self._reaching(members[b], common[b])
+                first, second, shared = intersections(self.cells.select(i), self.cells.select(j))
+                first, second = i[first], j[second]
+                visible = np.array(
+                    [[self._area_in(int(m), common[b]) for m in pair] for pair in zip(first, second, strict=True)]
+                )
+                rows.append((first, second, shared, visible.reshape(-1, 2).astype(np.int64)))
+        if not rows:
+            none = np.zeros(0, np.intp)
+            return _Pairs(none, none, none.astype(np.int64), np.zeros((0, 2), np.int64))
+        return _Pairs(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+    def _reaching(self, members: Ints, rectangle: npt.NDArray[np.int_]) -> Ints:
+        boxes = self.cells.boxes[members]
+        return members[((boxes[:, :2] < rectangle[2:]) & (boxes[:, 2:] > rectangle[:2])).all(1)]
+
+    def _area_in(self, i: int, rectangle: npt.NDArray[np.int_]) -> int:
+        x0, y0, x1, y1 = self.cells.boxes[i].tolist()
+        left, top, right, bottom = rectangle.tolist()
+        if left <= x0 and top <= y0 and x1 <= right and y1 <= bottom:
+            return int(self.areas[i])
+        window = self.cells.masks[i][max(0, top - y0) : bottom - y0, max(0, left - x0) : right - x0]
+        return int(np.count_nonzero(window))
+
+    def _whole_cells(self) -> npt.NDArray[np.bool_]:
+        """Of whole cells that two tiles found, keep the surer one."""
+        pairs = self.pairs.where(~self.cut[self.pairs.first] & ~self.cut[self.pairs.second])
+        areas = self.areas[pairs.first], self.areas[pairs.second]
+        clash = (pairs.shared > self.iou * (areas[0] + areas[1] - pairs.shared)) | (
+            pairs.shared > _INSIDE * np.minimum(*areas)
+        )
+        order = np.argsort(-self.cells.scores, kind="stable")
+        kept = _greedy(order, pairs.first[clash], pairs.second[clash])
+        kept[self.cut] = False
+        return kept
+
+    def _covered_by(self, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return the cut cells that lie mostly in a kept whole one."""
+        covered = np.zeros(len(self.cells), bool)
+        for piece, whole in ((self.pairs.first, self.pairs.second), (self.pairs.second, self.pairs.first)):
+            inside = self.cut[piece] & kept[whole] & (self.pairs.shared > _AGREE * self.areas[piece])
+            covered[piece[inside]] = True
+        return covered
+
+    def _group(self, pieces: npt.NDArray[np.bool_]) -> tuple[list[int], list[list[int]]]:
+        """Return the pieces that stand alone, and the groups of pieces that are one cell."""
+        pairs = self.pairs.where(pieces[self.pairs.first] & pieces[self.pairs.second])
+        same = pairs.shared > _AGREE * np.minimum(pairs.visible[:, 0], pairs.visible[:, 1])
+        parent = {i: i for i in np.flatnonzero(pieces).tolist()}
+
+        def root(i: int) -> int:
+            while parent[i] != i:
+                parent[i] = i = parent[parent[i]]
+            return i
+
+        for i, j in zip(pairs.first[same].tolist(), pairs.second[same].tolist(), strict=True):
+            parent[root(i)] = root(j)
+        groups: dict[int, list[int]] = {}
+        for i in parent:
+            groups.setdefault(root(i), []).append(i)
+        lone = [group[0] for group in groups.values() if len(group) == 1]
+        return lone, [group for group in groups.values() if len(group) > 1]
+
+    def _was_seen_whole_elsewhere(self, i: int) -> bool:
+        """Whether another tile had the whole view of this piece, and found nothing there."""
+        box = self.cells.boxes[i : i + 1]
+        x0, y0, x1, y1 = box[0].tolist()
+        for number, tile in enumerate(self.tiles):
+            left, top, right, bottom = tile.box
+            inside = left <= x0 and top <= y0 and x1 <= right and y1 <= bottom
+            if number != self.tile_of[i] and inside and not tile.cut(box, self.margin)[0]:
+                return True
+        return False
+
+    def _union(self, group: list[int]) -> InstanceMasks:
+        """Join pieces: all their pixels, the class with the most (score x area), the best score."""
+        boxes = self.cells.boxes[group]
+        x, y = boxes[:, :2].min(0).tolist()
+        right, bottom = boxes[:, 2:].max(0).tolist()
+        mask = np.zeros((bottom - y, right - x), bool)
+        for i, (x0, y0, x1, y1) in zip(group, boxes.tolist(), strict=True):
+            mask[y0 - y : y1 - y, x0 - x : x1 - x] |= self.cells.masks[i]
+        votes = np.bincount(self.cells.class_ids[group], self.areas[group] * self.cells.scores[group])
+        score = self.cells.scores[group].max()
+        return InstanceMasks.from_crops(self.cells.image_size, [[x, y]], [mask], [int(votes.argmax())], [score])
+
+    def _covered_by_large(self, large: Sequence[InstanceMasks]) -> npt.NDArray[np.bool_]:
+        """Return the cells that lie in a joined one that is surer: a tile may have taken a part for the whole."""
+        joined = InstanceMasks.concatenate(large)
+        i, j, shared = intersections(self.cells, joined)
+        inside = (shared > _INSIDE * self.areas[i]) & (self.cells.scores[i] <= joined.scores[j])
+        covered = np.zeros(len(self.cells), bool)
+        covered[i[inside]] = True
+        return covered
+
+
+def _greedy(order: Ints, first: Ints, second: Ints) -> npt.NDArray[np.bool_]:
+    """Walk along ``order`` and keep each cell that clashes with no kept one; return a bool a cell."""
+    kept = np.ones(len(order), bool)
+    if not len(first):
+        return kept
+    rank = np.empty(len(order), np.intp)
+    rank[order] = np.arange(len(order))
+    ahead = rank[first] < rank[second]
+    better, worse = np.where(ahead, first, second), np.where(ahead, second, first)
+    for k in np.argsort(rank[better], kind="stable").tolist():
+        if kept[better[k]]:
+            kept[worse[k]] = False
+    return kept

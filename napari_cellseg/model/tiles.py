@@ -1,0 +1,114 @@
+"""Cut an image of any size into an even grid of overlapping tiles, at the scale the network wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Tile", "network_scale", "plan_tiles"]
+
+_PLAUSIBLE = 8.0
+"""Largest factor between the pixel sizes of image and model that is believed."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of an image and the size at which the network sees it.
+
+    Attributes
+    ----------
+    box : (int, int, int, int)
+        x0, y0, x1, y1 in image px, half-open.
+    size : (int, int)
+        Height and width in network px.
+    inner : (bool, bool, bool, bool)
+        Whether the left, top, right, bottom edge lies inside the image, so that cells may be cut by it.
+    """
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+    inner: tuple[bool, bool, bool, bool]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Network px per image px along x and y, exact for this tile."""
+        x0, y0, x1, y1 = self.box
+        return self.size[1] / (x1 - x0), self.size[0] / (y1 - y0)
+
+    def cut(self, boxes: npt.NDArray[np.int32], margin: int) -> npt.NDArray[np.bool_]:
+        """Return which of (N, 4) image boxes come within ``margin`` px of an inner edge, (N,) bool."""
+        x0, y0, x1, y1 = self.box
+        near = np.stack(
+            [boxes[:, 0] < x0 + margin, boxes[:, 1] < y0 + margin, boxes[:, 2] > x1 - margin, boxes[:, 3] > y1 - margin]
+        )
+        touched: npt.NDArray[np.bool_] = np.any(near & np.array(self.inner)[:, None], 0)
+        return touched
+
+
+def plan_tiles(image_size: tuple[int, int], tile: int, overlap: int, scale: float) -> list[Tile]:
+    """Return the tiles of an image, row by row.
+
+    Each tile but those of an image smaller than one has the same size, and neighbours overlap by at least ``overlap``:
+    the grid is spread evenly, so no sliver is left at the right or the bottom. Every cell that fits into the overlap
+    lies wholly in some tile.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Height and width, image px.
+    tile, overlap : int
+        Side of a tile and overlap of neighbours, network px; the overlap is at most half a tile.
+    scale : float
+        Network px per image px.
+    """
+    rows = list(_spans(image_size[0], tile, overlap, scale))
+    columns = list(_spans(image_size[1], tile, overlap, scale))
+    return [
+        Tile((x0, y0, x1, y1), (height, width), (x0 > 0, y0 > 0, x1 < image_size[1], y1 < image_size[0]))
+        for y0, y1, height in rows
+        for x0, x1, width in columns
+    ]
+
+
+def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, stop, network px) along one axis."""
+    side = max(1, round(tile / scale))
+    shared = min(side // 2, int(np.ceil(overlap / scale)))
+    if length <= side:
+        yield 0, length, max(1, round(length * scale))
+        return
+    count = int(np.ceil((length - shared) / (side - shared)))
+    for start in np.linspace(0, length - side, count).astype(int).tolist():
+        yield start, start + side, tile
+
+
+def network_scale(
+    working_scale: float, model_um: float | None, image_um: float | None, wanted: float | None = None
+) -> tuple[float, str]:
+    """Decide how many network px an image px becomes, and say why.
+
+    Parameters
+    ----------
+    working_scale : float
+        What the model was trained at, network px per image px.
+    model_um, image_um : float or None
+        Pixel size of the images it was trained on, and of this one.
+    wanted : float, optional
+        A person's own choice, which wins.
+
+    Returns
+    -------
+    (float, str)
+        The scale and the reason in words.
+    """
+    if wanted is not None:
+        return wanted, f"{wanted:g}, as chosen"
+    if model_um is None or image_um is None:
+        return working_scale, f"{working_scale:g}, the model's (pixel size not known)"
+    factor = image_um / model_um
+    if not 1 / _PLAUSIBLE <= factor <= _PLAUSIBLE:  # resolutions in files are often left at 72 dpi
+        return working_scale, f"{working_scale:g}, the model's (a pixel size of {image_um:g} um is not believable)"
+    return working_scale * factor, f"{working_scale * factor:g}, from {image_um:g} um per px"
