@@ -1,0 +1,233 @@
+"""Model files: safetensors with everything it takes to rebuild the model in the header; nothing is ever unpickled.
+
+The header's ``__metadata__`` holds one JSON text under ``napari_cellseg``: settings with the class table, metrics,
+score thresholds, provenance, and a SHA-256 over that text, the table of tensors and the tensors' bytes. (Neither
+safetensors nor .pt notices a flipped byte.) Importing this module and reading a header need no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from napari_cellseg.atomic import atomic_write
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CheckpointError, ConfigError
+from napari_cellseg.model.config import ModelConfig, config_error
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+
+__all__ = [
+    "CheckpointHeader",
+    "CheckpointMetadata",
+    "load_checkpoint",
+    "load_weights",
+    "read_header",
+    "save_checkpoint",
+]
+
+_KEY = "napari_cellseg"
+_FORMAT = 1
+_MOST_HEADER_BYTES = 16 << 20
+_PICKLES = (b"\x80", b"PK\x03\x04", b"\x1f\x8b")
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}  # JSON knows no NaN
+
+
+class CheckpointMetadata(BaseModel):
+    """What is worth knowing about trained weights besides the settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("", description="Shown in lists of models")
+    metrics: Annotated[dict[str, float], BeforeValidator(_finite)] = Field(
+        {}, description="On images it never saw; flat names as in metrics.csv; what is not a number is left out"
+    )
+    thresholds: tuple[float, ...] | None = Field(None, description="Best score threshold of each of the K classes")
+    provenance: dict[str, Any] = Field({}, description="Data, licence, recipe, program versions")
+
+
+class CheckpointHeader(CheckpointMetadata):
+    """All that a model file says about itself."""
+
+    format: int = _FORMAT
+    created: str = ""
+    config: ModelConfig
+    sha256: str = ""
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes it tells apart."""
+        return self.config.classes
+
+
+def save_checkpoint(
+    path: Path,
+    model: CellMaskRCNN,
+    metadata: CheckpointMetadata | None = None,
+    *,
+    half: bool = True,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> CheckpointHeader:
+    """Write a model file; an older one is replaced only once the new one is safely on disk.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.safetensors``.
+    model : CellMaskRCNN
+        Its ``config`` goes into the header.
+    metadata : CheckpointMetadata, optional
+        Name, metrics, thresholds, provenance.
+    half : bool
+        Store matrices and kernels as float16 (half the size; norms and biases stay float32).
+    weights : state dict, optional
+        Weights to store in place of the model's own (an average of them, for instance).
+
+    Raises
+    ------
+    OSError
+        The disk is full or read-only; an older file is then unchanged.
+    """
+    import safetensors.torch
+
+    state = model.state_dict() if weights is None else weights
+    packed = safetensors.torch.save({name: _packed(tensor, half) for name, tensor in state.items()})
+    (length,) = struct.unpack("<Q", packed[:8])
+    table, data = json.loads(packed[8 : 8 + length]), memoryview(packed)[8 + length :]
+    known = (metadata or CheckpointMetadata()).model_dump()
+    header = CheckpointHeader(**known, config=model.config, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    header = header.model_copy(update={"sha256": _digest(header.model_dump(mode="json"), table, data)})
+    table = {"__metadata__": {"format": "pt", _KEY: header.model_dump_json()}, **table}
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_write(path) as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.write(data)
+    return header
+
+
+def read_header(path: Path) -> CheckpointHeader:
+    """Read what a model file says about itself, without its tensors and without torch.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, or it is no model of napari-cellseg; the message says which.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[CellMaskRCNN, CheckpointHeader]:
+    """Rebuild a model, in evaluation mode and float32, on a device.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, it is no model of napari-cellseg, or it is damaged.
+    """
+    from napari_cellseg.model.build import build_model
+
+    state, header = load_weights(path)
+    try:
+        model = build_model(header.config)
+        model.load_state_dict(state)
+    except (ConfigError, RuntimeError) as error:
+        raise CheckpointError(f"The model in {path} cannot be rebuilt: {error}") from error
+    return model.eval().to(device), header
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], CheckpointHeader]:
+    """Return the checked state dict (floats as float32) and the header, for instance to start a training from.
+
+    Raises
+    ------
+    CheckpointError
+        As `load_checkpoint`.
+    """
+    import safetensors.torch
+
+    header, content = _read(path, tensors=True)
+    state = safetensors.torch.load(content)
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, header
+
+
+def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    # Vectors are norms and biases: of no weight in the file, and a running variance may not fit float16.
+    if half and tensor.is_floating_point() and tensor.ndim > 1 and tensor.abs().max() < 60_000:
+        return tensor.half()
+    return tensor
+
+
+def _digest(header: Mapping[str, Any], table: Mapping[str, Any], data: bytes | memoryview) -> str:
+    described = {key: value for key, value in header.items() if key != "sha256"}
+    text = json.dumps([described, table], sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[CheckpointHeader, bytes]:
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(8)
+            length = _header_length(path, start)
+            text = file.read(length)
+            data = file.read() if tensors else b""
+    except OSError as error:
+        raise CheckpointError(f"The model file {path} cannot be read: {error.strerror or error}.") from error
+    try:
+        table = json.loads(text)
+        metadata = table.pop("__metadata__", {}) if isinstance(table, dict) else None
+        described = json.loads(metadata[_KEY]) if isinstance(metadata, dict) and _KEY in metadata else None
+    except (ValueError, RecursionError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file, or it is cut off or damaged.") from error
+    if not isinstance(described, dict):
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not a model of napari-cellseg: it has no settings inside."
+        )
+    header = _parse(path, described)
+    if tensors and _digest(described, table, data) != header.sha256:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 does not match. Copy or download the file again.")
+    return header, start + text + data
+
+
+def _header_length(path: Path, start: bytes) -> int:
+    if start.startswith(_PICKLES):
+        raise CheckpointError(
+            f"{path} is a pickled file (.pt, .pth). Such a file can run any program when it is opened, so it is not"
+            " opened; napari-cellseg's models are .safetensors files."
+        )
+    if len(start) < 8:
+        raise CheckpointError(f"{path} is empty or cut off; it is not a model file.")
+    length: int = struct.unpack("<Q", start)[0]
+    if not 2 <= length <= _MOST_HEADER_BYTES:
+        raise CheckpointError(f"{path} is not a safetensors file; napari-cellseg's models are.")
+    return length
+
+
+def _parse(path: Path, described: Mapping[str, Any]) -> CheckpointHeader:
+    if described.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{path} has model format {described.get('format')!r}, this program reads {_FORMAT}; update napari-cellseg."
+        )
+    try:
+        return CheckpointHeader.model_validate(described)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: {config_error(error, 'Its header')}") from error
+    except ConfigError as error:  # a class table that cannot be
+        raise CheckpointError(f"{path}: {error}") from error

@@ -1,0 +1,112 @@
+"""Which device computes, in which precision, and why."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from napari_cellseg.errors import ConfigError
+
+__all__ = ["Device", "autocast", "choose_device", "choose_precision"]
+
+_HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """``name`` as torch takes it ("cpu", "cuda:0", "mps"); ``reason`` in words, for a person."""
+
+    name: str
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """The name without its number: "cpu", "cuda" or "mps"."""
+        return self.name.partition(":")[0]
+
+
+def choose_device(name: str = "auto") -> Device:
+    """Choose where to compute.
+
+    Parameters
+    ----------
+    name : "auto" | "cpu" | "cuda" | "cuda:N" | "mps"
+        "auto": the first CUDA device, else Apple's MPS, else the CPU.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or this machine has no such device.
+    """
+    if name == "auto":
+        return _automatic()
+    if name == "cpu":
+        return Device("cpu", "CPU, as asked")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError('This machine has no usable MPS device (Apple GPU); use "cpu" or "auto".')
+        return Device("mps", "Apple GPU (MPS), as asked")
+    wanted = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if not wanted:
+        raise ConfigError(f"There is no device {name!r}; use auto, cpu, cuda, cuda:N or mps.")
+    index, count = int(wanted[1] or 0), _cuda_count()
+    if index >= count:
+        found = f"it has {count}, numbered from 0" if count else f"it has none ({_why_no_cuda()})"
+        raise ConfigError(f'There is no CUDA device {index} on this machine: {found}. Use "cpu" or "auto".')
+    return Device(f"cuda:{index}", f"{_cuda_name(index)}, as asked")
+
+
+def choose_precision(device: Device, precision: str = "auto") -> str:
+    """Return "fp32", "fp16" or "bf16".
+
+    "auto" is half precision on CUDA only: on a CPU without the instructions it was 350 times slower.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or the device cannot.
+    """
+    if precision == "auto":
+        if device.kind != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.get_device_capability(device.name)[0] >= 8 else "fp16"
+    if precision not in ("fp32", *_HALF):
+        raise ConfigError(f"There is no precision {precision!r}; use auto, fp32, fp16 or bf16.")
+    if precision != "fp32" and device.kind != "cuda":
+        raise ConfigError(
+            f'{precision} computes on CUDA devices only, and this is {device.name}; use "auto" or "fp32".'
+        )
+    return precision
+
+
+def autocast(device: Device, precision: str) -> AbstractContextManager[object]:
+    """Make the context in which the model runs in a precision that `choose_precision` returned."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.kind, dtype=_HALF[precision])
+
+
+def _automatic() -> Device:
+    if _cuda_count():
+        return Device("cuda:0", f"auto: {_cuda_name(0)}")
+    if torch.backends.mps.is_available():
+        return Device("mps", "auto: Apple GPU (MPS)")
+    return Device("cpu", f"auto: CPU, {_why_no_cuda()}")
+
+
+def _cuda_count() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _cuda_name(index: int) -> str:
+    memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+    return f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return "this torch is built without CUDA"
+    return "no CUDA device found"
