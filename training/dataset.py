@@ -1,12 +1,14 @@
 """Training data on disk: find the samples, and decode one into pixels and compact label images.
 
-A data folder holds ``train/<id>/`` or ``<id>/`` folders, each with ``image.tif`` and ``class1.tif`` ... ``classK.tif``
-(an absent file means no cell of that class), or is one COCO JSON file.
+The data are a folder with ``train/<id>/`` or ``<id>/`` folders, each with ``image.tif`` and ``class1.tif`` ...
+``classK.tif`` (an absent file means no cell of that class), and ``classes.json`` with the names; or one COCO JSON file
+with its images beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,35 +16,46 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.coco import read_dataset
+from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.image_files import natural_key
 from napari_cellseg.image_io import read_tiff
-from napari_cellseg.label_images import read_class_images
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.label_images import class_files, from_instances, read_label_image
 
-from napari_cellseg.errors import AnnotationError
-
-__all__ = ["Sample", "TrainingImage", "compact_labels", "find_samples", "read_sample"]
+__all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
 
 LabelImage = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Sample:
-    """Where one training image and its cells lie; small, picklable, nothing decoded.
+    """Where one training image and its cells lie; picklable, nothing decoded.
 
     Attributes
     ----------
     image_id : str
         Unique in the data set.
     image : Path
-        The image file.
+        The image file; its class files lie beside it.
+    cells : InstanceMasks, optional
+        The cells themselves, when they come from a COCO file.
     """
 
     image_id: str
     image: Path
+    cells: InstanceMasks | None = field(default=None, compare=False, repr=False)
 
-    @property
-    def folder(self) -> Path:
-        """Folder of the image and its class files."""
-        return self.image.parent
+
+@dataclass(frozen=True)
+class DataSource:
+    """The samples of a folder or a COCO file, in natural order, and their classes."""
+
+    path: Path
+    samples: tuple[Sample, ...]
+    classes: ClassTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +83,12 @@ class TrainingImage:
 
     @classmethod
     def from_label_images(
-        cls, image_id: str, rgb: npt.NDArray[np.uint8], label_images: Mapping[int, LabelImage]
+        cls, image_id: str, rgb: npt.NDArray[np.uint8], label_images: Iterable[tuple[int, LabelImage]]
     ) -> TrainingImage:
-        """Build from label images with any whole numbers."""
+        """Build from pairs of class_id and label image with any whole numbers."""
         class_maps, areas, centres = {}, {}, {}
-        for class_id, label_image in label_images.items():
-            compact = compact_labels(label_image)
-            if compact is not None:
+        for class_id, label_image in label_images:
+            if (compact := _compact(label_image)) is not None:
                 class_maps[class_id], areas[class_id], centres[class_id] = compact
         return cls(image_id, rgb, class_maps, areas, centres)
 
@@ -91,18 +103,10 @@ class TrainingImage:
         return self.rgb.nbytes + sum(label_image.nbytes for label_image in self.class_maps.values())
 
 
-def compact_labels(
+def _compact(
     label_image: LabelImage,
 ) -> tuple[LabelImage, npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
-    """Renumber the cells of a label image 1..n in the smallest dtype; None when there is no cell.
-
-    Returns
-    -------
-    label_image : (H, W) uint16 or int32
-    areas : (n + 1,) int64
-    centres : (n, 2) float64
-        Mean y, x.
-    """
+    """Renumber the cells 1..n; return the label image, areas and centres of `TrainingImage`, None without a cell."""
     places = np.flatnonzero(label_image)
     if not len(places):
         return None
@@ -122,18 +126,87 @@ def compact_labels(
     return compact, areas, sums / areas[1:, None]
 
 
-def find_samples(data: Path) -> tuple[Sample, ...]:
-    """List the samples of a data folder, ordered by image_id; an `AnnotationError` when there are none."""
+def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:
+    """List the samples of a data folder or a COCO file.
+
+    Parameters
+    ----------
+    data : Path
+    classes : ClassTable, optional
+        What class1.tif, class2.tif, ... mean; read from ``classes.json`` when left out, and numbered without that file.
+
+    Raises
+    ------
+    AnnotationError
+        No such data, or no image in it.
+    ConfigError
+        ``classes.json`` is no table of classes, or the given classes are not those of the COCO file.
+    """
     data = Path(data)
+    if data.is_file():
+        return _coco_samples(data, classes)
     if not data.is_dir():
         raise AnnotationError(f"There is no data folder {data}.")
     root = data / "train" if (data / "train").is_dir() else data
-    images = sorted(root.glob("*/image.tif"))
+    images = sorted(root.glob("*/image.tif"), key=lambda image: natural_key(image.parent.name))
     if not images:
         raise AnnotationError(
             f"{root} holds no training image. Each needs its own folder with image.tif and class1.tif, class2.tif, ..."
         )
-    return tuple(Sample(image.parent.name, image) for image in images)
+    samples = tuple(Sample(image.parent.name, image) for image in images)
+    return DataSource(data, samples, classes or _named_classes(data) or _numbered_classes(samples))
+
+
+def _coco_samples(path: Path, classes: ClassTable | None) -> DataSource:
+    dataset = read_dataset(path)
+    if classes is not None and classes.names != dataset.classes.names:
+        raise ConfigError(
+            f"{path} has the classes {', '.join(dataset.classes.names)}; the settings say {', '.join(classes.names)}."
+        )
+    samples = [
+        Sample(image.image_id, path.parent / image.file_name, dataset.instances(image)) for image in dataset.images
+    ]
+    if not samples:
+        raise AnnotationError(f"{path} lists no image.")
+    samples.sort(key=lambda sample: natural_key(sample.image_id))
+    return DataSource(path, tuple(samples), dataset.classes)
+
+
+def _named_classes(data: Path) -> ClassTable | None:
+    beside = [data, data.parent] if data.name == "train" else [data]
+    for file in (folder / "classes.json" for folder in beside):
+        if file.is_file():
+            try:
+                return ClassTable.from_json(json.loads(file.read_text("utf-8")))
+            except (OSError, ValueError, ConfigError) as error:
+                raise ConfigError(f"{file} is no table of classes: {error}") from error
+    return None
+
+
+def _numbered_classes(samples: tuple[Sample, ...]) -> ClassTable:
+    highest = max((max(class_files(sample.image.parent), default=0) for sample in samples), default=0)
+    return ClassTable.numbered(max(1, highest))
+
+
+def label_images_of(sample: Sample, image_size: tuple[int, int]) -> Iterator[tuple[int, LabelImage]]:
+    """Yield class_id and label image (H, W) of each class in turn, so that only one raw one is in memory.
+
+    Raises
+    ------
+    AnnotationError
+        A file is wrong, when it is its turn.
+    """
+    if sample.cells is None:
+        for class_id, path in class_files(sample.image.parent).items():
+            yield class_id, read_label_image(path, image_size)
+    else:
+        if sample.cells.image_size != tuple(image_size):
+            raise AnnotationError(
+                f"{sample.image} has {image_size[0]} x {image_size[1]} px, but its cells were drawn on "
+                f"{sample.cells.image_size[0]} x {sample.cells.image_size[1]} px."
+            )
+        for class_id in sorted(set(sample.cells.class_ids.tolist())):
+            yield class_id, from_instances(sample.cells, [class_id])[class_id]
 
 
 def read_sample(sample: Sample) -> TrainingImage:
@@ -147,5 +220,5 @@ def read_sample(sample: Sample) -> TrainingImage:
         The label images are wrong.
     """
     rgb = read_tiff(sample.image).rgb()
-    label_images = read_class_images(sample.folder, rgb.shape[:2])
-    return TrainingImage.from_label_images(sample.image_id, rgb, label_images)
+    height, width = rgb.shape[:2]
+    return TrainingImage.from_label_images(sample.image_id, rgb, label_images_of(sample, (height, width)))
