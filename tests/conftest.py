@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("QT_API", "pyqt5")
 os.environ.setdefault("NAPARI_ASYNC", "0")
+HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool(
+    os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+)
+if not HAS_DISPLAY:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # widgets need no screen; a viewer (marker gui) needs OpenGL
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a display where there is none."""
+    if item.get_closest_marker("gui") and not HAS_DISPLAY:
+        pytest.skip("needs a display; run the tests with xvfb-run")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what the docks remember out of the user's settings, and out of the next test."""
+    if "qtpy" in sys.modules:
+        from qtpy.QtCore import QSettings
+
+        folder = str(tmp_path_factory.mktemp("settings"))
+        QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
 
 
 def data_folder(name: str) -> Path:

@@ -102,7 +102,7 @@ class Job(QObject):
 
     changed = Signal()
     """`state` is another one."""
-    event = Signal(object)
+    reported = Signal(object)
     """What the generator yielded."""
     finished = Signal(object)
     """What the generator returned; not sent when it was stopped or failed."""
@@ -179,7 +179,7 @@ class Job(QObject):
                 continue
             if self.state is JobState.STARTING:
                 self._set(JobState.RUNNING)
-            self.event.emit(event)
+            self.reported.emit(event)
             if run is not self._run:  # whoever got the event started another run
                 return
 
@@ -211,7 +211,7 @@ class _TaskManagerEntry:
     """A line in napari's list of running tasks, for which it asks before closing; nothing where napari has no list."""
 
     def __init__(self, viewer: Any) -> None:
-        self._window = getattr(viewer, "window", None)
+        self._window: Any = getattr(viewer, "window", None)
         self._id: Any = None
 
     def begin(self, title: str, cancel: Callable[[], bool]) -> None:

@@ -37,7 +37,8 @@ def preferences() -> Preferences:
         general = get_plugin_settings("napari-cellseg").general
     except (ImportError, KeyError, AttributeError):
         return Preferences()
-    return Preferences(**{field.name: getattr(general, field.name, field.default) for field in fields(Preferences)})
+    values: dict[str, Any] = {field.name: getattr(general, field.name, field.default) for field in fields(Preferences)}
+    return Preferences(**values)
 
 
 def remember(name: str, value: str | int | float | bool) -> None:

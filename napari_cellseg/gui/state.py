@@ -99,7 +99,7 @@ class AppState(QObject):
             _STATES[viewer] = cls(viewer)
         return _STATES[viewer]
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802, ARG002, D102 - Qt's name
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: ARG002, D102 - Qt's name
         # napari has no signal for it. The window may refuse to close, and only hides when it does not.
         if event.type() == QEvent.Type.Close:
             self._is_closing = True

@@ -1,0 +1,122 @@
+"""What all docks are made of: one scrolling column, one primary button, sections, and buttons that say why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
+
+from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.state import AppState
+
+__all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
+
+ACCENT = "#0072b2"
+"""Blue of the primary button: white text on it can be read (contrast 5.2) on light and dark themes alike."""
+WARNING = "#e69f00"
+ERROR = "#d55e00"
+
+
+class Dock(QWidget):
+    """A dock of the plugin: fill ``self.column`` from top to bottom.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Gives the `AppState` that all docks of this viewer share, as ``self.state``.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.state = AppState.of(napari_viewer)
+        self.layers = ClassLayers.of(self.state)
+        content = QWidget()
+        self.column = QVBoxLayout(content)
+        self.column.setContentsMargins(8, 8, 8, 8)
+        self.column.setSpacing(8)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(300)
+
+    def sizeHint(self) -> QSize:  # noqa: D102
+        return QSize(340, 560)
+
+
+class PrimaryButton(QPushButton):
+    """The one button of a dock that does what the dock is for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.setMinimumHeight(34)
+        self.setStyleSheet(
+            f"PrimaryButton {{ background-color: {ACCENT}; color: white; font-weight: 600; border-radius: 4px; }}"
+            "PrimaryButton:hover { background-color: #0084cc; } PrimaryButton:pressed { background-color: #005d91; }"
+            "PrimaryButton:disabled { background-color: rgba(128, 128, 128, 60); color: rgba(128, 128, 128, 255); }"
+        )
+
+
+def explain(widget: QWidget, why_not: str | None, tip: str = "") -> None:
+    """Enable a widget, or disable it with the reason as its tooltip.
+
+    Parameters
+    ----------
+    widget : QWidget
+    why_not : str or None
+        Why it cannot work now, for example "Open an image first."; None when it can.
+    tip : str
+        Its tooltip when it works.
+    """
+    widget.setEnabled(why_not is None)
+    widget.setToolTip(tip if why_not is None else why_not)
+
+
+class Section(QWidget):
+    """A part of a dock under a heading that opens and closes it."""
+
+    def __init__(self, title: str, content: QWidget, *, is_open: bool = False) -> None:
+        super().__init__()
+        self._content = content
+        self._head = QToolButton()
+        self._head.setText(title)
+        self._head.setCheckable(True)
+        self._head.setAutoRaise(True)
+        self._head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._head.setStyleSheet("QToolButton { border: none; padding: 2px 0px; }")
+        self._head.toggled.connect(self._toggle)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self._head)
+        layout.addWidget(content)
+        self._head.setChecked(is_open)
+        self._toggle(is_open)
+
+    def _toggle(self, is_open: bool) -> None:
+        self._head.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+        self._content.setVisible(is_open)
+
+
+def form_layout(parent: QWidget | None = None) -> QFormLayout:
+    """Make a form with its labels on the left and its fields, as wide as they can be, on the right."""
+    form = QFormLayout(parent) if parent is not None else QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setHorizontalSpacing(8)
+    form.setVerticalSpacing(6)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    return form
+
+
+def small_label(text: str = "") -> QLabel:
+    """Make a label for a hint or a result: wraps, and can be selected."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

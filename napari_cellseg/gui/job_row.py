@@ -1,0 +1,106 @@
+"""`JobRow`: how far a job is, its Stop button, and what came of it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.gui.dock_base import ERROR, explain, small_label
+from napari_cellseg.gui.jobs import Job, JobState
+from napari_cellseg.gui.notify import DetailsDialog, show_error
+
+__all__ = ["JobRow", "clock"]
+
+
+def clock(seconds: float) -> str:
+    """Write a time as 0:07, 12:34 or 1:02:03."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class JobRow(QWidget):
+    """Progress and Stop while a job is busy, its outcome in words afterwards.
+
+    Parameters
+    ----------
+    job : Job
+    starting : str
+        What it does before its first event, for example "Starting engine...".
+    """
+
+    def __init__(self, job: Job, starting: str = "Starting...") -> None:
+        super().__init__()
+        self._job = job
+        self._starting = starting
+        self._text = ""
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)  # a bar without a known end would not show it
+        self._label = QLabel()
+        self._stop = QPushButton("Stop")
+        self._stop.clicked.connect(job.stop)
+        self._message = small_label()
+        self._details = QPushButton("Details")
+        self._details.clicked.connect(self._open_details)
+        top = QHBoxLayout()
+        top.addWidget(self._bar, 1)
+        top.addWidget(self._label)
+        top.addWidget(self._stop)
+        bottom = QHBoxLayout()
+        bottom.addWidget(self._message, 1)
+        bottom.addWidget(self._details, 0, Qt.AlignmentFlag.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(top)
+        layout.addLayout(bottom)
+        self._second = QTimer(self)
+        self._second.setInterval(500)
+        self._second.timeout.connect(self._show_text)
+        job.changed.connect(self._on_changed)
+        job.failed.connect(self._on_failed)
+        self._on_changed()
+        self.set_message("")
+
+    def set_progress(self, done: int, total: int, text: str) -> None:
+        """Show ``done`` of ``total``; a ``total`` of 0 is unknown. The text gets the time that passed."""
+        self._text = text
+        self._bar.setRange(0, total)
+        self._bar.setValue(done)
+        self._show_text()
+
+    def set_message(self, text: str, colour: str = "") -> None:
+        """Show what came of it; an empty text takes no room."""
+        self._message.setText(text)
+        self._message.setStyleSheet(f"color: {colour};" if colour else "")
+        self._message.setVisible(bool(text))
+        self._details.hide()
+
+    def _on_changed(self) -> None:
+        state = self._job.state
+        for widget in (self._bar, self._label, self._stop):
+            widget.setVisible(state.is_busy)
+        explain(self._stop, "It is stopping already." if state is JobState.STOPPING else None, "Stop (Esc)")
+        if state is JobState.STARTING:
+            self.set_message("")
+            self.set_progress(0, 0, self._starting)
+            self._second.start()
+        elif state is JobState.STOPPING:
+            self.set_progress(self._bar.value(), self._bar.maximum(), state.value)
+        elif not state.is_busy:
+            self._second.stop()
+            if state is JobState.STOPPED:
+                self.set_message(f"Stopped after {clock(self._job.elapsed_s)}.")
+
+    def _on_failed(self, error: CellSegError) -> None:
+        self.set_message(f"Failed: {error}", ERROR)
+        self._details.setVisible(bool(error.details))
+        show_error(error, self.window())
+
+    def _open_details(self) -> None:
+        if self._job.error is not None:
+            DetailsDialog(str(self._job.error), self._job.error.details, self.window()).show()
+
+    def _show_text(self) -> None:
+        self._label.setText(f"{self._text}  {clock(self._job.elapsed_s)}")

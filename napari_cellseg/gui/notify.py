@@ -1,0 +1,65 @@
+"""Tell the user: a notification of napari, with the traceback behind a *Details* button."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QFontDatabase
+from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
+
+from napari_cellseg.errors import CellSegError
+
+__all__ = ["DetailsDialog", "show_error", "show_info", "show_warning"]
+
+
+def show_error(error: CellSegError, window: QWidget | None = None) -> None:
+    """Show an error; *Details* opens its traceback over ``window``."""
+    _show(str(error), "error", error.details, window)
+
+
+def show_warning(text: str) -> None:
+    """Show a warning."""
+    _show(text, "warning")
+
+
+def show_info(text: str) -> None:
+    """Show something good to know."""
+    _show(text, "info")
+
+
+def _show(text: str, severity: str, details: str = "", window: QWidget | None = None) -> None:
+    from napari.utils.notifications import Notification, notification_manager
+
+    def open_details(*_: Any) -> None:
+        DetailsDialog(text, details, window).show()
+
+    actions = [("Details", open_details)] if details else []
+    notification_manager.dispatch(Notification(text, severity, actions))
+
+
+class DetailsDialog(QDialog):
+    """A window, which blocks nothing, with the whole text of an error to read and copy."""
+
+    def __init__(self, text: str, details: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Details")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(720, 420)
+        self._view = QPlainTextEdit(f"{text}\n\n{details}")
+        self._view.setReadOnly(True)
+        self._view.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self._view.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        copy = buttons.addButton("Copy", QDialogButtonBox.ButtonRole.ActionRole)
+        copy.clicked.connect(self.copy)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._view)
+        layout.addWidget(buttons)
+
+    def copy(self) -> None:
+        """Put the text on the clipboard."""
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(self._view.toPlainText())
