@@ -1,0 +1,276 @@
+"""Look through all training data before the first step, and list every problem at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError, TrainingError
+from napari_cellseg.image_io import read_tiff
+from napari_cellseg.label_images import class_files, read_label_image
+from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
+
+__all__ = ["DataProblem", "DataReport", "ImageFacts", "ScanStep", "scan", "scan_steps"]
+
+TINY_CELL_PX = 10
+RARE_CELLS = 20
+
+
+@dataclass(frozen=True)
+class DataProblem:
+    """One thing that is wrong or odd; an "error" blocks training. ``image_id`` is empty when it is about all data."""
+
+    level: Literal["error", "warning"]
+    image_id: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.image_id}: {self.text}" if self.image_id else self.text
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFacts:
+    """What was found in one readable image.
+
+    Attributes
+    ----------
+    sample : Sample
+    size : (int, int)
+        Height and width, px.
+    digest : str
+        Of the pixels: equal for equal images.
+    cells : (K,) int64
+        Cells of each class.
+    sides : (N,) float32
+        Root of width times height of each cell's box, px.
+    nbytes : int
+        Memory when decoded, bytes.
+    """
+
+    sample: Sample
+    size: tuple[int, int]
+    digest: str
+    cells: npt.NDArray[np.int64]
+    sides: npt.NDArray[np.float32]
+    nbytes: int
+
+    @property
+    def image_id(self) -> str:
+        """Name of the image."""
+        return self.sample.image_id
+
+
+@dataclass(frozen=True)
+class ScanStep:
+    """Image ``image`` (1-based) of ``images`` was looked through."""
+
+    image: int
+    images: int
+    image_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class DataReport:
+    """The training data in numbers, and its problems.
+
+    Attributes
+    ----------
+    path : Path
+    classes : ClassTable
+    images : tuple of ImageFacts
+        The readable images, in natural order.
+    problems : tuple of DataProblem
+        Errors first.
+    """
+
+    path: Path
+    classes: ClassTable
+    images: tuple[ImageFacts, ...]
+    problems: tuple[DataProblem, ...] = field(default=())
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """What the loader reads."""
+        return tuple(image.sample for image in self.images)
+
+    @property
+    def errors(self) -> tuple[DataProblem, ...]:
+        """The problems that block training."""
+        return tuple(problem for problem in self.problems if problem.level == "error")
+
+    @property
+    def warnings(self) -> tuple[DataProblem, ...]:
+        """The problems that do not."""
+        return tuple(problem for problem in self.problems if problem.level == "warning")
+
+    @property
+    def cells(self) -> npt.NDArray[np.int64]:
+        """Cells of each class, (K,)."""
+        return sum((image.cells for image in self.images), np.zeros(len(self.classes), np.int64))
+
+    @property
+    def sides(self) -> npt.NDArray[np.float32]:
+        """Root of width times height of every cell's box, px, (N,)."""
+        return np.concatenate([np.zeros(0, np.float32), *(image.sides for image in self.images)])
+
+    def check(self) -> None:
+        """Raise a `TrainingError` that lists every blocking problem, if there is one."""
+        if self.errors:
+            lines = "\n".join(f"  {problem}" for problem in self.errors)
+            raise TrainingError(f"{len(self.errors)} problems in {self.path} must be mended before training:\n{lines}")
+
+    def summary(self) -> str:
+        """Return the report as text: the numbers, then every problem."""
+        counts = ", ".join(f"{name} {n:,}" for name, n in zip(self.classes.names, self.cells.tolist(), strict=True))
+        lines = [f"{len(self.images)} images, {int(self.cells.sum()):,} cells: {counts}"]
+        if len(self.sides):
+            small, middle, large = np.percentile(self.sides, [5, 50, 95])
+            lines.append(f"cell size: median {middle:.0f} px, from {small:.0f} (5 %) to {large:.0f} px (95 %)")
+        without = sum(not image.cells.any() for image in self.images)
+        if without:
+            lines.append(f"{without} images without cells; they teach the model what no cell looks like")
+        return "\n".join(lines + [f"{problem.level}: {problem}" for problem in self.problems])
+
+
+def scan(data: Path, classes: ClassTable | None = None) -> DataReport:
+    """Look through all images; see `scan_steps`."""
+    steps = scan_steps(data, classes)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            report: DataReport = end.value
+            return report
+
+
+def scan_steps(data: Path, classes: ClassTable | None = None) -> Generator[ScanStep, None, DataReport]:
+    """Look through all images, one an event, and return the `DataReport`.
+
+    Parameters
+    ----------
+    data : Path
+        Folder or COCO file.
+    classes : ClassTable, optional
+        See `training.dataset.find_samples`.
+
+    Raises
+    ------
+    AnnotationError, ConfigError
+        There is no data at all, or its classes are unknown. Whatever is wrong with single images is in the report.
+    """
+    source = find_samples(data, classes)
+    images, problems = [], list(_stray_folders(source))
+    for number, sample in enumerate(source.samples, start=1):
+        facts, found = _look_at(sample, len(source.classes))
+        problems += found
+        if facts is not None:
+            images.append(facts)
+        yield ScanStep(number, len(source.samples), sample.image_id)
+    report = DataReport(source.path, source.classes, tuple(images))
+    problems += _of_all(report)
+    problems.sort(key=lambda problem: problem.level)  # "error" < "warning"; stable, so images stay in order
+    return DataReport(source.path, source.classes, tuple(images), tuple(problems))
+
+
+def _stray_folders(source: DataSource) -> Iterator[DataProblem]:
+    if source.path.is_file():
+        return
+    root = source.samples[0].image.parent.parent
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and not (folder / "image.tif").exists() and any(folder.glob("class*.tif")):
+            yield DataProblem("error", folder.name, f"{folder} has label images but no image.tif.")
+
+
+def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[DataProblem]]:
+    try:
+        rgb = read_tiff(sample.image).rgb()
+    except ImageReadError as error:
+        return None, [DataProblem("error", sample.image_id, str(error))]
+    size = (rgb.shape[0], rgb.shape[1])
+    label_images, problems = _read_each(sample, size, class_count)
+    image = TrainingImage.from_label_images(sample.image_id, rgb, label_images.items())
+    cells = np.array([len(image.centres.get(class_id, ())) for class_id in range(1, class_count + 1)], np.int64)
+    sides, scattered = _shapes(image)
+    problems += _oddities(image, scattered)
+    digest = hashlib.blake2b(rgb.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
+    return ImageFacts(sample, size, digest, cells, sides, image.nbytes), problems
+
+
+def _read_each(
+    sample: Sample, size: tuple[int, int], class_count: int
+) -> tuple[dict[int, npt.NDArray[Any]], list[DataProblem]]:
+    """Read the label images one by one, so that a wrong one does not hide the next."""
+    good: dict[int, npt.NDArray[Any]] = {}
+    problems: list[DataProblem] = []
+    if sample.cells is not None:
+        try:
+            return dict(label_images_of(sample, size)), []
+        except AnnotationError as error:
+            return {}, [DataProblem("error", sample.image_id, str(error))]
+    try:
+        files = class_files(sample.image.parent)
+    except AnnotationError as error:
+        return {}, [DataProblem("error", sample.image_id, str(error))]
+    for class_id, path in files.items():
+        try:
+            if class_id > class_count:
+                raise AnnotationError(f"{path} is of class {class_id}, but there are only {class_count} classes.")
+            good[class_id] = read_label_image(path, size)
+        except CellSegError as error:
+            problems.append(DataProblem("error", sample.image_id, str(error)))
+    return good, problems
+
+
+def _shapes(image: TrainingImage) -> tuple[npt.NDArray[np.float32], int]:
+    """Return the box sides of all cells, and how many cells are in several separate parts."""
+    sides: list[float] = []
+    scattered = 0
+    for label_image in image.class_maps.values():
+        for number, place in enumerate(ndimage.find_objects(label_image), start=1):
+            crop = label_image[place] == number
+            sides.append(float(crop.size) ** 0.5)
+            scattered += ndimage.label(crop, np.ones((3, 3)))[1] > 1
+    return np.array(sides, np.float32), scattered
+
+
+def _oddities(image: TrainingImage, scattered: int) -> Iterator[DataProblem]:
+    tiny = sum(int(np.count_nonzero(areas[1:] < TINY_CELL_PX)) for areas in image.areas.values())
+    if tiny:
+        yield DataProblem("warning", image.image_id, f"{tiny} cells have fewer than {TINY_CELL_PX} px.")
+    if scattered:
+        yield DataProblem("warning", image.image_id, f"{scattered} cells are in several parts that do not touch.")
+    if len(image.class_maps) > 1:
+        shared = np.count_nonzero(sum((m > 0).astype(np.uint8) for m in image.class_maps.values()) > 1)
+        if shared:
+            yield DataProblem("warning", image.image_id, f"{shared} px belong to cells of two classes.")
+
+
+def _of_all(report: DataReport) -> Iterator[DataProblem]:
+    total = int(report.cells.sum())
+    if not total:
+        yield DataProblem("error", "", f"There is no cell in {report.path}; at least one image needs class1.tif, ...")
+        return
+    if len(report.images) == 1:
+        yield DataProblem("warning", "", "There is only one image: none can be held back to measure the model.")
+    for class_id, name, _ in report.classes:
+        count = int(report.cells[class_id - 1])
+        if not count:
+            yield DataProblem("warning", "", f"The class {name!r} has no cell; the model will not learn it.")
+        elif count < RARE_CELLS or count < 0.03 * total / len(report.classes):
+            yield DataProblem("warning", "", f"The class {name!r} is rare: {count} of {total:,} cells.")
+    same = defaultdict(list)
+    for image in report.images:
+        same[image.digest].append(image.image_id)
+    for image_ids in same.values():
+        if len(image_ids) > 1:
+            text = f"The same picture as {', '.join(image_ids[1:])}; they are kept on one side of the split."
+            yield DataProblem("warning", image_ids[0], text)

@@ -1,0 +1,177 @@
+"""Which images train and which are held back to measure the model, drawn with a seed and kept beside the run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_cellseg.atomic import atomic_write
+from napari_cellseg.errors import ConfigError, TrainingError
+from training.dataset import Sample
+from training.report import DataReport, ImageFacts
+
+__all__ = ["Split", "draw_split", "read_groups"]
+
+_TRIES = 50
+
+
+@dataclass(frozen=True)
+class Split:
+    """The image_ids of both sides, and how they were drawn."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    seed: int
+    fraction: float
+
+    def apply(self, report: DataReport) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+        """Return the samples that train and those held back.
+
+        Raises
+        ------
+        TrainingError
+            An image of the split is gone, an image is on both sides, or its equal is on the other.
+        """
+        by_id = {image.image_id: image for image in report.images}
+        gone = [image_id for image_id in (*self.train, *self.validation) if image_id not in by_id]
+        if gone:
+            raise TrainingError(
+                f"{len(gone)} images of the split are not in {report.path}: {_few(gone)}. Bring them back, or start a "
+                "new run."
+            )
+        sides = [[by_id[image_id] for image_id in side] for side in (self.train, self.validation)]
+        digests = {image.digest: image.image_id for image in sides[0]}
+        for image in sides[1]:
+            if image.digest in digests:
+                raise TrainingError(
+                    f"{digests[image.digest]} trains and {image.image_id}, the same picture, is held back: the figures "
+                    "would be too good. Remove one of them, or let a new split be drawn."
+                )
+        train, validation = (tuple(image.sample for image in side) for side in sides)
+        return train, validation
+
+    def save(self, path: Path) -> None:
+        """Write JSON, atomically."""
+        with atomic_write(path) as file:
+            file.write((json.dumps(asdict(self), indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Split:
+        """Read what `save` wrote; a `TrainingError` for anything else."""
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            train, validation = (tuple(map(str, data[side])) for side in ("train", "validation"))
+            return cls(train, validation, int(data.get("seed", 0)), float(data.get("fraction", 0)))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise TrainingError(f"The split {path} cannot be read: {error!r}") from None
+
+
+def draw_split(report: DataReport, *, seed: int, fraction: float, groups: Mapping[str, str] | None = None) -> Split:
+    """Draw which images are held back.
+
+    Images of one group, and equal images, stay on one side. Among a number of draws, the first is taken in which every
+    class that is in two or more groups has cells on both sides.
+
+    Parameters
+    ----------
+    report : DataReport
+    seed : int
+    fraction : float
+        Share of the images to hold back, 0..1; at least one when above 0.
+    groups : mapping, optional
+        Group of each image_id, for example its patient; an image without one is its own.
+
+    Raises
+    ------
+    TrainingError
+        There is only one image or group, so none can be held back.
+    """
+    if fraction == 0:
+        return Split(tuple(image.image_id for image in report.images), (), seed, fraction)
+    parts = _parts(report, groups or {})
+    if len(parts) < 2:
+        what = "group of images" if len(report.images) > 1 else "image"
+        raise TrainingError(
+            f"There is only one {what} in {report.path}, so none can be held back. Add more, or set "
+            "data.validation_fraction to 0 and stopping.monitor to train_loss."
+        )
+    rng = np.random.default_rng(seed)
+    wanted = max(1, round(fraction * len(report.images)))
+    draws = (_draw([parts[i] for i in rng.permutation(len(parts))], wanted) for _ in range(_TRIES))
+    held = max(draws, key=lambda held: _classes_on_both_sides(parts, held))
+    train = tuple(image.image_id for image in report.images if image.image_id not in held)
+    validation = tuple(image.image_id for image in report.images if image.image_id in held)
+    return Split(train, validation, seed, fraction)
+
+
+def _parts(report: DataReport, groups: Mapping[str, str]) -> list[list[ImageFacts]]:
+    """Return the images that must stay together."""
+    known = {image.image_id for image in report.images}
+    if groups and not known & groups.keys():
+        raise ConfigError("The group file names none of the images; its column image_id must hold their folder names.")
+    # Union of two relations, same group and same picture: each image points towards the first of its part.
+    first: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while first.setdefault(name, name) != name:
+            name = first[name]
+        return name
+
+    for image in report.images:
+        own = f"image {image.image_id}"
+        first[root(own)] = root(f"picture {image.digest}")
+        if image.image_id in groups:
+            first[root(own)] = root(f"group {groups[image.image_id]}")
+    parts = defaultdict(list)
+    for image in report.images:
+        parts[root(f"image {image.image_id}")].append(image)
+    return list(parts.values())
+
+
+def _draw(parts: list[list[ImageFacts]], wanted: int) -> frozenset[str]:
+    held: list[str] = []
+    for part in parts:
+        if len(held) + len(part) <= wanted:
+            held += [image.image_id for image in part]
+    if not held:  # every group is larger than what shall be held back
+        held = [image.image_id for image in min(parts, key=len)]
+    return frozenset(held)
+
+
+def _classes_on_both_sides(parts: list[list[ImageFacts]], held: frozenset[str]) -> int:
+    images = [image for part in parts for image in part]
+    sides = [[image for image in images if (image.image_id in held) is side] for side in (True, False)]
+    present = [np.any([image.cells > 0 for image in side], axis=0) for side in sides]
+    return int(np.count_nonzero(present[0] & present[1]))
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Read a CSV file with the columns image_id and group.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, lacks a column, or names an image twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"The group file {path} cannot be read: {error}") from None
+    if not rows or not {"image_id", "group"} <= rows[0].keys():
+        raise ConfigError(f"The group file {path} needs the columns image_id and group, and a line for each image.")
+    groups: dict[str, str] = {}
+    for row in rows:
+        if groups.setdefault(row["image_id"], row["group"]) != row["group"]:
+            raise ConfigError(f"The group file {path} puts {row['image_id']} in two groups.")
+    return groups
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
