@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
-from skimage.measure import find_contours
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.coco_images import (
@@ -37,6 +36,7 @@ from napari_cellseg.coco_results import (
 )
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.outlines import outlines, signed_area
 from napari_cellseg.rle import decode, encode_all
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "ImageId",
     "Problem",
     "check_results",
-    "outline",
     "read_dataset",
     "read_image_ids",
     "read_results",
@@ -90,7 +89,7 @@ def write_dataset(path: str | os.PathLike[str], dataset: CocoDataset, *, polygon
         Of the JSON file; its folder must exist.
     dataset : CocoDataset
     polygons : bool
-        Write outlines instead of RLE. They lose holes and change pixels at the border; RLE is exact.
+        Write outlines instead of RLE. COCO polygons cannot have holes, so holes get filled; RLE is exact.
 
     Raises
     ------
@@ -111,34 +110,17 @@ def _annotations(instances: InstanceMasks, *, polygons: bool) -> Iterable[dict[s
     boxes = np.stack([x0, y0, x1 - x0, y1 - y0], 1).tolist()
     size = list(instances.image_size)
     for i, counts in enumerate(encode_all(instances)):
-        rings = outline(instances.masks[i], *boxes[i][:2]) if polygons else []
+        rings = outlines(instances.masks[i], *boxes[i][:2]) if polygons else []
         yield {
             "category_id": int(instances.class_ids[i]),
             "bbox": boxes[i],
             "area": int(np.count_nonzero(instances.masks[i])),
             "iscrowd": 0,
-            "segmentation": [r.ravel().tolist() for r in rings] or {"size": size, "counts": counts},
+            "segmentation": [ring.ravel().tolist() for ring in rings if signed_area(ring) > 0]
+            or {"size": size, "counts": counts},
             "score": float(str(instances.scores[i])),
             "label_id": int(instances.values[i]),
         }
-
-
-def outline(mask: npt.NDArray[np.bool_], x: int, y: int) -> list[npt.NDArray[np.float64]]:
-    """Return the outer outlines of a mask crop whose first pixel is at ``x``, ``y``.
-
-    Returns
-    -------
-    list of (M, 2) float64
-        x, y in px, where pixel 0 spans 0..1, closed by repeating the first point; one ring a component.
-    """
-    rings = []
-    for ring in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
-        xs, ys = ring[:, 1], ring[:, 0]
-        # find_contours runs around cell pixels one way and around holes the other; the signed area tells them apart.
-        if np.sum(xs[:-1] * ys[1:] - xs[1:] * ys[:-1]) > 0:
-            continue
-        rings.append(np.stack([xs + x - 0.5, ys + y - 0.5], 1))
-    return rings
 
 
 def read_dataset(path: str | os.PathLike[str]) -> CocoDataset:
