@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from training.config import AugmentConfig, TrainConfig
+from napari_cellseg.model.config import ModelConfig
+from training.config import AugmentConfig
 from training.dataset import TrainingImage
 from training.stain import jitter_stains
 
@@ -72,14 +73,10 @@ class Augmentation:
         self.fill = fill
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Augmentation:
-        """Return the augmentation of a training run."""
-        return cls(
-            config.augment,
-            working_scale=config.model.working_scale,
-            class_count=config.model.num_classes,
-            fill=config.model.backbone.mean,
-        )
+    def of(cls, config: AugmentConfig, model: ModelConfig) -> Augmentation:
+        """Return the augmentation for a built model, whose settings have the input statistics filled in."""
+        fill = {} if model.backbone.mean is None else {"fill": model.backbone.mean}
+        return cls(config, working_scale=model.working_scale, class_count=model.num_classes, **fill)
 
     def __call__(self, image: TrainingImage, seed: int) -> tuple[Tensor, Tensor]:
         """Return one random view of an image.

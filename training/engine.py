@@ -1,0 +1,312 @@
+"""The training loop: a generator of events that can be stopped at any of them and resumed from any stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from bisect import bisect
+from collections.abc import Generator, Iterator
+from itertools import accumulate, islice
+from pathlib import Path
+
+import psutil
+import torch
+from lightning_fabric import Fabric
+
+from napari_cellseg.events import (
+    CheckpointSaved,
+    EpochDone,
+    Message,
+    RunFinished,
+    RunStarted,
+    StepDone,
+    StopReason,
+    TrainEvent,
+    TrainSummary,
+)
+from napari_cellseg.model.device import Device
+from training.best import save_best
+from training.chunks import Item as LoaderItem
+from training.config import TrainConfig
+from training.distributed import make_fabric
+from training.examples import write_examples
+from training.plots import plot_run
+from training.prepare import Prepared, prepare
+from training.resume import random_state, write_state
+from training.run_folder import RunFolder
+from training.step import Item
+from training.tensorboard import ScalarLog
+from training.validation import Validation, validate
+
+__all__ = ["train"]
+
+logger = logging.getLogger(__name__)
+
+Events = Generator[TrainEvent, None, None]
+
+
+def train(
+    config: TrainConfig, data: Path, run_folder: Path, *, resume: bool = False
+) -> Generator[TrainEvent, None, TrainSummary]:
+    """Train a model; close the generator to stop, which saves the state to resume from.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Every setting.
+    data : Path
+        A data folder or COCO JSON file, see `training.dataset`.
+    run_folder : Path
+        Where everything is written, see `training.run_folder`; new, or that of the run to resume.
+    resume : bool
+        Go on with the run in the folder, wherever and however it stopped. Then only the length of the run, early
+        stopping, validation, memory and devices may differ from its settings.
+
+    Yields
+    ------
+    TrainEvent
+        At least one a step and one a validation image.
+
+    Raises
+    ------
+    CellSegError
+        The data, the settings or the folder cannot be used; or training cannot go on (a loss that is not finite, too
+        little memory). What was saved stays.
+    """
+    fabric, device = make_fabric(config)
+    with RunFolder(run_folder, writes=fabric.is_global_zero) as folder:
+        return (yield from folder.logged(_run(config, Path(data), folder, fabric, device, resume)))
+
+
+def _run(
+    config: TrainConfig, data: Path, folder: RunFolder, fabric: Fabric, device: Device, resume: bool
+) -> Generator[TrainEvent, None, TrainSummary]:
+    prepared = yield from prepare(config, data, folder, fabric, device, resume=resume)
+    return (yield from _Run(prepared, folder).events())
+
+
+class _Run:
+    """One run at work; `events` is called once."""
+
+    def __init__(self, prepared: Prepared, folder: RunFolder) -> None:
+        self.parts = prepared
+        self.config = prepared.config
+        self.progress = prepared.progress
+        self.folder = folder
+        self.rows = folder.read_metrics(before_epoch=self.progress.epoch)
+        self.scalars = ScalarLog(folder)
+        self.process = psutil.Process()
+        # The state may be saved only between steps: half a step is not resumable.
+        self.between_steps = True
+        self.unsaved_steps = 0
+        self.total_steps = prepared.steps_per_epoch * self.config.epochs
+        if self.config.max_steps is not None:
+            self.total_steps = min(self.total_steps, self.config.max_steps)
+
+    def events(self) -> Generator[TrainEvent, None, TrainSummary]:
+        """Train to the end."""
+        yield self._started()
+        try:
+            reason = yield from self._epochs()
+        finally:
+            self.parts.loader.close()
+            self.scalars.close()
+            if self.between_steps and self.unsaved_steps:
+                self._save("")
+        yield from self._finished(reason)
+        best = self.parts.stopping
+        checkpoint = self.folder.best if self.folder.best.exists() else None
+        yield RunFinished(reason, self.progress.epoch - 1, best.best_epoch, best.best_value, checkpoint)
+        return TrainSummary(
+            self.folder.path,
+            reason,
+            self.progress.epoch - 1,
+            best.best_epoch,
+            best.best_value,
+            checkpoint,
+            self.progress.best_metrics,
+        )
+
+    def _started(self) -> RunStarted:
+        parts = self.parts
+        return RunStarted(
+            self.folder.path,
+            len(parts.train),
+            len(parts.validation),
+            parts.train_cells,
+            self.config.classes.names,
+            self.progress.epoch,
+            self.config.epochs,
+            parts.device.name,
+            parts.device.reason,
+        )
+
+    def _epochs(self) -> Generator[TrainEvent, None, StopReason]:
+        progress = self.progress
+        while progress.epoch <= self.config.epochs:
+            if not progress.epoch_trained:
+                yield from self._train_epoch()
+            cut_short = self._steps_used_up() and not progress.epoch_trained
+            yield from self._end_epoch(cut_short)
+            if cut_short or self._steps_used_up():
+                return StopReason.MAX_STEPS
+            if self.parts.stopping.should_stop:
+                return StopReason.NO_IMPROVEMENT
+        return StopReason.FINISHED
+
+    def _steps_used_up(self) -> bool:
+        return self.config.max_steps is not None and self.progress.step >= self.config.max_steps
+
+    # ---- one epoch ----
+
+    def _train_epoch(self) -> Events:
+        progress, state = self.progress, self.parts.loader.state_dict()
+        chunk_ends = [end * state["repeats"] for end in accumulate(state["lengths"])]
+        chunks_done = bisect(chunk_ends, state["position"])
+        first_step, first_time = progress.epoch_step, time.perf_counter()
+        images = 0
+        groups = self._groups()
+        while not self._steps_used_up() and (group := next(groups, None)) is not None:
+            started = time.perf_counter()
+            losses, rate = self._step(group)
+            images += sum(map(len, group)) * self.parts.fabric.world_size
+            now = time.perf_counter()
+            progress.epoch_seconds += now - started
+            last = group[-1][-1]
+            done = bisect(chunk_ends, last.position * self.parts.fabric.world_size)
+            if done > chunks_done:
+                chunks_done = done
+                self._save("")
+            a_step = (now - first_time) / (progress.epoch_step - first_step)
+            event = StepDone(
+                progress.epoch,
+                last.chunk + 1,
+                last.chunks,
+                progress.epoch_step,
+                self.parts.steps_per_epoch,
+                losses,
+                rate,
+                images / (now - first_time),
+                a_step * (self.parts.steps_per_epoch - progress.epoch_step),
+                self.process.memory_info().rss / 2**20,
+                torch.cuda.max_memory_allocated() / 2**20 if self.parts.fabric.device.type == "cuda" else 0.0,
+            )
+            self.scalars.add("train", losses, progress.step)
+            yield event
+        if progress.epoch_step >= self.parts.steps_per_epoch:
+            next(groups, None)  # runs the loader to its end, whereupon it stands at the next epoch
+            progress.epoch_trained = True
+            self._save("")
+
+    def _groups(self) -> Iterator[list[list[LoaderItem[Item]]]]:
+        """Yield the batches of each step; the last step of an epoch may have fewer."""
+        batch, batches = self.config.optimizer.batch, self.config.optimizer.accumulate
+        items = iter(self.parts.loader)
+        while group := list(islice(items, batch * batches)):
+            yield [group[start : start + batch] for start in range(0, len(group), batch)]
+
+    def _step(self, group: list[list[LoaderItem[Item]]]) -> tuple[dict[str, float], float]:
+        progress, stepper = self.progress, self.parts.stepper
+        self.between_steps = False
+        batches = [[item.data for item in batch] for batch in group]
+        losses, rate = stepper.step(batches, progress.step, self.total_steps)
+        for name, value in losses.items():
+            progress.loss_sums[name] = progress.loss_sums.get(name, 0.0) + value
+        progress.step += 1
+        progress.epoch_step += 1
+        progress.crop_limit = stepper.crop_limit
+        self.between_steps = True
+        self.unsaved_steps += 1
+        return losses, rate
+
+    def _end_epoch(self, cut_short: bool) -> Events:
+        """Validate, keep the best, write metrics and pictures, and save; then report it all."""
+        progress, started = self.progress, time.perf_counter()
+        epoch, steps = progress.epoch, max(1, progress.epoch_step)
+        losses = {name: value / steps for name, value in progress.loss_sums.items()}
+        validation = None
+        if self._validates(cut_short):
+            validation = yield from validate(
+                self.parts.fabric, self.parts.evaluated, self.config, self.parts.validation, epoch
+            )
+        metrics = validation.flat() if validation else {}
+        values = {**metrics, "train_loss": losses.get("loss", float("nan"))}
+        monitor, stopping = self.config.stopping.monitor, self.parts.stopping
+        is_best = monitor in values and stopping.update(epoch, values[monitor])
+        if is_best:
+            progress.best_metrics = dict(values)
+            self._save_best(validation)
+        seconds = progress.epoch_seconds + time.perf_counter() - started
+        self._report(epoch, losses, metrics, seconds, validation)
+        if not cut_short:
+            progress.begin_epoch(epoch + 1)
+        self._save(self._ended())
+        if is_best:
+            yield CheckpointSaved(self.folder.best, "best", epoch)
+        yield CheckpointSaved(self.folder.last, "last", epoch)
+        yield EpochDone(
+            epoch,
+            losses,
+            metrics,
+            monitor,
+            is_best,
+            stopping.best_epoch,
+            stopping.best_value,
+            stopping.waited,
+            stopping.stops_in,
+            seconds,
+        )
+
+    def _validates(self, cut_short: bool) -> bool:
+        epoch, last = self.progress.epoch, self.config.epochs
+        due = epoch % self.config.validation.every == 0 or epoch == last or cut_short or self._steps_used_up()
+        return bool(self.parts.validation) and due
+
+    def _ended(self) -> str:
+        if self._steps_used_up():
+            return StopReason.MAX_STEPS.name
+        if self.progress.epoch > self.config.epochs:
+            return StopReason.FINISHED.name
+        return StopReason.NO_IMPROVEMENT.name if self.parts.stopping.should_stop else ""
+
+    # ---- files ----
+
+    def _report(
+        self,
+        epoch: int,
+        losses: dict[str, float],
+        metrics: dict[str, float],
+        seconds: float,
+        validation: Validation | None,
+    ) -> None:
+        rate = self.parts.optimizer.param_groups[-1]["lr"]
+        row = {"epoch": epoch, "step": self.progress.step, "seconds": seconds, "learning_rate": rate}
+        row |= {f"train_{name}": value for name, value in losses.items()} | metrics
+        self.rows = [*self.rows, row]
+        self.scalars.add("epoch", row, epoch)
+        if not self.folder.writes:
+            return
+        self.folder.write_metrics(self.rows)
+        plot_run(self.folder.path, self.rows)
+        if validation:
+            write_examples(self.folder.examples, epoch, validation.examples, validation.evaluation, self.config.classes)
+
+    def _save(self, ended: str) -> None:
+        self.unsaved_steps = 0
+        if not self.folder.writes:
+            return
+        self.progress.ended = ended
+        write_state(self.folder.last, {**self.parts.state(), "random": random_state()})
+
+    def _save_best(self, validation: Validation | None) -> None:
+        if self.folder.writes:
+            save_best(self.folder.best, self.parts, validation)
+
+    def _finished(self, reason: StopReason) -> Events:
+        """Make sure that a run which ended well leaves a model, even when nothing could be measured."""
+        if not self.folder.best.exists() and self.progress.step:
+            monitor = self.config.stopping.monitor
+            yield Message("warning", f"{monitor} could never be measured, so the last model is kept as the best.")
+            self._save_best(None)
+            yield CheckpointSaved(self.folder.best, "best", self.progress.epoch - 1)
+        logger.info("Training in %s ended: %s", self.folder.path, reason.value)

@@ -1,0 +1,226 @@
+"""Everything a run needs before its first step: data, split, model, optimiser, loader, and the state to go on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from napari_cellseg.model.library import bundled
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from napari_cellseg.errors import ConfigError
+from napari_cellseg.events import Message
+from napari_cellseg.model.build import build_model
+from napari_cellseg.model.checkpoint import load_weights
+from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.device import Device
+from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from training.augment import Augmentation, sample_seed
+from training.chunks import ChunkedLoader
+from training.config import TrainConfig
+from training.dataset import Sample, TrainingImage, read_sample
+from training.early_stopping import EarlyStopping
+from training.ema import averaged
+from training.report import DataReport, scan_steps
+from training.resume import Progress, read_state, set_random_state
+from training.run_folder import RunFolder
+from training.schedule import build_optimizer
+from training.split import Split, draw_split, read_groups
+from training.step import Item, Stepper
+from training.targets import targets_from_maps, validate_target
+
+__all__ = ["Prepared", "prepare"]
+
+_MAY_CHANGE = ("epochs", "max_steps", "device", "devices", "num_nodes", "stopping", "validation")
+
+
+@dataclass
+class Prepared:
+    """The parts of a run. ``model`` is the one that trains, ``evaluated`` the one that is measured and saved."""
+
+    config: TrainConfig
+    fabric: Fabric
+    device: Device
+    model: Any
+    evaluated: nn.Module
+    averaged: AveragedModel | None
+    optimizer: Any
+    stepper: Stepper
+    loader: ChunkedLoader[Sample, TrainingImage, Item]
+    stopping: EarlyStopping
+    progress: Progress
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    train_cells: int
+    data_name: str
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch."""
+        size = self.config.optimizer.batch * self.config.optimizer.accumulate
+        return -(-len(self.loader) // size)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that changes while training, but for the random generators."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "model": self.model.module.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "loader": self.loader.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "progress": asdict(self.progress),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        self.model.module.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.loader.load_state_dict(state["loader"])
+        self.stopping.load_state_dict(state["stopping"])
+        for name, value in state["progress"].items():
+            setattr(self.progress, name, value)
+        self.stepper.crop_limit = self.progress.crop_limit
+        if self.progress.ended == "NO_IMPROVEMENT":
+            self.stopping.waited = 0  # who resumes a run that gave up wants it to try again
+
+
+def prepare(
+    config: TrainConfig, data: Path, folder: RunFolder, fabric: Fabric, device: Device, *, resume: bool
+) -> Generator[Message, None, Prepared]:
+    """Check data and settings, and build or restore every part of a run; say now and then how far the check is.
+
+    Raises
+    ------
+    CellSegError
+        Anything that stands in the way; nothing was written then.
+    """
+    state = read_state(folder.last) if resume else None
+    if state is not None:
+        _check_settings(config, state["config"])
+    report = yield from _checked(data, config)
+    split = Split.load(folder.split) if state is not None else _new_split(report, config)
+    train, validation = split.apply(report)
+    if state is None and folder.writes:
+        folder.start(config)
+        split.save(folder.split)
+    torch.manual_seed(config.seed)
+    network = first_network(config)
+    model, optimizer = fabric.setup(network, build_optimizer(network, config.optimizer))
+    decay = config.optimizer.ema_decay
+    average = averaged(model.module, decay) if decay is not None else None
+    mode = "max" if config.stopping.monitor == "ap50" else "min"
+    prepared = Prepared(
+        config,
+        fabric,
+        device,
+        model,
+        average.module if average is not None else model.module,
+        average,
+        optimizer,
+        Stepper(fabric, model, optimizer, average, config),
+        _loader(config, train, {image.image_id: image.nbytes for image in report.images}, network.config, fabric),
+        EarlyStopping(config.stopping.patience, config.stopping.min_delta, mode),
+        Progress(),
+        train,
+        validation,
+        sum(int(image.cells.sum()) for image in report.images if image.image_id in split.train),
+        data.name,
+    )
+    if state is not None:
+        prepared.load_state(state)
+        set_random_state(state["random"])
+    return prepared
+
+
+def _checked(data: Path, config: TrainConfig) -> Generator[Message, None, DataReport]:
+    """Look through the data; its warnings and its progress are messages, its errors are raised together."""
+    steps, told = scan_steps(data, config.classes), time.monotonic()
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            report: DataReport = end.value
+            break
+        if time.monotonic() - told > 1:
+            told = time.monotonic()
+            yield Message("info", f"Checked image {step.image} of {step.images}")
+    report.check()
+    for problem in report.warnings:
+        yield Message("warning", str(problem))
+    return report
+
+
+def _new_split(report: DataReport, config: TrainConfig) -> Split:
+    groups = read_groups(config.data.groups) if config.data.groups is not None else None
+    return draw_split(report, seed=config.seed, fraction=config.data.validation_fraction, groups=groups)
+
+
+def _check_settings(config: TrainConfig, old: dict[str, Any]) -> None:
+    new = config.model_dump(mode="json")
+    changed = [name for name in new if name not in _MAY_CHANGE and new[name] != old.get(name)]
+    if changed:
+        raise ConfigError(
+            f"To resume, these settings must stay as they were: {', '.join(changed)}. Only {', '.join(_MAY_CHANGE)} "
+            "may change; for anything else start a new run folder."
+        )
+
+
+def first_network(config: TrainConfig) -> CellMaskRCNN:
+    """Build the network with its first weights (``config.start_from``), in training mode on the CPU."""
+    source = config.start_from
+    network = build_model(config.model, pretrained=source == "imagenet")
+    if source in ("imagenet", "random"):
+        return network
+    path = bundled() if source == "bundled" else Path(source)
+    _copy_fitting(load_weights(path)[0], network, path)
+    return network
+
+
+def _copy_fitting(weights: dict[str, Tensor], network: nn.Module, path: Path) -> None:
+    """Copy every tensor of the same name and shape: other classes leave only the last layers untrained."""
+    own = network.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+    if len(fitting) < len(own) / 2:
+        raise ConfigError(
+            f"The model {path} is of another kind than these settings: only {len(fitting)} of {len(own)} tensors fit. "
+            "Take its own settings, or start from imagenet."
+        )
+    network.load_state_dict({**own, **fitting})
+
+
+def _loader(
+    config: TrainConfig, samples: Sequence[Sample], sizes: Mapping[str, int], model: ModelConfig, fabric: Fabric
+) -> ChunkedLoader[Sample, TrainingImage, Item]:
+    augmentation = Augmentation.of(config.augment, model)
+
+    def view(image: TrainingImage, epoch: int, repeat: int) -> Item:
+        rgb, class_maps = augmentation(image, sample_seed(config.seed, epoch, image.image_id, repeat))
+        target = targets_from_maps(class_maps)
+        validate_target(rgb, target, config.model.num_classes, image.image_id)
+        return Item(image.image_id, rgb, target)
+
+    return ChunkedLoader(
+        samples,
+        read_sample,
+        view,
+        chunks=config.data.chunks,
+        repeats=config.data.repeats,
+        budget_mib=config.data.ram_budget_mib,
+        size=lambda sample: sizes[sample.image_id],
+        workers=config.data.workers,
+        seed=config.seed,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+        key=lambda sample: sample.image_id,
+    )

@@ -1,0 +1,148 @@
+"""The state a run needs to go on as if it had never stopped, bit for bit on a CPU.
+
+Leaving out one part (a random generator, a moment of the optimiser) changes the weights without any error, so all of
+it is taken and put back in one place. The file holds tensors and plain values only and is read with
+``weights_only=True``; a SHA-256 over the content finds a damaged byte, which torch itself reads without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_cellseg.atomic import atomic_write
+from napari_cellseg.errors import CheckpointError
+
+__all__ = ["Progress", "random_state", "read_state", "set_random_state", "write_state"]
+
+_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a run is. All numbers are plain, so that they can be stored.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch at work, 1-based; after its validation the next one.
+    step : int
+        Optimiser steps done in the whole run.
+    epoch_step : int
+        Optimiser steps done in this epoch.
+    epoch_trained : bool
+        All steps of this epoch are done and only its validation is missing.
+    loss_sums : dict
+        Sum over the epoch's steps of each loss.
+    epoch_seconds : float
+        Time spent on this epoch so far.
+    crop_limit : int or None
+        Longest side of a training crop, network px, since memory ran out; None: it never did.
+    best_metrics : dict
+        The metrics of the best epoch so far.
+    ended : str
+        Name of the `StopReason` the run ended with, empty while it is under way.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    epoch_step: int = 0
+    epoch_trained: bool = False
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    epoch_seconds: float = 0.0
+    crop_limit: int | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    ended: str = ""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Start counting anew for an epoch."""
+        self.epoch, self.epoch_step, self.epoch_trained = epoch, 0, False
+        self.loss_sums, self.epoch_seconds = {}, 0.0
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of every random generator that training may touch: torch, CUDA, numpy and Python."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 (the global one is meant)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys, np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put back what `random_state` returned; CUDA only where the same number of devices is there."""
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the state so that a kill leaves the old file or the new one."""
+    with atomic_write(path) as file:
+        torch.save({"version": _VERSION, "sha256": _digest(state), "state": state}, file)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` wrote, onto the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged or of another version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is nothing to resume from: {path} does not exist. Start without --resume.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged and cannot be resumed from: {error}") from error
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
+        raise CheckpointError(f"{path} was not written by this version of napari-cellseg; start a new run folder.")
+    if content["sha256"] != _digest(content["state"]):
+        raise CheckpointError(f"{path} is damaged (its checksum is wrong); start again in a new run folder.")
+    state: dict[str, Any] = content["state"]
+    return state
+
+
+def _digest(state: object) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(state):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: object) -> Iterator[bytes | memoryview]:
+    if isinstance(value, Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        # As bytes: numpy knows no bfloat16.
+        yield memoryview(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield repr(key).encode()
+            yield from _parts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _parts(item)
+    else:
+        yield repr(value).encode()

@@ -1,0 +1,194 @@
+"""The folder of one training run: what is in it, and who may write in it.
+
+::
+
+    RUN/config.yaml        every setting
+        split.json         which images trained, which validated
+        metrics.csv        one row an epoch
+        events.jsonl       everything that happened, one JSON line each
+        best.safetensors   the model of the best epoch
+        last.pt            the state to resume from
+        losses.png, average_precision.png
+        examples/          predictions on validation images, at each validation
+        tensorboard/       only when the package tensorboard is installed
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from napari_cellseg.atomic import atomic_write
+from napari_cellseg.errors import TrainingError
+from training.config import TrainConfig
+
+__all__ = ["RunFolder"]
+
+Row = dict[str, float]
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+
+class RunFolder:
+    """The files of one run; use it in a ``with`` block, which keeps other processes out.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; made when missing.
+    writes : bool
+        False on the other processes of a run on several devices: they share the folder, but neither lock nor write.
+
+    Raises
+    ------
+    TrainingError
+        On entering: another process is training in this folder, or it cannot be made.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path = Path(path)
+        self.writes = writes
+        # The lock belongs to the open file, so the system frees it when its process dies in whatever way.
+        self._lock = FileLock(self.path / ".lock")
+
+    @property
+    def config(self) -> Path:
+        """Settings, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Ids of the training and validation images, JSON."""
+        return self.path / "split.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch, CSV."""
+        return self.path / "metrics.csv"
+
+    @property
+    def events(self) -> Path:
+        """One JSON line an event."""
+        return self.path / "events.jsonl"
+
+    @property
+    def best(self) -> Path:
+        """The model of the best epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The state to resume from."""
+        return self.path / "last.pt"
+
+    @property
+    def examples(self) -> Path:
+        """Folder of example predictions."""
+        return self.path / "examples"
+
+    def __enter__(self) -> RunFolder:
+        if not self.writes:
+            return self
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise TrainingError(
+                f"Another process is training in {self.path}. Wait for it or stop it, or choose another folder."
+            ) from None
+        except OSError as error:
+            raise TrainingError(f"The run folder {self.path} cannot be used: {error.strerror or error}.") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writes:
+            self._lock.release()
+
+    def start(self, config: TrainConfig) -> None:
+        """Check that no earlier run is here, and write the settings.
+
+        Raises
+        ------
+        TrainingError
+            The folder already holds a run.
+        """
+        taken = [file.name for file in (self.last, self.best, self.metrics) if file.exists()]
+        if taken:
+            raise TrainingError(
+                f"{self.path} already holds a run ({taken[0]}). Go on with it (--resume), or choose a new folder."
+            )
+        self.write(self.config, config.to_yaml())
+
+    def write(self, path: Path, text: str) -> None:
+        """Replace a text file; does nothing where this process does not write."""
+        if self.writes:
+            with atomic_write(path) as file:
+                file.write(text.encode())
+
+    def log(self, event: object) -> None:
+        """Add an event to events.jsonl."""
+        if self.writes:
+            line = {"event": type(event).__name__, "time": round(time.time(), 3), **_plain(event)}
+            with self.events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def logged(self, events: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
+        """Pass events on, each written to events.jsonl first; closing it closes ``events``."""
+        try:
+            while True:
+                event = next(events)
+                self.log(event)
+                yield event
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        finally:
+            events.close()
+
+    def read_metrics(self, before_epoch: int | None = None) -> list[Row]:
+        """Return the rows of metrics.csv, of epochs below ``before_epoch``; a missing number is left out."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+        return [row for row in rows if before_epoch is None or row["epoch"] < before_epoch]
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Replace metrics.csv; columns are all names in order of appearance, missing numbers are empty."""
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_cell(row.get(name, math.nan)) for name in names] for row in rows)
+        self.write(self.metrics, text.getvalue())
+
+
+def _cell(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _plain(value: Any) -> Any:
+    """Turn an event into JSON values: paths and enums as text, NaN as null."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value if isinstance(value, (int, str, bool)) or value is None else str(value)

@@ -1,0 +1,142 @@
+"""Measure the model on the images held back: their losses, and whole predictions against the true cells."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+
+from napari_cellseg.events import ValidationStep
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.label_images import to_instances
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.predict import Predictor
+from training.augment import Augmentation, sample_seed
+from training.config import TrainConfig
+from training.dataset import Sample, TrainingImage, read_sample
+from training.distributed import gather
+from training.evaluate import Evaluation, evaluate
+from training.targets import targets_from_maps
+
+__all__ = ["Example", "Validation", "truth_of", "validate", "window"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A validation image with its true and its found cells, for a picture."""
+
+    image_id: str
+    rgb: npt.NDArray[np.uint8]
+    truth: InstanceMasks
+    found: InstanceMasks
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found; ``losses`` are means over the images, ``val_loss`` their sum."""
+
+    evaluation: Evaluation
+    losses: dict[str, float]
+    examples: tuple[Example, ...]
+
+    def flat(self) -> dict[str, float]:
+        """Return every number under a flat name."""
+        return {**self.losses, **self.evaluation.flat()}
+
+
+def validate(
+    fabric: Fabric, model: CellMaskRCNN, config: TrainConfig, samples: Sequence[Sample], epoch: int
+) -> Generator[ValidationStep, None, Validation]:
+    """Predict the validation images and compare; each process takes its share, all get the result.
+
+    Neither the weights nor any random generator are changed, so validating more or less often gives the same model.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Device and processes.
+    model : CellMaskRCNN
+        The bare network (the averaged one, where there is one).
+    config : TrainConfig
+        Settings.
+    samples : sequence of Sample
+        The images held back.
+    epoch : int
+        For the events.
+    """
+    mine = range(fabric.global_rank, len(samples), fabric.world_size)
+    parts: list[tuple[int, Example, dict[str, float]]] = []
+    with _evaluating(model):
+        predictor = Predictor(model, None, fabric.device, PredictOptions())
+        for number in mine:
+            image = window(read_sample(samples[number]), config.validation.window)
+            losses = _losses(fabric, model, config, image)
+            found = yield from _predict(predictor, image)
+            yield ValidationStep(epoch, number + 1, len(samples))
+            rgb = image.rgb if number < config.validation.examples else image.rgb[:0]
+            parts.append((number, Example(image.image_id, rgb, truth_of(image), found), losses))
+    parts = sorted(gather(fabric, parts), key=lambda part: part[0])
+    truth = {example.image_id: example.truth for _, example, _ in parts}
+    found = {example.image_id: example.found for _, example, _ in parts}
+    names = parts[0][2]
+    means = {name: float(np.mean([losses[name] for _, _, losses in parts])) for name in names}
+    examples = tuple(example for _, example, _ in parts[: config.validation.examples])
+    return Validation(evaluate(truth, found, config.classes), means, examples)
+
+
+def window(image: TrainingImage, side: int | None) -> TrainingImage:
+    """Return the middle square of an image, at most ``side`` px long; all of it when None."""
+    height, width = image.rgb.shape[:2]
+    if side is None or (height <= side and width <= side):
+        return image
+    h, w = min(side, height), min(side, width)
+    y, x = (height - h) // 2, (width - w) // 2
+    part = np.s_[y : y + h, x : x + w]
+    label_images = ((class_id, label_image[part]) for class_id, label_image in image.class_maps.items())
+    return TrainingImage.from_label_images(image.image_id, np.ascontiguousarray(image.rgb[part]), label_images)
+
+
+def truth_of(image: TrainingImage) -> InstanceMasks:
+    """Return the true cells of a training image."""
+    return to_instances(image.class_maps, image.rgb.shape[:2])
+
+
+def _predict(predictor: Predictor, image: TrainingImage) -> Generator[Any, None, InstanceMasks]:
+    tiles = predictor.image(image.rgb, None)
+    while True:
+        try:
+            next(tiles)
+        except StopIteration as stop:
+            found: InstanceMasks = stop.value
+            return found
+    yield  # pragma: no cover
+
+
+def _losses(fabric: Fabric, model: CellMaskRCNN, config: TrainConfig, image: TrainingImage) -> dict[str, float]:
+    """Return the training losses of one fixed crop of the image; the same random proposals every time."""
+    plain = config.augment.model_copy(update={"enabled": False, "class_balance": 0.0})
+    seed = sample_seed(config.seed, 0, image.image_id)
+    rgb, class_maps = Augmentation.of(plain, model.config)(image, seed)
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), torch.no_grad(), fabric.autocast():
+        torch.manual_seed(seed % 2**63)
+        losses = model([fabric.to_device(rgb)], [fabric.to_device(targets_from_maps(class_maps))])
+    values = {f"val_{name}": float(value) for name, value in losses.items()}
+    return {"val_loss": sum(values.values()), **values}
+
+
+@contextmanager
+def _evaluating(model: CellMaskRCNN) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
