@@ -1,0 +1,147 @@
+"""Measurements of each cell, computed on its own crop, and CSV files that a spreadsheet cannot be tricked by."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import ConvexHull
+from skimage.measure import perimeter
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.instances import InstanceMasks
+
+__all__ = ["measure", "write_csv"]
+
+Column = npt.NDArray[Any]
+
+
+def measure(
+    instances: InstanceMasks, rgb: npt.NDArray[np.uint8] | None = None, pixel_size_um: float | None = None
+) -> dict[str, Column]:
+    """Measure every cell.
+
+    Parameters
+    ----------
+    instances : InstanceMasks
+        N cells.
+    rgb : (H, W, 3) uint8, optional
+        For the mean colours; left out, these columns are too.
+    pixel_size_um : float, optional
+        Adds the columns in um.
+
+    Returns
+    -------
+    dict of (N,) arrays
+        ``centroid_x_px``, ``centroid_y_px`` (the centre of the first pixel is 0.5), ``area_px``, ``perimeter_px``
+        (Benkrid & Crookes, "Design and FPGA implementation of a perimeter estimator", 2000),
+        ``major_axis_px``, ``minor_axis_px`` and ``eccentricity`` (of the ellipse with the same second moments),
+        ``solidity`` (area over that of the convex hull of the pixels' corners), ``touches_border``;
+        with ``rgb`` ``mean_red``, ``mean_green``, ``mean_blue`` and ``mean_grey`` (Rec. 601), 0..255;
+        with ``pixel_size_um`` ``area_um2``, ``perimeter_um``, ``major_axis_um``, ``minor_axis_um``.
+    """
+    count = len(instances)
+    x, y, area, variances = _moments(instances)
+    major, minor = _axes_of(variances)
+    columns: dict[str, Column] = {
+        "centroid_x_px": x,
+        "centroid_y_px": y,
+        "area_px": area,
+        "perimeter_px": np.fromiter((perimeter(np.pad(mask, 1)) for mask in instances.masks), float, count),
+        "major_axis_px": major,
+        "minor_axis_px": minor,
+        "eccentricity": np.sqrt(1 - np.divide(minor, major, out=np.ones(count), where=major > 0) ** 2),
+        "solidity": area / np.fromiter((_hull_area(mask) for mask in instances.masks), float, count),
+        "touches_border": _touches_border(instances),
+    }
+    if rgb is not None:
+        columns |= _mean_colours(instances, rgb, area)
+    if pixel_size_um is not None:
+        columns["area_um2"] = area * pixel_size_um**2
+        for name in ("perimeter", "major_axis", "minor_axis"):
+            columns[f"{name}_um"] = columns[f"{name}_px"] * pixel_size_um
+    return columns
+
+
+def _moments(instances: InstanceMasks) -> tuple[Column, Column, Column, Column]:
+    """Return centroid x, y, area and the second central moments (N, 3) xx, yy, xy, each per pixel."""
+    sums = np.zeros((len(instances), 6))
+    for i, mask in enumerate(instances.masks):
+        rows, columns = mask.sum(1, dtype=np.int64), mask.sum(0, dtype=np.int64)
+        ys, xs = np.arange(len(rows)), np.arange(len(columns))
+        sums[i] = rows.sum(), columns @ xs, rows @ ys, columns @ xs**2, rows @ ys**2, ys @ (mask @ xs)
+    area = sums[:, 0].astype(np.int64)
+    mean_x, mean_y, xx, yy, xy = (sums[:, 1:] / np.maximum(area, 1)[:, None]).T
+    variances = np.stack([xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y], 1)
+    return mean_x + instances.boxes[:, 0] + 0.5, mean_y + instances.boxes[:, 1] + 0.5, area, variances
+
+
+def _axes_of(variances: Column) -> tuple[Column, Column]:
+    """Return the full lengths of the two axes of the ellipse that has these second moments."""
+    xx, yy, xy = variances.T
+    middle, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return 4 * np.sqrt(np.maximum(middle + spread, 0)), 4 * np.sqrt(np.maximum(middle - spread, 0))
+
+
+def _hull_area(mask: npt.NDArray[np.bool_]) -> float:
+    rows = np.flatnonzero(mask.any(1))
+    if not len(rows):
+        return 1.0
+    left = mask[rows].argmax(1)
+    right = mask.shape[1] - mask[rows, ::-1].argmax(1)
+    # Only the ends of each row can be corners of the hull.
+    corners = np.concatenate([np.stack([ends, rows + side], 1) for ends in (left, right) for side in (0, 1)])
+    return float(ConvexHull(corners).volume)  # scipy calls the area of a 2-D hull its volume
+
+
+def _touches_border(instances: InstanceMasks) -> npt.NDArray[np.bool_]:
+    height, width = instances.image_size
+    x0, y0, x1, y1 = instances.boxes.T
+    return np.asarray((x0 == 0) | (y0 == 0) | (x1 == width) | (y1 == height))
+
+
+def _mean_colours(instances: InstanceMasks, rgb: npt.NDArray[np.uint8], area: Column) -> dict[str, Column]:
+    totals = np.zeros((len(instances), 3))
+    for i, ((x0, y0, x1, y1), mask) in enumerate(zip(instances.boxes.tolist(), instances.masks, strict=True)):
+        totals[i] = rgb[y0:y1, x0:x1][mask].sum(0, dtype=np.int64)
+    means = totals / np.maximum(area, 1)[:, None]
+    return {
+        "mean_red": means[:, 0],
+        "mean_green": means[:, 1],
+        "mean_blue": means[:, 2],
+        "mean_grey": means @ np.array([0.299, 0.587, 0.114]),
+    }
+
+
+def write_csv(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any] | Column]) -> None:
+    """Write columns of one length as a CSV file in UTF-8.
+
+    Text that a spreadsheet would run as a formula (it begins with = + - @, a tab or a line end) gets an apostrophe
+    in front; numbers are written in the shortest form with up to six digits.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([_safe(name) for name in columns])
+    writer.writerows([_safe(value) for value in row] for row in zip(*columns.values(), strict=True))
+    with export_write(path) as file:
+        file.write(text.getvalue().encode("utf-8-sig"))  # the mark makes Excel read UTF-8
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return "'" + value
+    return value
