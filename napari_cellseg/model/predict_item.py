@@ -1,0 +1,30 @@
+"""`PredictItem`: an image to predict; apart from `predict`, so that the window's process can make one without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["PredictItem"]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictItem:
+    """An image to predict.
+
+    Attributes
+    ----------
+    image_id : str
+        Comes back in the events.
+    source : Path or (H, W, 3) uint8
+        A TIFF, or the pixels.
+    pixel_size_um : float or None
+        Overrides what the file says.
+    """
+
+    image_id: str
+    source: Path | npt.NDArray[np.uint8]
+    pixel_size_um: float | None = None
