@@ -9,6 +9,17 @@ from napari_cellseg.review.cells import Box, Cell, Status
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
 from napari_cellseg.review.proposals import cells_from
-from napari_cellseg.review.session import Progress, ReviewSession
+from napari_cellseg.review.session import Progress, ReviewSession, account_name
 
-__all__ = ["Box", "Cell", "CellFilter", "Change", "ChangeKind", "Progress", "ReviewSession", "Status", "cells_from"]
+__all__ = [
+    "Box",
+    "Cell",
+    "CellFilter",
+    "Change",
+    "ChangeKind",
+    "Progress",
+    "ReviewSession",
+    "Status",
+    "account_name",
+    "cells_from",
+]

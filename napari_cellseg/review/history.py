@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from napari_cellseg.review.cells import Box, Cell
 
@@ -62,7 +63,7 @@ class Step:
     text: str
     pairs: tuple[Pair, ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """About how many bytes forgetting it sets free; a mask that did not change is not counted."""
         total = 0
@@ -85,6 +86,7 @@ class History:
         self.limit = limit
         self._done: deque[Step] = deque()
         self._undone: list[Step] = []
+        self._bottom = Step("", ())
         self.size = 0
 
     @property
@@ -97,6 +99,11 @@ class History:
         """The command that `redo` would do again."""
         return self._undone[-1].text if self._undone else None
 
+    @property
+    def state(self) -> object:
+        """Stands for the cells as they are now: the same object whenever undo and redo lead back here."""
+        return self._done[-1] if self._done else self._bottom
+
     def push(self, text: str, pairs: tuple[Pair, ...]) -> None:
         """Remember a command; what had been undone before it can no longer be redone."""
         self.size -= sum(step.size for step in self._undone)
@@ -105,7 +112,8 @@ class History:
         self._done.append(step)
         self.size += step.size
         while self.size > self.limit and len(self._done) > 1:
-            self.size -= self._done.popleft().size
+            self._bottom = self._done.popleft()
+            self.size -= self._bottom.size
 
     def undo(self) -> Step | None:
         """Move the newest command to the undone ones and return it."""

@@ -22,7 +22,7 @@ from napari_cellseg.review.proposals import cells_from, instances_of, known_alre
 from napari_cellseg.review.shown import ShownCells, boxes_by_class
 from napari_cellseg.review.strokes import read_stroke
 
-__all__ = ["Progress", "ReviewSession"]
+__all__ = ["Progress", "ReviewSession", "account_name"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class ReviewSession:
         To begin with; not undoable.
     user : str, optional
         Who decides; the name of the account when left out.
+    next_id : int
+        The first id for new cells; higher when a cell has it already.
     undo_bytes : int
         What the undo stack may take.
     clock : callable
@@ -67,17 +69,18 @@ class ReviewSession:
         cells: Iterable[Cell] = (),
         *,
         user: str | None = None,
+        next_id: int = 1,
         undo_bytes: int = 128 * 2**20,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.image_size = image_size
-        self.user = _account() if user is None else user
+        self.user = account_name() if user is None else user
         self._classes = classes
         self._clock = clock
         self._shown = ShownCells(image_size)
         self._history = History(undo_bytes)
         self._listeners: list[Callable[[Change], None]] = []
-        self._next_id = 1
+        self._next_id = next_id
         for cell in cells:
             self._check(cell)
             self._shown.apply([(None, cell)])
@@ -183,6 +186,11 @@ class ReviewSession:
     def redo_text(self) -> str | None:
         """The command that `redo` does again, in words; None when there is none."""
         return self._history.redo_text
+
+    @property
+    def state(self) -> object:
+        """Stands for the cells as they are now: the same object whenever undo and redo lead back to them."""
+        return self._history.state
 
     @property
     def undo_size(self) -> int:
@@ -378,7 +386,8 @@ class ReviewSession:
             listener(change)
 
 
-def _account() -> str:
+def account_name() -> str:
+    """Return the name of the account, "unknown" when it has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container without a user entry; no pwd on Windows

@@ -1,0 +1,171 @@
+"""The journal of one image: what each command changed, a checksummed line each, appended as it happens.
+
+The first line says which annotations the journal continues. A line is the CRC-32 of the rest in hexadecimal, a space,
+and JSON. A killed program may leave half a line at the end; reading stops there.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.review import Cell, Change
+from napari_cellseg.workspace.annotations import Annotations
+from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
+
+__all__ = ["Journal", "Recovery", "change_record", "pack", "read_journal", "start_record"]
+
+FORMAT = "napari-cellseg journal"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Edits that were made but not saved.
+
+    Parameters
+    ----------
+    image_id : str
+    edits : int
+        How many, undone ones counted too.
+    first_at, last_at : float
+        When, in seconds since 1970.
+    last_text : str
+        The last one in words.
+    user : str
+        Who made them.
+    """
+
+    image_id: str
+    edits: int
+    first_at: float
+    last_at: float
+    last_text: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is in a journal's file: its first line, the changes after it, and where the good part ends."""
+
+    start: Mapping[str, Any]
+    changes: Sequence[Mapping[str, Any]]
+    end: int
+
+    @property
+    def base(self) -> str:
+        """The revision of the annotations that the changes begin with."""
+        return str(self.start["base"])
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether the cells to begin with are in its first line."""
+        return self.start.get("cells") is not None
+
+    def recovery(self, image_id: str) -> Recovery:
+        """Say what could be recovered."""
+        first, last = self.changes[0], self.changes[-1]
+        user = str(self.start.get("user", ""))
+        return Recovery(image_id, len(self.changes), float(first["at"]), float(last["at"]), str(last["text"]), user)
+
+    def begins_with(self) -> Annotations | None:
+        """Return the cells in the first line, for a journal that continues no saved annotations."""
+        if not self.has_cells:
+            return None
+        size = (int(self.start["image_size"][0]), int(self.start["image_size"][1]))
+        cells = tuple(cells_of_rows(self.start["cells"], size))
+        return Annotations(size, ClassTable.from_json(self.start["classes"]), cells, revision=self.base)
+
+    def replay(self, cells: Iterable[Cell], image_size: tuple[int, int]) -> tuple[Cell, ...]:
+        """Do all changes again.
+
+        Raises
+        ------
+        AnnotationError
+            A change does not fit the cells.
+        """
+        now = {cell.cell_id: cell for cell in cells}
+        for change in self.changes:
+            put = cells_of_rows(change["put"], image_size, now)
+            for cell_id in change["gone"]:
+                now.pop(cell_id, None)
+            now.update((cell.cell_id, cell) for cell in put)
+        return tuple(now.values())
+
+
+def pack(record: Mapping[str, Any]) -> bytes:
+    """Make a line of a record."""
+    body = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def start_record(annotations: Annotations, *, saved: bool, user: str) -> dict[str, Any]:
+    """Make the first record; the cells go into it when no saved annotations have them."""
+    cells = None if saved else rows_of_cells(annotations.cells, annotations.image_size)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "base": annotations.revision,
+        "user": user,
+        "image_size": list(annotations.image_size),
+        "classes": annotations.classes.to_json(),
+        "cells": cells,
+    }
+
+
+def change_record(change: Change, at: float, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Make a record of what a command, an undo or a redo did."""
+    put = [after for _, after in change.pairs if after is not None]
+    same = {after.cell_id for before, after in change.pairs if before and after and before.mask is after.mask}
+    return {
+        "at": at,
+        "text": change.text,
+        "kind": change.kind.value,
+        "gone": [before.cell_id for before, after in change.pairs if before is not None and after is None],
+        "put": rows_of_cells(put, image_size, same),
+    }
+
+
+def read_journal(path: Path) -> Journal | None:
+    """Read a journal up to its first damaged line; None when it has no good line, or does not exist.
+
+    Raises
+    ------
+    AnnotationError
+        The file cannot be opened, or a later version wrote it.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AnnotationError(f"The journal {path} cannot be read: {error.strerror}.") from error
+    records, end = [], 0
+    for line in content.splitlines(keepends=True):
+        record = _unpacked(line)
+        if record is None:
+            break
+        records.append(record)
+        end += len(line)
+    if not records or records[0].get("format") != FORMAT:
+        return None
+    if records[0]["version"] > VERSION:
+        raise AnnotationError(f"A later version of napari-cellseg wrote {path}; update to recover from it.")
+    return Journal(records[0], records[1:], end)
+
+
+def _unpacked(line: bytes) -> dict[str, Any] | None:
+    checksum, _, body = line.partition(b" ")
+    if not body.endswith(b"\n"):
+        return None
+    body = body[:-1]
+    if checksum != b"%08x" % zlib.crc32(body):
+        return None
+    record = json.loads(body)
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,60 @@
+"""The user's own label images, ``class*.tif`` beside an image: read as a start, written only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.image_io import ImageFile
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.label_images import class_files, read_class_images, to_instances
+from napari_cellseg.review import Cell, Status, cells_from
+from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision
+
+__all__ = ["annotations_from_labels", "class_folder", "label_stamps", "labels_on_disk", "long_enough"]
+
+
+def class_folder(file: ImageFile) -> Path | None:
+    """Return the folder for the ``class*.tif`` of an image: its own; None when it shares it with other images."""
+    return file.path.parent if file.path.stem.lower() == "image" else None
+
+
+def label_stamps(file: ImageFile) -> LabelStamps:
+    """Describe the label images as they are now."""
+    folder = class_folder(file)
+    paths = {} if folder is None else class_files(folder)
+    return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths.values()}
+
+
+def labels_on_disk(file: ImageFile, image_size: tuple[int, int]) -> InstanceMasks | None:
+    """Return the cells in the label images; None when there are none.
+
+    Raises
+    ------
+    AnnotationError
+        They are damaged, or of another size.
+    """
+    folder = class_folder(file)
+    if folder is None or not class_files(folder):
+        return None
+    return to_instances(read_class_images(folder, image_size), image_size)
+
+
+def annotations_from_labels(file: ImageFile, image_size: tuple[int, int], classes: ClassTable | None) -> Annotations:
+    """Begin with the label images, as accepted cells, or with nothing."""
+    labels = labels_on_disk(file, image_size)
+    cells = [] if labels is None else cells_from(labels, Status.ACCEPTED, "class*.tif", file.path.stat().st_mtime)
+    table = classes or ClassTable.numbered(1)
+    table = long_enough(table, table, cells)
+    return Annotations(image_size, table, tuple(cells), next_id=len(cells) + 1, revision=new_revision())
+
+
+def long_enough(table: ClassTable, more: ClassTable, cells: Sequence[Cell]) -> ClassTable:
+    """Add to a table the classes that cells have and it does not, with their names in another table if it has them."""
+    needed = max((cell.class_id for cell in cells), default=0)
+    names = list(table.names)
+    for class_id in range(len(names) + 1, needed + 1):
+        name = more.names[class_id - 1] if class_id <= len(more) else f"class{class_id}"
+        names.append(name if name not in names else f"{name} ({class_id})")
+    return ClassTable(tuple(names), table.colours) if len(names) > len(table) else table

@@ -1,0 +1,100 @@
+"""One image under review: its session, and the journal and annotations file that follow it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+from napari_cellseg.review import Change, ChangeKind, ReviewSession
+from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision, summarise, write_annotations
+from napari_cellseg.workspace.journal import change_record, pack, start_record
+from napari_cellseg.workspace.journal_writer import JournalWriter
+
+__all__ = ["OpenImage"]
+
+
+class OpenImage:
+    """A session whose every change is journalled from now on.
+
+    Parameters
+    ----------
+    session : ReviewSession
+    base : Annotations
+        The cells that the journal begins with.
+    annotations_file, journal_file : Path
+    writer : JournalWriter or None
+        None for a folder that another viewer holds: nothing is written.
+    saved : bool
+        Whether ``base`` is in the annotations file.
+    recovered : bool
+        Whether the session begins with changes that are in the journal file already.
+    """
+
+    def __init__(
+        self,
+        session: ReviewSession,
+        base: Annotations,
+        *,
+        annotations_file: Path,
+        journal_file: Path,
+        writer: JournalWriter | None,
+        saved: bool,
+        recovered: bool,
+    ) -> None:
+        self.session = session
+        self.annotations_file = annotations_file
+        self.journal_file = journal_file
+        self._writer = writer
+        self._saved_state: object = None if recovered else session.state
+        # Until the first change the journal does not exist: looking at an image leaves no trace.
+        self._start: Annotations | None = None if recovered else base
+        self._start_is_saved = saved
+        self._unsubscribe = session.subscribe(self._on_change)
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether the cells differ from those saved (or from those it began with)."""
+        return self.session.state is not self._saved_state
+
+    def save(self, labels: LabelStamps) -> None:
+        """Write the annotations; the journal begins anew. ``labels`` describes the label images on disk.
+
+        Raises
+        ------
+        ExportError
+            They cannot be written; the journal then still has every change.
+        """
+        session, state = self.session, self.session.state
+        cells = tuple(cell for _, cell in sorted(session.cells.items()))
+        annotations = Annotations(
+            session.image_size,
+            session.classes,
+            cells,
+            dict(session.min_scores),
+            session.next_id,
+            new_revision(),
+            labels,
+        )
+        self.annotations_file.parent.mkdir(parents=True, exist_ok=True)
+        write_annotations(self.annotations_file, annotations, summarise(cells, session.min_scores, time.time()))
+        if self._writer is not None:
+            self._writer.remove(self.journal_file)
+        self._saved_state = state
+        self._start, self._start_is_saved = annotations, True
+
+    def close(self) -> None:
+        """Follow the session no more; a journal without unsaved changes is removed."""
+        self._unsubscribe()
+        if self._writer is not None and not self.is_modified:
+            self._writer.remove(self.journal_file)
+
+    def _on_change(self, change: Change) -> None:
+        if self._writer is None or change.kind is ChangeKind.VIEW:
+            return
+        if self._start is not None:
+            begin = partial(start_record, self._start, saved=self._start_is_saved, user=self.session.user)
+            self._writer.append(self.journal_file, lambda: pack(begin()))
+            self._start = None
+        record = partial(change_record, change, time.time(), self.session.image_size)
+        self._writer.append(self.journal_file, lambda: pack(record()))

@@ -1,0 +1,38 @@
+"""Where a project keeps its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import platformdirs
+
+__all__ = ["annotations_file", "journal_file", "state_folder"]
+
+NAME = ".cellseg"
+
+
+def state_folder(folder: Path) -> Path:
+    """Return ``<folder>/.cellseg``; for a folder that cannot be written, one of its own in the user's data folder."""
+    inside = folder / NAME
+    writable = os.access(inside if inside.exists() else folder, os.W_OK | os.X_OK)
+    if writable:
+        return inside
+    key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    return Path(platformdirs.user_data_dir("napari-cellseg")) / "projects" / f"{folder.name}-{key}"
+
+
+def annotations_file(state: Path, image_id: str) -> Path:
+    """Return where the annotations of an image lie."""
+    return state / "annotations" / f"{_file_name(image_id)}.jsonl"
+
+
+def journal_file(state: Path, image_id: str) -> Path:
+    """Return where the journal of an image lies."""
+    return state / "journal" / f"{_file_name(image_id)}.jsonl"
+
+
+def _file_name(image_id: str) -> str:
+    return quote(image_id, safe=" ()[]+,=@")
