@@ -1,0 +1,29 @@
+"""The model that comes with the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_cellseg.errors import CheckpointError
+
+__all__ = ["WEIGHTS", "bundled"]
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def bundled(name: str = "lite-consep") -> Path:
+    """Return the file of a bundled model.
+
+    Raises
+    ------
+    CheckpointError
+        The installation lacks it.
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))) or "none"
+        raise CheckpointError(
+            f"There is no bundled model {name!r} in {WEIGHTS} (there: {known}). Reinstall napari-cellseg, or choose a"
+            " model file of your own."
+        )
+    return path

@@ -1,0 +1,149 @@
+"""Predict many images: a generator of events that loads the model, goes on after a bad image, and stops when closed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_cellseg.errors import CellSegError, ImageReadError
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
+from napari_cellseg.image_io import read_tiff
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.device import Device, choose_device
+from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.model.predictor import Predictor
+
+__all__ = ["ModelCache", "PredictItem", "Predictor", "predict", "share_of_rank"]
+
+Item = TypeVar("Item")
+
+
+class ModelCache:
+    """Keeps the last model in memory for the next prediction; whoever runs several predictions owns one."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Path, int, str, str] | None = None
+        self._loaded: tuple[CellMaskRCNN, CheckpointHeader] | None = None
+
+    def get(self, path: Path, device: Device) -> tuple[CellMaskRCNN, CheckpointHeader]:
+        """Return the model of a file on a device, loaded anew only when file, contents or device changed.
+
+        Raises
+        ------
+        CheckpointError
+            The file is missing, damaged or of another program.
+        """
+        header = read_header(path)
+        key = (path.resolve(), path.stat().st_mtime_ns, header.sha256, device.name)
+        if self._loaded is None or key != self._key:
+            self.clear()  # first, so that two models are never in memory
+            self._loaded = load_checkpoint(path, device.name)
+            self._key = key
+        return self._loaded
+
+    def clear(self) -> None:
+        """Let the model go."""
+        self._key = self._loaded = None
+
+
+def predict(
+    items: Sequence[PredictItem], options: PredictOptions, *, cache: ModelCache | None = None
+) -> Generator[PredictEvent, None, PredictSummary]:
+    """Find the cells of each image.
+
+    Parameters
+    ----------
+    items : sequence of PredictItem
+        The images; one that cannot be read or does not fit into memory becomes an `ImageFailed`, and the others go on.
+    options : PredictOptions
+        Model, device, tiles, ...
+    cache : ModelCache, optional
+        Keeps the model for the next call.
+
+    Yields
+    ------
+    ModelReady, then for each image TileDone (one or more) and ImageDone or ImageFailed, and Message in between
+
+    Returns
+    -------
+    PredictSummary
+
+    Raises
+    ------
+    CheckpointError
+        The model cannot be loaded.
+    ConfigError
+        The device or precision is not to be had here.
+    """
+    begin = time.perf_counter()
+    device = choose_device(options.device)
+    path = options.checkpoint or bundled()
+    model, header = (cache or ModelCache()).get(path, device)
+    predictor = Predictor(model, header, device, options)
+    name = header.name or path.stem
+    yield ModelReady(name, header.classes.names, device.name, device.reason, time.perf_counter() - begin)
+    failed = cells = 0
+    scale_told = ""
+    for number, item in enumerate(items, 1):
+        start = time.perf_counter()
+        try:
+            rgb, pixel_size_um, warning = _pixels(item)
+            scale = predictor.scale(pixel_size_um)[1]
+            if warning:
+                yield Message("warning", f"{item.image_id}: {warning}")
+            if scale != scale_told:
+                yield Message("info", f"{item.image_id}: scale {scale}")
+                scale_told = scale
+            found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)))
+        except (CellSegError, MemoryError, torch.OutOfMemoryError) as error:
+            failed += 1
+            yield ImageFailed(number, len(items), item.image_id, _in_words(error, options, device))
+            continue
+        cells += len(found)
+        yield ImageDone(number, len(items), item.image_id, found, time.perf_counter() - start)
+    return PredictSummary(len(items), failed, cells, time.perf_counter() - begin)
+
+
+def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:
+    """Return the items that one of several processes predicts: every ``ranks``-th, so that the shares are even.
+
+    The results are put back into the order of ``items`` by image id; each image is predicted by itself, so it comes
+    out the same whichever process has it.
+    """
+    if not 0 <= rank < ranks:
+        raise ValueError(f"rank {rank} of {ranks}")
+    return list(items[rank::ranks])
+
+
+def _pixels(item: PredictItem) -> tuple[npt.NDArray[np.uint8], float | None, str]:
+    """Return rgb, pixel size and a warning."""
+    if isinstance(item.source, np.ndarray):
+        rgb = item.source
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+            raise ImageReadError(
+                f"The image {item.image_id} has shape {rgb.shape} and type {rgb.dtype}; a colour image of shape"
+                " (height, width, 3) and type uint8 is needed."
+            )
+        return rgb, item.pixel_size_um, ""
+    image = read_tiff(item.source)
+    warning = f"it has {image.planes} planes; only the first is predicted" if image.planes > 1 else ""
+    return image.rgb(), item.pixel_size_um or image.pixel_size_um, warning
+
+
+def _in_words(error: Exception, options: PredictOptions, device: Device) -> str:
+    if isinstance(error, CellSegError):
+        return str(error)
+    place = "memory" if device.kind == "cpu" else f"memory of {device.name}"
+    return (
+        f"The {place} is too small for tiles of {options.tile} px, {options.batch} at once;"
+        " choose smaller tiles or fewer at once, or close other programs."
+    )

@@ -1,0 +1,170 @@
+"""One image through a model: tiles in, the cells of the whole image out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_cellseg.events import TileDone
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.device import Device, autocast, choose_precision
+from napari_cellseg.model.mask_rcnn import CellMaskRCNN, Detections
+from napari_cellseg.model.paste import paste_crops
+from napari_cellseg.model.seams import merge_tiles, suppress
+from napari_cellseg.model.tiles import Tile, network_scale, plan_tiles
+from napari_cellseg.model.tta import VIEWS, fuse
+
+__all__ = ["Predictor"]
+
+_CUT_MARGIN = 4
+"""A mask that ends within this many network px of a tile's inner edge was cut by it."""
+_FLAT = 6
+"""A tile whose grey levels differ by less shows nothing; empty slide is most of many whole-slide images."""
+
+
+class Predictor:
+    """A model ready to predict images.
+
+    Parameters
+    ----------
+    model : CellMaskRCNN
+        In evaluation mode, on the device.
+    header : CheckpointHeader or None
+        Of its file; None for a model in training.
+    device : Device or torch.device
+        Where it is.
+    options : PredictOptions
+        Tiles, scale, floor score, precision, ...
+
+    Raises
+    ------
+    ConfigError
+        The device cannot compute in the wanted precision.
+    """
+
+    def __init__(
+        self,
+        model: CellMaskRCNN,
+        header: CheckpointHeader | None,
+        device: Device | torch.device,
+        options: PredictOptions,
+    ) -> None:
+        self.model = model
+        self.header = header
+        self.device = device if isinstance(device, Device) else Device(str(device), "as given")
+        self.options = options
+        self.precision = choose_precision(self.device, options.precision)
+        found = model.config.detection
+        self.min_score = found.min_score if options.min_score is None else options.min_score
+        self.nms = found.nms if options.nms is None else options.nms
+
+    def scale(self, pixel_size_um: float | None) -> tuple[float, str]:
+        """Return network px per image px for an image, and the reason in words."""
+        config = self.model.config
+        return network_scale(config.working_scale, config.pixel_size_um, pixel_size_um, self.options.scale)
+
+    def image(
+        self, rgb: npt.NDArray[np.uint8], pixel_size_um: float | None = None, *, place: tuple[int, int] = (1, 1)
+    ) -> Generator[TileDone, None, InstanceMasks]:
+        """Find the cells of an image; stops at the next tile when closed.
+
+        Parameters
+        ----------
+        rgb : (H, W, 3) uint8
+            Any size from 1 px up; may be a memory map.
+        pixel_size_um : float, optional
+            Side of a pixel.
+        place : (int, int)
+            Number of this image and of all images, 1-based, for the events.
+
+        Yields
+        ------
+        TileDone
+            After each tile.
+
+        Returns
+        -------
+        InstanceMasks
+            Every cell down to the floor score, best first.
+        """
+        size = (int(rgb.shape[0]), int(rgb.shape[1]))
+        scale, _ = self.scale(pixel_size_um)
+        tiles = plan_tiles(size, self.options.tile, self.options.overlap, scale)
+        parts: list[tuple[Tile, InstanceMasks]] = []
+        for start in range(0, len(tiles), self.options.batch):
+            group = tiles[start : start + self.options.batch]
+            for tile, cells in zip(group, self._cells(rgb, group), strict=True):
+                parts.append((tile, cells))
+                yield TileDone(*place, len(parts), len(tiles), len(cells))
+        return merge_tiles(parts, iou=self.nms, margin=max(2, math.ceil(_CUT_MARGIN / scale)))
+
+    def _cells(self, rgb: npt.NDArray[np.uint8], tiles: Sequence[Tile]) -> list[InstanceMasks]:
+        crops = [rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (tile.box for tile in tiles)]
+        shown = [i for i, crop in enumerate(crops) if np.ptp(crop.reshape(-1, 3), 0).max() >= _FLAT]
+        cells = [InstanceMasks.empty((int(rgb.shape[0]), int(rgb.shape[1])))] * len(tiles)
+        if shown:
+            images = [_to_network(crops[i], tiles[i].size) for i in shown]
+            for i, found in zip(shown, self._detect(images), strict=True):
+                cells[i] = self._paste(found, tiles[i], cells[i].image_size)
+        return cells
+
+    def _detect(self, images: list[Tensor]) -> list[Detections]:
+        with _gates(self.model, self.min_score, self.nms), autocast(self.device, self.precision):
+            if not self.options.test_time_augmentation:
+                return self.model.detect(images)
+            views = [
+                [view.undo(found, _size(image)) for image, found in zip(images, self.model.detect(seen), strict=True)]
+                for view in VIEWS
+                for seen in [[view.of(image) for image in images]]
+            ]
+        return [fuse(of_image, self.nms) for of_image in zip(*views, strict=True)]
+
+    def _paste(self, found: Detections, tile: Tile, image_size: tuple[int, int]) -> InstanceMasks:
+        """Place a tile's detections in the image; masks are drawn at its resolution, not at the network's."""
+        keep = found.scores >= self.min_score
+        x_scale, y_scale = tile.scale
+        left, top = tile.box[:2]
+        boxes = found.boxes[keep].float().cpu().numpy() / np.array([x_scale, y_scale] * 2, np.float32)
+        boxes += np.array([left, top] * 2, np.float32)
+        cells = paste_crops(
+            found.mask_probs[keep].float().cpu().numpy(),
+            boxes,
+            image_size,
+            found.class_ids[keep].cpu().numpy(),
+            found.scores[keep].float().cpu().numpy(),
+        )
+        return suppress(cells, self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
+
+
+@contextmanager
+def _gates(model: CellMaskRCNN, min_score: float, nms: float) -> Iterator[None]:
+    """Use other thresholds for a while: the model may be shared with a training, or kept for the next prediction."""
+    heads = model.roi_heads
+    before = heads.score_thresh, heads.nms_thresh
+    heads.score_thresh, heads.nms_thresh = min_score, nms
+    try:
+        yield
+    finally:
+        heads.score_thresh, heads.nms_thresh = before
+
+
+def _to_network(crop: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """Resize (h, w, 3) to a (3, *size) uint8 tensor."""
+    image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+    if _size(image) == size:
+        return image
+    resized: Tensor = functional.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)
+    return resized[0]
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return int(image.shape[-2]), int(image.shape[-1])

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CheckpointError
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.model.build import build_model
+from napari_cellseg.model.checkpoint import save_checkpoint
+from napari_cellseg.model.config import ModelConfig, PredictOptions
+from napari_cellseg.model.device import Device
+from napari_cellseg.model.mask_rcnn import CellMaskRCNN, Detections
+from napari_cellseg.model.predict import ModelCache, PredictItem, Predictor, predict, share_of_rank
+from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
+
+CPU = Device("cpu", "for a test")
+
+
+@pytest.fixture(scope="module")
+def model() -> CellMaskRCNN:
+    """Return a random small model that finds something everywhere."""
+    torch.manual_seed(0)
+    config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(
+        rpn__pre_nms_test=60, rpn__post_nms_test=60, detection__per_image=40, detection__min_score=0.01
+    )
+    return build_model(config).eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model: CellMaskRCNN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_checkpoint(path, model, half=False)
+    return path
+
+
+def result_of(generator: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
+    events = []
+    while True:
+        try:
+            events.append(next(generator))
+        except StopIteration as stop:
+            return events, stop.value
+
+
+class OracleModel:
+    """Stands where the network is, and finds the true cells of a tile by their place in a colour-coded image.
+
+    The image holds the cell's number in its red and green channels, so what a tile shows tells which cells it sees.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+
+        class Heads:
+            score_thresh, nms_thresh = 0.05, 0.5
+
+        self.roi_heads = Heads()
+        self.batches: list[int] = []
+
+    def detect(self, images: Sequence[torch.Tensor]) -> list[Detections]:
+        self.batches.append(len(images))
+        return [self._cells(image.numpy()) for image in images]
+
+    def _cells(self, image: np.ndarray) -> Detections:
+        numbers = image[0].astype(int) + 256 * image[1].astype(int)
+        boxes, masks = [], []
+        for number in np.unique(numbers[numbers > 0]).tolist():
+            y, x = np.nonzero(numbers == number)
+            box = (x.min(), y.min(), x.max() + 1, y.max() + 1)
+            boxes.append(box)
+            crop = torch.from_numpy((numbers == number)[box[1] : box[3], box[0] : box[2]]).float()
+            masks.append(torch.nn.functional.interpolate(crop[None, None], (28, 28), mode="area")[0, 0])
+        count = len(boxes)
+        return Detections(
+            torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            torch.full((count,), 0.9),
+            torch.ones(count, dtype=torch.int64),
+            torch.stack(masks) if masks else torch.zeros(0, 28, 28),
+        )
+
+
+def oracle(scale: float = 1.0, **options: Any) -> tuple[Predictor, OracleModel]:
+    config = ModelConfig.preset("lite", ClassTable(("cell",))).with_changes(working_scale=scale)
+    stand_in: Any = OracleModel(config)
+    return Predictor(stand_in, None, CPU, PredictOptions(**options)), stand_in
+
+
+def coded(truth: InstanceMasks) -> np.ndarray:
+    numbers = truth.paste()
+    return np.stack([numbers % 256, numbers // 256, np.where(numbers > 0, 9, 0)], -1).astype(np.uint8)
+
+
+def matched(found: InstanceMasks, truth: InstanceMasks) -> float:
+    """Return the mean IoU of found cells with the true ones, which must be as many."""
+    assert len(found) == len(truth)
+    from napari_cellseg.instances import intersections
+
+    i, j, shared = intersections(found, truth)
+    iou = shared / (found.areas[i] + truth.areas[j] - shared)
+    best = np.zeros(len(truth))
+    np.maximum.at(best, j, iou)
+    return float(best.mean())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_perfect_network_gives_each_cell_once_over_many_tiles(batch: int) -> None:
+    _, truth = generate_tissue((500, 620), cells=150, seed=3)
+    predictor, stand_in = oracle(tile=192, overlap=64, batch=batch)
+    events, found = result_of(predictor.image(coded(truth)))
+    assert matched(found, truth) > 0.9
+    assert [e.tile for e in events] == list(range(1, len(events) + 1))
+    assert {e.tiles for e in events} == {len(events)}
+    assert max(stand_in.batches) == batch
+
+
+def test_masks_are_drawn_at_the_resolution_of_the_image_at_any_working_scale() -> None:
+    truth = InstanceMasks.from_crops((90, 120), [[20, 10], [70, 40]], [np.ones((20, 16), bool)] * 2, [1, 1])
+    predictor, _ = oracle(scale=2.0, tile=128, overlap=32)
+    image = np.zeros((90, 120, 3), np.uint8)
+    for value, (x0, y0, x1, y1) in zip((100, 200), truth.boxes.tolist(), strict=True):
+        image[y0:y1, x0:x1] = value
+    seen = []
+    predictor.model.detect = lambda images: seen.extend(images) or [_squares(i) for i in images]  # type: ignore[assignment,func-returns-value]
+    _, found = result_of(predictor.image(image))
+    assert {tuple(i.shape[1:]) for i in seen} == {(128, 128)}
+    assert matched(found, truth) > 0.8
+
+
+def _squares(image: torch.Tensor) -> Detections:
+    boxes = []
+    for value in (100, 200):
+        y, x = np.nonzero(np.abs(image[0].numpy().astype(int) - value) < 15)
+        if len(x) > 50:
+            boxes.append((x.min(), y.min(), x.max() + 1, y.max() + 1))
+    n = len(boxes)
+    return Detections(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.ones(n),
+        torch.ones(n, dtype=torch.int64),
+        torch.ones(n, 28, 28),
+    )
+
+
+def test_pixel_sizes_of_model_and_image_set_the_scale() -> None:
+    predictor, _ = oracle()
+    predictor.model.config = predictor.model.config.with_changes(pixel_size_um=0.25, working_scale=2.0)
+    assert predictor.scale(0.5)[0] == 4
+    assert predictor.scale(None)[0] == 2
+
+
+def test_a_real_network_takes_images_of_any_size(model: CellMaskRCNN) -> None:
+    predictor = Predictor(model, None, CPU, PredictOptions(tile=256, overlap=64))
+    for size in ((1, 1), (33, 86), (260, 190)):
+        rgb, _ = generate_tissue(size, cells=10)
+        _, found = result_of(predictor.image(rgb))
+        assert found.image_size == size
+        assert found.is_tight()
+        assert (np.diff(found.scores) <= 0).all()
+
+
+def test_the_same_image_gives_the_same_cells_whatever_the_batch(model: CellMaskRCNN) -> None:
+    rgb, _ = generate_tissue((150, 200), cells=20)
+    one, two, again = (
+        result_of(Predictor(model, None, CPU, PredictOptions(tile=256, overlap=64, batch=b)).image(rgb))[1]
+        for b in (1, 2, 1)
+    )
+    assert len(one) > 10
+    assert one.equals(again)
+    assert abs(len(one) - len(two)) <= 1
+    assert np.allclose(one.scores[:5], two.scores[:5], atol=1e-3)
+
+
+def test_a_floor_score_and_nms_of_the_options_win_and_leave_the_model_as_it_was(model: CellMaskRCNN) -> None:
+    rgb, _ = generate_tissue((100, 120), cells=20)
+    _, low = result_of(Predictor(model, None, CPU, PredictOptions()).image(rgb))
+    floor = float(np.median(low.scores))
+    _, high = result_of(Predictor(model, None, CPU, PredictOptions(min_score=floor)).image(rgb))
+    assert 0 < len(high) < len(low)
+    assert high.scores.min() >= floor
+    assert model.roi_heads.score_thresh == model.config.detection.min_score
+
+
+def test_an_empty_slide_has_no_cells_and_needs_no_network() -> None:
+    predictor, stand_in = oracle(tile=128, overlap=32)
+    events, found = result_of(predictor.image(np.full((300, 300, 3), 241, np.uint8)))
+    assert len(found) == 0
+    assert len(events) == 9
+    assert stand_in.batches == []
+
+
+def test_predict_goes_on_after_bad_images_and_sums_up(checkpoint: Path, tmp_path: Path) -> None:
+    rgb, _ = generate_tissue((80, 96), cells=12)
+    tifffile.imwrite(tmp_path / "good.tif", rgb, photometric="rgb")
+    (tmp_path / "text.tif").write_text("not a TIFF")
+    items = [
+        PredictItem("text", tmp_path / "text.tif"),
+        PredictItem("good", tmp_path / "good.tif"),
+        PredictItem("grey", rgb[..., 0]),
+        PredictItem("array", rgb),
+        PredictItem("nowhere", tmp_path / "nowhere.tif"),
+    ]
+    events, summary = result_of(predict(items, PredictOptions(checkpoint=checkpoint, device="cpu")))
+    ready, *rest = [e for e in events if not isinstance(e, TileDone | Message)]
+    assert isinstance(ready, ModelReady)
+    assert ready.class_names == TISSUE_CLASSES.names
+    assert [(type(e), e.image, e.image_id) for e in rest] == [
+        (ImageFailed, 1, "text"),
+        (ImageDone, 2, "good"),
+        (ImageFailed, 3, "grey"),
+        (ImageDone, 4, "array"),
+        (ImageFailed, 5, "nowhere"),
+    ]
+    assert rest[1].instances.equals(rest[3].instances)
+    assert str(tmp_path / "text.tif") in rest[0].message
+    assert isinstance(summary, PredictSummary)
+    assert (summary.images, summary.failed, summary.cells) == (5, 3, 2 * len(rest[1].instances))
+
+
+def test_a_stack_is_predicted_by_its_first_plane_with_a_warning(checkpoint: Path, tmp_path: Path) -> None:
+    rgb, _ = generate_tissue((64, 64), cells=8)
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([rgb, 255 - rgb]), photometric="rgb")
+    options = PredictOptions(checkpoint=checkpoint, device="cpu")
+    events, _ = result_of(predict([PredictItem("s", tmp_path / "stack.tif"), PredictItem("a", rgb)], options))
+    assert any(isinstance(e, Message) and e.level == "warning" and "2 planes" in e.text for e in events)
+    stack, alone = [e.instances for e in events if isinstance(e, ImageDone)]
+    assert stack.equals(alone)
+
+
+def test_out_of_memory_fails_the_image_only(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = CellMaskRCNN.detect
+    calls = iter([True, False])
+
+    def detect(self: CellMaskRCNN, images: Sequence[torch.Tensor]) -> list[Detections]:
+        if next(calls):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, images)
+
+    monkeypatch.setattr(CellMaskRCNN, "detect", detect)
+    rgb, _ = generate_tissue((64, 64), cells=8)
+    options = PredictOptions(checkpoint=checkpoint, device="cpu")
+    events, summary = result_of(predict([PredictItem("a", rgb), PredictItem("b", rgb)], options))
+    assert summary.failed == 1
+    (failure,) = [e for e in events if isinstance(e, ImageFailed)]
+    assert "smaller tiles" in failure.message
+
+
+def test_closing_stops_between_tiles(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 0
+    original = CellMaskRCNN.detect
+
+    def detect(self: CellMaskRCNN, images: Sequence[torch.Tensor]) -> list[Detections]:
+        nonlocal count
+        count += 1
+        return original(self, images)
+
+    monkeypatch.setattr(CellMaskRCNN, "detect", detect)
+    rgb, _ = generate_tissue((300, 300), cells=50)
+    run = predict([PredictItem("a", rgb)] * 3, PredictOptions(checkpoint=checkpoint, device="cpu", tile=128, overlap=0))
+    while not isinstance(next(run), TileDone):
+        pass
+    run.close()
+    assert count == 1
+    with pytest.raises(StopIteration):
+        next(run)
+
+
+def test_a_cache_keeps_the_model_until_the_file_changes(model: CellMaskRCNN, checkpoint: Path, tmp_path: Path) -> None:
+    cache = ModelCache()
+    first = cache.get(checkpoint, CPU)[0]
+    assert cache.get(checkpoint, CPU)[0] is first
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, model)
+    second = cache.get(other, CPU)[0]
+    assert second is not first
+    assert cache.get(checkpoint, CPU)[0] is not second
+    before = cache.get(other, CPU)[0]
+    with torch.no_grad():
+        model.mean.add_(0)
+    save_checkpoint(other, model, half=False)
+    assert cache.get(other, CPU)[0] is not before
+
+
+def test_no_model_no_prediction(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere"):
+        next(predict([], PredictOptions(checkpoint=tmp_path / "nowhere.safetensors", device="cpu")))
+
+
+def test_shares_of_the_ranks_are_disjoint_even_and_complete() -> None:
+    items = list("abcdefg")
+    shares = [share_of_rank(items, rank, 3) for rank in range(3)]
+    assert sorted(item for share in shares for item in share) == items
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    with pytest.raises(ValueError, match="rank 3"):
+        share_of_rank(items, 3, 3)
+
+
+def test_mirrored_views_find_what_the_plain_view_finds() -> None:
+    _, truth = generate_tissue((200, 230), cells=30, seed=8)
+    plain, _ = oracle(tile=256, overlap=32)
+    averaged, _ = oracle(tile=256, overlap=32, test_time_augmentation=True)
+    found = result_of(averaged.image(coded(truth)))[1]
+    assert matched(found, truth) > 0.9
+    assert found.scores.min() > 0.89
+    assert replace(found, scores=np.ones(len(found))).areas.sum() == pytest.approx(
+        result_of(plain.image(coded(truth)))[1].areas.sum(), rel=0.02
+    )
