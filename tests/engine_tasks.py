@@ -96,7 +96,19 @@ def flood(n):
         yield np.full(100_000, i, np.uint8)
 
 
-TASKS = {
+class Tally:
+    """Counts how often it was called."""
+
+    def __init__(self):
+        self._calls = 0
+
+    def __call__(self):
+        self._calls += 1
+        yield from ()
+        return self._calls
+
+
+TASKS = {"tally": Task("engine_tasks:Tally")} | {
     f.__name__: Task(f"engine_tasks:{f.__name__}")
     for f in (count, double, chatter, fail, die, hang, unpicklable, flood)
 }

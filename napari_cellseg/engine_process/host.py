@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from napari_cellseg.engine_process.frames import read_message, write_message
 from napari_cellseg.engine_process.messages import Event, Failed, Returned, Run, Stop, Stopped, to_cellseg_error
-from napari_cellseg.engine_process.tasks import TASKS, Task
+from napari_cellseg.engine_process.tasks import TASKS, Task, TaskRunner
 from napari_cellseg.errors import EngineError
 
 __all__ = ["serve"]
@@ -33,7 +33,7 @@ LAST_GRACE_S = 3.0
 
 class _Host:
     def __init__(self, tasks: Mapping[str, Task], requests: io.FileIO, answers: io.FileIO, exchange: Path) -> None:
-        self._tasks = tasks
+        self._tasks = TaskRunner(tasks)
         self._requests = requests
         self._answers = answers
         self._exchange = exchange
@@ -74,7 +74,7 @@ class _Host:
 
     def _run(self, run: Run) -> Returned | Failed | Stopped:
         try:
-            generator = self._tasks[run.task].load()(**run.arguments)
+            generator = self._tasks.run(run.task, **run.arguments)
             return self._drive(run.run_id, generator)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the viewer must hear of it, and the host go on
             return _failed(run.run_id, error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "Task", "TaskRunner"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Task:
     Attributes
     ----------
     target : str
-        ``module:function``; imported only where the task runs, since it brings torch.
+        ``module:name`` of a generator function, or of a class whose objects are called like one and keep something
+        between calls. Imported only where the task runs, since it brings torch.
     grace_s : float
         How long the generator may take to clean up after a stop, before the process is killed.
     """
@@ -25,22 +26,36 @@ class Task:
     target: str
     grace_s: float = 0.3
 
-    def load(self) -> Callable[..., Generator[Any, None, Any]]:
-        """Import the generator function."""
-        module, name = self.target.split(":")
-        function: Callable[..., Generator[Any, None, Any]] = getattr(importlib.import_module(module), name)
-        return function
+
+class TaskRunner:
+    """Runs tasks in this process: imports each when first needed, and keeps what it keeps, such as a loaded model."""
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._loaded: dict[str, Callable[..., Generator[Any, None, Any]]] = {}
+
+    def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
+        """Make the generator of a task."""
+        return self.load(task)(**arguments)
+
+    def load(self, task: str) -> Callable[..., Generator[Any, None, Any]]:
+        """Import what runs a task."""
+        if task not in self._loaded:
+            module, name = self._tasks[task].target.split(":")
+            target = getattr(importlib.import_module(module), name)
+            self._loaded[task] = target() if isinstance(target, type) else target
+        return self._loaded[task]
 
 
 def warm_up() -> Generator[None, None, None]:
     """Import what a prediction needs."""
-    importlib.import_module("napari_cellseg.model.predict")
+    importlib.import_module("napari_cellseg.engine_process.prediction")
     yield from ()
 
 
 TASKS = {
     "warm_up": Task("napari_cellseg.engine_process.tasks:warm_up"),
-    "predict": Task("napari_cellseg.model.predict:predict"),
+    "predict": Task("napari_cellseg.engine_process.prediction:Prediction"),
     # Time to write a checkpoint from which the run can be resumed.
     "train": Task("training.engine:train", grace_s=2.0),
 }

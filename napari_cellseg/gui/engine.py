@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject
 
 from napari_cellseg.engine_process.client import EngineClient
-from napari_cellseg.engine_process.tasks import TASKS
+from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.gui.preferences import preferences
 
@@ -31,6 +31,7 @@ class Engine(QObject):
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self._client = EngineClient()
+        self._here = TaskRunner(TASKS)
         state.closed.connect(self.shutdown)
 
     def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
@@ -49,7 +50,7 @@ class Engine(QObject):
                     'the viewer opens. Choose "engine process" in Preferences > napari-cellseg, or start with: '
                     'python -c "import torchvision, napari; napari.Viewer(); napari.run()"'
                 )
-            return TASKS[task].load()(**arguments)
+            return self._here.run(task, **arguments)
         return self._client.run(task, **arguments)
 
     def warm_up(self) -> Generator[None, None, None]:
