@@ -25,6 +25,7 @@ from training.stain import jitter_stains
 
 __all__ = ["Augmentation", "sample_seed"]
 
+_GREY = (0.5, 0.5, 0.5)
 _ANTIALIAS_BELOW = 0.75  # a bilinear sample looks at 2 x 2 pixels: enough down to about this zoom
 
 
@@ -65,7 +66,7 @@ class Augmentation:
         *,
         working_scale: float = 1.0,
         class_count: int,
-        fill: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        fill: tuple[float, float, float] = _GREY,
     ) -> None:
         self.config = config
         self.working_scale = working_scale
@@ -128,7 +129,8 @@ class Augmentation:
     ) -> npt.NDArray[np.float64]:
         centres = image.centres[int(rng.choice(sorted(image.centres)))]
         # Not in the middle: the network would learn that there is always a cell there.
-        return centres[rng.integers(len(centres))] + rng.uniform(-0.8, 0.8, 2) * half
+        place: npt.NDArray[np.float64] = centres[rng.integers(len(centres))] + rng.uniform(-0.8, 0.8, 2) * half
+        return place
 
     def _cut_rgb(self, pixels: npt.NDArray[np.uint8], window: _Window) -> Tensor:
         part, window = _neighbourhood(pixels, window)

@@ -168,7 +168,7 @@ class TrainConfig(_Section):
     Frozen; unknown names are errors. `with_changes` gives a changed copy.
     """
 
-    preset_name: str = _field("custom", "Preset these settings began with.")
+    name: str = _field("custom", "Preset these settings began with; information only.")
     model: ModelConfig = Field(description="The network.")
     start_from: str = _field(
         "imagenet",
@@ -211,7 +211,7 @@ class TrainConfig(_Section):
         """
         if name not in PRESETS:
             raise ConfigError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
-        return cls.parse({"preset_name": name, "model": ModelConfig.preset(name, classes), **_PRESET_SETTINGS[name]})
+        return cls.parse({"name": name, "model": ModelConfig.preset(name, classes), **_PRESET_SETTINGS[name]})
 
     @classmethod
     def suggest(cls, report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:

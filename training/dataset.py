@@ -112,18 +112,16 @@ def _compact(
         return None
     values = label_image.reshape(-1)[places]
     if values.max() < 2**22:  # a table of that size is faster than sorting
-        present = np.bincount(values.astype(np.intp)) > 0
-        count = int(np.count_nonzero(present))
-        numbers = np.cumsum(present)[values]
+        table = np.cumsum(np.bincount(values) > 0)
+        numbers, count = table[values], int(table[-1])
     else:
         unique, inverse = np.unique(values, return_inverse=True)
-        count, numbers = len(unique), inverse + 1
+        numbers, count = inverse + 1, len(unique)
     compact = np.zeros(label_image.shape, np.uint16 if count < 2**16 else np.int32)
     compact.reshape(-1)[places] = numbers
     areas = np.bincount(numbers, minlength=count + 1)
-    rows, columns = np.divmod(places, label_image.shape[1])
-    sums = np.stack([np.bincount(numbers, weights=part)[1:] for part in (rows, columns)], 1)
-    return compact, areas, sums / areas[1:, None]
+    sums = [np.bincount(numbers, weights=axis)[1:] for axis in np.divmod(places, label_image.shape[1])]
+    return compact, areas, np.stack(sums, 1) / areas[1:, None]
 
 
 def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:

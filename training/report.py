@@ -23,6 +23,7 @@ __all__ = ["DataProblem", "DataReport", "ImageFacts", "ScanStep", "scan", "scan_
 
 TINY_CELL_PX = 10
 RARE_CELLS = 20
+_TOUCHING = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class ImageFacts:
         Root of width times height of each cell's box, px.
     nbytes : int
         Memory when decoded, bytes.
+    chroma : float
+        Mean difference of the largest and the smallest of R, G, B, 0..255; near 0 for grey images.
+    pixel_size_um : float or None
+        As the file says.
     """
 
     sample: Sample
@@ -62,6 +67,8 @@ class ImageFacts:
     cells: npt.NDArray[np.int64]
     sides: npt.NDArray[np.float32]
     nbytes: int
+    chroma: float
+    pixel_size_um: float | None
 
     @property
     def image_id(self) -> str:
@@ -192,7 +199,8 @@ def _stray_folders(source: DataSource) -> Iterator[DataProblem]:
 
 def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[DataProblem]]:
     try:
-        rgb = read_tiff(sample.image).rgb()
+        file = read_tiff(sample.image)
+        rgb = file.rgb()
     except ImageReadError as error:
         return None, [DataProblem("error", sample.image_id, str(error))]
     size = (rgb.shape[0], rgb.shape[1])
@@ -202,7 +210,8 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
     sides, scattered = _shapes(image)
     problems += _oddities(image, scattered)
     digest = hashlib.blake2b(rgb.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
-    return ImageFacts(sample, size, digest, cells, sides, image.nbytes), problems
+    chroma = float(np.ptp(rgb[::4, ::4], axis=2).mean())
+    return ImageFacts(sample, size, digest, cells, sides, image.nbytes, chroma, file.pixel_size_um), problems
 
 
 def _read_each(
@@ -238,7 +247,7 @@ def _shapes(image: TrainingImage) -> tuple[npt.NDArray[np.float32], int]:
         for number, place in enumerate(ndimage.find_objects(label_image), start=1):
             crop = label_image[place] == number
             sides.append(float(crop.size) ** 0.5)
-            scattered += ndimage.label(crop, np.ones((3, 3)))[1] > 1
+            scattered += ndimage.label(crop, _TOUCHING)[1] > 1
     return np.array(sides, np.float32), scattered
 
 

@@ -1,0 +1,113 @@
+"""Training settings that fit a data set and a computer, for those who do not want to choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from training.config import TrainConfig
+from training.report import DataReport
+
+__all__ = ["best_smallest_anchor", "suggest", "working_scale_of"]
+
+CELL_SIDE_PX = 32
+"""Side a median cell shall have in the network: eight features of the finest pyramid level."""
+_SCALES = np.array([0.25, 0.375, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3, 4])
+_GREY_BELOW = 4.0  # chroma of images that are grey but for compression noise
+_STEPS = 10_000
+_STEPS_AN_EPOCH = 50
+
+
+def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:
+    """Fit a preset to a data set.
+
+    - cell size: working scale and anchor sizes (not for ``original``, which is the recipe of others);
+    - number and size of images: split, repeats, epochs, which metric stops the run;
+    - memory: crop, batch, RAM budget;
+    - colour: no stain and hue jitter for grey images.
+
+    Parameters
+    ----------
+    report : DataReport
+        Without errors.
+    preset : "lite", "reference" or "original"
+    ram_mib : int, optional
+        Free memory, MiB; measured when left out.
+    """
+    config = TrainConfig.preset(preset, report.classes)
+    ram = ram_mib if ram_mib is not None else psutil.virtual_memory().available // 2**20
+    changes: dict[str, Any] = {**_of_images(report), "data__ram_budget_mib": int(np.clip(ram // 8, 128, 2048))}
+    if preset == "original":
+        return config.with_changes(**changes)
+    changes |= _of_cells(config, report) | _of_colour(report)
+    if ram < 6 * 1024:
+        changes |= {"augment__crop": 384, "optimizer__batch": 1}
+    return _with_schedule(config.with_changes(**changes), report)
+
+
+def working_scale_of(sides: npt.NDArray[np.float32]) -> float:
+    """Return the network px per image px at which the median cell has `CELL_SIDE_PX`, from a short list of scales."""
+    if not len(sides):
+        return 1.0
+    wanted = CELL_SIDE_PX / float(np.median(sides))
+    return float(_SCALES[np.argmin(np.abs(np.log(_SCALES / wanted)))])
+
+
+def best_smallest_anchor(sides: npt.NDArray[np.float32], levels: int) -> int:
+    """Return the smallest of ``levels`` anchor sides, each double the last, that fit the cells best.
+
+    Fit is the mean over cells of the overlap (IoU) of a square of the cell's size and the best anchor.
+    """
+    candidates = np.arange(8, 34, 2)
+    anchors = candidates[:, None] * 2.0 ** np.arange(levels)
+    ratio = np.abs(np.log(np.maximum(sides, 1)[None, :, None] / anchors[:, None, :])).min(2)
+    return int(candidates[np.exp(-2 * ratio).mean(1).argmax()])
+
+
+def _of_cells(config: TrainConfig, report: DataReport) -> dict[str, Any]:
+    scale = working_scale_of(report.sides)
+    sizes = [size for size in config.model.rpn.anchor_sizes if size]
+    first = best_smallest_anchor(report.sides * scale, len(sizes))
+    factor = first / sizes[0][0]
+    anchors = tuple(tuple(round(side * factor, 1) for side in level) for level in config.model.rpn.anchor_sizes)
+    pixel_sizes = [image.pixel_size_um for image in report.images if image.pixel_size_um]
+    return {
+        "model__working_scale": scale,
+        "model__rpn__anchor_sizes": anchors,
+        # A pixel size that half of the files lack, or disagree on, would rescale images wrongly.
+        "model__pixel_size_um": float(np.median(pixel_sizes)) if _agree(pixel_sizes, len(report.images)) else None,
+    }
+
+
+def _agree(pixel_sizes: list[float], images: int) -> bool:
+    return len(pixel_sizes) == images and max(pixel_sizes) < 1.1 * min(pixel_sizes)
+
+
+def _of_colour(report: DataReport) -> dict[str, Any]:
+    grey = np.median([image.chroma for image in report.images]) < _GREY_BELOW
+    return {"augment__stain": 0.0, "augment__hue_saturation_value": 0.0} if grey else {}
+
+
+def _of_images(report: DataReport) -> dict[str, Any]:
+    count = len(report.images)
+    if count < 2:
+        return {"data__validation_fraction": 0.0, "stopping__monitor": "train_loss"}
+    # A fifth, one image at least, forty at most: more would make each validation longer than its epoch.
+    held = np.clip(round(0.2 * count), 1, 40)
+    return {"data__validation_fraction": round(float(held / count), 4)}
+
+
+def _with_schedule(config: TrainConfig, report: DataReport) -> TrainConfig:
+    """Show every place of an image about once an epoch, and train for about as many steps whatever the data."""
+    crop = config.augment.crop
+    images = max(1, round(len(report.images) * (1 - config.data.validation_fraction)))
+    areas = [image.size[0] * image.size[1] * config.model.working_scale**2 for image in report.images]
+    once = round(float(np.median(areas)) / crop**2) if crop else 1
+    a_step = config.optimizer.batch * config.optimizer.accumulate
+    enough = -(-_STEPS_AN_EPOCH * a_step // images)
+    repeats = int(np.clip(max(once, enough), 1, 100))
+    steps = max(1, images * repeats // a_step)
+    return config.with_changes(data__repeats=repeats, epochs=int(np.clip(_STEPS // steps, 20, 150)))
