@@ -146,7 +146,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class ValidationStep:
-    """Validation image ``image`` (1-based) of ``images`` is predicted."""
+    """Validation image ``image`` (1-based) of ``images`` is being predicted; one event a tile."""
 
     epoch: int
     image: int

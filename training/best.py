@@ -41,7 +41,7 @@ def provenance(parts: Prepared) -> dict[str, Any]:
         "epoch": parts.progress.epoch,
         "steps": parts.progress.step,
         "seed": parts.config.seed,
-        "preset": parts.config.preset_name,
+        "preset": parts.config.name,
         "start_from": Path(parts.config.start_from).name,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,17 +6,17 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from napari_cellseg.model.library import bundled
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.events import Message
 from napari_cellseg.model.build import build_model
+from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import load_weights
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.device import Device
@@ -48,7 +48,7 @@ class Prepared:
     fabric: Fabric
     device: Device
     model: Any
-    evaluated: nn.Module
+    evaluated: CellMaskRCNN
     averaged: AveragedModel | None
     optimizer: Any
     stepper: Stepper
@@ -119,13 +119,15 @@ def prepare(
     model, optimizer = fabric.setup(network, build_optimizer(network, config.optimizer))
     decay = config.optimizer.ema_decay
     average = averaged(model.module, decay) if decay is not None else None
-    mode = "max" if config.stopping.monitor == "ap50" else "min"
+    evaluated = model.module if average is None else average.module
+    assert isinstance(evaluated, CellMaskRCNN)  # torch's AveragedModel forgets what it holds
+    mode: Literal["max", "min"] = "max" if config.stopping.monitor == "ap50" else "min"
     prepared = Prepared(
         config,
         fabric,
         device,
         model,
-        average.module if average is not None else model.module,
+        evaluated,
         average,
         optimizer,
         Stepper(fabric, model, optimizer, average, config),
@@ -187,7 +189,7 @@ def first_network(config: TrainConfig) -> CellMaskRCNN:
     return network
 
 
-def _copy_fitting(weights: dict[str, Tensor], network: nn.Module, path: Path) -> None:
+def _copy_fitting(weights: dict[str, Tensor], network: CellMaskRCNN, path: Path) -> None:
     """Copy every tensor of the same name and shape: other classes leave only the last layers untrained."""
     own = network.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}

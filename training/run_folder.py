@@ -59,6 +59,7 @@ class RunFolder:
         self.path = Path(path)
         self.writes = writes
         # The lock belongs to the open file, so the system frees it when its process dies in whatever way.
+        self._logged: object = None
         self._lock = FileLock(self.path / ".lock")
 
     @property
@@ -136,8 +137,9 @@ class RunFolder:
                 file.write(text.encode())
 
     def log(self, event: object) -> None:
-        """Add an event to events.jsonl."""
-        if self.writes:
+        """Add an event to events.jsonl; one that says the same as the last is left out."""
+        if self.writes and event != self._logged:
+            self._logged = event
             line = {"event": type(event).__name__, "time": round(time.time(), 3), **_plain(event)}
             with self.events.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import to_instances
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.predict import Predictor
+from napari_cellseg.model.predictor import Predictor
 from training.augment import Augmentation, sample_seed
 from training.config import TrainConfig
 from training.dataset import Sample, TrainingImage, read_sample
@@ -71,6 +70,7 @@ def validate(
     epoch : int
         For the events.
     """
+    samples = _spread(samples, config.validation.max_images)
     mine = range(fabric.global_rank, len(samples), fabric.world_size)
     parts: list[tuple[int, Example, dict[str, float]]] = []
     with _evaluating(model):
@@ -78,17 +78,30 @@ def validate(
         for number in mine:
             image = window(read_sample(samples[number]), config.validation.window)
             losses = _losses(fabric, model, config, image)
-            found = yield from _predict(predictor, image)
-            yield ValidationStep(epoch, number + 1, len(samples))
+            tiles = predictor.image(image.rgb)
+            while True:
+                yield ValidationStep(epoch, number + 1, len(samples))
+                try:
+                    next(tiles)
+                except StopIteration as end:
+                    found = end.value
+                    break
             rgb = image.rgb if number < config.validation.examples else image.rgb[:0]
             parts.append((number, Example(image.image_id, rgb, truth_of(image), found), losses))
     parts = sorted(gather(fabric, parts), key=lambda part: part[0])
     truth = {example.image_id: example.truth for _, example, _ in parts}
-    found = {example.image_id: example.found for _, example, _ in parts}
+    predicted = {example.image_id: example.found for _, example, _ in parts}
     names = parts[0][2]
     means = {name: float(np.mean([losses[name] for _, _, losses in parts])) for name in names}
     examples = tuple(example for _, example, _ in parts[: config.validation.examples])
-    return Validation(evaluate(truth, found, config.classes), means, examples)
+    return Validation(evaluate(truth, predicted, config.classes), means, examples)
+
+
+def _spread(samples: Sequence[Sample], most: int | None) -> Sequence[Sample]:
+    """Return at most so many samples, spread evenly, the same at each validation."""
+    if most is None or len(samples) <= most:
+        return samples
+    return [samples[i * len(samples) // most] for i in range(most)]
 
 
 def window(image: TrainingImage, side: int | None) -> TrainingImage:
@@ -106,17 +119,6 @@ def window(image: TrainingImage, side: int | None) -> TrainingImage:
 def truth_of(image: TrainingImage) -> InstanceMasks:
     """Return the true cells of a training image."""
     return to_instances(image.class_maps, image.rgb.shape[:2])
-
-
-def _predict(predictor: Predictor, image: TrainingImage) -> Generator[Any, None, InstanceMasks]:
-    tiles = predictor.image(image.rgb, None)
-    while True:
-        try:
-            next(tiles)
-        except StopIteration as stop:
-            found: InstanceMasks = stop.value
-            return found
-    yield  # pragma: no cover
 
 
 def _losses(fabric: Fabric, model: CellMaskRCNN, config: TrainConfig, image: TrainingImage) -> dict[str, float]:
