@@ -5,13 +5,14 @@ Also a queue that puts the most doubtful cells first.
 
 from __future__ import annotations
 
-from napari_cellseg.review.cells import Box, Cell, Status
+from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
 from napari_cellseg.review.proposals import cells_from
 from napari_cellseg.review.session import Progress, ReviewSession, account_name
 
 __all__ = [
+    "BoolMask",
     "Box",
     "Cell",
     "CellFilter",

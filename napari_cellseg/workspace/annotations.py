@@ -104,7 +104,7 @@ def write_annotations(path: Path, annotations: Annotations, summary: ImageSummar
         "reviewed": summary.progress.reviewed,
         "reviewable": summary.progress.total,
     }
-    rows = rows_of_cells(annotations.cells, annotations.image_size)
+    rows = rows_of_cells(annotations.cells)
     with export_write(path) as file:
         for line in (header, *rows):
             file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
@@ -138,7 +138,7 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
         return Annotations(
             size,
             ClassTable.from_json(header["classes"]),
-            tuple(cells_of_rows(rows, size)),
+            tuple(cells_of_rows(rows)),
             {int(class_id): float(score) for class_id, score in header["min_scores"].items()},
             int(header["next_id"]),
             str(header["revision"]),

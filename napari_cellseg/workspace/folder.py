@@ -164,7 +164,7 @@ class Workspace:
             journal = None
         if journal is not None:
             base = journal.begins_with() or base
-            cells = journal.replay(base.cells, image_size)
+            cells = journal.replay(base.cells)
         elif not self.read_only:
             path.unlink(missing_ok=True)  # of changes that were saved after all
         table = long_enough(classes or self._classes or base.classes, base.classes, cells)

@@ -79,10 +79,10 @@ class Journal:
         if not self.has_cells:
             return None
         size = (int(self.start["image_size"][0]), int(self.start["image_size"][1]))
-        cells = tuple(cells_of_rows(self.start["cells"], size))
+        cells = tuple(cells_of_rows(self.start["cells"]))
         return Annotations(size, ClassTable.from_json(self.start["classes"]), cells, revision=self.base)
 
-    def replay(self, cells: Iterable[Cell], image_size: tuple[int, int]) -> tuple[Cell, ...]:
+    def replay(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         """Do all changes again.
 
         Raises
@@ -92,7 +92,7 @@ class Journal:
         """
         now = {cell.cell_id: cell for cell in cells}
         for change in self.changes:
-            put = cells_of_rows(change["put"], image_size, now)
+            put = cells_of_rows(change["put"], now)
             for cell_id in change["gone"]:
                 now.pop(cell_id, None)
             now.update((cell.cell_id, cell) for cell in put)
@@ -107,7 +107,7 @@ def pack(record: Mapping[str, Any]) -> bytes:
 
 def start_record(annotations: Annotations, *, saved: bool, user: str) -> dict[str, Any]:
     """Make the first record; the cells go into it when no saved annotations have them."""
-    cells = None if saved else rows_of_cells(annotations.cells, annotations.image_size)
+    cells = None if saved else rows_of_cells(annotations.cells)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -119,7 +119,7 @@ def start_record(annotations: Annotations, *, saved: bool, user: str) -> dict[st
     }
 
 
-def change_record(change: Change, at: float, image_size: tuple[int, int]) -> dict[str, Any]:
+def change_record(change: Change, at: float) -> dict[str, Any]:
     """Make a record of what a command, an undo or a redo did."""
     put = [after for _, after in change.pairs if after is not None]
     same = {after.cell_id for before, after in change.pairs if before and after and before.mask is after.mask}
@@ -128,7 +128,7 @@ def change_record(change: Change, at: float, image_size: tuple[int, int]) -> dic
         "text": change.text,
         "kind": change.kind.value,
         "gone": [before.cell_id for before, after in change.pairs if before is not None and after is None],
-        "put": rows_of_cells(put, image_size, same),
+        "put": rows_of_cells(put, same),
     }
 
 

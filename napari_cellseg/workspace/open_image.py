@@ -96,5 +96,5 @@ class OpenImage:
             begin = partial(start_record, self._start, saved=self._start_is_saved, user=self.session.user)
             self._writer.append(self.journal_file, lambda: pack(begin()))
             self._start = None
-        record = partial(change_record, change, time.time(), self.session.image_size)
+        record = partial(change_record, change, time.time())
         self._writer.append(self.journal_file, lambda: pack(record()))
