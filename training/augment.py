@@ -75,9 +75,13 @@ class Augmentation:
 
     @classmethod
     def of(cls, config: AugmentConfig, model: ModelConfig) -> Augmentation:
-        """Return the augmentation for a built model, whose settings have the input statistics filled in."""
-        fill = {} if model.backbone.mean is None else {"fill": model.backbone.mean}
-        return cls(config, working_scale=model.working_scale, class_count=model.num_classes, **fill)
+        """Return the augmentation that fits a model: its working scale, classes and neutral colour."""
+        return cls(
+            config,
+            working_scale=model.working_scale,
+            class_count=model.num_classes,
+            fill=model.backbone.mean or _GREY,
+        )
 
     def __call__(self, image: TrainingImage, seed: int) -> tuple[Tensor, Tensor]:
         """Return one random view of an image.

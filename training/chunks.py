@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -55,9 +55,14 @@ class ChunkedLoader(Generic[S, T, U]):
     read : callable
         Decodes one sample, in the reader thread. Its error is raised where the sample would have come.
     transform : callable
-        ``transform(data, epoch, repeat)`` makes the item from a decoded sample, for example a random view.
-    chunks, repeats : int
-        Parts of an epoch, and times each is played before the next.
+        ``transform(data, epoch, repeat)`` makes the item from a decoded sample, for example a random view; ``repeat``
+        counts the sample's uses in the epoch from 0.
+    chunks : int
+        Parts of an epoch.
+    views : int
+        Times each sample comes in an epoch, shuffled over all of it.
+    repeats : int
+        Times each chunk is played before the next: pays the reading once, at the price of less shuffling.
     budget_mib : float, optional
         Memory for two chunks, MiB; more chunks are made when ``chunks`` parts are larger. Needs ``size``.
     size : callable, optional
@@ -86,6 +91,7 @@ class ChunkedLoader(Generic[S, T, U]):
         transform: Callable[[T, int, int], U],
         *,
         chunks: int = 10,
+        views: int = 1,
         repeats: int = 1,
         budget_mib: float | None = None,
         size: Callable[[S], int] | None = None,
@@ -98,12 +104,12 @@ class ChunkedLoader(Generic[S, T, U]):
     ) -> None:
         if not samples:
             raise TrainingError("There is no image to train on.")
-        if chunks < 1 or repeats < 1 or not 0 <= rank < world_size:
-            raise ValueError("chunks and repeats are at least 1, and rank is below world_size")
+        if min(chunks, views, repeats) < 1 or not 0 <= rank < world_size:
+            raise ValueError("chunks, views and repeats are at least 1, and rank is below world_size")
         self._samples, self._read, self._transform = list(samples), read, transform
         self._sizes = [size(sample) if size else 0 for sample in self._samples]
         self._budget = int(budget_mib * 2**20) if budget_mib and size else 0
-        self._chunks, self._repeats, self._workers = chunks, repeats, workers
+        self._chunks, self._views, self._repeats, self._workers = chunks, views, repeats, workers
         self._seed, self._shuffle = seed, shuffle
         self._rank, self._world_size = rank, world_size
         self._fingerprint = hashlib.sha256("\n".join(map(key, self._samples)).encode()).hexdigest()
@@ -117,6 +123,7 @@ class ChunkedLoader(Generic[S, T, U]):
             self._seed,
             self._sizes,
             chunks=self._chunks,
+            views=self._views,
             repeats=self._repeats,
             budget=self._budget,
             shuffle=self._shuffle,
@@ -129,7 +136,7 @@ class ChunkedLoader(Generic[S, T, U]):
 
     def __len__(self) -> int:
         """Items of this process in the present epoch, those already given out included."""
-        return -(-len(self._plan.permutation) * self._plan.repeats // self._world_size)
+        return -(-len(self._plan) // self._world_size)
 
     # ---- state ----
 
@@ -138,7 +145,7 @@ class ChunkedLoader(Generic[S, T, U]):
         return {
             "epoch": self._plan.epoch,
             "seed": self._plan.seed,
-            "permutation": list(self._plan.permutation),
+            "order": list(self._plan.order),
             "lengths": list(self._plan.lengths),
             "repeats": self._plan.repeats,
             "position": self._position,
@@ -159,7 +166,7 @@ class ChunkedLoader(Generic[S, T, U]):
             )
         self.close()
         self._plan = EpochPlan(
-            state["epoch"], state["seed"], tuple(state["permutation"]), tuple(state["lengths"]), state["repeats"]
+            state["epoch"], state["seed"], tuple(state["order"]), tuple(state["lengths"]), state["repeats"]
         )
         self._position = state["position"]
 
@@ -204,19 +211,20 @@ class ChunkedLoader(Generic[S, T, U]):
 
     def _items(self, plays: list[Play], pools: _Pools) -> Iterator[tuple[Play, U]]:
         parts = [list(part) for _, part in groupby(plays, lambda play: play.chunk)]
-        following = self._submit(parts[0], pools) if parts else {}
+        following = self._submit(parts[0], {}, pools) if parts else {}
         for number, part in enumerate(parts):
             present, following = following, {}
             if number + 1 < len(parts):
-                following = self._submit(parts[number + 1], pools)
-            yield from self._views(part, present, pools)
+                following = self._submit(parts[number + 1], present, pools)
+            yield from self._viewed(part, present, pools)
             present.clear()
 
-    def _submit(self, part: list[Play], pools: _Pools) -> dict[int, Future[T]]:
+    def _submit(self, part: list[Play], present: Mapping[int, Future[T]], pools: _Pools) -> dict[int, Future[T]]:
+        """Begin to read a chunk; what the present chunk has already is shared, not read again."""
         wanted = dict.fromkeys(play.index for play in part)
-        return {index: pools.submit(pools.reader, self._read, self._samples[index]) for index in wanted}
+        return {i: present.get(i) or pools.submit(pools.reader, self._read, self._samples[i]) for i in wanted}
 
-    def _views(self, part: list[Play], decoded: dict[int, Future[T]], pools: _Pools) -> Iterator[tuple[Play, U]]:
+    def _viewed(self, part: list[Play], decoded: dict[int, Future[T]], pools: _Pools) -> Iterator[tuple[Play, U]]:
         """Yield a chunk's items. Views are made ahead within the chunk only: beyond it, a third would be alive."""
         epoch = self._plan.epoch
 

@@ -59,11 +59,14 @@ class DataConfig(_Section):
         "MiB",
         ge=16,
     )
-    repeats: int = _field(
+    views: int = _field(
         1,
-        "Times each chunk is trained on before the next is read: pays the reading of large images once.",
+        "Times each image comes in an epoch, each time as another random view, shuffled over all of it.",
         ge=1,
-        le=1000,
+        le=10_000,
+    )
+    repeats: int = _field(
+        1, "Times each chunk is played before the next is read: for fast devices and large images.", ge=1, le=1000
     )
     workers: int = _field(
         1, "Threads that augment images ahead of the training step; 0 augments in between the steps.", ge=0, le=64
@@ -287,7 +290,7 @@ _PRESET_SETTINGS: dict[str, dict[str, Any]] = {
     # The bundled recipe: small crops of the magnified image, balanced over classes; see docs/experiments.md.
     "lite": {
         "epochs": 150,
-        "data": {"repeats": 4},
+        "data": {"views": 4},
         "augment": {
             "crop": 512,
             "scale": 0.2,

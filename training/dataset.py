@@ -112,11 +112,10 @@ def _compact(
         return None
     values = label_image.reshape(-1)[places]
     if values.max() < 2**22:  # a table of that size is faster than sorting
-        table = np.cumsum(np.bincount(values) > 0)
-        numbers, count = table[values], int(table[-1])
+        numbers = np.cumsum(np.bincount(values) > 0, dtype=np.intp)[values]
     else:
-        unique, inverse = np.unique(values, return_inverse=True)
-        numbers, count = inverse + 1, len(unique)
+        numbers = np.unique(values, return_inverse=True)[1] + 1
+    count = int(numbers.max())
     compact = np.zeros(label_image.shape, np.uint16 if count < 2**16 else np.int32)
     compact.reshape(-1)[places] = numbers
     areas = np.bincount(numbers, minlength=count + 1)

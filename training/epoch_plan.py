@@ -12,7 +12,7 @@ __all__ = ["EpochPlan", "Play"]
 
 @dataclass(frozen=True)
 class Play:
-    """One use of one sample in an epoch: ``index`` of the sample, and 0-based ``chunk`` and ``repeat``."""
+    """One use of a sample in an epoch: its ``index``, the 0-based ``chunk``, and how often it was used before."""
 
     index: int
     chunk: int
@@ -21,44 +21,74 @@ class Play:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The order of one epoch: a permutation cut in chunks of ``lengths``, each played ``repeats`` times."""
+    """The order of one epoch: ``order`` holds each sample ``views`` times and is cut in chunks of ``lengths``.
+
+    Each chunk is played ``repeats`` times.
+    """
 
     epoch: int
     seed: int
-    permutation: tuple[int, ...]
+    order: tuple[int, ...]
     lengths: tuple[int, ...]
     repeats: int
 
     @classmethod
     def draw(
-        cls, epoch: int, seed: int, sizes: Sequence[int], *, chunks: int, repeats: int, budget: int, shuffle: bool
+        cls,
+        epoch: int,
+        seed: int,
+        sizes: Sequence[int],
+        *,
+        chunks: int,
+        views: int = 1,
+        repeats: int = 1,
+        budget: int = 0,
+        shuffle: bool = True,
     ) -> EpochPlan:
-        """Shuffle, and cut in ``chunks`` parts; in more where two would take more than ``budget`` bytes (0: any).
+        """Shuffle all samples ``views`` times over, and cut in ``chunks`` parts.
 
-        ``sizes`` are the bytes of each decoded sample. A sample larger than half the budget is a chunk of its own.
+        There are more parts where two of them would take more than ``budget`` bytes (0: any); ``sizes`` are the bytes
+        of each decoded sample. A sample larger than half the budget is a chunk of its own.
         """
-        order = np.random.default_rng([seed, epoch]).permutation(len(sizes)) if shuffle else np.arange(len(sizes))
+        rng = np.random.default_rng([seed, epoch])
+        count = len(sizes)
+        order = np.concatenate([rng.permutation(count) if shuffle else np.arange(count) for _ in range(views)])
         lengths: list[int] = []
         for part in np.array_split(order, min(chunks, len(order))):
-            room = -1
-            for size in (sizes[index] for index in part.tolist()):
-                if room < size:
-                    lengths.append(0)
-                    room = budget // 2 if budget else sum(sizes)
-                lengths[-1] += 1
-                room -= size
+            lengths += _fit(part.tolist(), sizes, budget // 2)
         return cls(epoch, seed, tuple(order.tolist()), tuple(lengths), repeats)
+
+    def __len__(self) -> int:
+        """Plays of the epoch."""
+        return len(self.order) * self.repeats
 
     def plays(self) -> list[Play]:
         """Return every use of a sample, in order; each repeat of a chunk has its own order."""
         plays: list[Play] = []
+        used = [0] * len(self.order)
         start = 0
         for chunk, length in enumerate(self.lengths):
-            indices = self.permutation[start : start + length]
+            part = self.order[start : start + length]
             start += length
             for repeat in range(self.repeats):
-                order: Iterable[int] = range(length)
+                places: Iterable[int] = range(length)
                 if repeat:
-                    order = np.random.default_rng([self.seed, self.epoch, chunk, repeat]).permutation(length).tolist()
-                plays += [Play(indices[i], chunk, repeat) for i in order]
+                    places = np.random.default_rng([self.seed, self.epoch, chunk, repeat]).permutation(length).tolist()
+                for index in (part[place] for place in places):
+                    plays.append(Play(index, chunk, used[index]))
+                    used[index] += 1
         return plays
+
+
+def _fit(part: Sequence[int], sizes: Sequence[int], limit: int) -> list[int]:
+    """Cut a part where its distinct samples would take more than ``limit`` bytes (0: nowhere); return the lengths."""
+    lengths, held, total = [0], set[int](), 0
+    for index in part:
+        new = 0 if index in held else sizes[index]
+        if limit and held and total + new > limit:
+            lengths.append(0)
+            held, total, new = set(), 0, sizes[index]
+        lengths[-1] += 1
+        held.add(index)
+        total += new
+    return lengths

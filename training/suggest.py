@@ -25,7 +25,7 @@ def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = N
     """Fit a preset to a data set.
 
     - cell size: working scale and anchor sizes (not for ``original``, which is the recipe of others);
-    - number and size of images: split, repeats, epochs, which metric stops the run;
+    - number and size of images: split, views of each image, epochs, which metric stops the run;
     - memory: crop, batch, RAM budget;
     - colour: no stain and hue jitter for grey images.
 
@@ -61,7 +61,7 @@ def best_smallest_anchor(sides: npt.NDArray[np.float32], levels: int) -> int:
 
     Fit is the mean over cells of the overlap (IoU) of a square of the cell's size and the best anchor.
     """
-    candidates = np.arange(8, 34, 2)
+    candidates = np.arange(8, 22, 2)  # not above: a later image may have smaller cells
     anchors = candidates[:, None] * 2.0 ** np.arange(levels)
     ratio = np.abs(np.log(np.maximum(sides, 1)[None, :, None] / anchors[:, None, :])).min(2)
     return int(candidates[np.exp(-2 * ratio).mean(1).argmax()])
@@ -87,7 +87,7 @@ def _agree(pixel_sizes: list[float], images: int) -> bool:
 
 
 def _of_colour(report: DataReport) -> dict[str, Any]:
-    grey = np.median([image.chroma for image in report.images]) < _GREY_BELOW
+    grey = np.percentile([image.chroma for image in report.images], 95) < _GREY_BELOW
     return {"augment__stain": 0.0, "augment__hue_saturation_value": 0.0} if grey else {}
 
 
@@ -108,6 +108,6 @@ def _with_schedule(config: TrainConfig, report: DataReport) -> TrainConfig:
     once = round(float(np.median(areas)) / crop**2) if crop else 1
     a_step = config.optimizer.batch * config.optimizer.accumulate
     enough = -(-_STEPS_AN_EPOCH * a_step // images)
-    repeats = int(np.clip(max(once, enough), 1, 100))
-    steps = max(1, images * repeats // a_step)
-    return config.with_changes(data__repeats=repeats, epochs=int(np.clip(_STEPS // steps, 20, 150)))
+    views = int(np.clip(max(once, enough), 1, 200))
+    steps = max(1, images * views // a_step)
+    return config.with_changes(data__views=views, epochs=int(np.clip(_STEPS // steps, 20, 150)))
