@@ -217,6 +217,7 @@ def _loader(
         read_sample,
         view,
         chunks=config.data.chunks,
+        views=config.data.views,
         repeats=config.data.repeats,
         budget_mib=config.data.ram_budget_mib,
         size=lambda sample: sizes[sample.image_id],
