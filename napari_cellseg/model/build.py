@@ -50,10 +50,14 @@ def _parts(config: ModelConfig) -> dict[str, nn.Module]:
     levels = [str(i) for i in range(len(config.fpn.strides))]
     mask_classes = 1 if mask.class_agnostic else config.num_classes + 1
     return {
-        "box_roi_pool": MultiScaleRoIAlign(levels, box.pool, sampling_ratio=2, canonical_scale=box.canonical_scale),
+        "box_roi_pool": MultiScaleRoIAlign(
+            levels, box.pool, sampling_ratio=box.sampling_ratio, canonical_scale=box.canonical_scale
+        ),
         "box_head": nn.Sequential(TwoMLPHead(channels * box.pool**2, box.hidden), nn.Dropout(box.dropout)),
         "box_predictor": _BoxPredictor(box.hidden, config.num_classes + 1, class_agnostic=box.class_agnostic_boxes),
-        "mask_roi_pool": MultiScaleRoIAlign(levels, mask.pool, sampling_ratio=2, canonical_scale=mask.canonical_scale),
+        "mask_roi_pool": MultiScaleRoIAlign(
+            levels, mask.pool, sampling_ratio=mask.sampling_ratio, canonical_scale=mask.canonical_scale
+        ),
         "mask_head": nn.Sequential(
             MaskRCNNHeads(channels, (mask.channels,) * mask.convolutions, 1), nn.Dropout2d(mask.dropout)
         ),

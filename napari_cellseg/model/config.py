@@ -111,6 +111,9 @@ class RpnConfig(_Settings):
     post_nms_train: int = Field(2000, ge=1, description="Proposals an image after non-maximum suppression")
     post_nms_test: int = Field(1000, ge=1)
     nms: Fraction = 0.7
+    min_score: Fraction = Field(
+        0.0, description="Detection drops proposals under it, so that its cost follows the number of cells"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -129,6 +132,7 @@ class BoxHeadConfig(_Settings):
 
     pool: int = Field(7, ge=3, le=14, description="RoIAlign output side")
     canonical_scale: int = Field(224, ge=8, description="Side of a box (network px) that is read at stride 16")
+    sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
     hidden: int = Field(1024, ge=16)
     class_agnostic_boxes: bool = Field(False, description="One box for all classes")
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -149,6 +153,7 @@ class MaskHeadConfig(_Settings):
 
     pool: int = Field(14, ge=7, le=28, description="RoIAlign output side; the mask is twice as large")
     canonical_scale: int = Field(224, ge=8, description="Side of a box (network px) that is read at stride 16")
+    sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
     convolutions: int = Field(4, ge=1, le=8)
     channels: int = Field(256, ge=8)
     class_agnostic: bool = Field(False, description="One mask for all classes")
@@ -252,7 +257,7 @@ class ModelConfig(_Settings):
         data = self.model_dump()
         for name, value in changes.items():
             *groups, last = name.split("__")
-            place = data
+            place: Any = data
             for group in groups:
                 place = place.get(group)
                 if not isinstance(place, dict):
@@ -281,17 +286,29 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "backbone": BackboneConfig(name="tf_efficientnet_lite0"),
         "fpn": FpnConfig(channels=96, norm=True),
         "rpn": RpnConfig(
-            anchor_sizes=((16,), (32,), (64,), (128,)),
+            # Nuclei of 8 to 60 px at scale 2. Three sizes at stride 8 reach 93 % of CoNSeP's with an IoU of 0.6; one
+            # size a level from stride 4 on reaches 73 %, with more anchors.
+            anchor_sizes=((), (16, 24, 36), (54, 80, 120), (180, 260, 380)),
             separable=True,
             positive_iou=0.6,
             pre_nms_train=1000,
-            pre_nms_test=600,
+            pre_nms_test=2000,
             post_nms_train=1000,
-            post_nms_test=800,
+            post_nms_test=2000,
+            min_score=0.05,
         ),
-        "box_head": BoxHeadConfig(hidden=384, class_agnostic_boxes=True, samples=384, positive_fraction=0.4),
-        "mask_head": MaskHeadConfig(convolutions=3, channels=64, class_agnostic=True),
-        "detection": DetectionConfig(per_image=600, class_agnostic_nms=True),
+        "box_head": BoxHeadConfig(
+            hidden=256,
+            canonical_scale=112,
+            sampling_ratio=1,
+            class_agnostic_boxes=True,
+            samples=384,
+            positive_fraction=0.4,
+        ),
+        "mask_head": MaskHeadConfig(
+            convolutions=3, channels=64, canonical_scale=112, sampling_ratio=1, class_agnostic=True
+        ),
+        "detection": DetectionConfig(per_image=1000, class_agnostic_nms=True),
     },
 }
 
@@ -301,7 +318,7 @@ class PredictOptions(_Settings):
 
     checkpoint: Path | None = Field(None, description="Model file; the bundled model when left out")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
-    tile: int = Field(512, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
+    tile: int = Field(1024, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
     overlap: int = Field(128, ge=0, description="Overlap of neighbouring tiles, network px; at least one cell")
     scale: float | None = Field(
         None, gt=0, le=16, description="Network px per image px; from the model and the pixel size when left out"

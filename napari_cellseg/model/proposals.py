@@ -41,6 +41,7 @@ class ProposalNetwork(RegionProposalNetwork):
             pre_nms_top_n={"training": config.pre_nms_train, "testing": config.pre_nms_test},
             post_nms_top_n={"training": config.post_nms_train, "testing": config.post_nms_test},
             nms_thresh=config.nms,
+            score_thresh=config.min_score,
         )
         self.levels = self_levels
 
@@ -57,7 +58,8 @@ class ProposalNetwork(RegionProposalNetwork):
         sizes = [(int(s.shape[-2]), int(s.shape[-1])) for s in scores]
         flat_scores = [s.permute(0, 2, 3, 1).flatten(1).float() for s in scores]
         flat_deltas = [d.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).reshape(len(d), -1, 4).float() for d in deltas]
-        proposals = self._propose(flat_scores, flat_deltas, anchors, images.image_sizes)
+        floor = self.score_thresh if targets is None else 0.0
+        proposals = self._propose(flat_scores, flat_deltas, anchors, images.image_sizes, floor)
         if targets is None:
             return proposals, {}
         grids = self._grids(images.tensors, sizes)
@@ -72,7 +74,12 @@ class ProposalNetwork(RegionProposalNetwork):
 
     @torch.no_grad()
     def _propose(
-        self, scores: list[Tensor], deltas: list[Tensor], anchors: Tensor, image_sizes: list[tuple[int, int]]
+        self,
+        scores: list[Tensor],
+        deltas: list[Tensor],
+        anchors: Tensor,
+        image_sizes: list[tuple[int, int]],
+        floor: float,
     ) -> list[Tensor]:
         counts = [s.shape[1] for s in scores]
         anchors_of_level = anchors.split(counts)
@@ -81,8 +88,10 @@ class ProposalNetwork(RegionProposalNetwork):
             boxes, best, level_of = [], [], []
             for level, (s, d, a) in enumerate(zip(scores, deltas, anchors_of_level, strict=True)):
                 value, index = s[i].topk(min(self.pre_nms_top_n(), s.shape[1]))
+                value = value.sigmoid()
+                value, index = value[value >= floor], index[value >= floor]
                 boxes.append(self.box_coder.decode_single(d[i, index], a[index]))
-                best.append(value.sigmoid())
+                best.append(value)
                 level_of.append(torch.full_like(index, level))
             found.append(self._suppress(torch.cat(boxes), torch.cat(best), torch.cat(level_of), size))
         return found
