@@ -6,9 +6,11 @@ Also a queue that puts the most doubtful cells first.
 from __future__ import annotations
 
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
+from napari_cellseg.review.doubts import Reason
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
 from napari_cellseg.review.proposals import cells_from
+from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.review.session import Progress, ReviewSession, account_name
 
 __all__ = [
@@ -19,6 +21,10 @@ __all__ = [
     "Change",
     "ChangeKind",
     "Progress",
+    "QueueItem",
+    "QueueOrder",
+    "Reason",
+    "ReviewQueue",
     "ReviewSession",
     "Status",
     "account_name",

@@ -1,0 +1,306 @@
+"""The cells that are still to be looked at, the most doubtful first, each with the reason."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from itertools import chain
+
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review.cells import BoolMask, Box, Cell
+from napari_cellseg.review.doubts import (
+    Doubt,
+    Norm,
+    Reason,
+    Shape,
+    norms_of,
+    odd_shape,
+    overlaps,
+    shape_of,
+    touches_border,
+)
+from napari_cellseg.review.history import Change
+from napari_cellseg.review.session import ReviewSession
+from napari_cellseg.review.truth import Truth
+
+__all__ = ["QueueItem", "QueueOrder", "ReviewQueue"]
+
+Key = tuple[float, float, int]
+BATCH = 200
+"""Cells between two pauses of `ReviewQueue.assess`: some 10 ms."""
+LOW_SCORE = 0.6
+"""Below, the score is told as a reason."""
+MANY = 2000
+"""A change of more cells than this is taken as a new image: all is assessed again."""
+
+
+class QueueOrder(Enum):
+    """What comes first."""
+
+    WORST = "worst first"
+    LOWEST_SCORE = "lowest score first"
+    SMALLEST = "smallest first"
+    LARGEST = "largest first"
+    POSITION = "from top to bottom"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """A cell to look at, or a place where only the labels on disk have one; its ``cell_id`` is then below 0.
+
+    ``doubt`` is 0..1, ``reason`` the main one, ``text`` says one or two in words; empty when nothing is odd.
+    """
+
+    cell_id: int
+    class_id: int
+    score: float
+    box: Box
+    doubt: float
+    reason: Reason
+    text: str
+    area: int
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether only the labels on disk have it."""
+        return self.cell_id < 0
+
+
+class ReviewQueue:
+    """Keeps the order while the review goes on; a command costs what it touches.
+
+    Parameters
+    ----------
+    session : ReviewSession
+    truth : InstanceMasks, optional
+        The labels on disk, to see where the review disagrees with them.
+    order : QueueOrder
+    """
+
+    def __init__(
+        self, session: ReviewSession, truth: InstanceMasks | None = None, order: QueueOrder = QueueOrder.WORST
+    ) -> None:
+        self._session = session
+        self._truth = None if truth is None else Truth(truth)
+        self._order = order
+        self._generation = 0
+        self._ready = False
+        self._touched: set[int] = set()
+        self._items: dict[int, QueueItem] = {}
+        self._keys: dict[int, Key] = {}
+        self._order_keys: list[Key] = []
+        self._norms: dict[int, Norm] = {}
+        self._shapes: dict[int, tuple[BoolMask, Shape]] = {}
+        self._unsubscribe = session.subscribe(self._on_change)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all cells are assessed; if not, looking at the queue does it at once, which takes its time."""
+        return self._ready
+
+    def assess(self) -> Generator[tuple[int, int], None, None]:
+        """Assess all cells, a batch at a time; yields (done, of). The session may change meanwhile."""
+        while not self._ready:
+            yield from self._assess_all(self._generation)
+
+    @property
+    def order(self) -> QueueOrder:
+        """What comes first; set another one to sort again."""
+        return self._order
+
+    @order.setter
+    def order(self, order: QueueOrder) -> None:
+        self._order = order
+        if self._ready:
+            self._sort()
+
+    def items(
+        self, class_id: int | None = None, *, reviewed_too: bool = False, limit: int | None = None
+    ) -> list[QueueItem]:
+        """Return what is to be looked at, in order, of a class or of all; at most ``limit`` items."""
+        found: list[QueueItem] = []
+        for key in self._sorted():
+            if limit is not None and len(found) >= limit:
+                break
+            item = self._items[key[2]]
+            if self._is_wanted(item, class_id, reviewed_too):
+                found.append(item)
+        return found
+
+    def item(self, cell_id: int) -> QueueItem | None:
+        """Return what is known of a shown cell."""
+        self._sorted()
+        return self._items.get(cell_id)
+
+    def next(
+        self, after: int | None = None, class_id: int | None = None, *, reviewed_too: bool = False
+    ) -> QueueItem | None:
+        """Return the item after that of a cell, even if that one is decided about; after the last comes the first."""
+        keys = self._sorted()
+        start = bisect_right(keys, self._keys[after]) if after in self._keys else 0
+        return self._first_wanted(chain(keys[start:], keys[:start]), after, class_id, reviewed_too)
+
+    def previous(
+        self, before: int | None = None, class_id: int | None = None, *, reviewed_too: bool = False
+    ) -> QueueItem | None:
+        """Return the item before that of a cell; before the first comes the last."""
+        keys = self._sorted()
+        end = bisect_left(keys, self._keys[before]) if before in self._keys else 0
+        return self._first_wanted(chain(keys[:end][::-1], keys[end:][::-1]), before, class_id, reviewed_too)
+
+    def close(self) -> None:
+        """Follow the session no more."""
+        self._unsubscribe()
+
+    # ---- order ----
+
+    def _sorted(self) -> list[Key]:
+        for _ in self.assess():
+            pass
+        return self._order_keys
+
+    def _first_wanted(
+        self, keys: Iterable[Key], not_this: int | None, class_id: int | None, reviewed_too: bool
+    ) -> QueueItem | None:
+        for key in keys:
+            item = self._items[key[2]]
+            if item.cell_id != not_this and self._is_wanted(item, class_id, reviewed_too):
+                return item
+        return None
+
+    def _is_wanted(self, item: QueueItem, class_id: int | None, reviewed_too: bool) -> bool:
+        if class_id not in (None, item.class_id):
+            return False
+        return reviewed_too or item.is_missed or not self._session.cells[item.cell_id].reviewed
+
+    def _key(self, item: QueueItem) -> Key:
+        x0, y0, _, _ = item.box
+        first, second = {
+            QueueOrder.WORST: (-item.doubt, item.score),
+            QueueOrder.LOWEST_SCORE: (item.score, -item.doubt),
+            QueueOrder.SMALLEST: (item.area, 0.0),
+            QueueOrder.LARGEST: (-item.area, 0.0),
+            QueueOrder.POSITION: (y0, x0),
+        }[self._order]
+        return first, second, item.cell_id
+
+    def _sort(self) -> None:
+        self._keys = {cell_id: self._key(item) for cell_id, item in self._items.items()}
+        self._order_keys = sorted(self._keys.values())
+
+    # ---- assessing ----
+
+    def _assess_all(self, generation: int) -> Generator[tuple[int, int], None, None]:
+        self._touched.clear()
+        self._items.clear()
+        self._shapes.clear()
+        cells = [cell for cell in self._session.cells.values() if self._session.is_visible(cell)]
+        labels = [] if self._truth is None else list(self._truth.all())
+        of = 2 * len(cells) + len(labels)
+        steps: Iterable[Callable[[], object]] = chain(
+            (partial(self._shape, cell) for cell in cells),
+            (self._measure_norms,),
+            (partial(self._assess, cell.cell_id) for cell in cells),
+            (partial(self._assess_label, label) for label in labels),
+        )
+        for done, step in enumerate(steps):
+            if done % BATCH == 0:
+                yield done, of
+                if generation != self._generation:  # the image is another one by now: begin again
+                    return
+            step()
+        for cell_id in self._touched:
+            self._assess(cell_id)
+        self._sort()
+        self._ready = True
+
+    def _measure_norms(self) -> None:
+        cells = self._session.cells
+        self._norms = norms_of((cells[i].class_id, shape) for i, (_, shape) in self._shapes.items() if i in cells)
+
+    def _shape(self, cell: Cell) -> Shape:
+        known = self._shapes.get(cell.cell_id)
+        if known is None or known[0] is not cell.mask:
+            known = self._shapes[cell.cell_id] = cell.mask, shape_of(cell.mask)
+        return known[1]
+
+    def _assess(self, cell_id: int) -> None:
+        cell = self._session.cells.get(cell_id)
+        if cell is None or not self._session.is_visible(cell):
+            self._items.pop(cell_id, None)
+            return
+        names = self._session.classes.names
+        shape = self._shape(cell)
+        near = self._near(cell.box)
+        doubts = [
+            *overlaps(cell, near, names),
+            *odd_shape(shape, self._norms.get(cell.class_id)),
+            *touches_border(cell, self._session.image_size),
+            *(self._truth.doubts(cell, names) if self._truth is not None else ()),
+            Doubt(Reason.LOW_SCORE, 1 - cell.score, "low score" if cell.score < LOW_SCORE else ""),
+        ]
+        self._items[cell_id] = _item(cell, cell_id, doubts)
+
+    def _assess_label(self, label: Cell) -> None:
+        item_id = -label.cell_id
+        if Truth.is_missed(label, self._near):
+            doubts = [Doubt(Reason.MISSED, 1.0, "only in the labels")]
+            self._items[item_id] = _item(label, item_id, doubts)
+        else:
+            self._items.pop(item_id, None)
+
+    def _near(self, box: Box) -> list[Cell]:
+        return [cell for class_id in self._session.classes.class_ids for cell in self._session.near(class_id, box)]
+
+    # ---- following ----
+
+    def _on_change(self, change: Change) -> None:
+        if not self._ready:
+            self._touched.update(change.cell_ids)
+        if len(change.cell_ids) > MANY:
+            self._ready = False
+            self._generation += 1
+            return
+        if not self._ready:
+            return
+        touched = set(change.cell_ids)
+        if change.boxes:  # what is seen changed, so those around may overlap, or be missed, no longer or now
+            for cell in {id(cell): cell for pair in change.pairs for cell in pair if cell is not None}.values():
+                touched.update(other.cell_id for other in self._near(cell.box))
+        labels = self._labels_near(change) if change.boxes else []
+        ids = touched | {-label.cell_id for label in labels}
+        for cell_id in ids & self._keys.keys():
+            del self._order_keys[bisect_left(self._order_keys, self._keys.pop(cell_id))]
+        for cell_id in touched:
+            self._assess(cell_id)
+        for label in labels:
+            self._assess_label(label)
+        for cell_id in ids & self._items.keys():
+            self._keys[cell_id] = self._key(self._items[cell_id])
+            insort(self._order_keys, self._keys[cell_id])
+
+    def _labels_near(self, change: Change) -> list[Cell]:
+        if self._truth is None:
+            return []
+        boxes = {cell.box for pair in change.pairs for cell in pair if cell is not None}
+        return list({cell.cell_id: cell for box in boxes for cell in self._truth.near(box)}.values())
+
+
+def _item(cell: Cell, item_id: int, doubts: Sequence[Doubt]) -> QueueItem:
+    """Join the doubts as if each were an independent chance of being wrong; the two largest are told."""
+    right = math.prod(1 - min(doubt.value, 0.99) for doubt in doubts)
+    worst = sorted((doubt for doubt in doubts if doubt.text), key=lambda doubt: -doubt.value)
+    return QueueItem(
+        item_id,
+        cell.class_id,
+        cell.score,
+        cell.box,
+        1 - right,
+        worst[0].reason if worst else Reason.NONE,
+        ", ".join(doubt.text for doubt in worst[:2]),
+        cell.area,
+    )
