@@ -120,15 +120,22 @@ def save_checkpoint(
     return header
 
 
-def read_header(path: Path) -> CheckpointHeader:
-    """Read what a model file says about itself, without its tensors and without torch.
+def read_header(path: Path, *, verify: bool = False) -> CheckpointHeader:
+    """Read what a model file says about itself, without torch.
+
+    Parameters
+    ----------
+    path : Path
+        ``*.safetensors``.
+    verify : bool
+        Also read the tensors' bytes and check the SHA-256.
 
     Raises
     ------
     CheckpointError
         There is no such file, or it is no model of napari-cellseg; the message says which.
     """
-    return _read(path, tensors=False)[0]
+    return _read(path, tensors=verify)[0]
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[CellMaskRCNN, CheckpointHeader]:
