@@ -166,8 +166,9 @@ class Augmentation:
             slivers = (left > 0) & (left < wanted)
             slivers[0] = False
             if slivers.any():
-                kept = np.where(slivers, 0, np.arange(len(areas))).astype(np.int32)
-                class_maps[class_id - 1] = torch.from_numpy(kept)[label_image]
+                kept = torch.from_numpy(np.where(slivers, 0, np.arange(len(areas))).astype(np.int32))
+                # index_select is five times as fast as kept[label_image].
+                class_maps[class_id - 1] = kept.index_select(0, label_image.reshape(-1)).reshape(label_image.shape)
 
     def _turn(self, rgb: Tensor, class_maps: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if rng.random() < self.config.flip:
@@ -228,11 +229,13 @@ def _grid(source: Tensor, window: _Window) -> Tensor:
     height, width = source.shape[-2:]
     (h, w), (cy, cx) = window.size, window.centre
     cos, sin = np.cos(window.angle) / window.zoom, np.sin(window.angle) / window.zoom
-    rows = torch.arange(h, dtype=torch.float64) + 0.5 - h / 2
-    columns = torch.arange(w, dtype=torch.float64) + 0.5 - w / 2
-    x = (columns * cos)[None] + (cx - rows * sin)[:, None]
-    y = (columns * sin)[None] + (cy + rows * cos)[:, None]
-    grid = torch.empty((1, h, w, 2), dtype=torch.float32)
-    grid[0, ..., 0] = x * (2 / width) - 1
-    grid[0, ..., 1] = y * (2 / height) - 1
+    rows, columns = np.arange(h) + 0.5 - h / 2, np.arange(w) + 0.5 - w / 2
+    grid = torch.empty((1, h, w, 2))
+    for axis, along_columns, along_rows, length in (
+        (0, columns * cos, cx - rows * sin, width),
+        (1, columns * sin, cy + rows * cos, height),
+    ):
+        across, down = (torch.from_numpy(part.astype(np.float32)) for part in (along_columns, along_rows - length / 2))
+        torch.add(across[None], down[:, None], out=grid[0, ..., axis])
+        grid[0, ..., axis] *= 2 / length
     return grid
