@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from napari_cellseg.classes import ClassTable
@@ -37,7 +36,7 @@ from napari_cellseg.coco_results import (
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.outlines import outlines, signed_area
-from napari_cellseg.rle import decode, encode_all
+from napari_cellseg.rle import Decoded, decode, decode_all, encode_all
 
 __all__ = [
     "RESULTS_NAME",
@@ -53,8 +52,6 @@ __all__ = [
     "write_image_ids",
     "write_results",
 ]
-
-Decoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]
 
 logger = logging.getLogger(__name__)
 
@@ -168,15 +165,19 @@ def _read_annotations(
     found: dict[int, list[tuple[Decoded, int, float, int]]] = {image_id: [] for image_id in images}
     for number, row in enumerate(rows):
         where = f"{path}, annotation {number}"
-        if not isinstance(row, dict) or row.get("image_id") not in images:
+        if not isinstance(row, dict) or not _is_key(row.get("image_id"), images):
             raise AnnotationError(f"{where}: it belongs to no image of the file.")
-        if row.get("category_id") not in class_ids:
+        if not _is_key(row.get("category_id"), class_ids):
             raise AnnotationError(f"{where}: there is no category {row.get('category_id')!r}.")
+    quick = _decode_texts(rows, images)
+    for number, row in enumerate(rows):
+        where = f"{path}, annotation {number}"
         if row.get("iscrowd"):
             logger.warning("%s: a crowd region is left out", where)
             continue
         cells = found[row["image_id"]]
-        decoded = _decode_any(row.get("segmentation"), images[row["image_id"]], where)
+        image = images[row["image_id"]]
+        decoded = quick[number] if number in quick else _decode_any(row.get("segmentation"), image, where)
         label_value, score = row.get("label_id", len(cells) + 1), row.get("score", 1.0)
         if type(label_value) is not int or type(score) not in (int, float) or not 0 <= score <= 1:
             raise AnnotationError(f"{where}: label_id must be a whole number and score lie in 0..1.")
@@ -185,6 +186,26 @@ def _read_annotations(
             continue
         cells.append((decoded, class_ids[row["category_id"]], score, label_value))
     return {image_id: _join(images[image_id], cells) for image_id, cells in found.items()}
+
+
+def _is_key(value: object, table: Mapping[int, Any]) -> bool:
+    return type(value) is int and value in table
+
+
+def _decode_texts(rows: list[dict[str, Any]], images: Mapping[int, ImageId]) -> dict[int, Decoded | None]:
+    """Decode all compressed RLE at once, by row; nothing when one is wrong, which `_decode_any` will then say."""
+    chosen: dict[int, tuple[str, tuple[int, int]]] = {}
+    for number, row in enumerate(rows):
+        image, segmentation = images[row["image_id"]], row.get("segmentation")
+        if isinstance(segmentation, dict) and segmentation.get("size") == list(image.size):
+            counts = segmentation.get("counts")
+            if isinstance(counts, str):
+                chosen[number] = counts, image.size
+    try:
+        decoded = decode_all([counts for counts, _ in chosen.values()], [size for _, size in chosen.values()])
+    except AnnotationError:
+        return {}
+    return dict(zip(chosen, decoded, strict=True))
 
 
 def _decode_any(segmentation: Any, image: ImageId, where: str) -> Decoded | None:

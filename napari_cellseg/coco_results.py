@@ -8,7 +8,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.coco_images import ImageId, parse_json, read_json
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.rle import decode, encode_all
+from napari_cellseg.rle import Decoded, decode_all, encode_all
 
 __all__ = ["RESULTS_NAME", "Problem", "check_results", "read_results", "result_rows", "write_results"]
 
 RESULTS_NAME = "test-results.json"
 
 _KEYS = ("image_id", "category_id", "bbox", "score", "segmentation")
+_ROWS_AT_ONCE = 1024
 _BOX_TOLERANCE = 1.0  # px; some tools give the box of the pixel centres
 
 
@@ -158,29 +159,25 @@ def read_results(path: str | os.PathLike[str], image_ids: Sequence[ImageId]) -> 
         The file cannot be read or a row is wrong; `check_results` lists all that is wrong.
     """
     rows = _load(path)
-    cells: dict[int, list[tuple[int, float, npt.NDArray[np.int32], npt.NDArray[np.bool_]]]] = {
-        image.id: [] for image in image_ids
-    }
+    if not isinstance(rows, list):
+        raise AnnotationError(f"{path} is not a list of rows.")
+    cells: dict[int, list[tuple[int, float, Decoded]]] = {image.id: [] for image in image_ids}
     problems: list[Problem] = []
-    by_id = {image.id: image for image in image_ids}
-    for number, row in enumerate(rows if isinstance(rows, list) else []):
-        decoded, wrong = _check_row(row, by_id)
+    for number, (row, (decoded, wrong)) in enumerate(zip(rows, _checked_rows(rows, image_ids), strict=True)):
         problems += [Problem(number, text) for text in wrong]
-        if decoded is not None and not wrong:
-            cells[row["image_id"]].append((row["category_id"], row["score"], *decoded))
-    if not isinstance(rows, list) or problems:
-        found = problems or [Problem(None, "it is not a list of rows")]
-        raise AnnotationError(f"{path}, {found[0]} ({len(found)} in all; `validate` lists them).")
+        if decoded is not None:
+            cells[row["image_id"]].append((row["category_id"], row["score"], decoded))
+    if problems:
+        raise AnnotationError(f"{path}, {problems[0]} ({len(problems)} in all; `validate` lists them).")
     return {image.id: _instances(image, cells[image.id]) for image in image_ids}
 
 
-def _instances(
-    image: ImageId, cells: Sequence[tuple[int, float, npt.NDArray[np.int32], npt.NDArray[np.bool_]]]
-) -> InstanceMasks:
+def _instances(image: ImageId, cells: Sequence[tuple[int, float, Decoded]]) -> InstanceMasks:
     if not cells:
         return InstanceMasks.empty(image.size)
-    class_ids, scores, boxes, masks = zip(*cells, strict=True)
-    return InstanceMasks(image.size, np.stack(boxes), np.array(class_ids), np.array(scores, np.float32), tuple(masks))
+    class_ids, scores, decoded = zip(*cells, strict=True)
+    boxes, masks = zip(*decoded, strict=True)
+    return InstanceMasks(image.size, np.stack(boxes), np.array(class_ids), np.array(scores, np.float32), masks)
 
 
 def check_results(
@@ -209,29 +206,58 @@ def check_rows(rows: object, image_ids: Sequence[ImageId], classes: int | None =
     if not isinstance(rows, list):
         return [Problem(None, f"the file must hold a list of rows, not {type(rows).__name__}")]
     problems: list[Problem] = []
-    by_id = {image.id: image for image in image_ids}
     seen: dict[tuple[object, ...], int] = {}
-    for number, row in enumerate(rows):
-        decoded, wrong = _check_row(row, by_id, classes)
+    for number, (row, (decoded, wrong)) in enumerate(zip(rows, _checked_rows(rows, image_ids, classes), strict=True)):
         problems += [Problem(number, text) for text in wrong]
         if decoded is None:
             continue
-        key = (row["image_id"], row["category_id"], decoded[0].tobytes(), np.packbits(decoded[1]).tobytes())
+        key = (row["image_id"], row["category_id"], decoded[0].tobytes(), decoded[1].tobytes())
         first = seen.setdefault(key, number)
         if first != number:
             problems.append(Problem(number, f"the same cell as row {first}"))
     return problems
 
 
-def _check_row(
-    row: object, images: dict[int, ImageId], classes: int | None = None
-) -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]] | None, list[str]]:
-    """Return the decoded mask, when there is one, and what is wrong with the row."""
+def _checked_rows(
+    rows: Sequence[Any], image_ids: Sequence[ImageId], classes: int | None = None
+) -> Iterator[tuple[Decoded | None, list[str]]]:
+    """Yield for each row its mask, when nothing is wrong with the row, and what is wrong."""
+    images = {image.id: image for image in image_ids}
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        wrongs = [_row_problems(row, images, classes) for row in some]
+        sound = [row for row, wrong in zip(some, wrongs, strict=True) if not wrong]
+        decoded = iter(_decode_rows(sound))
+        for row, wrong in zip(some, wrongs, strict=True):
+            mask = None if wrong else next(decoded)
+            if isinstance(mask, str):
+                yield None, [mask]
+            elif mask is not None and (text := _box_problem(row["bbox"], mask[0])):
+                yield None, [text]
+            else:
+                yield mask, wrong
+
+
+def _decode_rows(rows: Sequence[Any]) -> list[Decoded | str]:
+    """Decode all masks at once, or, when one of them is wrong, one by one to say which and why."""
+    segmentations = [row["segmentation"] for row in rows]
+    counts, sizes = [s["counts"] for s in segmentations], [tuple(s["size"]) for s in segmentations]
+    try:
+        found: list[Decoded | None] = decode_all(counts, sizes)
+    except AnnotationError as error:
+        if len(rows) == 1:
+            return [str(error).rstrip(".")]
+        return [mask for row in rows for mask in _decode_rows([row])]
+    return ["the mask has no pixel" if mask is None else mask for mask in found]
+
+
+def _row_problems(row: object, images: dict[int, ImageId], classes: int | None) -> list[str]:
+    """Say what is wrong with a row, its mask's pixels apart."""
     if not isinstance(row, dict):
-        return None, [f"expected an object with {', '.join(_KEYS)}"]
+        return [f"expected an object with {', '.join(_KEYS)}"]
     missing = [key for key in _KEYS if key not in row]
     if missing:
-        return None, [f"{' and '.join(missing)} missing"]
+        return [f"{' and '.join(missing)} missing"]
     wrong = []
     category_id = row["category_id"]
     if type(category_id) is not int or category_id < 1 or category_id > (classes or category_id):
@@ -241,30 +267,16 @@ def _check_row(
         wrong.append(f"score {score!r} is not a number 0..1")
     image = images.get(row["image_id"]) if type(row["image_id"]) is int else None
     if image is None:
-        return None, [*wrong, f"image_id {row['image_id']!r} is not in the id file"]
-    decoded, text = _decode_segmentation(row["segmentation"], image)
-    if decoded is None:
-        return None, [*wrong, text]
-    if text := _box_problem(row["bbox"], decoded[0]):
-        wrong.append(text)
-    return (None if wrong else decoded), wrong
-
-
-def _decode_segmentation(
-    segmentation: object, image: ImageId
-) -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]] | None, str]:
+        return [*wrong, f"image_id {row['image_id']!r} is not in the id file"]
+    segmentation = row["segmentation"]
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
-        return None, "segmentation is not RLE: an object with size and counts"
-    if segmentation["size"] != list(image.size):
-        return None, f"segmentation has size {segmentation['size']!r}, but {image.file_name} is {list(image.size)}"
-    counts = segmentation["counts"]
-    if not isinstance(counts, str):
-        return None, "the counts are not a string; write compressed RLE with ASCII counts"
-    try:
-        decoded = decode(counts, image.size)
-    except AnnotationError as error:
-        return None, str(error).rstrip(".")
-    return decoded, "" if decoded else "the mask has no pixel"
+        wrong.append("segmentation is not RLE: an object with size and counts")
+    elif segmentation["size"] != list(image.size):
+        size = segmentation["size"]
+        wrong.append(f"segmentation has size {size!r}, but {image.file_name} is {list(image.size)}")
+    elif not isinstance(segmentation["counts"], str):
+        wrong.append("the counts are not a string; write compressed RLE with ASCII counts")
+    return wrong
 
 
 def _box_problem(bbox: object, box: npt.NDArray[np.int32]) -> str:

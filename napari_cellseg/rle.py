@@ -7,7 +7,7 @@ All cells of an image are encoded in one vectorised pass whose time and memory f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["MAX_FRAME_PIXELS", "decode", "encode_all"]
+__all__ = ["MAX_FRAME_PIXELS", "Decoded", "decode", "decode_all", "encode_all"]
 
 MAX_FRAME_PIXELS = 2**32 - 1
 """pycocotools keeps a count in 32 bits, so no frame may have more pixels."""
@@ -24,7 +24,11 @@ MAX_FRAME_PIXELS = 2**32 - 1
 _CHARACTER_BITS, _MORE, _SIGN, _FIRST_CHARACTER = 5, 0x20, 0x10, 48
 _MAX_CHARACTERS = 7  # of one count: 7 * 5 bits hold 33 bits with their sign
 
+_GROUP_PIXELS = 1 << 24  # painted at once when decoding
+
 Ints = npt.NDArray[np.int64]
+Decoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]
+"""The tight box (4,) x0, y0, x1, y1 and the mask crop of a cell."""
 
 
 def encode_all(instances: InstanceMasks) -> list[str]:
@@ -45,9 +49,7 @@ def encode_all(instances: InstanceMasks) -> list[str]:
     return _to_strings(counts, firsts)
 
 
-def decode(
-    counts: str | bytes | Sequence[int], image_size: tuple[int, int]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]] | None:
+def decode(counts: str | bytes | Sequence[int], image_size: tuple[int, int]) -> Decoded | None:
     """Return the tight box and the mask crop of one RLE.
 
     Parameters
@@ -66,34 +68,86 @@ def decode(
     AnnotationError
         The counts cannot be read, or do not cover the frame exactly.
     """
+    if isinstance(counts, (str, bytes)):
+        return decode_all([counts], [image_size])[0]
     _check_frame(image_size)
-    height, width = image_size
-    runs = _from_string(counts) if isinstance(counts, (str, bytes)) else _from_list(counts)
-    if (runs < 0).any() or runs.sum() != height * width:
-        raise AnnotationError(
-            f"The RLE counts cover {int(runs.sum())} px, but an image of {height} x {width} has {height * width} px."
+    if not all(type(count) is int and 0 <= count <= MAX_FRAME_PIXELS for count in counts):
+        raise AnnotationError("The RLE counts must be whole numbers from 0 on.")
+    return _decode_runs(np.array(counts, np.int64), np.array([0, len(counts)]), np.array([image_size]))[0]
+
+
+def decode_all(counts: Sequence[str | bytes], image_sizes: Sequence[tuple[int, int]]) -> list[Decoded | None]:
+    """`decode` many masks at once, each of its own frame; about ten times as fast as one by one.
+
+    Raises
+    ------
+    AnnotationError
+        For the first counts that cannot be read or do not cover their frame.
+    """
+    if not len(counts):
+        return []
+    for image_size in image_sizes:
+        _check_frame(image_size)
+    runs, firsts = _from_strings(counts)
+    return _decode_runs(runs, firsts, np.array(image_sizes, np.int64))
+
+
+def _decode_runs(runs: Ints, firsts: Ints, sizes: Ints) -> list[Decoded | None]:
+    """Decode the run lengths of all masks; those of mask i are ``runs[firsts[i]:firsts[i + 1]]``."""
+    heights, pixels = sizes[:, 0], sizes.prod(1)
+    totals = np.concatenate([[0], np.cumsum(runs)])
+    covered = totals[firsts[1:]] - totals[firsts[:-1]]
+    if (wrong := covered != pixels).any() or (runs < 0).any():
+        i = int(np.argmax(wrong))
+        text = (
+            f"The RLE counts cover {covered[i]} px, but an image of {sizes[i, 0]} x {sizes[i, 1]} has {pixels[i]} px."
         )
-    ends = np.cumsum(runs)
-    cell_runs = np.flatnonzero(runs[1::2]) * 2 + 1
-    if not len(cell_runs):
-        return None
-    x0 = int(ends[cell_runs[0] - 1]) // height
-    x1 = (int(ends[cell_runs[-1]]) - 1) // height + 1
-    return _tight_crop(runs, ends, (x0, x1), height)
+        raise AnnotationError(text if wrong.any() else "The RLE counts go backwards.")
+    mask_index = np.repeat(np.arange(len(sizes)), np.diff(firsts))
+    is_cell = ((np.arange(len(runs)) - firsts[mask_index]) % 2 == 1) & (runs > 0)
+    mask_index, lengths = mask_index[is_cell], runs[is_cell]
+    starts = totals[:-1][is_cell] - totals[firsts[mask_index]]
+    boxes, present = _tight_boxes(mask_index, starts, lengths, heights)
+    decoded: list[Decoded | None] = [None] * len(sizes)
+    crops = _paint(np.searchsorted(present, mask_index), starts, lengths, boxes, heights[present])
+    for i, box, crop in zip(present.tolist(), boxes.astype(np.int32), crops, strict=True):
+        decoded[i] = box, crop
+    return decoded
 
 
-def _tight_crop(
-    runs: Ints, ends: Ints, columns: tuple[int, int], height: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """Paint the runs over the columns that have cell pixels only, then cut the empty rows."""
-    x0, x1 = columns
-    inside = np.clip(ends, x0 * height, x1 * height)
-    lengths = np.diff(inside, prepend=x0 * height)
-    is_cell = np.arange(len(runs)) % 2 == 1
-    slab = np.repeat(is_cell, lengths).reshape(x1 - x0, height)
-    rows = np.flatnonzero(slab.any(0))
-    y0, y1 = int(rows[0]), int(rows[-1]) + 1
-    return np.array([x0, y0, x1, y1], np.int32), np.ascontiguousarray(slab[:, y0:y1].T)
+def _tight_boxes(mask_index: Ints, starts: Ints, lengths: Ints, heights: Ints) -> tuple[Ints, Ints]:
+    """Return the boxes (M, 4) of the masks that have pixels, and which masks these are, (M,)."""
+    present, first = np.unique(mask_index, return_index=True)
+    if not len(present):
+        return np.zeros((0, 4), np.int64), present
+    height = heights[mask_index]
+    x, y = np.divmod(starts, height)
+    last_x = (starts + lengths - 1) // height
+    wraps = last_x > x  # a run that goes on in the next column spans the height of the image
+    y0 = np.minimum.reduceat(np.where(wraps, 0, y), first)
+    y1 = np.maximum.reduceat(np.where(wraps, height, y + lengths), first)
+    return np.stack([np.minimum.reduceat(x, first), y0, np.maximum.reduceat(last_x, first) + 1, y1], 1), present
+
+
+def _paint(which: Ints, starts: Ints, lengths: Ints, boxes: Ints, heights: Ints) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield the crops; they are painted in groups that bound the memory."""
+    x0, y0, x1, y1 = boxes.T
+    areas = (x1 - x0) * (y1 - y0)
+    run_offsets = np.searchsorted(which, np.arange(len(boxes) + 1))
+    group = np.cumsum(areas) // _GROUP_PIXELS
+    for begin, end in pairwise([*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(boxes)]):
+        chosen = slice(run_offsets[begin], run_offsets[end])
+        i = which[chosen]
+        offsets = np.concatenate([[0], np.cumsum(areas[begin:end])])
+        # A run that wraps spans whole columns of its crop too, so it stays one run there.
+        column, row = np.divmod(starts[chosen], heights[i])
+        first = offsets[i - begin] + (column - x0[i]) * (y1 - y0)[i] + row - y0[i]
+        change = np.zeros(int(offsets[-1]) + 1, np.int8)
+        change[first] += 1
+        change[first + lengths[chosen]] -= 1
+        flat = np.cumsum(change, dtype=np.int8).view(np.bool_)
+        for k, (start, stop) in enumerate(pairwise(offsets.tolist()), start=begin):
+            yield np.ascontiguousarray(flat[start:stop].reshape(int(x1[k] - x0[k]), -1).T)
 
 
 def _check_frame(image_size: tuple[int, int]) -> None:
@@ -168,32 +222,50 @@ def _to_strings(counts: Ints, firsts: Ints) -> list[str]:
     return [text[a:b] for a, b in pairwise(bounds)]
 
 
-def _from_string(text: str | bytes) -> Ints:
-    try:
-        data = text.encode("ascii") if isinstance(text, str) else text
-    except UnicodeEncodeError:
-        raise AnnotationError(f"The RLE counts {text[:20]!r} have a character that is not ASCII.") from None
-    packed = np.frombuffer(data, np.uint8).astype(np.int64) - _FIRST_CHARACTER
-    if ((packed < 0) | (packed > 63)).any():
-        raise AnnotationError(f"The RLE counts {data[:20]!r} have a character that is not of COCO's alphabet.")
+def _from_strings(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
+    """Return the run lengths of all masks in one array, and where each mask's begin, (masks + 1,)."""
+    packed, bounds = _six_bits(texts)
     is_last = packed & _MORE == 0
-    if not len(packed) or not is_last[-1]:
-        raise AnnotationError(f"The RLE counts {data[:20]!r} end in the middle of a number.")
+    ends_inside = bounds[1:] == bounds[:-1]
+    ends_inside[~ends_inside] = ~is_last[bounds[1:][~ends_inside] - 1]
+    _refuse(texts, ends_inside, "end in the middle of a number")
     lasts = np.flatnonzero(is_last)
-    firsts = np.concatenate([[0], lasts[:-1] + 1])
-    used = lasts - firsts + 1
-    if used.max() > _MAX_CHARACTERS:
-        raise AnnotationError(f"The RLE counts {data[:20]!r} hold a number of more than {_MAX_CHARACTERS} characters.")
-    shift = (np.arange(len(packed)) - np.repeat(firsts, used)) * _CHARACTER_BITS
-    values = np.add.reduceat((packed & 0x1F) << shift, firsts)
+    begins = np.concatenate([[0], lasts[:-1] + 1])
+    used = lasts - begins + 1
+    firsts = np.searchsorted(begins, bounds)
+    too_long = np.maximum.reduceat(used, firsts[:-1]) > _MAX_CHARACTERS
+    _refuse(texts, too_long, f"hold a number of more than {_MAX_CHARACTERS} characters")
+    shift = (np.arange(len(packed)) - np.repeat(begins, used)) * _CHARACTER_BITS
+    values = np.add.reduceat((packed & 0x1F) << shift, begins)
     negative = packed[lasts] & _SIGN != 0
     values[negative] -= np.int64(1) << (used[negative] * _CHARACTER_BITS)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
+    return _undo_differences(values, firsts), firsts
 
 
-def _from_list(counts: Sequence[int]) -> Ints:
-    if not all(isinstance(c, int) and 0 <= c <= MAX_FRAME_PIXELS for c in counts):
-        raise AnnotationError("The RLE counts must be whole numbers from 0 on.")
-    return np.array(counts, np.int64)
+def _six_bits(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
+    """Return the characters of all texts as numbers 0..63, and where each text begins."""
+    encoded = [text.encode("utf-8") if isinstance(text, str) else text for text in texts]
+    bounds = np.concatenate([[0], np.cumsum([len(text) for text in encoded])])
+    packed = np.frombuffer(b"".join(encoded), np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    foreign = np.flatnonzero((packed < 0) | (packed > 63))
+    has_foreign = np.zeros(len(texts), bool)
+    has_foreign[np.searchsorted(bounds, foreign, "right") - 1] = True
+    _refuse(texts, has_foreign, "have a character that is not of COCO's alphabet")
+    return packed, bounds
+
+
+def _undo_differences(values: Ints, firsts: Ints) -> Ints:
+    """Sum up each second value of a mask: odd ones from the first odd one, even ones from the third value on."""
+    sums = np.zeros(len(values) + 1, np.int64)  # one zero in front, for masks that begin the array
+    sums[1::2] = np.cumsum(values[::2])
+    sums[2::2] = np.cumsum(values[1::2])
+    first = np.repeat(firsts[:-1], np.diff(firsts))
+    place = np.arange(len(values)) - first
+    counts = np.where(place % 2 == 1, sums[1:] - sums[first], sums[1:] - sums[first + 1])
+    counts[firsts[:-1]] = values[firsts[:-1]]
+    return counts
+
+
+def _refuse(texts: Sequence[str | bytes], wrong: npt.NDArray[np.bool_], what: str) -> None:
+    if wrong.any():
+        raise AnnotationError(f"The RLE counts {texts[int(np.argmax(wrong))][:20]!r} {what}.")
