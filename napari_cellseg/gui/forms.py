@@ -180,7 +180,7 @@ class _FloatBox(QDoubleSpinBox):
         try:
             return float(text.removesuffix(self.suffix()).strip())
         except ValueError:
-            return self.value()
+            return float(self.value())
 
     def validate(self, text: str, position: int) -> Any:
         # Qt's own validator knows no exponents. What is no number yet may become one while it is typed.

@@ -28,12 +28,15 @@ class JobRow(QWidget):
     job : Job
     starting : str
         What it does before its first event, for example "Starting engine...".
+    notify : bool
+        Whether to show a failure as a notification too; not when somebody else does.
     """
 
-    def __init__(self, job: Job, starting: str = "Starting...") -> None:
+    def __init__(self, job: Job, starting: str = "Starting...", *, notify: bool = True) -> None:
         super().__init__()
         self._job = job
         self._starting = starting
+        self._notify = notify
         self._text = ""
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)  # a bar without a known end would not show it
@@ -96,7 +99,8 @@ class JobRow(QWidget):
     def _on_failed(self, error: CellSegError) -> None:
         self.set_message(f"Failed: {error}", ERROR)
         self._details.setVisible(bool(error.details))
-        show_error(error, self.window())
+        if self._notify:
+            show_error(error, self.window())
 
     def _open_details(self) -> None:
         if self._job.error is not None:

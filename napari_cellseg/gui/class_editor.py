@@ -1,0 +1,163 @@
+"""`ClassEditor`: the table of classes with names, colours and keys, to be edited in place."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
+from napari_cellseg.errors import ConfigError
+from napari_cellseg.gui.dock_base import ERROR, explain, small_label
+from napari_cellseg.gui.forms import tame
+from napari_cellseg.gui.state import AppState
+
+__all__ = ["ClassEditor", "ColourChip"]
+
+
+class ColourChip(QToolButton):
+    """A square of a class's colour."""
+
+    def __init__(self, colour: str) -> None:
+        super().__init__()
+        self.setFixedSize(18, 18)
+        self.set_colour(colour)
+
+    def set_colour(self, colour: str) -> None:
+        """Show another colour."""
+        self.setStyleSheet(
+            f"ColourChip {{ background-color: {colour}; border: 1px solid rgba(128, 128, 128, 160);"
+            " border-radius: 3px; }"
+        )
+
+
+class ClassEditor(QWidget):
+    """Names and colours of the classes of `AppState`, one row each.
+
+    Classes are numbered, and files and models know them by number: so they keep their order, a new one comes last,
+    and only the last one can be removed, when no cell has it.
+    """
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__()
+        self._state = state
+        self._rows = QGridLayout()
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setHorizontalSpacing(6)
+        self._rows.setVerticalSpacing(3)
+        self._rows.setColumnStretch(1, 1)
+        self._names: list[QLineEdit] = []
+        self._problem = small_label()
+        self._problem.setStyleSheet(f"color: {ERROR};")
+        self._add = QPushButton("+ class")
+        self._add.clicked.connect(self._add_class)
+        self._remove = QPushButton("- class")
+        self._remove.clicked.connect(self._remove_last)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._add)
+        buttons.addWidget(self._remove)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addLayout(self._rows)
+        layout.addWidget(self._problem)
+        layout.addLayout(buttons)
+        self.buttons = buttons
+        state.classes_changed.connect(self._show)
+        state.current_changed.connect(self._show_buttons)
+        self._show()
+
+    def _show(self) -> None:
+        classes = self._state.classes
+        self._problem.hide()
+        if len(self._names) != len(classes):
+            self._build(len(classes))
+        for class_id, name, colour in classes:
+            line = self._names[class_id - 1]
+            if line.text() != name:
+                line.setText(name)
+            line.setToolTip(name)
+            chip = self._rows.itemAtPosition(class_id - 1, 0).widget()
+            assert isinstance(chip, ColourChip)
+            chip.set_colour(colour)
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        explain(self._remove, self._why_not_remove(), "Remove the last class")
+        explain(self._add, None, "Add a class at the end")
+
+    def _build(self, count: int) -> None:
+        while self._rows.count():
+            widget = self._rows.takeAt(0).widget()
+            if widget is not None:
+                widget.deleteLater()
+        self._names = []
+        for i in range(count):
+            chip = ColourChip(DEFAULT_COLOURS[0])
+            chip.setToolTip("Choose the colour")
+            chip.clicked.connect(lambda _=False, i=i: self._choose_colour(i))
+            line = QLineEdit()
+            tame(line)
+            line.editingFinished.connect(lambda i=i: self._rename(i))
+            key = QLabel(f"Alt+{i + 1}" if i < 9 else "")
+            key.setToolTip("Key that gives this class to the selected cells, in Review")
+            key.setEnabled(False)
+            self._rows.addWidget(chip, i, 0)
+            self._rows.addWidget(line, i, 1)
+            self._rows.addWidget(key, i, 2, Qt.AlignmentFlag.AlignRight)
+            self._names.append(line)
+
+    def _why_not_remove(self) -> str | None:
+        count = len(self._state.classes)
+        if count == 1:
+            return "There must be one class at least."
+        session = self._state.session
+        if session is not None and any(cell.class_id == count for cell in session.cells.values()):
+            return f"Cells of this image have the last class ({self._state.classes.name(count)})."
+        return None
+
+    def _rename(self, i: int) -> None:
+        names = list(self._state.classes.names)
+        if i < len(names) and self._names[i].text() != names[i]:
+            names[i] = self._names[i].text()
+            self._try(tuple(names), self._state.classes.colours)
+
+    def _choose_colour(self, i: int) -> None:
+        colours = list(self._state.classes.colours)
+        chosen = QColorDialog.getColor(QColor(colours[i]), self, f"Colour of {self._state.classes.names[i]}")
+        if chosen.isValid():
+            colours[i] = chosen.name()
+            self._try(self._state.classes.names, tuple(colours))
+
+    def _add_class(self) -> None:
+        classes = self._state.classes
+        number = len(classes) + 1
+        while f"class{number}" in classes.names:
+            number += 1
+        unused = [colour for colour in DEFAULT_COLOURS if colour not in classes.colours]
+        colour = unused[0] if unused else DEFAULT_COLOURS[len(classes) % len(DEFAULT_COLOURS)]
+        self._try((*classes.names, f"class{number}"), (*classes.colours, colour))
+        self._names[-1].setFocus()
+        self._names[-1].selectAll()
+
+    def _remove_last(self) -> None:
+        classes = self._state.classes
+        if self._why_not_remove() is None:
+            self._try(classes.names[:-1], classes.colours[:-1])
+
+    def _try(self, names: tuple[str, ...], colours: tuple[str, ...]) -> None:
+        try:
+            self._state.set_classes(ClassTable(names, colours))
+        except ConfigError as error:
+            self._problem.setText(str(error))
+            self._problem.show()

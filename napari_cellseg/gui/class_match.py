@@ -1,0 +1,45 @@
+"""How the classes of a model fit those of a project."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import ConfigError
+from napari_cellseg.instances import InstanceMasks
+
+__all__ = ["is_placeholder", "match_classes", "with_class_ids"]
+
+
+def is_placeholder(classes: ClassTable) -> bool:
+    """Whether nobody named the classes yet: "class1", "class2", ..."""
+    return classes.names == ClassTable.numbered(len(classes)).names
+
+
+def match_classes(model: ClassTable, project: ClassTable) -> dict[int, int]:
+    """Return the project's class_id for each class_id of a model: by name, by number when one side has no names.
+
+    Raises
+    ------
+    ConfigError
+        The project lacks a class of the model.
+    """
+    if (is_placeholder(model) or is_placeholder(project)) and len(model) <= len(project):
+        return {class_id: class_id for class_id in model.class_ids}
+    lacking = [name for name in model.names if name not in project.names]
+    if lacking:
+        raise ConfigError(
+            f"The model finds {', '.join(model.names)}; the project has no class {lacking[0]!r}. Use the model's "
+            'classes ("From model" in Open), or rename one there.'
+        )
+    return {class_id: project.class_id(name) for class_id, name, _ in model}
+
+
+def with_class_ids(cells: InstanceMasks, match: dict[int, int]) -> InstanceMasks:
+    """Return the same cells with the project's class_ids."""
+    table = np.zeros(max(match) + 1, np.int32)
+    for old, new in match.items():
+        table[old] = new
+    return replace(cells, class_ids=table[cells.class_ids])

@@ -1,0 +1,113 @@
+"""`ModelPicker`: the models one can predict with or start training from; the bundled, own and any other file."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog
+
+from napari_cellseg.errors import CellSegError, CheckpointError
+from napari_cellseg.gui.forms import tame
+from napari_cellseg.gui.notify import show_error
+from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
+from napari_cellseg.model.library import ModelLibrary
+
+__all__ = ["ModelPicker"]
+
+_OTHER = "Other file..."
+
+
+class ModelPicker(QComboBox):
+    """A list of model files; the last entry asks for another one.
+
+    Parameters
+    ----------
+    memory : str
+        Under which name the choice is remembered for the next session.
+    """
+
+    chosen = Signal(object)
+    """The `Path` of the model; sent for a new choice only."""
+
+    def __init__(self, memory: str = "model") -> None:
+        super().__init__()
+        tame(self)
+        self._memory = memory
+        self._path: Path | None = None
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self.activated.connect(self._on_activated)
+        self.refresh()
+
+    @property
+    def path(self) -> Path | None:
+        """The model file chosen; None when there is none at all."""
+        return self._path
+
+    @property
+    def header(self) -> CheckpointHeader | None:
+        """What the chosen file says about itself."""
+        try:
+            return None if self._path is None else read_header(self._path)
+        except CheckpointError:
+            return None
+
+    def refresh(self) -> None:
+        """List the models anew; the choice stays when it can."""
+        last = recall(self._memory)
+        wanted = self._path or (Path(last) if last else None)
+        self.clear()
+        for entry in ModelLibrary().entries():
+            if entry.header is not None:
+                self._add(entry.path, entry.header, f"{entry.name} ({entry.origin})")
+        if wanted is not None and self._row(wanted) < 0:
+            with suppress(CheckpointError):
+                self._add(wanted, read_header(wanted), wanted.stem)
+        self.addItem(_OTHER, None)
+        row = self._row(wanted) if wanted is not None else -1
+        self.setCurrentIndex(max(row, 0))
+        self._path = self.currentData()
+
+    def choose(self, path: Path) -> None:
+        """Choose a model file.
+
+        Raises
+        ------
+        CheckpointError
+            It is no model of this program.
+        """
+        header = read_header(path)
+        if self._row(path) < 0:
+            self._add(path, header, path.stem, self.count() - 1)
+        self.setCurrentIndex(self._row(path))
+        if path != self._path:
+            self._path = path
+            remember(self._memory, str(path))
+            self.chosen.emit(path)
+
+    def _row(self, path: Path) -> int:
+        rows = [row for row in range(self.count()) if self.itemData(row) == path]
+        return rows[0] if rows else -1
+
+    def _add(self, path: Path, header: CheckpointHeader, name: str, row: int | None = None) -> None:
+        row = self.count() if row is None else row
+        self.insertItem(row, name, path)
+        metrics = "".join(f"\n{name}: {value:.3f}" for name, value in list(header.metrics.items())[:6])
+        about = f"{header.config.name}: {', '.join(header.classes.names)}"
+        self.setItemData(row, f"{path}\n{about}{metrics}", Qt.ItemDataRole.ToolTipRole)
+
+    def _on_activated(self, row: int) -> None:
+        path = self.itemData(row)
+        if path is None:
+            name, _ = QFileDialog.getOpenFileName(self, "Choose a model", recall("folder"), "Models (*.safetensors)")
+            path = Path(name) if name else self._path
+        if path is None:
+            return
+        try:
+            self.choose(path)
+        except CellSegError as error:
+            show_error(error, self.window())
+            self.setCurrentIndex(max(0, self._row(self._path)) if self._path is not None else 0)

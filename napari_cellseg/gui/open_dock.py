@@ -1,0 +1,120 @@
+"""The dock *Open*: a folder of images, what is in it, and its classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_cellseg.gui.class_editor import ClassEditor
+from napari_cellseg.gui.dock_base import WARNING, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.image_list import ImageList, status_text
+from napari_cellseg.gui.job_row import JobRow
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.welcome import Welcome
+
+__all__ = ["OpenDock"]
+
+_FILES = "Images and COCO files (*.tif *.tiff *.json);;All files (*)"
+
+
+class OpenDock(Dock):
+    """Opens a folder, lists its images, and edits the class table."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.opener = Opener.of(self.state)
+        self.folder_button = PrimaryButton("Open folder...")
+        self.folder_button.setToolTip("A folder of <name>.tif or <name>/image.tif; it becomes a project")
+        self.folder_button.clicked.connect(self._choose_folder)
+        self.file_button = QPushButton("File...")
+        self.file_button.setMinimumHeight(34)
+        self.file_button.setToolTip("One TIFF, or a COCO data set or results with their images")
+        self.file_button.clicked.connect(self._choose_file)
+        self.welcome = Welcome(self.opener)
+        self.read_only = small_label()
+        self.read_only.setStyleSheet(f"color: {WARNING};")
+        self.take_over = QPushButton("Open for writing all the same")
+        self.take_over.clicked.connect(self._take_over)
+        self.images_title = QLabel()
+        self.images = ImageList(self.state, self.opener)
+        self.back = QPushButton("< Previous")
+        self.back.clicked.connect(lambda: self.opener.step(-1))
+        self.forward = QPushButton("Next >")
+        self.forward.clicked.connect(lambda: self.opener.step(1))
+        self.classes = ClassEditor(self.state)
+        self._row = JobRow(self.opener.job, "Opening", notify=False)
+        self._fill()
+        # The list counts cells; during a review that would be once a key press.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(400)
+        self._soon.timeout.connect(self.opener.note_current)
+        self.layers.session_changed.connect(lambda _: self._soon.start())
+        self.state.workspace_changed.connect(self._show)
+        self.state.current_changed.connect(self._show)
+        self.state.loading_changed.connect(self._show)
+        self.state.status_changed.connect(lambda _: self._show())
+        self._show()
+
+    def _fill(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.folder_button, 2)
+        buttons.addWidget(self.file_button, 1)
+        self.column.addLayout(buttons)
+        self.column.addWidget(self._row)
+        self.column.addWidget(self.welcome)
+        self.column.addWidget(self.read_only)
+        self.column.addWidget(self.take_over)
+        self.column.addWidget(self.images_title)
+        self.column.addWidget(self.images, 1)
+        steps = QWidget()
+        row = QHBoxLayout(steps)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.back)
+        row.addWidget(self.forward)
+        self._steps = steps
+        self.column.addWidget(steps)
+        self._classes_title = QLabel("<b>Classes</b>")
+        self.column.addWidget(self._classes_title)
+        self.column.addWidget(self.classes)
+        self.column.addStretch(0)
+
+    def _show(self) -> None:
+        state = self.state
+        is_open = bool(state.images)
+        self.welcome.setVisible(not is_open and state.session is None)
+        for widget in (self.images_title, self.images, self._steps):
+            widget.setVisible(is_open)
+        for widget in (self._classes_title, self.classes):
+            widget.setVisible(is_open or state.session is not None)
+        done = sum(status_text(summary) == "done" for summary in self.opener.summaries.values())
+        self.images_title.setText(f"<b>Images</b> ({len(state.images)}){f', {done} done' if done else ''}")
+        owner = None if state.workspace is None else state.workspace.owner
+        self.read_only.setVisible(owner is not None)
+        self.take_over.setVisible(owner is not None)
+        if owner is not None:
+            self.read_only.setText(f"Open in another viewer: {owner}. You can look; nothing is saved here.")
+        ids = [file.image_id for file in state.images]
+        place = ids.index(state.image_id) if state.image_id in ids else None
+        busy = "An image is being opened." if state.loading else None
+        explain(self.back, busy or ("This is the first image." if place in (0, None) else None), "The image before")
+        last = place is None or place == len(ids) - 1
+        explain(self.forward, busy or ("This is the last image." if last else None), "The image after")
+
+    def _choose_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a folder of images", recall("folder"))
+        if folder:
+            self.opener.open_path(Path(folder))
+
+    def _choose_file(self) -> None:
+        file, _ = QFileDialog.getOpenFileName(self, "Open an image or a COCO file", recall("folder"), _FILES)
+        if file:
+            self.opener.open_path(Path(file))
+
+    def _take_over(self) -> None:
+        if self.state.workspace is not None:
+            self.opener.open_path(self.state.workspace.path, take_over=True)

@@ -1,0 +1,149 @@
+"""What opening a folder or an image does away from the window: generators without Qt, for `gui.opening`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.coco import read_dataset
+from napari_cellseg.coco_images import read_image_ids
+from napari_cellseg.coco_results import read_results
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.image_io import Image, ImageFile, read_tiff
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import ReviewSession
+from napari_cellseg.workspace import ImageSummary, Recovery, Workspace
+
+__all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "load_image", "open_folder"]
+
+IDS_NAME = "test_image_name_to_ids.json"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Cells of a COCO file, by image_id; proposed for images that have no annotations yet."""
+
+    source: str = ""
+    cells: Mapping[str, InstanceMasks] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpenedFolder:
+    """A folder that was opened, and what its image list shows."""
+
+    workspace: Workspace
+    summaries: Mapping[str, ImageSummary | None]
+    imported: Imported
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image with its cells, ready for the canvas."""
+
+    file: ImageFile
+    image: Image
+    session: ReviewSession
+
+
+@dataclass(frozen=True)
+class UnsavedEdits:
+    """An image with edits of a viewer that ended without saving; someone must say what to do with them."""
+
+    file: ImageFile
+    recovery: Recovery
+
+
+def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None, OpenedFolder]:
+    """Open an image, a folder of images, or a COCO file with its images.
+
+    Raises
+    ------
+    CellSegError
+        There is nothing to open, or it is damaged.
+    """
+    yield None
+    imported, classes, folder = Imported(), None, path
+    if path.suffix.lower() == ".json":
+        imported, classes = read_coco(path)
+        folder = path.parent
+    workspace = Workspace(folder, take_over=take_over)
+    try:
+        yield None
+        if classes is not None and workspace.classes is None:
+            workspace.classes = classes
+        summaries = {file.image_id: _summary(workspace, file.image_id) for file in workspace.images}
+        yield None
+    except BaseException:  # also when the user stopped it: the folder must not stay locked
+        workspace.close()
+        raise
+    return OpenedFolder(workspace, summaries, imported)
+
+
+def load_image(
+    workspace: Workspace, file: ImageFile, imported: Imported, *, recover: bool | None = None
+) -> Generator[None, None, LoadedImage | UnsavedEdits]:
+    """Read an image and its cells.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    file : ImageFile
+    imported : Imported
+        Cells to propose when the image has none.
+    recover : bool, optional
+        What to do with edits that were not saved: bring them back, or set them aside. When left out, and there are
+        some, nothing is opened and `UnsavedEdits` is returned.
+
+    Raises
+    ------
+    CellSegError
+        The image or its annotations cannot be read.
+    """
+    yield None
+    if recover is None and (recovery := workspace.recoverable(file.image_id)) is not None:
+        return UnsavedEdits(file, recovery)
+    image = read_tiff(file.path)
+    yield None
+    is_new = workspace.summary(file.image_id) is None
+    session = workspace.open_session(file.image_id, image.size, recover=bool(recover))
+    cells = imported.cells.get(file.image_id)
+    if is_new and not session.cells and cells is not None:
+        try:
+            session.load_proposals(cells, imported.source)
+        except AnnotationError:
+            workspace.close_session(file.image_id)
+            raise
+    return LoadedImage(file, image, session)
+
+
+def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:
+    """Read a COCO data set, or results with the id file beside them.
+
+    Raises
+    ------
+    AnnotationError
+        It is neither, or damaged.
+    """
+    with path.open("rb") as file:
+        is_results = file.read(64).lstrip().startswith(b"[")
+    if not is_results:
+        dataset = read_dataset(path)
+        cells = {image.image_id: dataset.instances(image) for image in dataset.images}
+        return Imported(path.name, cells), dataset.classes
+    ids_file = path.with_name(IDS_NAME)
+    if not ids_file.is_file():
+        raise AnnotationError(
+            f"{path.name} holds results; the file {IDS_NAME} with the ids of its images must lie beside."
+        )
+    ids = read_image_ids(ids_file)
+    found = read_results(path, ids)
+    return Imported(path.name, {image.image_id: found[image.id] for image in ids if image.id in found}), None
+
+
+def _summary(workspace: Workspace, image_id: str) -> ImageSummary | None:
+    try:
+        return workspace.summary(image_id)
+    except AnnotationError:  # told when the image is opened
+        return None

@@ -1,0 +1,264 @@
+"""`Opener`: opens folders and images for one viewer, and never loses what was edited before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.gui.class_match import is_placeholder
+from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.notify import show_error, show_info, show_warning
+from napari_cellseg.gui.open_jobs import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
+from napari_cellseg.gui.preferences import remember
+from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.image_io import Image, ImageFile
+from napari_cellseg.review import ReviewSession
+from napari_cellseg.workspace import ImageSummary
+
+__all__ = ["Opener"]
+
+_OPENERS: WeakKeyDictionary[AppState, Opener] = WeakKeyDictionary()
+
+
+class Opener(QObject):
+    """Opens one thing at a time; the last wish wins.
+
+    Use ``Opener.of(state)``.
+    """
+
+    summaries_changed = Signal()
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
+        self.summaries: dict[str, ImageSummary | None] = {}
+        self.job = Job(state, "opening images")
+        self._state = state
+        self._imported = Imported()
+        self._wanted: ImageFile | None = None
+        self._loading: ImageFile | None = None
+        self._layer: Any = None
+        self.job.finished.connect(self._on_finished)
+        self.job.failed.connect(self._on_failed)
+        self.job.changed.connect(self._on_job)
+        state.classes_changed.connect(self._keep_classes)
+        state.closed.connect(self._close)
+
+    @classmethod
+    def of(cls, state: AppState) -> Opener:
+        """Return the opener of a viewer's state, made at the first call."""
+        if state not in _OPENERS:
+            _OPENERS[state] = cls(state)
+        return _OPENERS[state]
+
+    # ---- for the docks ----
+
+    def open_path(self, path: Path, *, take_over: bool = False) -> None:
+        """Open an image, a folder of images, or a COCO file; then its first image."""
+        if self._leave():
+            self._wanted = None
+            self._state.set_loading(f"Opening {path.name}...")
+            self.job.start(lambda: open_folder(path, take_over=take_over))
+
+    def open_made_folder(self, make: Callable[[], Generator[None, None, None]], folder: Path) -> None:
+        """Open a folder after a generator has written it."""
+
+        def make_and_open() -> Generator[None, None, OpenedFolder]:
+            yield from make()
+            return (yield from open_folder(folder))
+
+        if self._leave():
+            self._wanted = None
+            self._state.set_loading("Writing the sample...")
+            self.job.start(make_and_open)
+
+    def show(self, image_id: str) -> None:
+        """Put an image of the list on the canvas."""
+        file = next((file for file in self._state.images if file.image_id == image_id), None)
+        if file is None or file == self._state.file or not self._leave():
+            return
+        self._wanted = file
+        if not self.job.is_busy:  # else it is loaded when the job is done
+            self._load(file)
+
+    def step(self, by: int) -> None:
+        """Go to the next image (1) or the one before (-1)."""
+        files = self._state.images
+        here = self._wanted or self._state.file
+        place = files.index(here) + by if here in files else 0
+        if 0 <= place < len(files):
+            self.show(files[place].image_id)
+
+    def show_pixels(self, layer: Any) -> None:
+        """Take an image layer of the viewer, from another plugin say, as the current image; it has no folder."""
+        pixels = layer.data
+        axes = "YXS" if layer.rgb else "YX"
+        image = Image(pixels, axes, None, Path(layer.name)) if pixels.ndim == len(axes) else None
+        if image is None:
+            show_warning(f"The layer {layer.name} is a stack; choose one plane (Layer > Project), then open that.")
+            return
+        if self._leave():
+            layer.scale = (1,) * layer.ndim  # the class layers are in pixels
+            self._forget_folder()
+            self._layer = layer
+            session = ReviewSession(image.size, self._state.classes)
+            self._state.set_current(ImageFile(layer.name, Path(layer.name)), image, session)
+
+    def save(self) -> bool:
+        """Save the annotations of the current image; returns whether there is nothing left to save."""
+        workspace, image_id = self._state.workspace, self._state.image_id
+        if workspace is None or image_id is None or not workspace.is_modified(image_id):
+            return True
+        try:
+            workspace.save(image_id)
+        except CellSegError as error:
+            show_error(error)
+            return False
+        self._state.status_changed.emit(image_id)
+        return True
+
+    # ---- how ----
+
+    def _leave(self) -> bool:
+        """Save what was edited, or ask; returns whether the current image may be closed."""
+        workspace, image_id, session = self._state.workspace, self._state.image_id, self._state.session
+        if workspace is None or image_id is None or session is None or not workspace.is_modified(image_id):
+            return True
+        if not any(cell.reviewed for cell in session.cells.values()):
+            return self.save()  # proposals of a model: nobody's work, nothing to ask
+        answer = ask_to_save(self._window(), image_id)
+        if answer is Answer.SAVE:
+            return self.save()
+        if answer is Answer.DISCARD:
+            self._state.set_current(None, None, None)
+            workspace.discard_changes(image_id)
+            self._note(image_id)
+        return answer is not Answer.CANCEL
+
+    def _load(self, file: ImageFile, recover: bool | None = None) -> None:
+        workspace = self._state.workspace
+        if workspace is not None:
+            imported = self._imported
+            self._loading = file
+            self._state.set_loading(f"Opening {file.image_id}...")
+            self.job.start(lambda: load_image(workspace, file, imported, recover=recover))
+
+    def _on_finished(self, result: OpenedFolder | LoadedImage | UnsavedEdits) -> None:
+        if isinstance(result, OpenedFolder):
+            self._use_folder(result)
+        elif self._wanted is not None and self._wanted != result.file:
+            if isinstance(result, LoadedImage) and self._state.workspace is not None:
+                self._state.workspace.close_session(result.file.image_id)
+            self._load(self._wanted)
+        elif isinstance(result, UnsavedEdits):
+            self._ask_about(result)
+        else:
+            self._use_image(result)
+
+    def _on_failed(self, error: CellSegError) -> None:
+        show_error(error, self._window())
+        if self._wanted is not None and self._wanted != self._loading:
+            self._load(self._wanted)
+        else:
+            self._wanted = None
+
+    def _on_job(self) -> None:
+        if not self.job.is_busy:
+            self._state.set_loading("")
+
+    def _use_folder(self, opened: OpenedFolder) -> None:
+        self._forget_folder()
+        workspace = opened.workspace
+        self.summaries = dict(opened.summaries)
+        self._imported = opened.imported
+        self._state.set_workspace(workspace, workspace.images)
+        if workspace.classes is not None:
+            self._state.set_classes(workspace.classes)
+        remember("folder", str(workspace.path))
+        self.summaries_changed.emit()
+        self.show(workspace.images[0].image_id)
+
+    def _use_image(self, loaded: LoadedImage) -> None:
+        state = self._state
+        self._wanted = None
+        self._close_current()
+        if state.workspace is None or state.workspace.classes is None:
+            count = len(state.classes)
+            if len(loaded.session.classes) > count or not is_placeholder(loaded.session.classes):
+                state.set_classes(loaded.session.classes)
+        elif len(loaded.session.classes) > len(state.classes):
+            state.set_classes(loaded.session.classes)
+        if loaded.session.min_scores:
+            state.set_min_scores(loaded.session.min_scores)
+        self._show_layer(loaded)
+        state.set_current(loaded.file, loaded.image, loaded.session)
+        self._note(loaded.file.image_id)
+        if loaded.image.planes > 1:
+            show_info(f"{loaded.file.image_id} has {loaded.image.planes} planes; the first one is shown.")
+
+    def _ask_about(self, edits: UnsavedEdits) -> None:
+        answer = ask_about_recovery(self._window(), edits.recovery)
+        if answer is Answer.CANCEL:
+            self._wanted = None
+        else:
+            self._load(edits.file, recover=answer is Answer.SAVE)
+
+    def _show_layer(self, loaded: LoadedImage) -> None:
+        viewer = self._state.viewer
+        self._layer = viewer.add_image(loaded.image.rgb(), name=loaded.file.image_id, rgb=True)
+        viewer.layers.move(len(viewer.layers) - 1, 0)
+        viewer.reset_view()
+
+    def _close_current(self) -> None:
+        state = self._state
+        image_id = state.image_id
+        state.set_current(None, None, None)
+        if image_id is not None and state.workspace is not None:
+            state.workspace.close_session(image_id)
+            self._note(image_id)
+        if self._layer is not None and self._layer in state.viewer.layers:
+            state.viewer.layers.remove(self._layer)
+        self._layer = None
+
+    def _forget_folder(self) -> None:
+        self._close_current()
+        workspace = self._state.workspace
+        self.summaries = {}
+        self._imported = Imported()
+        if workspace is not None:
+            self._state.set_workspace(None, ())
+            workspace.close()
+        self.summaries_changed.emit()
+
+    def _note(self, image_id: str) -> None:
+        """Bring the summary of an image up to date."""
+        workspace = self._state.workspace
+        if workspace is not None:
+            self.summaries[image_id] = workspace.summary(image_id)
+            self._state.status_changed.emit(image_id)
+
+    def note_current(self) -> None:
+        """Bring the summary of the current image up to date."""
+        if self._state.image_id is not None:
+            self._note(self._state.image_id)
+
+    def _keep_classes(self) -> None:
+        workspace = self._state.workspace
+        if workspace is not None and not is_placeholder(self._state.classes):
+            try:
+                workspace.classes = self._state.classes
+            except CellSegError as error:
+                show_error(error, self._window())
+
+    def _close(self) -> None:
+        self.save()
+        if self._state.workspace is not None:
+            self._state.workspace.close()
+
+    def _window(self) -> Any:
+        return getattr(getattr(self._state.viewer, "window", None), "_qt_window", None)

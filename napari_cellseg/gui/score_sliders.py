@@ -1,0 +1,98 @@
+"""`ScoreSliders`: the minimum score of each class, filtering what is shown while they are dragged."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
+
+from napari_cellseg.gui.class_editor import ColourChip
+from napari_cellseg.gui.forms import tame
+from napari_cellseg.gui.state import AppState
+
+__all__ = ["ScoreSliders"]
+
+_STEPS = 100
+_NAME_WIDTH = 100
+
+
+class ScoreSliders(QWidget):
+    """One row a class: colour, name, slider, minimum score, cells shown."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__()
+        self._state = state
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(6)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(2, 1)
+        self._sliders: dict[int, QSlider] = {}
+        self._numbers: dict[int, QLabel] = {}
+        self._counts: dict[int, QLabel] = {}
+        # Filtering 10,000 cells takes longer than a slider takes to send its next value.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(30)
+        self._soon.timeout.connect(self._apply)
+        state.classes_changed.connect(self._build)
+        state.min_scores_changed.connect(self._show)
+        state.current_changed.connect(self.show_counts)
+        self._build()
+
+    def values(self) -> dict[int, float]:
+        """Return the minimum score of each class_id."""
+        return {class_id: slider.value() / _STEPS for class_id, slider in self._sliders.items()}
+
+    def show_counts(self) -> None:
+        """Show how many cells of each class there are now."""
+        session = self._state.session
+        for class_id, label in self._counts.items():
+            is_known = session is not None and class_id <= len(session.classes)
+            label.setText(f"{session.count(class_id):,}" if session is not None and is_known else "")
+
+    def _build(self) -> None:
+        while self._grid.count():
+            widget = self._grid.takeAt(0).widget()
+            if widget is not None:
+                widget.deleteLater()
+        self._sliders, self._numbers, self._counts = {}, {}, {}
+        for row, (class_id, name, colour) in enumerate(self._state.classes):
+            title = QLabel()
+            title.setFixedWidth(_NAME_WIDTH)
+            title.setText(title.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _NAME_WIDTH))
+            title.setToolTip(name)
+            slider = QSlider(Qt.Orientation.Horizontal)
+            tame(slider)
+            slider.setRange(0, _STEPS)
+            slider.setToolTip(f"Proposed cells of {name} with a lower score are hidden; nothing runs again")
+            slider.valueChanged.connect(self._on_slider)
+            number = QLabel()
+            number.setFixedWidth(number.fontMetrics().horizontalAdvance("0.00") + 2)
+            count = QLabel()
+            count.setMinimumWidth(count.fontMetrics().horizontalAdvance("0,000"))
+            count.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            count.setToolTip("Cells shown")
+            for column, widget in enumerate((ColourChip(colour), title, slider, number, count)):
+                self._grid.addWidget(widget, row, column)
+            self._sliders[class_id], self._numbers[class_id], self._counts[class_id] = slider, number, count
+        self._show()
+        self.show_counts()
+
+    def _show(self) -> None:
+        for class_id, slider in self._sliders.items():
+            value = round(self._state.min_scores.get(class_id, 0.0) * _STEPS)
+            if slider.value() != value and not self._soon.isActive():
+                slider.blockSignals(True)
+                slider.setValue(value)
+                slider.blockSignals(False)
+            self._numbers[class_id].setText(f"{slider.value() / _STEPS:.2f}")
+        self.show_counts()
+
+    def _on_slider(self) -> None:
+        for class_id, value in self.values().items():
+            self._numbers[class_id].setText(f"{value:.2f}")
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _apply(self) -> None:
+        self._state.set_min_scores(self.values())

@@ -1,0 +1,187 @@
+"""The dock *Segment*: one button that finds the cells, and sliders that filter them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel
+
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.events import ModelReady, TileDone
+from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
+from napari_cellseg.gui.forms import SettingsForm, tame
+from napari_cellseg.gui.job_row import JobRow, clock
+from napari_cellseg.gui.model_picker import ModelPicker
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.preferences import preferences
+from napari_cellseg.gui.score_sliders import ScoreSliders
+from napari_cellseg.gui.segmentation import Segmentation
+from napari_cellseg.model.config import PredictOptions, config_error
+
+__all__ = ["SegmentDock"]
+
+_ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "test_time_augmentation")
+_LABELS = {"nms": "Merge above IoU", "batch": "Tiles at once", "test_time_augmentation": "Flip and average"}
+_FROM_MODEL = {"scale": "from pixel size", "nms": "from the model"}
+_DEFAULT_MIN_SCORE = 0.5
+
+
+class SegmentDock(Dock):
+    """Model, device, options, minimum scores, and the button."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self._opener = Opener.of(self.state)
+        self.segmentation = Segmentation(self.state)
+        self.model = ModelPicker()
+        self.device = QComboBox()
+        tame(self.device)
+        self.device_reason = small_label()
+        self.pixel_size = QDoubleSpinBox()
+        self.advanced = SettingsForm(PredictOptions, _ADVANCED, _LABELS, _FROM_MODEL)
+        self.sliders = ScoreSliders(self.state)
+        self.button = PrimaryButton("Segment image")
+        self.button.clicked.connect(self._segment)
+        self.row = JobRow(self.segmentation.job, "Starting engine...")
+        self._set_up_fields()
+        self._fill()
+        self._connect()
+        self._on_model()
+        self._show()
+
+    def _set_up_fields(self) -> None:
+        for name in _devices():
+            self.device.addItem(name)
+        self.device.setCurrentText(preferences().device)
+        self.device.setToolTip("auto takes a graphics card when there is one; the line below says what it was and why")
+        self.device_reason.hide()
+        tame(self.pixel_size)
+        self.pixel_size.setRange(0.0, 100.0)
+        self.pixel_size.setDecimals(4)
+        self.pixel_size.setSingleStep(0.05)
+        self.pixel_size.setSuffix(" µm")
+        self.pixel_size.setToolTip(
+            "Side of a pixel. The image is magnified to the size of cells the model knows; set it when the file is "
+            "silent or wrong about it."
+        )
+
+    def _fill(self) -> None:
+        form = form_layout()
+        form.addRow("Model", self.model)
+        form.addRow("Device", self.device)
+        form.addRow("", self.device_reason)
+        form.addRow("Pixel size", self.pixel_size)
+        self.column.addLayout(form)
+        self.column.addWidget(Section("Advanced", self.advanced))
+        self.column.addWidget(QLabel("<b>Minimum score</b>"))
+        self.column.addWidget(self.sliders)
+        self.column.addWidget(self.button)
+        self.column.addWidget(self.row)
+        self.column.addStretch(1)
+
+    def _connect(self) -> None:
+        state, segmentation = self.state, self.segmentation
+        self.model.chosen.connect(state.set_model)
+        state.model_changed.connect(self._on_model)
+        state.current_changed.connect(self._show)
+        state.loading_changed.connect(self._show)
+        state.viewer.layers.events.inserted.connect(self._show)
+        state.viewer.layers.events.removed.connect(self._show)
+        segmentation.job.changed.connect(self._show)
+        segmentation.progressed.connect(self._on_tile)
+        segmentation.model_ready.connect(self._on_ready)
+        segmentation.message.connect(lambda text: self.row.set_message(text))
+        segmentation.done.connect(self._on_done)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(100)
+        self._soon.timeout.connect(self.sliders.show_counts)
+        self.layers.session_changed.connect(lambda _: self._soon.start())
+
+    def showEvent(self, event: Any) -> None:  # noqa: D102
+        super().showEvent(event)
+        if preferences().warm_start:
+            self.segmentation.warm_up()
+
+    def options(self) -> PredictOptions:
+        """Return what the fields say.
+
+        Raises
+        ------
+        ConfigError
+            They do not fit together.
+        """
+        try:
+            return PredictOptions(
+                checkpoint=self.model.path, device=self.device.currentText(), **self.advanced.values()
+            )
+        except ValidationError as error:
+            raise config_error(error, "These options") from error
+
+    def _segment(self) -> None:
+        layer = self._image_layer()
+        if self.state.session is None and layer is not None:
+            self._opener.show_pixels(layer)
+        header = self.model.header
+        if header is None or self.state.session is None:
+            return
+        name = header.name or self.model.currentText()
+        try:
+            self.segmentation.start(self.options(), header.classes, name, self.pixel_size.value() or None)
+        except CellSegError as error:
+            self.row.set_message(str(error), ERROR)
+
+    def _on_model(self) -> None:
+        if self.state.model is not None and self.state.model != self.model.path:
+            self.model.choose(self.state.model)
+        self.state.set_model(self.model.path)
+        header = self.model.header
+        if header is not None:
+            best = header.thresholds or (_DEFAULT_MIN_SCORE,) * len(header.classes)
+            self.state.set_min_scores(dict(zip(header.classes.class_ids, best, strict=True)))
+        self._show()
+
+    def _show(self) -> None:
+        explain(
+            self.button, self._why_not(), "Find the cells of this image; what you accepted or edited stays (Ctrl+R)"
+        )
+        image = self.state.image
+        known = "unknown" if image is None or image.pixel_size_um is None else f"{image.pixel_size_um:.3g} µm"
+        self.pixel_size.setSpecialValueText(f"auto: {known}")
+
+    def _why_not(self) -> str | None:
+        if self.segmentation.job.is_busy:
+            return "It is at work; stop it first."
+        if self.state.loading:
+            return "Wait until the image is open."
+        if self.state.session is None and self._image_layer() is None:
+            return "Open an image first."
+        if self.model.header is None:
+            return "Choose a model first."
+        return None
+
+    def _image_layer(self) -> Any:
+        """Return the image that napari or another plugin opened: the active one, or the topmost."""
+        images = [layer for layer in self.state.viewer.layers if layer._type_string == "image" and layer.ndim == 2]
+        active = self.state.viewer.layers.selection.active
+        return active if active in images else images[-1] if images else None
+
+    def _on_tile(self, event: TileDone) -> None:
+        self.row.set_progress(event.tile, event.tiles, f"tile {event.tile}/{event.tiles}")
+
+    def _on_ready(self, event: ModelReady) -> None:
+        self.device_reason.setText(event.reason)
+        self.device_reason.show()
+        self.row.set_progress(0, 0, "Segmenting")
+
+    def _on_done(self, cells: int, seconds: float) -> None:
+        self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.")
+        self.sliders.show_counts()
+
+
+def _devices() -> tuple[str, ...]:
+    """Return what may be chosen; only the engine knows what there is, since this process does not load torch."""
+    return ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")

@@ -1,0 +1,145 @@
+"""`Segmentation`: runs the model on the current image and puts what it finds into its review session."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CellSegError, EngineError
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, TileDone
+from napari_cellseg.gui.class_match import is_placeholder, match_classes, with_class_ids
+from napari_cellseg.gui.engine import Engine
+from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.image_io import Image
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.review import ReviewSession
+
+__all__ = ["Segmentation"]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What the cells are for; the image on the canvas may be another one when they come."""
+
+    image_id: str
+    session: ReviewSession
+    model_classes: ClassTable
+    model_name: str
+
+
+class Segmentation(QObject):
+    """One prediction at a time, of the image on the canvas; a change of image stops it.
+
+    Parameters
+    ----------
+    state : AppState
+    """
+
+    progressed = Signal(object)
+    """A `TileDone`."""
+    model_ready = Signal(object)
+    """The `ModelReady`, with the device and why."""
+    message = Signal(str)
+    done = Signal(int, float)
+    """Number of cells shown, and seconds."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
+        self._state = state
+        self._engine = Engine(state)
+        self._target: _Target | None = None
+        self.job = Job(state, "segmenting cells")
+        self.job.reported.connect(self._on_event)
+        self._warm_up = Job(state, "starting the engine")
+        state.current_changed.connect(self._on_current)
+
+    def warm_up(self) -> None:
+        """Start the engine before it is needed, in the background."""
+        if not self.job.is_busy and not self._warm_up.is_busy:
+            self._warm_up.start(self._engine.warm_up)
+
+    def start(self, options: PredictOptions, classes: ClassTable, name: str, pixel_size_um: float | None) -> None:
+        """Predict the current image.
+
+        Parameters
+        ----------
+        options : PredictOptions
+        classes : ClassTable
+            Of the model.
+        name : str
+            Of the model; who proposed the cells.
+        pixel_size_um : float or None
+            In place of what the image says.
+
+        Raises
+        ------
+        ConfigError
+            The project lacks a class of the model.
+        """
+        image, session, file = self._state.image, self._state.session, self._state.file
+        assert image is not None, "the button is disabled without an image"
+        assert session is not None, "the button is disabled without an image"
+        assert file is not None, "the button is disabled without an image"
+        self._adopt(classes, session)
+        match_classes(classes, self._state.classes)
+        self._target = _Target(file.image_id, session, classes, name)
+        engine, size = self._engine, pixel_size_um or image.pixel_size_um
+        self.job.start(lambda: _predict(engine, file.image_id, image, size, options))
+
+    def _adopt(self, classes: ClassTable, session: ReviewSession) -> None:
+        """Take the model's class names for a project that has none."""
+        project = self._state.classes
+        if is_placeholder(project) and (len(classes) == len(project) or not session.cells):
+            self._state.set_classes(classes)
+
+    def _on_event(self, event: PredictEvent) -> None:
+        if isinstance(event, TileDone):
+            self.progressed.emit(event)
+        elif isinstance(event, ModelReady):
+            self.model_ready.emit(event)
+        elif isinstance(event, Message):
+            self.message.emit(event.text)
+        elif isinstance(event, ImageDone):
+            self._use(event)
+
+    def _use(self, event: ImageDone) -> None:
+        target = self._target
+        if target is None or target.session is not self._state.session:
+            return
+        cells = with_class_ids(event.instances, match_classes(target.model_classes, self._state.classes))
+        target.session.load_proposals(cells, target.model_name)
+        self.done.emit(target.session.count(), event.seconds)
+
+    def _on_current(self) -> None:
+        if self._target is not None and self._target.session is not self._state.session:
+            self._target = None
+            self.job.stop()
+
+
+def _predict(
+    engine: Engine, image_id: str, image: Image, pixel_size_um: float | None, options: PredictOptions
+) -> Generator[Any, None, Any]:
+    """Predict one image; in the job's thread, where making an RGB image of 16-bit data blocks nobody."""
+    item = PredictItem(image_id, image.rgb(), pixel_size_um)
+    run = engine.run("predict", items=[item], options=options)
+    try:
+        while True:
+            try:
+                event = next(run)
+            except StopIteration as end:
+                return end.value
+            if isinstance(event, ImageFailed):
+                raise _failure(event)
+            yield event
+    finally:
+        run.close()
+
+
+def _failure(event: ImageFailed) -> CellSegError:
+    return EngineError(f"{event.image_id} could not be segmented: {event.message}")

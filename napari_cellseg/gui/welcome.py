@@ -1,0 +1,65 @@
+"""`Welcome`: what *Open* shows before there is an image."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import tifffile
+from qtpy.QtCore import QStandardPaths
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_cellseg.gui.dock_base import small_label
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.preferences import recall
+from napari_cellseg.samples import generate_tissue, ihc
+
+__all__ = ["Welcome", "write_samples"]
+
+_TEXT = """\
+<p><b>Segment cells in colour microscopy</b></p>
+<p>1. Open a folder of TIFF images.<br>
+2. <i>Segment</i> finds the cells, one layer a class.<br>
+3. <i>Review</i> corrects them quickly.<br>
+4. <i>Train</i> learns from the corrections.<br>
+5. <i>Export</i> writes the results.</p>"""
+
+
+class Welcome(QWidget):
+    """The way of the work in five lines, a sample to try it on, and the folder of last time."""
+
+    def __init__(self, opener: Opener) -> None:
+        super().__init__()
+        self._opener = opener
+        self.sample = QPushButton("Open the sample")
+        self.sample.setToolTip(
+            "Two images that come with the program: stained tissue, and drawn nuclei of four classes"
+        )
+        self.sample.clicked.connect(self._open_sample)
+        self.last = QPushButton("Open the last folder")
+        self._folder = recall("folder")
+        self.last.setToolTip(self._folder)
+        self.last.setVisible(bool(self._folder) and Path(self._folder).exists())
+        self.last.clicked.connect(lambda: opener.open_path(Path(self._folder)))
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.sample)
+        buttons.addWidget(self.last)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(small_label(_TEXT))
+        layout.addLayout(buttons)
+
+    def _open_sample(self) -> None:
+        location = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)
+        folder = Path(location) / "napari-cellseg" / "samples"
+        self._opener.open_made_folder(lambda: write_samples(folder), folder)
+
+
+def write_samples(folder: Path) -> Generator[None, None, None]:
+    """Write the sample images, those that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in (("colon_ihc", ihc), ("drawn_tissue", lambda: generate_tissue()[0])):
+        path = folder / f"{name}.tif"
+        if not path.exists():
+            tifffile.imwrite(path, make(), photometric="rgb", compression="zlib")
+        yield None
