@@ -174,11 +174,10 @@ def test_an_error_of_the_reader_comes_where_its_sample_would(workers: int) -> No
         return index
 
     chunked = loader(read=read, workers=workers)
-    seen = []
+    items = iter(chunked)
+    assert [next(items).index for _ in range(8)] == order[:8]
     with pytest.raises(ImageReadError, match=r"broken\.tif"):
-        for item in chunked:
-            seen.append(item.index)
-    assert seen == order[:8]
+        next(items)
     assert wait_until(lambda: not reader_threads())
 
 

@@ -168,6 +168,8 @@ def read_groups(path: Path) -> dict[str, str]:
         raise ConfigError(f"The group file {path} needs the columns image_id and group, and a line for each image.")
     groups: dict[str, str] = {}
     for row in rows:
+        if not row["image_id"] or not row["group"]:
+            raise ConfigError(f"The group file {path} has a line without image_id or group: {list(row.values())}.")
         if groups.setdefault(row["image_id"], row["group"]) != row["group"]:
             raise ConfigError(f"The group file {path} puts {row['image_id']} in two groups.")
     return groups
