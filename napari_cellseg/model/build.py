@@ -65,7 +65,7 @@ def _parts(config: ModelConfig) -> dict[str, nn.Module]:
     }
 
 
-class _BoxPredictor(FastRCNNPredictor):
+class _BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision has no type hints
     """torchvision's, with the choice of one box for all classes: (P, C) -> (P, K+1) logits, (P, 4 or 4(K+1)) deltas."""
 
     def __init__(self, in_channels: int, num_classes: int, *, class_agnostic: bool) -> None:

@@ -59,6 +59,9 @@ class CellMaskRCNN(nn.Module):
     - ``values`` (N,) int64: cell i is where ``class_maps[labels[i] - 1] == values[i]``.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, config: ModelConfig, backbone: PyramidBackbone, rpn: ProposalNetwork, roi_heads: CellRoIHeads
     ) -> None:

@@ -42,10 +42,10 @@ def mask_targets(class_maps: Tensor, map_index: Tensor, values: Tensor, boxes: T
     # Boxes of similar size go together, so that padding to the largest of them costs little.
     extent = torch.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]).clamp(min=1)
     buckets = extent.log2().ceil().long()
-    for bucket in buckets.unique().tolist():
+    for bucket in sorted(set(buckets.tolist())):
         members = torch.nonzero(buckets == bucket)[:, 0]
         side = 2**bucket + 2  # a margin, for the neighbour right of and below the last sample
-        for part in members.split(max(1, _ELEMENTS // side**2)):
+        for part in torch.split(members, max(1, _ELEMENTS // side**2)):
             targets[part] = _sample(class_maps, map_index[part], values[part], boxes[part].float(), size, side)
     return targets
 
@@ -70,15 +70,15 @@ def _weights(low: Tensor, high: Tensor, first: Tensor, limit: int, size: int, si
     samples = step.ceil()  # a bin, as RoIAlign has it with sampling_ratio=-1
     most = int(samples.max().item())
     sample = torch.arange(most, device=low.device)
-    inside = (sample < samples[:, None]).float() / samples[:, None]  # (M, most)
-    bins = torch.arange(size, device=low.device)
-    position = (
-        low[:, None, None] + bins[:, None] * step[:, None, None] + (sample + 0.5) * (step / samples)[:, None, None]
-    ).clamp(0, limit - 1)
+    bins = torch.arange(size, device=low.device)[:, None]
+    position = low[:, None, None] + bins * step[:, None, None] + (sample + 0.5) * (step / samples)[:, None, None]
+    # RoIAlign widens boxes under a pixel to one; a sample beyond the image then counts as background.
+    share = ((sample < samples[:, None])[:, None] & (position <= limit)).float() / samples[:, None, None]
+    position = position.clamp(0, limit - 1)
     lower = position.floor()
     fraction = position - lower
     lower_index = (lower.long() - first[:, None, None]).clamp(0, side - 1)
     upper_index = (lower_index + 1).clamp(max=side - 1)
     weights = low.new_zeros((len(low), size, side))
-    weights.scatter_add_(2, lower_index, (1 - fraction) * inside[:, None])
-    return weights.scatter_add_(2, upper_index, fraction * inside[:, None])
+    weights.scatter_add_(2, lower_index, (1 - fraction) * share)
+    return weights.scatter_add_(2, upper_index, fraction * share)

@@ -19,7 +19,7 @@ from napari_cellseg.model.matching import BELOW, BETWEEN, AnchorGrid, match_anch
 __all__ = ["ProposalNetwork"]
 
 
-class ProposalNetwork(RegionProposalNetwork):
+class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has no type hints
     """Proposes boxes that may hold a cell (Ren et al., Faster R-CNN, NeurIPS 2015).
 
     Gives what torchvision's `RegionProposalNetwork` gives, in less memory and time: anchors are matched sparsely
@@ -82,7 +82,7 @@ class ProposalNetwork(RegionProposalNetwork):
         floor: float,
     ) -> list[Tensor]:
         counts = [s.shape[1] for s in scores]
-        anchors_of_level = anchors.split(counts)
+        anchors_of_level = torch.split(anchors, counts)
         found = []
         for i, size in enumerate(image_sizes):
             boxes, best, level_of = [], [], []

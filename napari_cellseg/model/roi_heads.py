@@ -20,7 +20,7 @@ __all__ = ["CellRoIHeads"]
 _MASKS_AT_ONCE = 256
 
 
-class CellRoIHeads(RoIHeads):
+class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type hints
     """torchvision's `RoIHeads` with flat memory.
 
     Mask targets are cut from label maps (`mask_targets`), proposals are matched block by block (`match_boxes`), and the
@@ -84,7 +84,7 @@ class CellRoIHeads(RoIHeads):
         counts = [len(boxes) for boxes in proposals]
         results = []
         for part_logits, part_deltas, boxes, shape in zip(
-            logits.split(counts), deltas.split(counts), proposals, image_shapes, strict=True
+            torch.split(logits, counts), torch.split(deltas, counts), proposals, image_shapes, strict=True
         ):
             results.append(self._select(part_logits, part_deltas, boxes, shape))
         self._draw_masks(features, results)
@@ -193,7 +193,8 @@ class CellRoIHeads(RoIHeads):
         logits = self.mask_predictor(self.mask_head(pooled)).float()
         drawn, truth = self._of_class(logits, torch.cat(classes)), torch.cat(wanted)
         if not len(truth):
-            return logits.sum() * 0  # keeps the graph whole when an image has no cell
+            nothing: Tensor = logits.sum() * 0  # keeps the graph whole when an image has no cell
+            return nothing
         loss = functional.binary_cross_entropy_with_logits(drawn, truth)
         return loss + head.dice_weight * _dice_loss(drawn.sigmoid(), truth) if head.dice_weight else loss
 
