@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from itertools import chain
 
 from napari_cellseg.review.cells import Box, Cell
 
@@ -98,6 +99,12 @@ class History:
     def redo_text(self) -> str | None:
         """The command that `redo` would do again."""
         return self._undone[-1].text if self._undone else None
+
+    def cells(self) -> Iterator[Cell]:
+        """Iterate over every cell that undo or redo could bring back."""
+        for step in chain(self._done, self._undone):
+            for pair in step.pairs:
+                yield from (cell for cell in pair if cell is not None)
 
     @property
     def state(self) -> object:

@@ -6,6 +6,7 @@ import getpass
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -105,13 +106,13 @@ class ReviewSession:
         Raises
         ------
         AnnotationError
-            On setting a table that leaves out a class in use.
+            On setting a table that leaves out a class that cells have, or had and could have again by undo.
         """
         return self._classes
 
     @classes.setter
     def classes(self, table: ClassTable) -> None:
-        used = max((cell.class_id for cell in self.cells.values()), default=0)
+        used = max((cell.class_id for cell in chain(self.cells.values(), self._history.cells())), default=0)
         if used > len(table):
             raise AnnotationError(f"There are cells of class {used}; the new class table only has {len(table)}.")
         self._classes = table
