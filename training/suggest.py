@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import psutil
 from training.config import TrainConfig
 from training.report import DataReport
 
-__all__ = ["best_smallest_anchor", "suggest", "working_scale_of"]
+__all__ = ["anchor_factor", "suggest", "working_scale_of"]
 
 CELL_SIDE_PX = 32
 """Side a median cell shall have in the network: eight features of the finest pyramid level."""
@@ -56,23 +57,26 @@ def working_scale_of(sides: npt.NDArray[np.float32]) -> float:
     return float(_SCALES[np.argmin(np.abs(np.log(_SCALES / wanted)))])
 
 
-def best_smallest_anchor(sides: npt.NDArray[np.float32], levels: int) -> int:
-    """Return the smallest of ``levels`` anchor sides, each double the last, that fit the cells best.
+def anchor_factor(sides: npt.NDArray[np.float32], anchors: Sequence[float]) -> float:
+    """Return by which factor all anchor sides fit the cells best; 1 when no other is clearly better.
 
-    Fit is the mean over cells of the overlap (IoU) of a square of the cell's size and the best anchor.
+    Fit is the mean over cells of the overlap (IoU) of a square of the cell's size and the best anchor. Factors stay
+    near 1: a later image may have smaller or larger cells.
     """
-    candidates = np.arange(8, 22, 2)  # not above: a later image may have smaller cells
-    anchors = candidates[:, None] * 2.0 ** np.arange(levels)
-    ratio = np.abs(np.log(np.maximum(sides, 1)[None, :, None] / anchors[:, None, :])).min(2)
-    return int(candidates[np.exp(-2 * ratio).mean(1).argmax()])
+    factors = np.array([1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25])
+    scaled = np.asarray(anchors) * factors[:, None]
+    some = sides[:: max(1, len(sides) // 10_000)]
+    ratio = np.abs(np.log(np.maximum(some, 1)[None, :, None] / scaled[:, None, :])).min(2)
+    fit = np.exp(-2 * ratio).mean(1)
+    best = int(fit.argmax())
+    return float(factors[best]) if fit[best] > fit[0] + 0.02 else 1.0
 
 
 def _of_cells(config: TrainConfig, report: DataReport) -> dict[str, Any]:
     scale = working_scale_of(report.sides)
-    sizes = [size for size in config.model.rpn.anchor_sizes if size]
-    first = best_smallest_anchor(report.sides * scale, len(sizes))
-    factor = first / sizes[0][0]
-    anchors = tuple(tuple(round(side * factor, 1) for side in level) for level in config.model.rpn.anchor_sizes)
+    levels = config.model.rpn.anchor_sizes
+    factor = anchor_factor(report.sides * scale, [side for level in levels for side in level])
+    anchors = tuple(tuple(round(side * factor, 1) for side in level) for level in levels)
     pixel_sizes = [image.pixel_size_um for image in report.images if image.pixel_size_um]
     return {
         "model__working_scale": scale,
