@@ -9,7 +9,7 @@ from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
 from napari_cellseg.review.doubts import Reason
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
-from napari_cellseg.review.proposals import cells_from
+from napari_cellseg.review.proposals import cells_from, instances_of
 from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.review.session import Progress, ReviewSession, account_name
 
@@ -29,4 +29,5 @@ __all__ = [
     "Status",
     "account_name",
     "cells_from",
+    "instances_of",
 ]

@@ -13,7 +13,8 @@ from typing import Any
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
-from napari_cellseg.review import Cell, Progress, Status
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import Cell, Progress, Status, instances_of
 from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
 
 __all__ = [
@@ -65,6 +66,15 @@ class Annotations:
     next_id: int = 1
     revision: str = ""
     labels: LabelStamps = field(default_factory=dict)
+
+    def shown(self) -> list[Cell]:
+        """Return the cells that a review shows, by id: no rejected ones, no proposals below a minimum score."""
+        cells = sorted(self.cells, key=lambda cell: cell.cell_id)
+        return [cell for cell in cells if _is_shown(cell, self.min_scores)]
+
+    def instances(self) -> InstanceMasks:
+        """Return the masks of `shown`, in that order."""
+        return instances_of(self.shown(), self.image_size)
 
 
 @dataclass(frozen=True)
@@ -172,14 +182,20 @@ def summarise(cells: Sequence[Cell], min_scores: Mapping[int, float], saved_at: 
     shown: dict[int, int] = {}
     reviewed = rejected = 0
     for cell in cells:
-        if cell.status is Status.PROPOSED and cell.score < min_scores.get(cell.class_id, 0.0):
-            continue
-        reviewed += cell.reviewed
         if cell.status is Status.REJECTED:
             rejected += 1
-        else:
+        elif _is_shown(cell, min_scores):
             shown[cell.class_id] = shown.get(cell.class_id, 0) + 1
-    return ImageSummary(dict(sorted(shown.items())), Progress(reviewed, rejected + sum(shown.values())), saved_at)
+            reviewed += cell.reviewed
+    return ImageSummary(
+        dict(sorted(shown.items())), Progress(reviewed + rejected, rejected + sum(shown.values())), saved_at
+    )
+
+
+def _is_shown(cell: Cell, min_scores: Mapping[int, float]) -> bool:
+    if cell.status is Status.PROPOSED:
+        return cell.score >= min_scores.get(cell.class_id, 0.0)
+    return cell.status is not Status.REJECTED
 
 
 def _stamps(header: Mapping[str, Any]) -> LabelStamps:

@@ -183,6 +183,10 @@ class Workspace:
         )
         return session
 
+    def is_open(self, image_id: str) -> bool:
+        """Whether an image is under review here."""
+        return image_id in self._open
+
     def is_modified(self, image_id: str) -> bool:
         """Whether an open image has changes that are not saved; undoing all of them makes it false again."""
         return image_id in self._open and self._open[image_id].is_modified
@@ -218,8 +222,10 @@ class Workspace:
             opened.close()
         self.discard(image_id)
 
-    def read(self, image_id: str, image_size: tuple[int, int]) -> Annotations:
-        """Return the cells of an image as they are now, open or not, without opening it.
+    def read(self, image_id: str) -> Annotations | None:
+        """Return the cells of an image as they are now, open or not, without opening it; None when it has none yet.
+
+        An image that was saved without a cell has annotations; one that was only looked at has none.
 
         Raises
         ------
@@ -227,10 +233,12 @@ class Workspace:
             As `open_session`.
         """
         opened = self._open.get(image_id)
-        if opened is None:
-            return self._base(image_id, image_size)[0]
-        session = opened.session
-        return Annotations(image_size, session.classes, tuple(session.cells.values()), dict(session.min_scores))
+        path = annotations_file(self.state_folder, image_id)
+        if opened is not None and (opened.session.cells or opened.is_modified or path.exists()):
+            return opened.annotations()
+        if path.exists():
+            return read_annotations(path)
+        return annotations_from_labels(self.file(image_id), None, self._classes)
 
     # ---- recovery ----
 
@@ -325,7 +333,9 @@ class Workspace:
         path = annotations_file(self.state_folder, image_id)
         if path.exists():
             return read_annotations(path, image_size), True
-        return annotations_from_labels(file, image_size, self._classes), False
+        base = annotations_from_labels(file, image_size, self._classes)
+        assert base is not None  # the size is known
+        return base, False
 
     def _unsaved(self, image_id: str) -> Journal | None:
         """Return the journal of an image if it has changes that the saved annotations do not have."""

@@ -27,7 +27,7 @@ def label_stamps(file: ImageFile) -> LabelStamps:
     return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths.values()}
 
 
-def labels_on_disk(file: ImageFile, image_size: tuple[int, int]) -> InstanceMasks | None:
+def labels_on_disk(file: ImageFile, image_size: tuple[int, int] | None = None) -> InstanceMasks | None:
     """Return the cells in the label images; None when there are none.
 
     Raises
@@ -38,16 +38,23 @@ def labels_on_disk(file: ImageFile, image_size: tuple[int, int]) -> InstanceMask
     folder = class_folder(file)
     if folder is None or not class_files(folder):
         return None
-    return to_instances(read_class_images(folder, image_size), image_size)
+    label_images = read_class_images(folder, image_size)
+    height, width = next(iter(label_images.values())).shape
+    return to_instances(label_images, (height, width))
 
 
-def annotations_from_labels(file: ImageFile, image_size: tuple[int, int], classes: ClassTable | None) -> Annotations:
-    """Begin with the label images, as accepted cells, or with nothing."""
+def annotations_from_labels(
+    file: ImageFile, image_size: tuple[int, int] | None, classes: ClassTable | None
+) -> Annotations | None:
+    """Begin with the label images, as accepted cells, or with nothing; None when then the size is not known."""
     labels = labels_on_disk(file, image_size)
+    size = image_size if labels is None else labels.image_size
+    if size is None:
+        return None
     cells = [] if labels is None else cells_from(labels, Status.ACCEPTED, "class*.tif", file.path.stat().st_mtime)
     table = classes or ClassTable.numbered(1)
     table = long_enough(table, table, cells)
-    return Annotations(image_size, table, tuple(cells), next_id=len(cells) + 1, revision=new_revision())
+    return Annotations(size, table, tuple(cells), next_id=len(cells) + 1, revision=new_revision())
 
 
 def long_enough(table: ClassTable, more: ClassTable, cells: Sequence[Cell]) -> ClassTable:

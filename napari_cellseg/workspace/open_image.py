@@ -57,6 +57,15 @@ class OpenImage:
         """Whether the cells differ from those saved (or from those it began with)."""
         return self.session.state is not self._saved_state
 
+    def annotations(self, labels: LabelStamps | None = None) -> Annotations:
+        """Return the cells as they are now, as a revision of its own."""
+        session = self.session
+        cells = tuple(session.cells.values())
+        minimum = dict(session.min_scores)
+        return Annotations(
+            session.image_size, session.classes, cells, minimum, session.next_id, new_revision(), labels or {}
+        )
+
     def save(self, labels: LabelStamps) -> None:
         """Write the annotations; the journal begins anew. ``labels`` describes the label images on disk.
 
@@ -65,19 +74,10 @@ class OpenImage:
         ExportError
             They cannot be written; the journal then still has every change.
         """
-        session, state = self.session, self.session.state
-        cells = tuple(cell for _, cell in sorted(session.cells.items()))
-        annotations = Annotations(
-            session.image_size,
-            session.classes,
-            cells,
-            dict(session.min_scores),
-            session.next_id,
-            new_revision(),
-            labels,
-        )
+        state, annotations = self.session.state, self.annotations(labels)
+        summary = summarise(annotations.cells, annotations.min_scores, time.time())
         self.annotations_file.parent.mkdir(parents=True, exist_ok=True)
-        write_annotations(self.annotations_file, annotations, summarise(cells, session.min_scores, time.time()))
+        write_annotations(self.annotations_file, annotations, summary)
         if self._writer is not None:
             self._writer.remove(self.journal_file)
         self._saved_state = state

@@ -1,0 +1,35 @@
+"""What was reviewed, as files for other programs; and the GeoJSON and ROIs that they give back."""
+
+from __future__ import annotations
+
+from napari_cellseg.export.folder import IDS_NAME, export_folder
+from napari_cellseg.export.geojson import read_geojson, write_geojson
+from napari_cellseg.export.imagej import read_rois, write_rois
+from napari_cellseg.export.overlay import draw_overlay, write_overlay
+from napari_cellseg.export.plan import (
+    ExportFormat,
+    ExportItem,
+    ExportPlan,
+    ExportProgress,
+    ExportSummary,
+    Which,
+    items_of,
+)
+
+__all__ = [
+    "IDS_NAME",
+    "ExportFormat",
+    "ExportItem",
+    "ExportPlan",
+    "ExportProgress",
+    "ExportSummary",
+    "Which",
+    "draw_overlay",
+    "export_folder",
+    "items_of",
+    "read_geojson",
+    "read_rois",
+    "write_geojson",
+    "write_overlay",
+    "write_rois",
+]

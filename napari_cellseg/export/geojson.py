@@ -1,0 +1,91 @@
+"""GeoJSON as QuPath reads and writes it: a feature a cell, polygons with holes, in px of the full image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import numpy as np
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.coco_images import read_json
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.export.polygons import fill_rings, polygons_of
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import Cell
+
+__all__ = ["read_geojson", "write_geojson"]
+
+
+def write_geojson(path: Path, cells: Sequence[Cell], classes: ClassTable) -> None:
+    """Write the cells of one image as QuPath detections, with class, colour and score.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
+    features = [_feature(cell, classes) for cell in cells]
+    data = {"type": "FeatureCollection", "features": features}
+    with export_write(path) as file:
+        file.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def read_geojson(path: Path, image_size: tuple[int, int], classes: ClassTable) -> InstanceMasks:
+    """Read polygons of an image; a feature whose classification is none of the class names is an error.
+
+    Raises
+    ------
+    AnnotationError
+        No such GeoJSON, or an unknown class.
+    """
+    data = read_json(path)
+    features = data.get("features") if isinstance(data, dict) else data
+    if not isinstance(features, list):
+        raise AnnotationError(f"{path} is not GeoJSON: it has no list of features.")
+    offsets, masks, class_ids, scores, values = [], [], [], [], []
+    for number, feature in enumerate(features, start=1):
+        where = f"{path}, feature {number}"
+        try:
+            properties, geometry = feature["properties"], feature["geometry"]
+            name = properties["classification"]["name"]
+            kind, coordinates = geometry["type"], geometry["coordinates"]
+            polygons = {"Polygon": [coordinates], "MultiPolygon": coordinates}[kind]
+            placed = fill_rings([ring for polygon in polygons for ring in polygon], image_size)
+            score = float(properties.get("measurements", {}).get("score", 1.0))
+            value = int(properties.get("measurements", {}).get("label_id", number))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise AnnotationError(f"{where}: expected a polygon with a classification ({error}).") from error
+        if name not in classes.names:
+            raise AnnotationError(f"{where}: there is no class {name!r}, only {', '.join(classes.names)}.")
+        if placed is not None:
+            offsets.append(placed[0][:2])
+            masks.append(placed[1])
+            class_ids.append(classes.names.index(name) + 1)
+            scores.append(score)
+            values.append(value)
+    return InstanceMasks.from_crops(image_size, np.reshape(offsets, (-1, 2)), masks, class_ids, scores, values)
+
+
+def _feature(cell: Cell, classes: ClassTable) -> dict[str, Any]:
+    polygons = [
+        [[*ring.tolist(), ring[0].tolist()] for ring in polygon] for polygon in polygons_of(cell.mask, cell.box)
+    ]
+    one = len(polygons) == 1
+    name, colour = classes.names[cell.class_id - 1], classes.colours[cell.class_id - 1]
+    return {
+        "type": "Feature",
+        # QuPath wants a UUID; the same cell gets the same one each time.
+        "id": str(uuid5(NAMESPACE_OID, f"{cell.cell_id} {cell.class_id} {cell.box}")),
+        "geometry": {"type": "Polygon" if one else "MultiPolygon", "coordinates": polygons[0] if one else polygons},
+        "properties": {
+            "objectType": "detection",
+            "name": f"#{cell.cell_id}",
+            "classification": {"name": name, "color": [int(colour[i : i + 2], 16) for i in (1, 3, 5)]},
+            "measurements": {"score": float(str(np.float32(cell.score))), "label_id": cell.label_value},
+        },
+    }

@@ -1,0 +1,99 @@
+"""ImageJ's ROI Manager: a zip with a ROI a cell, coloured and grouped by class."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import roifile
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.export.polygons import fill_rings, polygons_of
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import Cell
+
+__all__ = ["read_rois", "write_rois"]
+
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segments of a path in ImageJ's composite ROI, those of java.awt.geom
+
+
+def write_rois(path: Path, cells: Sequence[Cell], classes: ClassTable) -> None:
+    """Write the cells of one image; the group of a ROI is its class_id, its score is among its properties.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for cell in cells:
+            roi = _roi(cell, classes)
+            archive.writestr(f"{roi.name}.roi", roi.tobytes())
+    with export_write(path) as file:
+        file.write(packed.getvalue())
+
+
+def read_rois(path: Path, image_size: tuple[int, int], classes: ClassTable) -> InstanceMasks:
+    """Read the areas of a ROI zip; the group is the class_id (1 when there is none).
+
+    Raises
+    ------
+    AnnotationError
+        No ROI zip, or a group without a class.
+    """
+    try:
+        found = roifile.roiread(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise AnnotationError(f"{path} is not a zip of ImageJ ROIs: {error}.") from error
+    offsets, masks, class_ids, scores, values = [], [], [], [], []
+    for number, roi in enumerate(found if isinstance(found, list) else [found], start=1):
+        class_id = roi.group or 1
+        if class_id not in classes.class_ids:
+            raise AnnotationError(f"{path}: ROI {roi.name!r} is of group {class_id}; there are {len(classes)} classes.")
+        coordinates = roi.coordinates(multi=True)
+        placed = fill_rings(coordinates if isinstance(coordinates, list) else [coordinates], image_size)
+        if placed is not None:
+            offsets.append(placed[0][:2])
+            masks.append(placed[1])
+            class_ids.append(class_id)
+            scores.append(float(roi.properties.get("score", 1.0)))
+            values.append(int(roi.properties.get("label_id", number)))
+    return InstanceMasks.from_crops(image_size, np.reshape(offsets, (-1, 2)), masks, class_ids, scores, values)
+
+
+def _roi(cell: Cell, classes: ClassTable) -> roifile.ImagejRoi:
+    rings = [ring for polygon in polygons_of(cell.mask, cell.box) for ring in polygon]
+    left, top, right, bottom = cell.box
+    roi = roifile.ImagejRoi(
+        name=f"{cell.cell_id:05d}-{_plain(classes.names[cell.class_id - 1])}",
+        version=228,
+        left=left,
+        top=top,
+        right=right,
+        bottom=bottom,
+        group=min(cell.class_id, 255),
+        stroke_color=b"\xff" + bytes.fromhex(classes.colours[cell.class_id - 1][1:]),
+    )
+    roi.properties = {"score": str(np.float32(cell.score)), "label_id": str(cell.label_value)}
+    if len(rings) == 1:
+        roi.roitype = roifile.ROI_TYPE.TRACED
+        roi.integer_coordinates = rings[0] - np.array([left, top], np.int32)
+        roi.n_coordinates = len(rings[0])
+        return roi
+    path = [
+        value for ring in rings for value in (_MOVE, *ring[0], *(v for x, y in ring[1:] for v in (_LINE, x, y)), _CLOSE)
+    ]
+    roi.roitype = roifile.ROI_TYPE.RECT  # of a composite
+    roi.multi_coordinates = np.array(path, np.float32)
+    roi.shape_roi_size = len(path)
+    return roi
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in name)

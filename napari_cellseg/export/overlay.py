@@ -1,0 +1,44 @@
+"""The image with the contours of its cells in the colours of their classes, as a PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.review import Cell
+
+__all__ = ["draw_overlay", "write_overlay"]
+
+
+def draw_overlay(
+    rgb: npt.NDArray[np.uint8], cells: Sequence[Cell], classes: ClassTable, width: int = 1
+) -> npt.NDArray[np.uint8]:
+    """Return a copy of an image, (H, W, 3) uint8, with the rim of each cell painted ``width`` px thick, inwards."""
+    picture = rgb.copy()
+    colours = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in classes.colours], np.uint8)
+    for cell in sorted(cells, key=lambda cell: (cell.score, cell.cell_id)):
+        x0, y0, x1, y1 = cell.box
+        inner = ndimage.binary_erosion(np.pad(cell.mask, 1), iterations=width)[1:-1, 1:-1]
+        picture[y0:y1, x0:x1][cell.mask & ~inner] = colours[cell.class_id - 1]
+    return picture
+
+
+def write_overlay(path: Path, rgb: npt.NDArray[np.uint8], cells: Sequence[Cell], classes: ClassTable) -> None:
+    """Write the PNG; lines are 2 px wide, and 1 px for every 2000 px of a larger image.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be written.
+    """
+    width = max(2, round(max(rgb.shape[:2]) / 2000))
+    data = imagecodecs.png_encode(draw_overlay(rgb, cells, classes, width))
+    with export_write(path) as file:
+        file.write(data)

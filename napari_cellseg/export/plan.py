@@ -1,0 +1,131 @@
+"""What to export: which images, as which files, where to; and what the work reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+
+from napari_cellseg.image_io import ImageFile
+from napari_cellseg.workspace import Annotations, Workspace
+
+__all__ = ["ExportFormat", "ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]
+
+
+class ExportFormat(Enum):
+    """A kind of file; the value says what a person gets."""
+
+    RESULTS = "test-results.json (+ zip)"
+    CLASS_IMAGES = "class label maps (training folder)"
+    COCO = "COCO data set"
+    GEOJSON = "GeoJSON"
+    ROIS = "ImageJ ROIs"
+    MEASUREMENTS = "measurements CSV"
+    OVERLAY = "overlay pictures"
+
+
+class Which(Enum):
+    """Which images of a folder."""
+
+    ALL = "all"
+    REVIEWED = "reviewed"
+    ONE = "this one"
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What to make.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; made when it does not exist.
+    formats : frozenset of ExportFormat
+    ids_file : Path, optional
+        The names and ids of images that ``test-results.json`` is for; 1, 2, ... in order when left out, and then
+        written beside it.
+    polygons : bool
+        Outlines in the COCO data set instead of RLE; holes get filled.
+    """
+
+    folder: Path
+    formats: frozenset[ExportFormat]
+    ids_file: Path | None = None
+    polygons: bool = False
+
+
+@dataclass(frozen=True)
+class ExportItem:
+    """One image; ``read()`` gives its cells, or None when it has no annotations."""
+
+    file: ImageFile
+    read: Callable[[], Annotations | None]
+
+
+@dataclass(frozen=True)
+class ExportProgress:
+    """Image ``image`` (1-based) of ``images`` is done."""
+
+    image: int
+    images: int
+    image_id: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was made.
+
+    ``problems`` are (image_id, what), an image with one is left out; ``not_annotated`` images are left out too.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    images: int
+    cells: int
+    without_cells: int
+    not_annotated: int
+    problems: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        """Return "27 images, 2 without cells, 0 problems"."""
+        left_out = f", {self.not_annotated} not annotated and left out" if self.not_annotated else ""
+        problems = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"{images}, {self.without_cells} without cells{left_out}, {problems}"
+
+
+def items_of(workspace: Workspace, which: Which, image_id: str | None = None) -> tuple[ExportItem, ...]:
+    """Return the images to export: those that are open as they are now, the others to be read when it is their turn.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    which : Which
+        REVIEWED: images whose cells are all decided about.
+    image_id : str, optional
+        Of the ONE.
+
+    Raises
+    ------
+    AnnotationError
+        There is no such image.
+    """
+    files = workspace.images if which is not Which.ONE else (workspace.file(image_id or ""),)
+    if which is Which.REVIEWED:
+        files = tuple(file for file in files if _is_reviewed(workspace, file.image_id))
+    return tuple(ExportItem(file, _reader(workspace, file.image_id)) for file in files)
+
+
+def _is_reviewed(workspace: Workspace, image_id: str) -> bool:
+    summary = workspace.summary(image_id)
+    return summary is not None and summary.progress.reviewed == summary.progress.total
+
+
+def _reader(workspace: Workspace, image_id: str) -> Callable[[], Annotations | None]:
+    if not workspace.is_open(image_id):
+        return partial(workspace.read, image_id)
+    now = workspace.read(image_id)
+    return lambda: now
