@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from weakref import WeakKeyDictionary
 
@@ -50,10 +52,11 @@ class ClassLayers(QObject):
         self._contour = 1
         self._layers: dict[int, CellsLayer] = {}
         self._waiting: list[int] = []
+        self._prepared: CellsLayer | None = None
         self._stale_features: set[int] = set()
         self._aimed: dict[int, int] = {}
         self._unsubscribe: Callable[[], None] | None = None
-        self._turn = self._timer(self._add_next)
+        self._turn = self._timer(self._next_step)
         self._features_turn = self._timer(self._write_features)
         state.current_changed.connect(self._on_current)
         state.classes_changed.connect(self._on_classes)
@@ -61,6 +64,9 @@ class ClassLayers(QObject):
         state.selection_changed.connect(self._on_selection)
         state.closing.connect(self._stop)
         state.viewer.layers.events.removed.connect(self._on_removed)
+        state.viewer.layers.selection.events.active.connect(lambda _: self._aim())
+        # napari imports pandas for the first layer with features, half a second in which the window would stand still.
+        threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
         self._on_current()
 
     @classmethod
@@ -119,10 +125,18 @@ class ClassLayers(QObject):
                     return cell
         return None
 
+    def activate(self, class_id: int) -> None:
+        """Make the layer of a class the active one, and visible."""
+        layer = self._layers.get(class_id)
+        if layer is not None:
+            layer.visible = True
+            if self._state.viewer.layers.selection.active is not layer:
+                self._state.viewer.layers.selection.active = layer
+
     def finish(self) -> None:
         """Do at once what waits for its turn: layers not yet added, features not yet written."""
         while self._waiting:
-            self._add_next()
+            self._next_step()
         self._write_features()
 
     # ---- following the state ----
@@ -136,25 +150,31 @@ class ClassLayers(QObject):
         self._session = session = self._state.session
         if session is not None:
             self._unsubscribe = session.subscribe(self._on_change)
-            session.set_min_scores(self._state.min_scores)
             self._looks.reset(session.cells.values())
             self._waiting = list(session.classes.class_ids)
             self._turn.start(0)
 
-    def _add_next(self) -> None:
+    def _next_step(self) -> None:
+        """Do the next small step of bringing a layer, and the one after it in another turn of the event loop."""
         self._turn.stop()
-        if not self._waiting or self._session is None:
+        session = self._session
+        if session is None or not self._waiting:
             return
-        self._add(self._session, self._waiting.pop(0))
+        class_id = self._waiting[0]
+        if self._prepared is None:
+            self._prepared = self._make(session, class_id)
+        else:
+            layer, self._prepared = self._prepared, None
+            self._waiting.pop(0)
+            self._add(layer)
         if self._waiting:
             self._turn.start(0)
         else:
             self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
-            self._aim()
             self.ready.emit()
 
-    def _add(self, session: ReviewSession, class_id: int) -> None:
-        layer = CellsLayer(
+    def _make(self, session: ReviewSession, class_id: int) -> CellsLayer:
+        return CellsLayer(
             session.view(class_id),
             class_id=class_id,
             looks=self._looks,
@@ -165,18 +185,22 @@ class ClassLayers(QObject):
             on_redo=self.redo_requested.emit,
             name=session.classes.name(class_id),
         )
-        self._layers[class_id] = layer
+
+    def _add(self, layer: CellsLayer) -> None:
+        self._layers[layer.class_id] = layer
         self._state.viewer.add_layer(layer)
         layer.events.selected_label.connect(lambda _: self._on_brush(layer))
-        self._stale_features.add(class_id)
+        self._stale_features.add(layer.class_id)
         self._features_turn.start(_FEATURES_DELAY_MS)
         self.layer_added.emit(layer)
 
     def _on_classes(self) -> None:
         session, classes = self._session, self._state.classes
-        if session is None or len(classes) < len(session.classes):
+        if session is None or any(session.count(i) for i in session.classes.class_ids[len(classes) :]):
             return
         session.classes = classes
+        for layer in [layer for layer in self if layer.class_id > len(classes)]:  # the last class was removed
+            self._state.viewer.layers.remove(layer)
         for layer in self:
             layer.name = classes.name(layer.class_id)
             layer.set_colours(self._looks.mode, classes.colour(layer.class_id))
@@ -207,7 +231,7 @@ class ClassLayers(QObject):
     def _stop(self) -> None:
         self._turn.stop()
         self._features_turn.stop()
-        self._waiting = []
+        self._waiting, self._prepared = [], None
         self._stale_features.clear()
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -223,6 +247,8 @@ class ClassLayers(QObject):
         self._looks.update(cells)
         for class_id, boxes in self._stale_boxes(change, cells).items():
             layer = self._layers.get(class_id)
+            if self._prepared is not None and self._prepared.class_id == class_id:
+                layer = self._prepared
             if layer is not None:
                 for box in boxes:
                     layer.rewrite(box, session.view(class_id, box))
@@ -271,11 +297,12 @@ class ClassLayers(QObject):
         self._state.select(() if target is None else (target,))
 
     def _aim(self) -> None:
-        if self._session is not None:
-            for layer in self:
-                value = brush_aim(self._session, layer.class_id, self._state.selection)
-                self._aimed[layer.class_id] = value
-                layer.selected_label = value
+        """Point the brush of the active layer, the only one that can paint, at the selected cell or a new one."""
+        layer = self._state.viewer.layers.selection.active
+        if self._session is not None and isinstance(layer, CellsLayer):
+            value = brush_aim(self._session, layer.class_id, self._state.selection)
+            self._aimed[layer.class_id] = value
+            layer.selected_label = value
 
     def _timer(self, call: object) -> QTimer:
         timer = QTimer(self)

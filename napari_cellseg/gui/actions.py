@@ -1,0 +1,271 @@
+"""`ReviewActions`: what the keys and buttons of a review do, the same from canvas, docks, gallery and table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.gui.camera import is_in_view, move_to
+from napari_cellseg.gui.cells_layer import CellsLayer
+from napari_cellseg.gui.cutting import Cutting
+from napari_cellseg.gui.features import cell_line
+from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.notify import show_warning
+from napari_cellseg.gui.pointing import Pointing
+from napari_cellseg.gui.queue_walk import QueueWalk
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.review import Change, ChangeKind, ReviewSession, Status
+from napari_cellseg.review.queue import QueueItem
+
+__all__ = ["ReviewActions"]
+
+
+class ReviewActions(QObject):
+    """Decisions about the selected cells, the way through the queue, and undo, for one viewer.
+
+    Use `keys.actions_of`. Every action works on ``state.selection``; one that cannot work says why in a
+    notification and changes nothing.
+    """
+
+    changed = Signal()
+    """Something that *Review* shows is another one: counts, undo text, hint, place in the queue."""
+
+    def __init__(self, state: AppState, layers: ClassLayers) -> None:
+        super().__init__()
+        self._state, self._layers = state, layers
+        self.queue = QueueWalk(state, layers)
+        self.auto_advance = True
+        self.cutting = Cutting(state.viewer, self._cut_by_line, self._cut_by_seeds)
+        self.pointing = Pointing(state, layers)
+        self.cutting.changed.connect(self._on_cutting)
+        layers.session_changed.connect(self._on_change)
+        layers.undo_requested.connect(self.undo)
+        layers.redo_requested.connect(self.redo)
+        self.queue.changed.connect(self.changed)
+        state.current_changed.connect(self._on_current)
+        state.selection_changed.connect(self._on_selection)
+
+    # ---- decisions ----
+
+    def accept(self) -> None:
+        """Mark the selected cells as right."""
+        self._decide(lambda session, ids: session.accept(ids))
+
+    def reject(self) -> None:
+        """Mark the selected cells as wrong."""
+        self._decide(lambda session, ids: session.reject(ids))
+
+    def reclassify(self, class_id: int, cell_ids: Iterable[int] | None = None) -> None:
+        """Give the selected, or some other, cells another class."""
+        self._decide(lambda session, ids: session.reclassify(ids, class_id), cell_ids)
+
+    def delete(self) -> None:
+        """Take the selected cells out."""
+        self._decide(lambda session, ids: session.delete(ids))
+
+    def reject_all(self, cell_ids: Iterable[int]) -> None:
+        """Reject cells that need not be selected, such as those of a filter."""
+        self._run(lambda session: session.reject(tuple(cell_ids)))
+
+    def accept_all(self, cell_ids: Iterable[int]) -> None:
+        """Accept cells that need not be selected."""
+        self._run(lambda session: session.accept(tuple(cell_ids)))
+
+    # ---- shapes ----
+
+    def merge(self) -> None:
+        """Make one cell of those selected."""
+        ids = self._state.selection
+        if len(ids) < 2:
+            show_warning("Select two or more cells to merge: click one, then Shift-click the others.")
+        elif self._run(lambda session: session.merge(ids)):
+            self._state.select(ids[:1])
+
+    def split(self) -> None:
+        """Begin to split the selected cell; once more gives up."""
+        if self.cutting.cell_id is not None:
+            self.cutting.stop()
+        elif len(self._state.selection) != 1:
+            show_warning("Select one cell to split it.")
+        else:
+            self.cutting.start(self._state.selection[0])
+
+    def fill_holes(self) -> None:
+        """Fill what the selected cells enclose."""
+        self._reshape(lambda session, ids: session.fill_holes(ids), "There is no hole to fill.")
+
+    def smooth(self) -> None:
+        """Round the outlines of the selected cells."""
+        self._reshape(lambda session, ids: session.smooth(ids), "Smoothing changes nothing here.")
+
+    def draw_new(self) -> None:
+        """Let brush, fill and polygon of the active class layer draw a new cell."""
+        self._state.select(())
+        layer = self._state.viewer.layers.selection.active
+        if isinstance(layer, CellsLayer) and str(layer.mode) not in ("paint", "polygon", "fill"):
+            layer.mode = "paint"
+
+    # ---- one stack ----
+
+    def undo(self) -> None:
+        """Take the last command back and show where it was."""
+        self._step_back(lambda session: session.undo(), "There is nothing to undo.")
+
+    def redo(self) -> None:
+        """Do the command undone last again and show where it was."""
+        self._step_back(lambda session: session.redo(), "There is nothing to redo.")
+
+    # ---- the way through the queue ----
+
+    def next(self) -> None:
+        """Go to the next cell of the queue."""
+        if self._queue_is_ready():
+            self._go(self.queue.next(self._current()))
+
+    def previous(self) -> None:
+        """Go to the previous cell of the queue."""
+        if self._queue_is_ready():
+            self._go(self.queue.previous(self._current()))
+
+    def go_to(self, item: QueueItem) -> None:
+        """Go to an item of the queue."""
+        self._go(item)
+
+    def show_cell(self, cell_id: int) -> None:
+        """Select a cell, move the canvas to it and make its layer the active one."""
+        session = self._state.session
+        cell = None if session is None else session.cells.get(cell_id)
+        if cell is not None:
+            self._state.select((cell_id,))
+            self._layers.activate(cell.class_id)
+            move_to(self._state.viewer, cell.box)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes 1..K."""
+        session = self._state.session
+        return self._state.classes.names if session is None else session.classes.names
+
+    def window(self) -> QWidget | None:
+        """Return the window of the viewer; None once it is closed."""
+        viewer = self._state.viewer
+        return None if viewer is None else getattr(viewer.window, "_qt_window", None)
+
+    # ---- how ----
+
+    def _decide(
+        self, command: Callable[[ReviewSession, tuple[int, ...]], Change], cell_ids: Iterable[int] | None = None
+    ) -> None:
+        ids = self._state.selection if cell_ids is None else tuple(cell_ids)
+        session = self._state.session
+        if session is None or not ids:
+            show_warning("Select a cell first: click it, or press N for the next one in the queue.")
+            return
+        undecided = [i for i in ids if session.cells[i].status is Status.PROPOSED]
+        if self._run(lambda session: command(session, ids)) is None:
+            return
+        if cell_ids is None and len(ids) == 1 and self.auto_advance and undecided:
+            self.next()
+        else:
+            self._state.select(i for i in ids if i in session.cells and session.is_visible(session.cells[i]))
+
+    def _reshape(self, command: Callable[[ReviewSession, tuple[int, ...]], Change], nothing: str) -> None:
+        ids = self._state.selection
+        if not ids:
+            show_warning("Select a cell first.")
+            return
+        change = self._run(lambda session: command(session, ids))
+        if change is not None and not change:
+            self._state.viewer.status = nothing
+
+    def _run(self, command: Callable[[ReviewSession], Change]) -> Change | None:
+        """Do a command; None, and the reason to the user, when it cannot be done."""
+        session = self._state.session
+        if session is None:
+            show_warning("Open an image first.")
+            return None
+        try:
+            return command(session)
+        except CellSegError as error:
+            show_warning(str(error))
+            return None
+
+    def _cut_by_line(self, cell_id: int, points: list[tuple[float, float]]) -> None:
+        self._run(lambda session: session.split_by_line(cell_id, points))
+
+    def _cut_by_seeds(self, cell_id: int, points: list[tuple[float, float]]) -> None:
+        self._run(lambda session: session.split_by_seeds(cell_id, points))
+
+    def _step_back(self, step: Callable[[ReviewSession], Change], nothing: str) -> None:
+        self.cutting.stop()
+        change = self._run(step)
+        if change is None:
+            return
+        session = self._state.session
+        if not change or session is None:
+            self._state.viewer.status = nothing
+            return
+        shown = [i for i in change.cell_ids if i in session.cells and session.is_visible(session.cells[i])]
+        self._state.select(shown[:100])
+        where = session.cells[shown[0]] if shown else next(c for pair in change.pairs for c in pair if c is not None)
+        self._layers.activate(where.class_id)
+        layer = self._layers.layer(where.class_id)
+        if layer is not None and not is_in_view(layer, where.box):
+            move_to(self._state.viewer, where.box)
+        verb = "Undone" if change.kind is ChangeKind.UNDO else "Done again"
+        self._state.viewer.status = f"{verb}: {change.text}"
+
+    def _current(self) -> int | None:
+        return self._state.selection[0] if self._state.selection else None
+
+    def _go(self, item: QueueItem | None) -> None:
+        self.cutting.stop()
+        if item is None:
+            self._state.select(())
+            self._state.viewer.status = "Nothing is left in the queue."
+        elif item.cell_id:
+            self.show_cell(item.cell_id)
+        else:  # a cell of the labels on disk that the review does not have
+            self._layers.activate(item.class_id)
+            move_to(self._state.viewer, item.box)
+            self._state.select(())
+            self._state.viewer.status = item.text
+
+    def _on_current(self) -> None:
+        self.cutting.stop()
+        self.changed.emit()
+
+    def _queue_is_ready(self) -> bool:
+        if not self.queue.is_ready:
+            self._state.viewer.status = "Still looking for doubtful cells..."
+            return False
+        return True
+
+    def _on_change(self, change: Change) -> None:
+        session = self._state.session
+        if session is not None and any(i not in session.cells for i in self._state.selection):
+            self._state.select(i for i in self._state.selection if i in session.cells)
+        if self._state.image_id is not None and change.kind is not ChangeKind.VIEW:
+            self._state.status_changed.emit(self._state.image_id)
+        self.changed.emit()
+
+    def _on_cutting(self) -> None:
+        self.pointing.enabled = self.cutting.cell_id is None
+        if self.cutting.hint:
+            self._state.viewer.status = self.cutting.hint
+        self.changed.emit()
+
+    def _on_selection(self) -> None:
+        session, ids = self._state.session, self._state.selection
+        if session is None or not ids:
+            return
+        image = self._state.image
+        if len(ids) == 1:
+            size = None if image is None else image.pixel_size_um
+            self._state.viewer.status = cell_line(session, ids[0], size)
+        else:
+            area = int(np.sum([session.cells[i].area for i in ids]))
+            self._state.viewer.status = f"{len(ids)} cells selected, {area} px"

@@ -1,0 +1,147 @@
+"""`QueueWalk`: the queue of the current image, assessed a little at a time while the window stays alive."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from functools import partial
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import Change, ReviewSession
+from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
+from napari_cellseg.workspace import Workspace
+
+__all__ = ["QueueWalk"]
+
+
+class QueueWalk(QObject):
+    """Which cell comes next.
+
+    Attributes
+    ----------
+    class_id : int or None
+        Only this class; None for all.
+    assessed : (int, int) or None
+        How many cells of how many are assessed; None when all are.
+    """
+
+    changed = Signal()
+    """The queue is another one, is complete, or is in another order."""
+
+    def __init__(self, state: AppState, layers: ClassLayers) -> None:
+        super().__init__()
+        self._state = state
+        self._queue: ReviewQueue | None = None
+        self._order = QueueOrder.WORST
+        self._is_wanted = False
+        self.class_id: int | None = None
+        self.assessed: tuple[int, int] | None = None
+        self._assessing: Iterator[tuple[int, int]] = iter(())
+        self._truth = Job(state, "reading the labels on disk")
+        self._turn = QTimer(self)
+        self._turn.setInterval(0)
+        self._turn.timeout.connect(self._assess_some)
+        self._truth.finished.connect(self._on_truth)
+        layers.ready.connect(self._begin)
+        layers.session_changed.connect(self._on_change)
+        state.current_changed.connect(self._stop)
+        state.closing.connect(self._stop)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the queue can be walked at once."""
+        return self._queue is not None and self._queue.is_ready
+
+    @property
+    def order(self) -> QueueOrder:
+        """What comes first."""
+        return self._order
+
+    def choose(self, class_id: int | None, order: QueueOrder) -> None:
+        """Choose what the queue holds and what comes first."""
+        self.class_id, self._order = class_id, order
+        if self._queue is not None:
+            self._queue.order = order
+        self.changed.emit()
+
+    def items(self, limit: int) -> list[QueueItem]:
+        """Return the first items of the queue; empty while it is not complete."""
+        return self._queue.items(self.class_id, limit=limit) if self._queue is not None and self.is_ready else []
+
+    def item(self, cell_id: int) -> QueueItem | None:
+        """Return what is known of a cell; None while the queue is not complete."""
+        return self._queue.item(cell_id) if self._queue is not None and self.is_ready else None
+
+    def next(self, after: int | None) -> QueueItem | None:
+        """Return the item after a cell; None when nothing is left."""
+        return self._queue.next(after, self.class_id) if self._queue is not None and self.is_ready else None
+
+    def previous(self, before: int | None) -> QueueItem | None:
+        """Return the item before a cell; None when nothing is left."""
+        return self._queue.previous(before, self.class_id) if self._queue is not None and self.is_ready else None
+
+    def begin(self) -> None:
+        """Have a queue from now on, for this image and all to come; looking through the cells takes its time."""
+        self._is_wanted = True
+        self._begin()
+
+    def finish(self) -> None:
+        """Assess what is left at once."""
+        while self._turn.isActive():
+            self._assess_some()
+
+    # ---- how ----
+
+    def _begin(self) -> None:
+        session, workspace, image_id = self._state.session, self._state.workspace, self._state.image_id
+        if session is None or self._queue is not None or not self._is_wanted:
+            return
+        self._use(ReviewQueue(session, order=self._order))
+        if workspace is not None and image_id is not None:
+            self._truth.start(partial(_read_truth, workspace, image_id, session))
+
+    def _on_truth(self, result: tuple[ReviewSession, InstanceMasks | None]) -> None:
+        session, truth = result
+        if truth is not None and session is self._state.session:
+            self._use(ReviewQueue(session, truth, self._order))
+
+    def _use(self, queue: ReviewQueue) -> None:
+        if self._queue is not None:
+            self._queue.close()
+        self._queue = queue
+        self._turn.stop()
+        self._assess()
+
+    def _assess(self) -> None:
+        if self._queue is not None and not self._queue.is_ready and not self._turn.isActive():
+            self._assessing = self._queue.assess()
+            self._turn.start()
+
+    def _assess_some(self) -> None:
+        self.assessed = next(self._assessing, None)
+        if self.assessed is None:
+            self._turn.stop()
+            self.changed.emit()
+
+    def _on_change(self, change: Change) -> None:  # noqa: ARG002 - the queue itself looks at it
+        self._assess()
+
+    def _stop(self) -> None:
+        self._turn.stop()
+        self._truth.stop()
+        self.assessed = None
+        if self._queue is not None:
+            self._queue.close()
+            self._queue = None
+        self.changed.emit()
+
+
+def _read_truth(
+    workspace: Workspace, image_id: str, session: ReviewSession
+) -> Generator[None, None, tuple[ReviewSession, InstanceMasks | None]]:
+    yield
+    return session, workspace.labels_on_disk(image_id, session.image_size)

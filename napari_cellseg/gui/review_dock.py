@@ -1,0 +1,288 @@
+"""The *Review* dock: the queue of doubtful cells, decisions about them, and one undo for everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QProgressBar,
+    QSizePolicy,
+    QTreeView,
+)
+
+from napari_cellseg.gui.dock_base import WARNING, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.keys import actions_of, add_dock_keys
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.queue_model import QueueModel
+from napari_cellseg.gui.review_parts import ClassButtons, FilterRow, ShowRow, button, colour_icon
+from napari_cellseg.review import CellFilter, ReviewSession
+from napari_cellseg.review.queue import QueueOrder
+
+__all__ = ["ReviewDock"]
+
+_LISTED = 300
+"""Items of the queue that the list shows; nobody scrolls further, and they are sorted by need."""
+_UPDATE_MS = 30
+"""The dock is brought up to date after the canvas is drawn, so that a key press is seen there at once."""
+
+
+class ReviewDock(Dock):
+    """Accept, reject and correct the cells of the current image, the most doubtful first."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self._do = actions_of(self.state)
+        self._add_queue()
+        self._add_decisions()
+        self._add_filter()
+        self._add_undo()
+        self._add_show()
+        add_dock_keys(self, self._do)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.refresh)
+        for signal in (self._do.changed, self.state.selection_changed, self.layers.ready):
+            signal.connect(self._refresh_later)
+        for signal in (self.state.current_changed, self.state.classes_changed):
+            signal.connect(self._on_classes)
+        self._clock = QTimer(self)
+        self._clock.setInterval(1000)
+        self._clock.timeout.connect(self._show_saved)
+        self._clock.start()
+        self._on_classes()
+        self._do.queue.begin()
+
+    # ---- what is in it ----
+
+    def _add_queue(self) -> None:
+        self._title = QLabel()
+        self._title.setStyleSheet("font-weight: 600;")
+        self._progress = QProgressBar()
+        self._progress.setMinimumWidth(90)
+        self._progress.setTextVisible(False)
+        self._progress.setMaximumHeight(10)
+        self._counts = QLabel()
+        self.column.addLayout(_row(self._title, self._counts, stretch=0))
+        self.column.addWidget(self._progress)
+        self._order = QComboBox()
+        for order in QueueOrder:
+            self._order.addItem(order.value, order)
+        self._class = QComboBox()
+        for box in (self._order, self._class):
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            box.setMinimumWidth(80)
+            box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            box.activated.connect(self._on_queue_choice)
+        self.column.addLayout(_row(QLabel("Queue"), self._order, self._class))
+        self._model = QueueModel()
+        self._list = QTreeView()
+        self._list.setModel(self._model)
+        self._list.setHeaderHidden(True)
+        self._list.setRootIsDecorated(False)
+        self._list.setUniformRowHeights(True)
+        self._list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self._list.setMinimumHeight(130)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list.header().setMinimumSectionSize(30)
+        for column, width in enumerate((74, 96, 40)):
+            self._list.setColumnWidth(column, width)
+        self._list.clicked.connect(lambda index: self._do.go_to(self._model.item(index.row())))
+        self.column.addWidget(self._list, 1)
+        self._hint = small_label()
+        self.column.addWidget(self._hint)
+
+    def _add_decisions(self) -> None:
+        do = self._do
+        self._accept = PrimaryButton("Accept  A")
+        self._accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._accept.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._accept.clicked.connect(lambda: do.accept())
+        self._reject = button("Reject  R", do.reject)
+        self._reject.setMinimumHeight(34)
+        self._next = button("Next  N", do.next)
+        self._previous = button("Previous ⇧N", do.previous)
+        self.column.addLayout(_row(self._accept, self._reject))
+        self.column.addLayout(_row(self._next, self._previous))
+        self._classes = ClassButtons()
+        self._classes.chosen.connect(do.reclassify)
+        self.column.addWidget(self._classes)
+        self._merge = button("Merge Q", do.merge)
+        self._split = button("Split K", do.split)
+        self._fill = button("Fill", do.fill_holes)
+        self._smooth = button("Smooth", do.smooth)
+        self._delete = button("Delete", do.delete)
+        self.column.addLayout(_row(self._merge, self._split, self._fill, self._smooth, self._delete))
+
+    def _add_filter(self) -> None:
+        do = self._do
+        self._filter = FilterRow(
+            lambda: do.reject_all(self._filtered()),
+            lambda: do.accept_all(self._filtered()),
+            lambda: self.state.select(self._filtered()),
+        )
+        self._filter.changed.connect(self._refresh_later)
+        self.column.addWidget(self._filter)
+
+    def _add_undo(self) -> None:
+        self._undo_text = QLabel()
+        self._undo_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._undo = button("Undo", self._do.undo)
+        self._redo = button("Redo", self._do.redo)
+        self.column.addLayout(_row(self._undo_text, self._undo, self._redo, stretch=0))
+
+    def _add_show(self) -> None:
+        self._show = ShowRow()
+        self._show.show_choice(self.layers.colour_mode, contour=self.layers.contour > 0)
+        self._show.mode_chosen.connect(lambda mode: setattr(self.layers, "colour_mode", mode))
+        self._show.contour_chosen.connect(lambda on: setattr(self.layers, "contour", int(on)))
+        self.column.addWidget(self._show)
+        self._gallery = button("Gallery", lambda: self._open("Gallery"), "Pictures of the cells of a class")
+        self._table = button("Table", lambda: self._open("Table"), "All cells with their measurements")
+        self._saved = QLabel()
+        self._saved.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._save = button("Save", lambda: self._on_save())
+        self.column.addLayout(_row(self._gallery, self._table, self._saved, self._save, stretch=2))
+
+    # ---- up to date ----
+
+    def refresh(self) -> None:
+        """Show the state as it is now."""
+        self._later.stop()
+        session = self.state.session
+        self._show_progress(session)
+        self._show_queue(session)
+        self._show_buttons(session)
+        self._show_saved()
+
+    def _refresh_later(self) -> None:
+        if not self._later.isActive():
+            self._later.start(_UPDATE_MS)
+
+    def _on_classes(self) -> None:
+        session = self.state.session
+        classes = self.state.classes if session is None else session.classes
+        chosen = self._class.currentData()
+        self._class.clear()
+        self._class.addItem("all classes", None)
+        for class_id, name, colour in classes:
+            self._class.addItem(colour_icon(colour), name, class_id)
+        self._class.setCurrentIndex(chosen if chosen is not None and chosen <= len(classes) else 0)
+        self._on_queue_choice()
+        self._classes.show_classes(classes)
+        self.refresh()
+
+    def _on_queue_choice(self) -> None:
+        self._do.queue.choose(self._class.currentData(), self._order.currentData())
+        self._list.setFocus()
+
+    def _show_progress(self, session: ReviewSession | None) -> None:
+        self._title.setText(self.state.image_id or "No image")
+        if session is None:
+            self._counts.setText("")
+            self._progress.setMaximum(1)
+            self._progress.setValue(0)
+            return
+        progress = session.progress
+        self._counts.setText(f"{progress.reviewed:,} / {progress.total:,} reviewed")
+        self._progress.setMaximum(max(progress.total, 1))
+        self._progress.setValue(progress.reviewed)
+
+    def _show_queue(self, session: ReviewSession | None) -> None:
+        queue = self._do.queue
+        items = queue.items(_LISTED)
+        self._model.show(items, self.state.classes if session is None else session.classes)
+        row = self._model.row_of(self.state.selection[0]) if self.state.selection else None
+        if row is None:
+            self._list.selectionModel().clear()
+        else:
+            flags = QItemSelectionModel.SelectionFlag
+            index = self._model.index(row, 0)
+            self._list.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+        self._hint.setText(self._hint_text(session, bool(items)))
+        self._hint.setVisible(bool(self._hint.text()))
+
+    def _hint_text(self, session: ReviewSession | None, waiting: bool) -> str:
+        queue = self._do.queue
+        if session is None:
+            return "Open an image first; then run a model in Segment, or draw cells in the class layers."
+        if self._do.cutting.hint:
+            return self._do.cutting.hint
+        if not queue.is_ready:
+            done, of = queue.assessed or (0, 1)
+            return f"Looking for doubtful cells: {100 * done // max(of, 1)} %"
+        if not session.cells:
+            return "No cells yet: run a model in Segment, or draw: choose a class layer, press M, and paint."
+        return "" if waiting else "Nothing is left to review here."
+
+    def _show_buttons(self, session: ReviewSession | None) -> None:
+        chosen = len(self.state.selection)
+        no_image = "Open an image first." if session is None else None
+        no_cell = no_image or (None if chosen else "Select a cell first: click it, or press N.")
+        many = f" ({chosen} cells)" if chosen > 1 else ""
+        explain(self._accept, no_cell, f"Mark as right{many}: A")
+        explain(self._reject, no_cell, f"Mark as wrong and hide{many}: R")
+        self._classes.explain(no_cell)
+        ready = no_image or (None if self._do.queue.is_ready else "The queue is not ready yet.")
+        explain(self._next, ready, "Go to the next cell of the queue: N")
+        explain(self._previous, ready, "Go to the previous cell of the queue: Shift+N")
+        explain(
+            self._merge, no_image or (None if chosen > 1 else "Select two or more cells first."), "Make one cell: Q"
+        )
+        one = no_image or (None if chosen == 1 else "Select one cell first.")
+        explain(self._split, one, "By a drawn line, or by clicked seeds and Enter: K")
+        explain(self._fill, no_cell, "Fill the holes")
+        explain(self._smooth, no_cell, "Round the outline")
+        explain(self._delete, no_cell, "Take it out, as if it had never been found: Del")
+        undo, redo = (session.undo_text, session.redo_text) if session is not None else (None, None)
+        self._undo_text.setText(f"Last: {undo}" if undo else "")
+        self._undo_text.setToolTip(self._undo_text.text())
+        explain(self._undo, None if undo else "There is nothing to undo.", f"Undo: {undo} (Ctrl+Z)")
+        explain(self._redo, None if redo else "There is nothing to redo.", f"Redo: {redo} (Ctrl+Shift+Z)")
+        self._filter.show_count(len(self._filtered()) if session is not None and self._filter.is_set else 0)
+
+    def _filtered(self) -> tuple[int, ...]:
+        wanted: CellFilter = self._filter.wanted(self._do.queue.class_id)
+        return () if self.state.session is None else self.state.session.find(wanted)
+
+    # ---- saving ----
+
+    def _on_save(self) -> None:
+        Opener.of(self.state).save()
+        self._show_saved()
+
+    def _show_saved(self) -> None:
+        workspace, image_id = self.state.workspace, self.state.image_id
+        why_not = "Open an image of a folder first." if workspace is None or image_id is None else None
+        text, colour = "", ""
+        if workspace is not None and image_id is not None:
+            if workspace.problem:
+                text, colour, why_not = workspace.problem, WARNING, None
+            elif workspace.read_only:
+                text, why_not = "only looking", "Another viewer has this folder."
+            elif workspace.is_modified(image_id):
+                text = "edits kept"
+            else:
+                text, why_not = "saved", "Everything is saved."
+        self._saved.setText(text)
+        self._saved.setToolTip("Every edit is on disk within two seconds, and is offered again after a crash.")
+        self._saved.setStyleSheet(f"color: {colour};" if colour else "")
+        explain(self._save, why_not, "Save the annotations of this image")
+
+    def _open(self, name: str) -> None:
+        self.state.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+
+
+def _row(*widgets: Any, stretch: int | None = None) -> QLayout:
+    """Put widgets side by side; the one at ``stretch`` takes the room that is left."""
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    for i, widget in enumerate(widgets):
+        row.addWidget(widget, int(i == stretch))
+    return row

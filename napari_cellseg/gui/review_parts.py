@@ -1,0 +1,192 @@
+"""The rows of the *Review* dock: class buttons, the filter, how cells are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.gui.colours import ColourMode
+from napari_cellseg.gui.dock_base import explain
+from napari_cellseg.review import CellFilter, Status
+
+__all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
+
+
+def button(text: str, on_click: Callable[[], None], tip: str = "") -> QPushButton:
+    """Make a button that does not take the focus, so that keys go on to the canvas or the list."""
+    made = QPushButton(text)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.setToolTip(tip)
+    made.clicked.connect(lambda: on_click())
+    # Several fit in one row of 300 px: as narrow as their text, sharing what is left.
+    made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    made.setStyleSheet(f"padding: 4px 2px; min-width: {made.fontMetrics().horizontalAdvance(text) + 4}px;")
+    return made
+
+
+def colour_icon(colour: str, size: int = 12) -> QIcon:
+    """Return a square of a colour."""
+    picture = QPixmap(size, size)
+    picture.fill(QColor(colour))
+    return QIcon(picture)
+
+
+class ClassButtons(QWidget):
+    """One button a class, two in a row, with its colour and its key."""
+
+    chosen = Signal(int)
+    """The class_id of the button pressed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(4)
+        self._buttons: list[QPushButton] = []
+
+    def show_classes(self, classes: ClassTable) -> None:
+        """Make the buttons of other classes."""
+        for old in self._buttons:
+            self._grid.removeWidget(old)
+            old.deleteLater()
+        self._buttons = []
+        for class_id, name, colour in classes:
+            key = f"Alt+{class_id}" if class_id <= 9 else ""
+            made = button("", partial(self.chosen.emit, class_id))
+            shown = made.fontMetrics().elidedText(f"{class_id}  {name}", Qt.TextElideMode.ElideRight, 118)
+            made.setText(shown.replace("&", "&&"))
+            made.setIcon(colour_icon(colour))
+            made.setStyleSheet("padding: 4px 3px; text-align: left; min-width: 0px;")
+            made.setProperty("tip", f"{name}  {key}".strip())
+            self._grid.addWidget(made, *divmod(class_id - 1, 2))
+            self._buttons.append(made)
+
+    def explain(self, why_not: str | None) -> None:
+        """Enable all buttons, or say why they cannot work."""
+        for made in self._buttons:
+            explain(made, why_not, made.property("tip"))
+
+
+class FilterRow(QWidget):
+    """Proposed cells below a score or outside a range of areas, to decide about all of them at once."""
+
+    changed = Signal()
+
+    def __init__(self, reject: Callable[[], None], accept: Callable[[], None], select: Callable[[], None]) -> None:
+        super().__init__()
+        self._score = QDoubleSpinBox()
+        self._score.setRange(0, 1)
+        self._score.setSingleStep(0.05)
+        self._score.setSpecialValueText("any")
+        self._score.setToolTip("Cells with a lower score than this")
+        self._low, self._high = QSpinBox(), QSpinBox()
+        for box, tip in ((self._low, "Cells of this area or more, px"), (self._high, "Cells of this area or less, px")):
+            box.setRange(0, 10_000_000)
+            box.setSpecialValueText("any")
+            box.setToolTip(tip)
+        for field in (self._score, self._low, self._high):
+            field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            field.setKeyboardTracking(False)
+            field.setStyleSheet("min-width: 36px; padding: 1px 2px;")
+            field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            field.valueChanged.connect(self.changed)
+            field.editingFinished.connect(field.clearFocus)  # else the keys of the review would end here
+        self._reject = button("Reject", reject)
+        self._accept = button("Accept", accept)
+        self._select = button("Select", select)
+        fields = QHBoxLayout()
+        fields.setSpacing(4)
+        for widget in (QLabel("score <"), self._score, QLabel("area"), self._low, QLabel("to"), self._high):
+            fields.addWidget(widget, 1 if widget in (self._score, self._low, self._high) else 0)
+        buttons = QHBoxLayout()
+        for widget in (self._reject, self._accept, self._select):
+            buttons.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addLayout(fields)
+        layout.addLayout(buttons)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether any condition is."""
+        return any(field.value() for field in (self._score, self._low, self._high))
+
+    def wanted(self, class_id: int | None) -> CellFilter:
+        """Return the conditions, for proposed cells of a class or of all."""
+        return CellFilter(
+            class_ids=None if class_id is None else (class_id,),
+            statuses=(Status.PROPOSED,),
+            max_score=self._score.value() or None,
+            min_area=self._low.value() or None,
+            max_area=self._high.value() or None,
+        )
+
+    def show_count(self, count: int) -> None:
+        """Say how many cells meet the conditions."""
+        why_not = None
+        if not self.is_set:
+            why_not = "Set a score or an area first."
+        elif not count:
+            why_not = "No cell that is still to be reviewed is like this."
+        for made, text in ((self._reject, "Reject"), (self._accept, "Accept"), (self._select, "Select")):
+            made.setText(f"{text} {count:,}" if self.is_set and count else text)
+            explain(made, why_not, "All cells still to be reviewed that are like this; one undo takes it back")
+
+
+class ShowRow(QWidget):
+    """What the colours tell, and whether contours are drawn."""
+
+    mode_chosen = Signal(object)
+    contour_chosen = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        self.setStyleSheet("QRadioButton, QCheckBox { spacing: 3px; }")
+        layout.addWidget(QLabel("Show"))
+        self._group = QButtonGroup(self)
+        tips = {
+            ColourMode.CLASS: "One colour a class",
+            ColourMode.CELL: "Neighbours in different colours",
+            ColourMode.STATUS: "Blue proposed, green accepted, orange edited",
+        }
+        self._modes: dict[ColourMode, QRadioButton] = {}
+        for mode in ColourMode:
+            choice = QRadioButton(mode.value)
+            choice.setToolTip(tips[mode])
+            choice.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            choice.clicked.connect(lambda _, mode=mode: self.mode_chosen.emit(mode))
+            self._group.addButton(choice)
+            self._modes[mode] = choice
+            layout.addWidget(choice)
+        layout.addStretch(1)
+        self._contour = QCheckBox("contour")
+        self._contour.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._contour.toggled.connect(self.contour_chosen)
+        layout.addWidget(self._contour)
+
+    def show_choice(self, mode: ColourMode, *, contour: bool) -> None:
+        """Show what is chosen."""
+        self._modes[mode].setChecked(True)
+        self._contour.setChecked(contour)

@@ -1,0 +1,64 @@
+"""`Sketch`: the line, lasso or points just being drawn on the canvas, in a layer that comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Shapes
+
+from napari_cellseg.gui.cells_layer import CellsLayer
+
+__all__ = ["Sketch", "to_pixels"]
+
+Point = tuple[float, float]
+"""(y, x) in px of the image."""
+
+
+class Sketch:
+    """A line or points over the class layers, white; nobody can edit or select it."""
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._layer: Shapes | None = None
+
+    def path(self, points: Sequence[Point], *, closed: bool = False) -> None:
+        """Show a line through two or more points."""
+        if len(points) > 1:
+            kind = "polygon" if closed and len(points) > 2 else "path"
+            self._show([np.asarray(points, float)], kind)
+
+    def dots(self, points: Sequence[Point]) -> None:
+        """Show points."""
+        radius = 4 / self._viewer.camera.zoom
+        self._show([np.array([point, (radius, radius)]) for point in points], "ellipse")
+
+    def clear(self) -> None:
+        """Take it away."""
+        if self._layer is not None and self._layer in self._viewer.layers:
+            self._viewer.layers.remove(self._layer)
+        self._layer = None
+
+    def _show(self, shapes: list[Any], kind: str) -> None:
+        layers = self._viewer.layers
+        if self._layer is None or self._layer not in layers:
+            chosen = layers.selection.active
+            self._layer = Shapes(name="sketch", ndim=2)
+            self._viewer.add_layer(self._layer)
+            self._layer.mouse_pan = False
+            layers.selection.active = chosen
+        self._layer.data = []
+        width = 2 / self._viewer.camera.zoom
+        fill = "white" if kind == "ellipse" else "transparent"
+        self._layer.add(shapes, shape_type=kind, edge_width=width, edge_color="white", face_color=fill)
+        self._layer.selected_data = set()
+
+
+def to_pixels(viewer: Any, position: Sequence[float]) -> Point:
+    """Turn a place in world coordinates into (y, x) in px of the class layers."""
+    for layer in viewer.layers:
+        if isinstance(layer, CellsLayer):
+            y, x = layer.world_to_data(tuple(position))[-2:]
+            return float(y), float(x)
+    return float(position[-2]), float(position[-1])
