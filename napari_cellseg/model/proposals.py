@@ -28,7 +28,6 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     """
 
     def __init__(self, config: RpnConfig, channels: int) -> None:
-        self_levels = [str(i) for i, sizes in enumerate(config.anchor_sizes) if sizes]
         sizes = tuple(sizes for sizes in config.anchor_sizes if sizes)
         anchors = AnchorGenerator(sizes, (config.aspect_ratios,) * len(sizes))
         super().__init__(
@@ -43,7 +42,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
             nms_thresh=config.nms,
             score_thresh=config.min_score,
         )
-        self.levels = self_levels
+        self.levels = [i for i, level in enumerate(config.anchor_sizes) if level]
 
     def forward(
         self,
@@ -52,7 +51,8 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         targets: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Return the proposals (P_i, 4) px of each image and, with targets, the two losses."""
-        maps = [features[level] for level in self.levels]
+        levels = list(features.values())
+        maps = [levels[i] for i in self.levels]
         scores, deltas = self.head(maps)
         anchors = self.anchor_generator(images, maps)[0]  # all images of a batch are padded to one size
         sizes = [(int(s.shape[-2]), int(s.shape[-1])) for s in scores]
