@@ -17,10 +17,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
-from napari_cellseg.errors import ConfigError
+from napari_cellseg.errors import CheckpointError, ConfigError
 from napari_cellseg.gui.dock_base import ERROR, explain, small_label
 from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.model.checkpoint import read_header
 
 __all__ = ["ClassEditor", "ColourChip"]
 
@@ -63,18 +64,20 @@ class ClassEditor(QWidget):
         self._add.clicked.connect(self._add_class)
         self._remove = QPushButton("- class")
         self._remove.clicked.connect(self._remove_last)
+        self._from_model = QPushButton("From model")
+        self._from_model.clicked.connect(self._use_model)
         buttons = QHBoxLayout()
-        buttons.addWidget(self._add)
-        buttons.addWidget(self._remove)
+        for button in (self._add, self._remove, self._from_model):
+            buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(self._rows)
         layout.addWidget(self._problem)
         layout.addLayout(buttons)
-        self.buttons = buttons
         state.classes_changed.connect(self._show)
         state.current_changed.connect(self._show_buttons)
+        state.model_changed.connect(self._show_buttons)
         self._show()
 
     def _show(self) -> None:
@@ -95,11 +98,14 @@ class ClassEditor(QWidget):
     def _show_buttons(self) -> None:
         explain(self._remove, self._why_not_remove(), "Remove the last class")
         explain(self._add, None, "Add a class at the end")
+        why_not = "Choose a model in Segment first." if self._state.model is None else None
+        explain(self._from_model, why_not, "Take the names and colours of the classes that the model finds")
 
     def _build(self, count: int) -> None:
         while self._rows.count():
             widget = self._rows.takeAt(0).widget()
             if widget is not None:
+                widget.hide()  # deleted later, and seen until then
                 widget.deleteLater()
         self._names = []
         for i in range(count):
@@ -155,9 +161,26 @@ class ClassEditor(QWidget):
         if self._why_not_remove() is None:
             self._try(classes.names[:-1], classes.colours[:-1])
 
+    def _use_model(self) -> None:
+        assert self._state.model is not None, "the button is disabled without one"
+        try:
+            found = read_header(self._state.model).classes
+        except CheckpointError as error:
+            self._say(str(error))
+            return
+        more = self._state.classes
+        names = [*found.names, *(name for name in more.names[len(found) :] if name not in found.names)]
+        if len(names) < len(more):
+            self._say("A class of the project has a name of the model at another place; rename it first.")
+        else:
+            self._try(tuple(names), (*found.colours, *more.colours[len(found) :]))
+
     def _try(self, names: tuple[str, ...], colours: tuple[str, ...]) -> None:
         try:
             self._state.set_classes(ClassTable(names, colours))
         except ConfigError as error:
-            self._problem.setText(str(error))
-            self._problem.show()
+            self._say(str(error))
+
+    def _say(self, problem: str) -> None:
+        self._problem.setText(problem)
+        self._problem.show()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
+from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.workflow import bring_docks
 
 __all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
 
@@ -31,6 +33,7 @@ class Dock(QWidget):
         super().__init__()
         self.state = AppState.of(napari_viewer)
         self.layers = ClassLayers.of(self.state)
+        actions_of(self.state)  # from the first dock on, mouse and keys work on the canvas
         content = QWidget()
         self.column = QVBoxLayout(content)
         self.column.setContentsMargins(8, 8, 8, 8)
@@ -44,6 +47,18 @@ class Dock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(300)
+
+    def showEvent(self, event: Any) -> None:  # noqa: D102
+        super().showEvent(event)
+        if not self.state.has_docks:
+            self.state.has_docks = True
+            # Not now: napari is still putting this one in its place.
+            QTimer.singleShot(0, self._bring_docks)
+
+    def _bring_docks(self) -> None:
+        viewer = self.state.viewer
+        if viewer is not None:
+            bring_docks(viewer, self)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         return QSize(340, 560)

@@ -14,6 +14,8 @@ from napari_cellseg.workspace import ImageSummary
 __all__ = ["ImageList", "ImageModel", "status_text"]
 
 _COLUMNS = ("Image", "Cells", "Reviewed")
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def status_text(summary: ImageSummary | None) -> str:
@@ -55,9 +57,11 @@ class ImageModel(QAbstractTableModel):
         return len(_COLUMNS)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: D102
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return _COLUMNS[section]
-        return None
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _LEFT if section == 0 else _RIGHT
+        return _COLUMNS[section] if role == Qt.ItemDataRole.DisplayRole else None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: D102
         file = self._state.images[index.row()]
@@ -66,7 +70,7 @@ class ImageModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return str(file.path)
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            return _RIGHT
         return None
 
     def _text(self, image_id: str, column: int) -> str:

@@ -12,7 +12,7 @@ from napari_cellseg.gui.state import AppState
 __all__ = ["ScoreSliders"]
 
 _STEPS = 100
-_NAME_WIDTH = 100
+_NAME_WIDTH = 104
 
 
 class ScoreSliders(QWidget):
@@ -54,12 +54,13 @@ class ScoreSliders(QWidget):
         while self._grid.count():
             widget = self._grid.takeAt(0).widget()
             if widget is not None:
+                widget.hide()  # deleted later, and seen until then
                 widget.deleteLater()
         self._sliders, self._numbers, self._counts = {}, {}, {}
         for row, (class_id, name, colour) in enumerate(self._state.classes):
             title = QLabel()
             title.setFixedWidth(_NAME_WIDTH)
-            title.setText(title.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _NAME_WIDTH))
+            title.setText(title.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _NAME_WIDTH - 10))
             title.setToolTip(name)
             slider = QSlider(Qt.Orientation.Horizontal)
             tame(slider)
@@ -67,9 +68,9 @@ class ScoreSliders(QWidget):
             slider.setToolTip(f"Proposed cells of {name} with a lower score are hidden; nothing runs again")
             slider.valueChanged.connect(self._on_slider)
             number = QLabel()
-            number.setFixedWidth(number.fontMetrics().horizontalAdvance("0.00") + 2)
+            number.setFixedWidth(number.fontMetrics().horizontalAdvance("0.00") + 12)
             count = QLabel()
-            count.setMinimumWidth(count.fontMetrics().horizontalAdvance("0,000"))
+            count.setMinimumWidth(count.fontMetrics().horizontalAdvance("0,000") + 10)
             count.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             count.setToolTip("Cells shown")
             for column, widget in enumerate((ColourChip(colour), title, slider, number, count)):

@@ -72,7 +72,7 @@ class SegmentDock(Dock):
         form = form_layout()
         form.addRow("Model", self.model)
         form.addRow("Device", self.device)
-        form.addRow("", self.device_reason)
+        form.addRow(self.device_reason)
         form.addRow("Pixel size", self.pixel_size)
         self.column.addLayout(form)
         self.column.addWidget(Section("Advanced", self.advanced))

@@ -50,6 +50,8 @@ class AppState(QObject):
         Ids of the selected cells, the same on canvas, gallery and table.
     loading : str
         What is being opened just now, in words; empty when nothing is.
+    has_docks : bool
+        Whether a dock was shown already: the first one brings the others.
     """
 
     workspace_changed = Signal()
@@ -82,6 +84,7 @@ class AppState(QObject):
         self.model: Path | None = None
         self.selection: tuple[int, ...] = ()
         self.loading = ""
+        self.has_docks = False
         self._is_closing = self._is_closed = False
         qt_window = getattr(getattr(viewer, "window", None), "_qt_window", None)
         if qt_window is not None:
