@@ -29,7 +29,8 @@ _LOSSES = {
 
 def plot_run(folder: Path, rows: Sequence[Row]) -> None:
     """Draw ``losses.png`` and, once something was measured, ``average_precision.png`` from the rows of metrics.csv."""
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4.5))
+    figure.subplots_adjust(0.06, 0.12, 0.98, 0.92, 0.14)
     left, right = figure.subplots(1, 2)
     draw_curve(left, rows, "train_loss", "training", "tab:blue")
     draw_curve(left, rows, "val_loss", "validation", "tab:orange")
@@ -43,7 +44,8 @@ def plot_run(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def _precision_figure(rows: Sequence[Row]) -> Figure:
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4.5))
+    figure.subplots_adjust(0.06, 0.12, 0.98, 0.92, 0.14)
     left, right = figure.subplots(1, 2)
     for name, label in (("ap50", "AP50"), ("ap50_95", "AP50:95"), ("pq", "PQ"), ("aji", "AJI"), ("f1", "F1")):
         draw_curve(left, rows, name, label)

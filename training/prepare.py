@@ -169,13 +169,20 @@ def _new_split(report: DataReport, config: TrainConfig) -> Split:
 
 
 def _check_settings(config: TrainConfig, old: dict[str, Any]) -> None:
-    new = config.model_dump(mode="json")
-    changed = [name for name in new if name not in _MAY_CHANGE and new[name] != old.get(name)]
+    changed = [name for name in _differences(config.model_dump(mode="json"), old) if not name.startswith(_MAY_CHANGE)]
     if changed:
         raise ConfigError(
-            f"To resume, these settings must stay as they were: {', '.join(changed)}. Only {', '.join(_MAY_CHANGE)} "
-            "may change; for anything else start a new run folder."
+            f"To resume, these settings must stay as they were: {', '.join(changed)}. These may change: "
+            f"{', '.join(_MAY_CHANGE)}. For anything else start a new run folder."
         )
+
+
+def _differences(new: Any, old: Any, name: str = "") -> list[str]:
+    """Return the dotted names of all settings that are not the same."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        inside = (_differences(new.get(key), old.get(key), f"{name}.{key}".lstrip(".")) for key in {**new, **old})
+        return [found for part in inside for found in part]
+    return [] if new == old else [name]
 
 
 def first_network(config: TrainConfig) -> CellMaskRCNN:
