@@ -11,8 +11,6 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import BinaryIO
 
-from napari_cellseg.errors import CellSegError
-
 __all__ = ["JournalWriter"]
 
 SYNC_S = 1.0
@@ -90,23 +88,16 @@ class JournalWriter:
     def _sync(self) -> None:
         for file in self._files.values():
             file.sync()
+        self.problem = ""  # all that was asked for is on disk
 
     def _try(self, work: Callable[[], object]) -> None:
         try:
             work()
         except OSError as error:  # a full disk, a share that went away: the bytes are kept, and tried again
-            self._report(
-                f"The journal cannot be written: {error.strerror or error}. Free some space, or save elsewhere."
-            )
-        except CellSegError as error:
-            self._report(f"The journal cannot be written: {error}")
-        else:
-            self.problem = ""
-
-    def _report(self, problem: str) -> None:
-        if problem != self.problem:
-            log.warning(problem)
-        self.problem = problem
+            problem = f"The journal cannot be written: {error.strerror or error}. Free some space."
+            if problem != self.problem:
+                log.warning(problem)
+            self.problem = problem
 
 
 class _Appender:
