@@ -1,0 +1,71 @@
+"""`BottomDock`: what *Gallery* and *Table* have in common, wide docks below the canvas that follow the review."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QWidget
+
+from napari_cellseg.gui.keys import actions_of, add_dock_keys
+from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.workflow import dock_of
+
+__all__ = ["BottomDock"]
+
+_HEIGHT_PX = 270
+
+
+class BottomDock(QWidget):
+    """A dock that goes below the canvas when it is first shown; napari opens all plugin docks on the right.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Gives the `AppState` that all docks of this viewer share, as ``self.state``.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.state = AppState.of(napari_viewer)
+        self.layers = ClassLayers.of(self.state)
+        self.review = actions_of(self.state)
+        self.review.queue.begin()
+        self._is_placed = False
+        add_dock_keys(self, self.review)
+
+    def sizeHint(self) -> QSize:  # noqa: D102
+        # napari puts it on the right at first; if it were wide there, the window would grow.
+        return QSize(800 if self._is_placed else 300, _HEIGHT_PX)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: D102
+        return QSize(300, 120)
+
+    def showEvent(self, event: Any) -> None:  # noqa: D102
+        super().showEvent(event)
+        if not self._is_placed:
+            self._is_placed = True
+            QTimer.singleShot(0, self._place)  # not now: napari is still putting it in its place
+
+    def _place(self) -> None:
+        dock, window = dock_of(self), self.review.window()
+        if dock is None or window is None or dock.isFloating():
+            return
+        below = Qt.DockWidgetArea.BottomDockWidgetArea
+        others = [
+            other
+            for other in window.findChildren(QDockWidget)
+            if other is not dock and other.isVisible() and isinstance(_content(other), BottomDock)
+        ]
+        window.addDockWidget(below, dock)
+        for other in others[:1]:
+            window.tabifyDockWidget(other, dock)
+        dock.show()
+        dock.raise_()
+        window.resizeDocks([dock], [_HEIGHT_PX], Qt.Orientation.Vertical)
+
+
+def _content(dock: QDockWidget) -> QWidget | None:
+    found = dock.findChildren(BottomDock)
+    return found[0] if found else None

@@ -1,0 +1,234 @@
+"""The *Gallery* dock: the cells of a class side by side, so that a wrong one strikes the eye."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QEvent, QItemSelectionModel, QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QListView,
+    QPushButton,
+    QVBoxLayout,
+)
+
+from napari_cellseg.gui.bottom_dock import BottomDock
+from napari_cellseg.gui.colours import to_rgb
+from napari_cellseg.gui.dock_base import explain
+from napari_cellseg.gui.gallery_model import CELL_MIME, GalleryModel, GallerySort
+from napari_cellseg.gui.review_parts import button, colour_icon
+from napari_cellseg.gui.thumbnails import CROSS_PX, THUMBNAIL_PX, Thumbnails
+from napari_cellseg.review import Cell, Change, ChangeKind, Status
+
+__all__ = ["GalleryDock"]
+
+
+class GalleryDock(BottomDock):
+    """Pages of thumbnails: click one to select it, its cross to reject it, drag it onto a class to reclassify it."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.model = GalleryModel()
+        self._targets: list[ClassTarget] = []
+        self._is_linking = False
+        self._build()
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.arrange)
+        self.state.current_changed.connect(self._on_current)
+        self.state.classes_changed.connect(self._show_classes)
+        self.state.selection_changed.connect(self._on_selection)
+        self.layers.session_changed.connect(self._on_change)
+        self.review.queue.changed.connect(self._on_queue)
+        self._on_current()
+
+    def _build(self) -> None:
+        self._class, self._sort = QComboBox(), QComboBox()
+        for sort in GallerySort:
+            self._sort.addItem(sort.value, sort)
+        for box in (self._class, self._sort):
+            box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            box.activated.connect(self.arrange)
+        self._back = button("<", lambda: self._turn(-1), "Page before")
+        self._forward = button(">", lambda: self._turn(1), "Next page")
+        for made in (self._back, self._forward):
+            made.setFixedWidth(28)
+        self._page = QLabel()
+        self._bar = QHBoxLayout()
+        self._bar.setSpacing(6)
+        for widget in (self._class, self._sort, self._back, self._page, self._forward):
+            self._bar.addWidget(widget)
+        self._bar.addStretch(1)
+        self._hint = QLabel("Drag onto a class, or Alt+1..9:")
+        self._bar.addWidget(self._hint)
+        self.view = QListView()
+        self.view.setModel(self.model)
+        self.view.setViewMode(QListView.ViewMode.IconMode)
+        self.view.setResizeMode(QListView.ResizeMode.Adjust)
+        self.view.setUniformItemSizes(True)
+        self.view.setIconSize(QSize(THUMBNAIL_PX, THUMBNAIL_PX))
+        self.view.setGridSize(QSize(THUMBNAIL_PX + 10, THUMBNAIL_PX + 24))
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.view.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
+        self.view.setMovement(QListView.Movement.Static)
+        self.view.setDragEnabled(True)  # after setMovement, which turns it off
+        self.view.viewport().installEventFilter(self)
+        self.view.selectionModel().selectionChanged.connect(self._on_picked)
+        layout = QVBoxLayout(self)
+        layout.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
+        layout.setContentsMargins(8, 4, 8, 4)
+        layout.setSpacing(4)
+        layout.addLayout(self._bar)
+        layout.addWidget(self.view, 1)
+
+    # ---- what is shown ----
+
+    def arrange(self) -> None:
+        """Collect and sort the cells again, from the first page."""
+        self._later.stop()
+        self.model.arrange(self._class.currentData(), self._sort.currentData(), self._doubt)
+        self._show_page()
+
+    def _doubt(self, cell: Cell) -> float:
+        item = self.review.queue.item(cell.cell_id)
+        return 1 - cell.score if item is None else item.doubt
+
+    def _turn(self, by: int) -> None:
+        self.model.turn_to(self.model.page + by)
+        self._show_page()
+
+    def _show_page(self) -> None:
+        page, pages = self.model.page + 1, self.model.pages
+        self._page.setText(f"page {page} of {pages}, {self.model.count:,} cells")
+        explain(self._back, None if page > 1 else "This is the first page.", "Page before")
+        explain(self._forward, None if page < pages else "This is the last page.", "Next page")
+        self._on_selection()
+
+    def _on_current(self) -> None:
+        image = self.state.image
+        self.model.open(self.state.session, None if image is None else Thumbnails(image.rgb()))
+        self._show_classes()
+
+    def _show_classes(self) -> None:
+        session = self.state.session
+        classes = self.state.classes if session is None else session.classes
+        chosen = self._class.currentData()
+        self._class.clear()
+        self._class.addItem("all classes", None)
+        for target in self._targets:
+            self._bar.removeWidget(target)
+            target.deleteLater()
+        self._targets = []
+        for class_id, name, colour in classes:
+            self._class.addItem(colour_icon(colour), name, class_id)
+            self._targets.append(
+                ClassTarget(class_id, name, colour, 120 if len(classes) < 6 else 60, self.review.reclassify)
+            )
+            self._bar.addWidget(self._targets[-1])
+        self._class.setCurrentIndex(chosen if chosen is not None and chosen <= len(classes) else 0)
+        self.arrange()
+
+    def _on_change(self, change: Change) -> None:
+        if change.kind is ChangeKind.VIEW or not self.model.look_again(change.cell_ids):
+            self._later.start(200)
+
+    def _on_queue(self) -> None:
+        if self._sort.currentData() is GallerySort.AMBIGUITY and self.review.queue.is_ready:
+            self._later.start(200)
+
+    # ---- linked selection ----
+
+    def _on_selection(self) -> None:
+        if self._is_linking:
+            return
+        flags = QItemSelectionModel.SelectionFlag
+        picked = self.view.selectionModel()
+        rows = [row for row in map(self.model.row_of, self.state.selection) if row is not None]
+        self._is_linking = True
+        picked.clear()
+        for row in rows:
+            picked.select(self.model.index(row), flags.Select)
+        if rows:
+            picked.setCurrentIndex(self.model.index(rows[0]), flags.NoUpdate)
+            self.view.scrollTo(self.model.index(rows[0]))
+        self._is_linking = False
+        chosen = len(self.state.selection)
+        for target in self._targets:
+            target.explain(None if chosen else "Select a cell first, or drag one here.")
+
+    def _on_picked(self) -> None:
+        if self._is_linking:
+            return
+        ids = [self.model.cell_id(index) for index in self.view.selectionModel().selectedIndexes()]
+        self._is_linking = True
+        if len(ids) == 1:
+            self.review.show_cell(ids[0])
+        else:
+            self.state.select(ids)
+        self._is_linking = False
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: D102
+        if event.type() == QEvent.Type.MouseButtonPress and event.button() == Qt.MouseButton.LeftButton:
+            index = self.view.indexAt(event.pos())
+            if index.isValid() and self._is_on_cross(index, event.pos()):
+                self._toggle_rejected(self.model.cell_id(index))
+                return True
+        return bool(super().eventFilter(watched, event))
+
+    def _is_on_cross(self, index: Any, position: Any) -> bool:
+        cell = self.view.visualRect(index)
+        right = cell.center().x() + THUMBNAIL_PX // 2
+        return bool(right - CROSS_PX <= position.x() <= right + 2 and position.y() <= cell.top() + CROSS_PX + 6)
+
+    def _toggle_rejected(self, cell_id: int) -> None:
+        session = self.state.session
+        if session is not None and cell_id in session.cells:
+            rejected = session.cells[cell_id].status is Status.REJECTED
+            session.set_status((cell_id,), Status.PROPOSED if rejected else Status.REJECTED)
+
+
+class ClassTarget(QPushButton):
+    """A class that cells can be dropped on; a click gives it to the selected ones."""
+
+    def __init__(self, class_id: int, name: str, colour: str, width: int, reclassify: Callable[..., None]) -> None:
+        super().__init__()
+        self._class_id, self._reclassify = class_id, reclassify
+        self._tip = f"{name}: Alt+{class_id}" if class_id <= 9 else name
+        shown = self.fontMetrics().elidedText(f"{class_id} {name}", Qt.TextElideMode.ElideRight, width)
+        self.setText(shown.replace("&", "&&"))
+        self.setIcon(colour_icon(colour))
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setAcceptDrops(True)
+        red, green, blue = (round(255 * part) for part in to_rgb(colour))
+        self.setStyleSheet(
+            f"ClassTarget {{ border: 1px solid rgb({red}, {green}, {blue}); padding: 3px 6px; }}"
+            f"ClassTarget[over=true] {{ background-color: rgba({red}, {green}, {blue}, 120); }}"
+        )
+        self.clicked.connect(lambda: reclassify(class_id))
+
+    def explain(self, why_not: str | None) -> None:
+        """Say what a click would do; it stays enabled, since cells can be dropped at any time."""
+        self.setToolTip(f"{self._tip}. {why_not}" if why_not else self._tip)
+
+    def dragEnterEvent(self, event: Any) -> None:
+        if event.mimeData().hasFormat(CELL_MIME):
+            event.acceptProposedAction()
+            self._mark(over=True)
+
+    def dragLeaveEvent(self, event: Any) -> None:  # noqa: ARG002
+        self._mark(over=False)
+
+    def dropEvent(self, event: Any) -> None:
+        self._mark(over=False)
+        ids = bytes(event.mimeData().data(CELL_MIME)).decode()
+        event.acceptProposedAction()
+        self._reclassify(self._class_id, [int(i) for i in ids.split(",")])
+
+    def _mark(self, *, over: bool) -> None:
+        self.setProperty("over", over)
+        self.style().unpolish(self)
+        self.style().polish(self)

@@ -1,0 +1,84 @@
+"""Small pictures of cells: the tissue around each, with the contour of the cell in the colour of its class."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QRect, Qt
+from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
+
+from napari_cellseg.gui.colours import to_rgb
+from napari_cellseg.review import Cell, Status
+
+__all__ = ["CROSS_PX", "THUMBNAIL_PX", "Thumbnails"]
+
+THUMBNAIL_PX = 72
+CROSS_PX = 18
+"""Side of the corner, top right, in which a click rejects the cell."""
+_LEAST_PX = 24
+"""Smallest piece of tissue that is shown, px of the image: a speck needs its surroundings."""
+
+
+class Thumbnails:
+    """Draws thumbnails when they are asked for, and keeps them for as long as a cell does not change.
+
+    Parameters
+    ----------
+    rgb : (H, W, 3) uint8
+        The image.
+    """
+
+    def __init__(self, rgb: npt.NDArray[np.uint8]) -> None:
+        self._rgb = rgb
+        self._kept: dict[int, tuple[Cell, str, QPixmap]] = {}
+
+    def picture(self, cell: Cell, colour: str) -> QPixmap:
+        """Return the thumbnail of a cell in the colour of its class, ``#rrggbb``."""
+        kept = self._kept.get(cell.cell_id)
+        if kept is None or kept[0] is not cell or kept[1] != colour:
+            kept = self._kept[cell.cell_id] = cell, colour, self._draw(cell, colour)
+        return kept[2]
+
+    def _draw(self, cell: Cell, colour: str) -> QPixmap:
+        crop = outlined(self._rgb, cell, colour)
+        side = crop.shape[0]
+        image = QImage(crop.data, side, side, 3 * side, QImage.Format.Format_RGB888)
+        modes = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+        picture = QPixmap.fromImage(image.scaled(THUMBNAIL_PX, THUMBNAIL_PX, *modes))
+        painter = QPainter(picture)
+        if cell.status is Status.REJECTED:
+            painter.fillRect(picture.rect(), QColor(40, 40, 40, 170))
+            _cross(painter, picture.rect().adjusted(14, 14, -14, -14), QColor("#d55e00"), 4)
+        corner = QRect(THUMBNAIL_PX - CROSS_PX, 0, CROSS_PX, CROSS_PX)
+        painter.fillRect(corner, QColor(0, 0, 0, 110))
+        _cross(painter, corner.adjusted(5, 5, -5, -5), QColor("white"), 2)
+        painter.end()
+        return picture
+
+
+def outlined(rgb: npt.NDArray[np.uint8], cell: Cell, colour: str) -> npt.NDArray[np.uint8]:
+    """Return a square piece of an image around a cell, (S, S, 3) uint8, with its contour; black beyond the image."""
+    x0, y0, x1, y1 = cell.box
+    side = max(int(1.5 * max(x1 - x0, y1 - y0)) + 4, _LEAST_PX)
+    left, top = (x0 + x1 - side) // 2, (y0 + y1 - side) // 2
+    height, width = rgb.shape[:2]
+    part = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
+    crop = np.zeros((side, side, 3), np.uint8)
+    dy, dx = max(-top, 0), max(-left, 0)
+    crop[dy : dy + part.shape[0], dx : dx + part.shape[1]] = part
+    mask = np.zeros((side, side), bool)
+    mask[y0 - top : y1 - top, x0 - left : x1 - left] = cell.mask
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    crop[mask & ~inner] = np.round(np.array(to_rgb(colour)) * 255)
+    return crop
+
+
+def _cross(painter: QPainter, area: QRect, colour: QColor, width: int) -> None:
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(colour, width))
+    painter.drawLine(area.topLeft(), area.bottomRight())
+    painter.drawLine(area.topRight(), area.bottomLeft())
