@@ -105,6 +105,8 @@ class _Run:
 
     def events(self) -> Generator[TrainEvent, None, TrainSummary]:
         """Train to the end."""
+        if self.progress.step == 0:
+            self._save("")  # so that a run killed in its first chunk can be resumed too
         yield self._started()
         try:
             reason = yield from self._epochs()

@@ -1,0 +1,171 @@
+"""Kill a training with SIGKILL at random moments and resume it, again and again, until it is done.
+
+    python benchmarks/kill_resume.py [--kills 20] [--seed 0] [--folder DIR]
+
+Checks after every kill that the state and the best model can be read and that at most one chunk of work is lost; at the
+end, that the weights are those of a run that was never killed, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from napari_cellseg.errors import CheckpointError
+from napari_cellseg.model.checkpoint import load_weights
+from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
+from training.config import TrainConfig
+from training.resume import read_state
+
+CHUNKS = 5
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from training.config import TrainConfig
+from training.engine import train
+torch.set_num_threads(1)
+config, data, run, resume = sys.argv[1:]
+for event in train(TrainConfig.load(Path(config)), Path(data), Path(run), resume=resume == "resume"):
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the kills did: how many were survived, the most work lost, and max |dW| against a run never killed."""
+
+    kills: int
+    unreadable: int
+    most_steps_lost: int
+    steps_a_chunk: int
+    difference: float
+
+
+def settings(epochs: int) -> TrainConfig:
+    return TrainConfig.preset("lite", TISSUE_CLASSES).with_changes(
+        start_from="random",
+        device="cpu",
+        model__backbone__name="test_resnet",
+        model__fpn__channels=16,
+        model__box_head__hidden=32,
+        model__mask_head__channels=8,
+        model__working_scale=1.0,
+        model__detection__min_score=0.3,
+        augment__crop=64,
+        epochs=epochs,
+        data__views=4,
+        data__chunks=CHUNKS,
+        data__validation_fraction=0.17,
+        optimizer__batch=1,
+    )
+
+
+def start(config: Path, data: Path, run: Path) -> subprocess.Popen[bytes]:
+    how = "resume" if (run / "last.pt").exists() else "new"
+    if how == "new" and run.exists():  # killed before the first state was written: the run never began
+        for file in run.iterdir():
+            if file.is_file():
+                file.unlink()
+    return subprocess.Popen([sys.executable, "-c", TRAIN, str(config), str(data), str(run), how])
+
+
+def steps_logged(run: Path) -> int:
+    """Return the run's last step that was reported, from events.jsonl."""
+    steps = 0
+    if (run / "events.jsonl").exists():
+        for line in (run / "events.jsonl").read_text().splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:  # the last line, cut by the kill
+                continue
+            if event["event"] == "StepDone":
+                steps = (event["epoch"] - 1) * event["steps"] + event["step"]
+    return steps
+
+
+def kill_and_resume(folder: Path, kills: int, seed: int, epochs: int) -> Outcome:
+    config, data = folder / "config.yaml", folder / "data"
+    settings(epochs).save(config)
+    write_training_folder(data, 6, (96, 96))
+    rng = random.Random(seed)
+    started = time.perf_counter()
+    whole = start(config, data, folder / "whole")
+    if whole.wait() != 0:
+        raise SystemExit("the run that is not killed failed")
+    length = time.perf_counter() - started
+    run = folder / "killed"
+    unreadable = most_lost = done = 0
+    steps_a_chunk = 5 * 4 // CHUNKS
+    while done < kills:
+        process = start(config, data, run)
+        try:
+            if process.wait(rng.uniform(0.05, 0.9) * length * 3 / kills + 4) != 0:
+                raise SystemExit("resuming failed")
+            break  # finished before the kill
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            done += 1
+        lost, broken = look(run)
+        unreadable += broken
+        most_lost = max(most_lost, lost)
+        print(f"kill {done}: {steps_logged(run)} steps reported, {lost} lost, {broken} files unreadable", flush=True)
+    while start(config, data, run).wait() != 0:
+        raise SystemExit("resuming failed")
+    return Outcome(done, unreadable, most_lost, steps_a_chunk, difference(folder / "whole", run))
+
+
+def look(run: Path) -> tuple[int, int]:
+    """Return how many steps are lost, and how many files cannot be read."""
+    unreadable, kept = 0, 0
+    if (run / "last.pt").exists():
+        try:
+            kept = read_state(run / "last.pt")["progress"]["step"]
+        except CheckpointError as error:
+            print(error)
+            unreadable += 1
+    if (run / "best.safetensors").exists():
+        try:
+            load_weights(run / "best.safetensors")
+        except CheckpointError as error:
+            print(error)
+            unreadable += 1
+    return max(0, steps_logged(run) - kept), unreadable
+
+
+def difference(first: Path, second: Path) -> float:
+    """Return max |dW| of the trained and the averaged weights."""
+    a, b = (read_state(run / "last.pt") for run in (first, second))
+    pairs = [(a[part][name], b[part][name]) for part in ("model", "averaged") for name in a[part]]
+    return max(
+        float((x.double() - y.double()).abs().max()) for x, y in pairs if isinstance(x, torch.Tensor) and x.numel()
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        outcome = kill_and_resume(options.folder or Path(scratch), options.kills, options.seed, options.epochs)
+    print(outcome)
+    if outcome.unreadable or outcome.difference or outcome.most_steps_lost > outcome.steps_a_chunk:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
