@@ -30,6 +30,7 @@ __all__ = [
     "list_images",
     "natural_key",
     "read_raw",
+    "read_size",
     "read_tiff",
 ]
 
@@ -138,6 +139,15 @@ def read_tiff(
         if size is not None:
             size *= float(full.keyframe.imagewidth / series.keyframe.imagewidth)
     return Image(pixels, axes, size, path, _scaling(pixels, percentiles))
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return height and width, px, by the header alone; errors as `read_tiff`."""
+    path = Path(path)
+    with _opened(path) as (tif, _):
+        series = _choose_level(tif, 0)[0]
+        _check_limits(series, series.keyframe, path.stat().st_size, one_page=False)
+        return int(series.keyframe.imagelength), int(series.keyframe.imagewidth)
 
 
 def read_raw(path: str | os.PathLike[str]) -> npt.NDArray[Any]:

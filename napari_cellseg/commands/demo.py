@@ -1,0 +1,127 @@
+"""``napari-cellseg demo``: the main job on two sample images, as files and in the viewer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cellseg.commands.found import FoundImage
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command line."""
+    parser = subparsers.add_parser("demo", help="see the program work on two sample images")
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="default: demo-output")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model file; the bundled model when left out")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+    parser.add_argument("--stay", action="store_true", help="leave the viewer open")
+    parser.add_argument("--no-viewer", action="store_true", help="files only")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the model on the samples, write the files, then show the same in the viewer."""
+    from napari_cellseg.commands.found import write_found
+    from napari_cellseg.commands.predict import list_inputs, predict_files
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.errors import ImageReadError
+    from napari_cellseg.export import ExportFormat
+    from napari_cellseg.model.bundled import bundled
+    from napari_cellseg.model.checkpoint import read_header
+    from napari_cellseg.model.config import PredictOptions
+
+    header = read_header(options.checkpoint or bundled())
+    settings = PredictOptions.parse({"checkpoint": options.checkpoint, "device": options.device})
+    limits = dict(enumerate(header.thresholds or (), start=1))
+    images = options.out / "images"
+    write_samples(images)
+    files = list_inputs([images])
+    with Bar("image") as bar:
+        found, failed = predict_files(files, settings, None, bar)
+    if failed:
+        raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
+    formats = frozenset({ExportFormat.MEASUREMENTS, ExportFormat.OVERLAY, ExportFormat.CLASS_IMAGES})
+    write_found(options.out, found, header.classes, limits, formats)
+    table = _table(found, header.classes.names, limits)
+    _write_text(options.out / "table.txt", table)
+    print(table)
+    code = 0 if options.no_viewer else _show(options, images)
+    print(f"-> {options.out.resolve()}")
+    return code
+
+
+def write_samples(folder: Path) -> None:
+    """Write scikit-image's IHC photograph and a drawn tissue image as TIFFs.
+
+    Raises
+    ------
+    ExportError
+        They cannot be written.
+    """
+    import tifffile
+
+    from napari_cellseg.atomic import export_write
+    from napari_cellseg.errors import ExportError
+    from napari_cellseg.samples import generate_tissue, ihc
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"Cannot make the folder {folder}: {error.strerror or error}.") from error
+    for name, rgb in (("ihc", ihc()), ("tissue", generate_tissue((768, 768), 330)[0])):
+        with export_write(folder / f"{name}.tif") as file:
+            tifffile.imwrite(file, rgb, photometric="rgb", compression="zlib", metadata=None)
+
+
+def _table(found: Sequence[FoundImage], names: Sequence[str], limits: dict[int, float]) -> str:
+    """Return the number of cells of each image and class, at or above the model's own score limits."""
+    import numpy as np
+
+    width = max(len("image"), *(len(image.file.image_id) for image in found))
+    columns = [max(5, len(name)) for name in names]
+    header = [f"{name:>{size}}" for name, size in zip(names, columns, strict=True)]
+    lines = ["  ".join([f"{'image':<{width}}", *header, "cells"])]
+    for image in found:
+        lowest = np.array([0.0, *(limits.get(i, 0.0) for i in range(1, len(names) + 1))])
+        kept = image.instances.class_ids[image.instances.scores >= lowest[image.instances.class_ids]]
+        counts = [int((kept == i).sum()) for i in range(1, len(names) + 1)]
+        cells = [f"{count:>{size}}" for count, size in zip(counts, columns, strict=True)]
+        lines.append("  ".join([f"{image.file.image_id:<{width}}", *cells, f"{sum(counts):>5}"]))
+    return "\n".join(lines)
+
+
+def _write_text(path: Path, text: str) -> None:
+    from napari_cellseg.atomic import export_write
+
+    with export_write(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+def _show(options: argparse.Namespace, images: Path) -> int:
+    """Run the same in the viewer, in a process of its own: this one has loaded torch, and never loads Qt."""
+    has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not has_screen:
+        print("No screen was found (DISPLAY is not set), so the viewer is not shown; xvfb-run gives a virtual one.")
+        return 0
+    command = [sys.executable, "-m", "napari_cellseg.gui.demo", str(images)]
+    command += ["--screenshot", str(options.out / "screenshot.png")]
+    command += ["--checkpoint", str(options.checkpoint)] if options.checkpoint else []
+    command += ["--stay"] if options.stay else []
+    viewer = subprocess.Popen(command)
+    try:
+        code = viewer.wait()
+    except BaseException:
+        viewer.terminate()
+        viewer.wait()
+        raise
+    if code:
+        print(f"The viewer ended with code {code}; the files of the demo are complete all the same.", file=sys.stderr)
+    return 1 if code else 0

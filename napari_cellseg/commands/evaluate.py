@@ -1,0 +1,112 @@
+"""``napari-cellseg evaluate``: compare a model's or a file's cells with the true ones."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cellseg.commands.predict import add_model_options, predict_files, prediction_options
+
+if TYPE_CHECKING:
+    from napari_cellseg.instances import InstanceMasks
+    from training.dataset import DataSource
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command line."""
+    parser = subparsers.add_parser("evaluate", help="measure a model or a results file against true cells")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="test-results.json or zip; the model when left out"
+    )
+    parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of the images and ids of --results")
+    parser.add_argument("--min-score", type=float, metavar="S", help="count cells from this score on in all but AP")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a JSON file")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print the table."""
+    from napari_cellseg.coco_images import write_json
+    from napari_cellseg.errors import ConfigError
+    from training.dataset import find_samples
+    from training.evaluate import evaluate
+
+    if options.results is not None and options.ids is None:
+        raise ConfigError("--results needs --ids FILE, which says which image has which id.")
+    if options.results is not None and options.checkpoint is not None:
+        raise ConfigError("Give either --results or --checkpoint, not both.")
+    source = find_samples(options.data)
+    if options.results is not None:
+        truth, found = _of_results(options, source)
+        limits: Mapping[int, float] | None = None
+    else:
+        truth, found, limits = _of_model(options, source)
+    if options.min_score is not None:
+        limits = dict.fromkeys(source.classes.class_ids, options.min_score)
+    evaluation = evaluate(truth, found, source.classes, min_scores=limits)
+    print(evaluation.table())
+    if options.json is not None:
+        write_json(options.json, evaluation.to_json(), indent=1)
+    return 0
+
+
+Cells = dict[str, "InstanceMasks"]
+
+
+def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
+    from napari_cellseg.image_io import read_size
+    from napari_cellseg.label_images import to_instances
+    from training.dataset import label_images_of
+
+    truth = {}
+    for sample in source.samples:
+        if only is not None and sample.image_id not in only:
+            continue
+        size = read_size(sample.image)
+        truth[sample.image_id] = sample.cells or to_instances(dict(label_images_of(sample, size)), size)
+    return truth
+
+
+def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells]:
+    from napari_cellseg.coco import read_image_ids, read_results
+    from napari_cellseg.errors import AnnotationError
+
+    images = {image.image_id: image for image in read_image_ids(options.ids)}
+    truth = _truth(source, images)
+    if not truth:
+        raise AnnotationError(f"None of the images of {options.data} is in {options.ids}.")
+    if len(truth) < len(source.samples):
+        print(f"{len(source.samples) - len(truth)} images of {options.data} are not in {options.ids}", file=sys.stderr)
+    results = read_results(options.results, list(images.values()))
+    return truth, {image_id: results[images[image_id].id] for image_id in truth}
+
+
+def _of_model(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, Mapping[int, float] | None]:
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.errors import ConfigError, ImageReadError
+    from napari_cellseg.image_io import ImageFile
+    from napari_cellseg.model.bundled import bundled
+    from napari_cellseg.model.checkpoint import read_header
+
+    settings = prediction_options(options, None)
+    header = read_header(settings.checkpoint or bundled())
+    if len(header.classes) != len(source.classes):
+        raise ConfigError(
+            f"The model knows {len(header.classes)} classes ({', '.join(header.classes.names)}), "
+            f"the data have {len(source.classes)} ({', '.join(source.classes.names)})."
+        )
+    truth = _truth(source)
+    files = [ImageFile(sample.image_id, sample.image) for sample in source.samples]
+    with Bar("image", to_stderr=True) as bar:
+        found, failed = predict_files(files, settings, options.pixel_size, bar)
+    if failed:
+        raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
+    limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
+    return truth, {image.file.image_id: image.instances for image in found}, limits

@@ -1,0 +1,150 @@
+"""``napari-cellseg export``: turn annotations of one kind into files of other kinds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cellseg.classes import ClassTable
+    from napari_cellseg.export import ExportItem, ExportProgress, ExportSummary
+
+__all__ = ["add_parser", "run"]
+
+_FORMATS = ("results", "class-images", "coco", "geojson", "rois", "measurements", "overlays")
+
+_EPILOG = """\
+SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder of <id>/image.tif with class1.tif ...,
+a COCO data set with its images beside it, or a test-results.json (or zip) with --ids and --images.
+  napari-cellseg export data/train --out out --to coco results
+  napari-cellseg export test-results.json --ids ids.json --images test --out out --to class-images --min-score 0.5"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command line."""
+    parser = subparsers.add_parser(
+        "export",
+        help="turn annotations or results into other files",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or JSON file, see below")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument("--to", nargs="+", required=True, choices=_FORMATS, help="what to write")
+    parser.add_argument("--ids", type=Path, metavar="FILE", help="ids of the images, to read or to write results")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="where the images of a results file lie")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, in the order of their ids")
+    parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out cells with a lower score")
+    parser.add_argument("--polygons", action="store_true", help="outlines in the COCO data set, instead of RLE")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert; return 1 when an image had to be left out."""
+    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.export import ExportFormat, ExportPlan, export_folder
+
+    kinds = {
+        "results": ExportFormat.RESULTS,
+        "class-images": ExportFormat.CLASS_IMAGES,
+        "coco": ExportFormat.COCO,
+        "geojson": ExportFormat.GEOJSON,
+        "rois": ExportFormat.ROIS,
+        "measurements": ExportFormat.MEASUREMENTS,
+        "overlays": ExportFormat.OVERLAY,
+    }
+    items, classes = _items(options)
+    plan = ExportPlan(options.out, frozenset(kinds[name] for name in options.to), options.ids, options.polygons)
+    with Bar("image") as bar:
+
+        def show(event: ExportProgress) -> None:
+            bar.at(event.image, event.images, event.image_id)
+
+        summary: ExportSummary = drive(export_folder(items, classes, plan), show)
+    for image_id, text in summary.problems:
+        print(f"{image_id}: {text}", file=sys.stderr)
+    print(f"{summary}, {summary.cells} cells -> {options.out}")
+    return 1 if summary.problems else 0
+
+
+def _items(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+    source: Path = options.source
+    if source.is_dir():
+        return _of_folder(options)
+    if _is_results(source):
+        return _of_results(options)
+    return _of_data(options)
+
+
+def _is_results(path: Path) -> bool:
+    from napari_cellseg.coco_images import read_json
+
+    return path.suffix.lower() == ".zip" or isinstance(read_json(path), list)
+
+
+def _named(options: argparse.Namespace) -> ClassTable | None:
+    from napari_cellseg.classes import ClassTable
+
+    return ClassTable(tuple(options.classes)) if options.classes else None
+
+
+def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+    """A reviewed folder is read as it was saved; any other as a training folder."""
+    from napari_cellseg.export import Which, items_of
+    from napari_cellseg.workspace import Workspace
+
+    if not (options.source / ".cellseg").is_dir():
+        return _of_data(options)
+    with Workspace(options.source) as workspace:
+        items = list(items_of(workspace, Which.ALL))
+        known = [found.classes for item in items if (found := item.read()) is not None]
+        return items, _named(options) or workspace.classes or (known[0] if known else _no_cells(options.source))
+
+
+def _no_cells(source: Path) -> ClassTable:
+    from napari_cellseg.errors import AnnotationError
+
+    raise AnnotationError(f"No image of {source} has annotations yet.")
+
+
+def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+    from napari_cellseg.commands.found import FoundImage, export_items
+    from napari_cellseg.image_io import ImageFile, read_size
+    from napari_cellseg.label_images import to_instances
+    from training.dataset import find_samples, label_images_of
+
+    source = find_samples(options.source, _named(options))
+
+    def found() -> Iterator[FoundImage]:
+        for sample in source.samples:
+            size = read_size(sample.image)
+            cells = sample.cells or to_instances(dict(label_images_of(sample, size)), size)
+            yield FoundImage(ImageFile(sample.image_id, sample.image), cells)
+
+    limits = dict.fromkeys(source.classes.class_ids, options.min_score)
+    return export_items(found(), source.classes, limits), source.classes
+
+
+def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+    from napari_cellseg.classes import ClassTable
+    from napari_cellseg.coco import read_image_ids, read_results
+    from napari_cellseg.commands.found import FoundImage, export_items
+    from napari_cellseg.errors import ConfigError
+    from napari_cellseg.image_io import list_images
+
+    if options.ids is None or options.images is None:
+        raise ConfigError(f"{options.source} is a results file: give --ids FILE and --images DIR with it.")
+    files = {file.image_id: file for file in list_images(options.images)}
+    images = [image for image in read_image_ids(options.ids) if image.image_id in files]
+    if not images:
+        raise ConfigError(f"None of the images of {options.ids} is in {options.images}.")
+    results = read_results(options.source, read_image_ids(options.ids))
+    highest = max((int(cells.class_ids.max(initial=1)) for cells in results.values()), default=1)
+    classes = _named(options) or ClassTable.numbered(highest)
+    if len(classes) < highest:
+        raise ConfigError(f"{options.source} has cells of class {highest}, but --classes names {len(classes)}.")
+    found = (FoundImage(files[image.image_id], results[image.id]) for image in images)
+    return export_items(found, classes, dict.fromkeys(classes.class_ids, options.min_score)), classes

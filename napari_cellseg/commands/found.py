@@ -1,0 +1,82 @@
+"""Found cells of several images, and the files made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.commands.progress import drive
+from napari_cellseg.errors import ExportError
+from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportSummary, export_folder
+from napari_cellseg.image_io import ImageFile
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import Cell, Status
+from napari_cellseg.workspace import Annotations
+
+__all__ = ["FoundImage", "export_found", "export_items", "write_found"]
+
+
+@dataclass(frozen=True, eq=False)
+class FoundImage:
+    """An image and its cells."""
+
+    file: ImageFile
+    instances: InstanceMasks
+
+
+def write_found(
+    folder: Path,
+    found: Sequence[FoundImage],
+    classes: ClassTable,
+    limits: Mapping[int, float],
+    formats: frozenset[ExportFormat],
+    ids_file: Path | None = None,
+) -> list[Path]:
+    """Write the results JSON with all cells, and the other formats with those at or above ``limits`` (by class_id).
+
+    Raises
+    ------
+    ExportError
+        A file cannot be written.
+    AnnotationError
+        An image is not in ``ids_file``, or has another size there.
+    """
+    results = ExportPlan(folder, frozenset({ExportFormat.RESULTS}), ids_file)
+    files = list(export_found(found, classes, results).files)
+    if formats:
+        files += export_found(found, classes, ExportPlan(folder, formats), limits).files
+    return files
+
+
+def export_found(
+    found: Iterable[FoundImage], classes: ClassTable, plan: ExportPlan, limits: Mapping[int, float] | None = None
+) -> ExportSummary:
+    """Write files as the export dock does; the first problem is an `ExportError`."""
+    summary = drive(export_folder(export_items(found, classes, limits or {}), classes, plan), lambda _: None)
+    if summary.problems:
+        raise ExportError(summary.problems[0][1])
+    return summary
+
+
+def export_items(found: Iterable[FoundImage], classes: ClassTable, limits: Mapping[int, float]) -> list[ExportItem]:
+    """Return what `export_folder` takes; cells below the limit of their class are left out."""
+    return [ExportItem(image.file, partial(_annotations, image, classes, limits)) for image in found]
+
+
+def _annotations(image: FoundImage, classes: ClassTable, limits: Mapping[int, float]) -> Annotations:
+    cells = image.instances
+    rows = zip(
+        cells.class_ids.tolist(), cells.scores.tolist(), cells.boxes.tolist(), cells.masks, cells.values, strict=True
+    )
+    return Annotations(
+        cells.image_size,
+        classes,
+        tuple(
+            Cell(number, class_id, score, Status.PROPOSED, (box[0], box[1], box[2], box[3]), mask, int(value))
+            for number, (class_id, score, box, mask, value) in enumerate(rows, start=1)
+        ),
+        limits,
+    )

@@ -1,0 +1,209 @@
+"""``napari-cellseg predict``: find the cells of images and write them as files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cellseg.coco import ImageId
+    from napari_cellseg.commands.found import FoundImage
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import PredictEvent, PredictSummary
+    from napari_cellseg.export import ExportFormat
+    from napari_cellseg.image_io import ImageFile
+    from napari_cellseg.model.config import PredictOptions
+
+__all__ = ["add_model_options", "add_parser", "list_inputs", "predict_files", "prediction_options", "run"]
+
+_EPILOG = """\
+DIR/test-results.json (and .zip) has every cell down to a low score, as average precision wants it. The other files have
+the cells above the model's own best score for each class. --min-score sets one limit for all of them.
+Under torchrun each process predicts its share of the images, and the first one writes the files:
+  torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command line."""
+    parser = subparsers.add_parser(
+        "predict", help="find the cells of images", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", nargs="+", type=Path, help="TIFF files, folders of <id>.tif or of <id>/image.tif")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of file_name, id, height, width")
+    add_model_options(parser)
+    parser.add_argument("--min-score", type=float, metavar="S", help="leave out cells with a lower score, 0..1")
+    parser.add_argument("--masks", action="store_true", help="write class1.tif ... of each image (a training folder)")
+    parser.add_argument("--csv", action="store_true", help="write measurements.csv")
+    parser.add_argument("--overlay", action="store_true", help="write pictures with the cells outlined")
+    parser.add_argument("--geojson", action="store_true", help="write GeoJSON for QuPath")
+    parser.add_argument("--json", action="store_true", help="print a summary as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.set_defaults(run=run)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say with which model and how to predict."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="model file; the bundled model when left out")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+    group.add_argument("--tile", type=int, metavar="PX", help="side of a tile, network px")
+    group.add_argument("--overlap", type=int, metavar="PX", help="overlap of neighbouring tiles, network px")
+    group.add_argument("--scale", type=float, metavar="F", help="network px per image px")
+    group.add_argument("--pixel-size", type=float, metavar="UM", help="um per image px, when the files do not say")
+    group.add_argument("--batch", type=int, metavar="N", help="tiles at once")
+    group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic")
+    group.add_argument("--tta", action="store_true", help="average over flips: slower, a little better")
+
+
+def prediction_options(options: argparse.Namespace, min_score: float | None) -> PredictOptions:
+    """Check the model options; a `ConfigError` names what is wrong."""
+    from napari_cellseg.model.config import PredictOptions
+
+    given = {name: getattr(options, name) for name in ("tile", "overlap", "scale", "batch", "precision")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen |= {"checkpoint": options.checkpoint, "device": options.device, "min_score": min_score}
+    return PredictOptions.parse({**chosen, "test_time_augmentation": options.tta})
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict, write, and return the exit code."""
+    from napari_cellseg.commands.found import write_found
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.commands.ranks import Ranks
+    from napari_cellseg.model.bundled import bundled
+    from napari_cellseg.model.checkpoint import read_header
+
+    files = list_inputs(options.images)
+    _check_ids(files, options.ids)
+    settings = prediction_options(options, options.min_score)
+    header = read_header(settings.checkpoint or bundled())
+    limits = dict(enumerate(header.thresholds or (), start=1)) if options.min_score is None else {}
+    with Ranks.from_environment() as ranks:
+        settings = ranks.with_own_device(settings)
+        quiet = options.quiet or not ranks.is_first
+        with Bar("image", to_stderr=options.json, quiet=quiet) as bar:
+            found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar)
+        found, failed = ranks.joined(files, found, failed)
+        if not ranks.is_first:
+            return 0
+        _refuse_if_all_failed(failed, files)
+        written = write_found(options.out, found, header.classes, limits, _formats(options), options.ids)
+    _report(options, found, failed, written, header.classes.names)
+    return 1 if failed else 0
+
+
+def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
+    """List the images of all paths; two of one id are a `ConfigError`."""
+    from napari_cellseg.errors import ConfigError
+    from napari_cellseg.image_io import list_images
+
+    files = [file for path in paths for file in list_images(path)]
+    seen: dict[str, Path] = {}
+    for file in files:
+        if file.image_id in seen:
+            raise ConfigError(f"{seen[file.image_id]} and {file.path} have the same id {file.image_id!r}.")
+        seen[file.image_id] = file.path
+    return files
+
+
+def _check_ids(files: Sequence[ImageFile], path: Path | None) -> None:
+    """Refuse, before anything is computed, images that the id file does not have or has in another size."""
+    from napari_cellseg.coco import read_image_ids
+    from napari_cellseg.errors import AnnotationError, ImageReadError
+    from napari_cellseg.image_io import read_size
+
+    if path is None:
+        return
+    known: dict[str, ImageId] = {image.image_id: image for image in read_image_ids(path)}
+    for file in files:
+        if file.image_id not in known:
+            raise AnnotationError(f"{path} has no id for {file.path}; remove the image or add it to the file.")
+        expected = known[file.image_id].size
+        try:
+            size = read_size(file.path)
+        except ImageReadError:  # reported when it is its turn
+            continue
+        if size != expected:
+            raise AnnotationError(
+                f"{path} says {file.image_id} has {expected[0]} x {expected[1]} px (height x width), "
+                f"but {file.path} has {size[0]} x {size[1]} px."
+            )
+
+
+def predict_files(
+    files: Sequence[ImageFile], settings: PredictOptions, pixel_size_um: float | None, bar: Bar
+) -> tuple[list[FoundImage], list[tuple[str, str]]]:
+    """Predict; return the cells of each image, and (image id, what) of each that failed."""
+    from napari_cellseg.commands.found import FoundImage
+    from napari_cellseg.commands.progress import drive
+    from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
+    from napari_cellseg.model.predict import PredictItem, predict
+
+    by_id = {file.image_id: file for file in files}
+    found: list[FoundImage] = []
+    failed: list[tuple[str, str]] = []
+
+    def show(event: PredictEvent) -> None:
+        if isinstance(event, TileDone):
+            bar.at(event.image - 1 + event.tile / event.tiles, event.images, f"tile {event.tile}/{event.tiles}")
+        elif isinstance(event, ImageDone):
+            found.append(FoundImage(by_id[event.image_id], event.instances))
+            bar.line(f"{event.image_id}: {len(event.instances)} cells ({event.seconds:.1f} s)")
+        elif isinstance(event, ImageFailed):
+            failed.append((event.image_id, event.message))
+            bar.line(f"{event.image_id}: failed")
+        elif isinstance(event, ModelReady):
+            bar.line(f"model {event.model_name} on {event.device} ({event.reason})")
+        elif isinstance(event, Message):
+            bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
+
+    items = [PredictItem(file.image_id, file.path, pixel_size_um) for file in files]
+    summary: PredictSummary = drive(predict(items, settings), show)
+    bar.line(f"{summary.images - summary.failed} images, {summary.cells} cells, {summary.seconds:.1f} s")
+    return found, failed
+
+
+def _refuse_if_all_failed(failed: Sequence[tuple[str, str]], files: Sequence[ImageFile]) -> None:
+    from napari_cellseg.errors import ImageReadError
+
+    if len(failed) == len(files):
+        more = f" (and {len(failed) - 1} more like it; nothing was written)" if len(failed) > 1 else ""
+        raise ImageReadError(failed[0][1] + more)
+
+
+def _formats(options: argparse.Namespace) -> frozenset[ExportFormat]:
+    from napari_cellseg.export import ExportFormat
+
+    wanted = {
+        ExportFormat.CLASS_IMAGES: options.masks,
+        ExportFormat.MEASUREMENTS: options.csv,
+        ExportFormat.OVERLAY: options.overlay,
+        ExportFormat.GEOJSON: options.geojson,
+    }
+    return frozenset(kind for kind, chosen in wanted.items() if chosen)
+
+
+def _report(
+    options: argparse.Namespace,
+    found: Sequence[FoundImage],
+    failed: Sequence[tuple[str, str]],
+    written: Sequence[Path],
+    names: Sequence[str],
+) -> None:
+    for image_id, text in failed:
+        print(f"{image_id}: {text}", file=sys.stderr)
+    counts = {
+        image.file.image_id: {name: int((image.instances.class_ids == i).sum()) for i, name in enumerate(names, 1)}
+        for image in found
+    }
+    if options.json:
+        summary = {"images": counts, "failed": dict(failed), "files": [str(path) for path in written]}
+        print(json.dumps(summary, indent=1, ensure_ascii=False))
+    elif not options.quiet:
+        for path in written[:1]:
+            print(f"-> {path}" + (f" and {len(written) - 1} more files" if len(written) > 1 else ""))

@@ -1,0 +1,73 @@
+"""Follow a generator of events from a terminal: a progress bar on a screen, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Self, TypeVar
+
+from tqdm import tqdm
+
+__all__ = ["Bar", "drive"]
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+
+def drive(events: Generator[Event, None, Result], show: Callable[[Event], None]) -> Result:
+    """Run a generator to its end, show each event, and return its result.
+
+    Whatever happens, Ctrl-C too, the generator is closed before this returns or raises.
+    """
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            show(event)
+    finally:
+        events.close()
+
+
+class Bar:
+    """A progress bar on standard error when that is a screen; lines are printed in any case.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted.
+    to_stderr : bool
+        Where lines go: standard error when standard output is for data (``--json``).
+    quiet : bool
+        No bar and no lines.
+    """
+
+    def __init__(self, unit: str, *, to_stderr: bool = False, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._lines = sys.stderr if to_stderr else sys.stdout
+        self._bar = tqdm(total=0, unit=unit, disable=True if quiet else None, dynamic_ncols=True, leave=False)
+
+    def at(self, done: float, total: float, text: str = "") -> None:
+        """Show how far the work is."""
+        if not self._bar.disable:
+            self._bar.total = total
+            self._bar.n = round(done, 2)
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.refresh()
+
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        if not self._quiet:
+            self._bar.write(text, file=self._lines)
+            self._lines.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._bar.close()

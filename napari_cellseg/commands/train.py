@@ -1,0 +1,178 @@
+"""``napari-cellseg train``: learn from annotated images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import TrainEvent, TrainSummary
+    from training.config import TrainConfig
+
+__all__ = ["add_parser", "run", "show_training"]
+
+_EPILOG = """\
+The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the state to go on from.
+Settings: those of --config, or of the run with --resume, or the preset fitted to the data (cell size, number of images,
+memory); --as-is takes the preset unchanged. Options and --set change them:  --set optimizer.batch=4 data.views=2
+Several devices:   napari-cellseg train ... --devices 2
+Several machines:  torchrun --nnodes 2 --nproc-per-node 4 -m napari_cellseg.cli train ..."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command line."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model on annotated images",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    parser.add_argument("--preset", default="lite", choices=("lite", "reference", "original"), help="default: lite")
+    parser.add_argument("--as-is", action="store_true", help="take the preset as it is, not fitted to the data")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
+    parser.add_argument("--start-from", metavar="MODEL", help='"imagenet", "random", "bundled" or a model file')
+    parser.add_argument("--epochs", type=int, metavar="N", help="longest run")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after this many optimiser steps")
+    parser.add_argument("--seed", type=int, metavar="S", help="of split, order, augmentation and first weights")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--devices", type=int, metavar="N", help="devices of this machine")
+    parser.add_argument("--num-nodes", type=int, metavar="N", help="machines")
+    parser.add_argument("--monitor", choices=("ap50", "val_loss", "train_loss"), help="what must improve")
+    parser.add_argument("--patience", type=int, metavar="N", help="validations without improvement before it stops")
+    parser.add_argument("--batch", type=int, metavar="N", help="images a step, on each device")
+    parser.add_argument("--ram-budget", type=int, metavar="MIB", help="memory for decoded images")
+    parser.add_argument("--no-augment", action="store_true", help="do not change the images at random")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, see --dry-run")
+    parser.add_argument("--dry-run", action="store_true", help="check the data, print the settings as YAML, and stop")
+    parser.set_defaults(run=run)
+
+
+_SETTINGS = {
+    "start_from": "start_from", "epochs": "epochs", "max_steps": "max_steps", "seed": "seed", "device": "device",
+    "devices": "devices", "num_nodes": "num_nodes", "monitor": "stopping__monitor", "patience": "stopping__patience",
+    "batch": "optimizer__batch", "ram_budget": "data__ram_budget_mib",
+}  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train to the end, or until Ctrl-C, which keeps what was learnt."""
+    from napari_cellseg.commands.progress import Bar, drive
+
+    quiet = not _is_first_process()
+    with Bar("image", quiet=quiet) as bar:
+        config = _config(options, bar)
+    if options.dry_run:
+        print(config.to_yaml(), end="")
+        return 0
+    from training.engine import train
+
+    with Bar("step", quiet=quiet) as bar:
+        events = train(config, options.data, options.out, resume=options.resume)
+        try:
+            summary: TrainSummary = drive(events, lambda event: show_training(event, bar))
+        except KeyboardInterrupt:
+            bar.line(f"stopped; go on with: napari-cellseg train --data {options.data} --out {options.out} --resume")
+            raise
+    if not quiet and summary.checkpoint is not None:
+        print(f"-> {summary.checkpoint}")
+    return 0
+
+
+def _is_first_process() -> bool:
+    """Whether this is the first of the processes that torchrun, SLURM or Fabric started."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def _config(options: argparse.Namespace, bar: Bar) -> TrainConfig:
+    from training.config import TrainConfig
+    from training.dataset import find_samples
+
+    if options.config is not None:
+        config = TrainConfig.load(options.config)
+    elif options.resume:
+        config = _config_of_run(options.out)
+    elif options.as_is:
+        config = TrainConfig.preset(options.preset, find_samples(options.data).classes)
+    else:
+        config = _fitted(options, bar)
+    changes = {name: getattr(options, key) for key, name in _SETTINGS.items() if getattr(options, key) is not None}
+    if options.no_augment:
+        changes["augment__enabled"] = False
+    changes |= dict(map(_setting, options.set))
+    return config.with_changes(**changes) if changes else config
+
+
+def _config_of_run(folder: Path) -> TrainConfig:
+    from napari_cellseg.errors import ConfigError
+    from training.config import TrainConfig
+
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"There is no run to go on with in {folder}: it has no {path.name}.")
+    return TrainConfig.load(path)
+
+
+def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
+    from napari_cellseg.commands.progress import drive
+    from training.config import TrainConfig
+    from training.report import DataReport, ScanStep, scan_steps
+
+    def show(step: ScanStep) -> None:
+        bar.at(step.image, step.images, f"looking at {step.image_id}")
+
+    report: DataReport = drive(scan_steps(options.data), show)
+    report.check()
+    bar.line(report.summary())
+    return TrainConfig.suggest(report, options.preset)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Read ``optimizer.batch=4``; the value is YAML."""
+    import yaml
+
+    from napari_cellseg.errors import ConfigError
+
+    name, separator, value = text.partition("=")
+    try:
+        if not separator or not name:
+            raise ConfigError(f"--set takes NAME=VALUE, for example optimizer.batch=4, not {text!r}.")
+        return name.strip().replace(".", "__"), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text!r}: the value cannot be read.") from error
+
+
+def show_training(event: TrainEvent, bar: Bar) -> None:
+    """Show an event of a training run."""
+    from napari_cellseg.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ValidationStep
+
+    if isinstance(event, StepDone):
+        loss = sum(event.losses.values()) if "loss" not in event.losses else event.losses["loss"]
+        bar.at(event.step, event.steps, f"epoch {event.epoch}, chunk {event.chunk}/{event.chunks}, loss {loss:.3f}")
+    elif isinstance(event, ValidationStep):
+        bar.at(event.image, event.images, f"epoch {event.epoch}, measuring")
+    elif isinstance(event, EpochDone):
+        bar.line(_epoch_line(event))
+    elif isinstance(event, RunStarted):
+        bar.line(
+            f"{event.train_images} images to train ({event.train_cells} cells), {event.validation_images} to measure, "
+            f"classes {', '.join(event.class_names)}, on {event.device} ({event.reason})"
+        )
+        bar.line(f"epochs {event.first_epoch} to {event.epochs} -> {event.run_folder}")
+    elif isinstance(event, RunFinished):
+        bar.line(f"{event.reason.value}: best epoch {event.best_epoch} ({event.best_value:.4f}) of {event.epochs}")
+    elif isinstance(event, Message):
+        bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
+
+
+def _epoch_line(event: Any) -> str:
+    loss = event.losses.get("loss", sum(event.losses.values()))
+    shown = [f"{name} {event.metrics[name]:.3f}" for name in ("val_loss", "ap50", "pq") if name in event.metrics]
+    left = f", stops in {event.stops_in}" if event.stops_in is not None and event.epochs_without_improvement else ""
+    best = " (best)" if event.is_best else f" (best: epoch {event.best_epoch}{left})"
+    return f"epoch {event.epoch}: loss {loss:.3f}  {'  '.join(shown)}{best}  {event.seconds:.0f} s"
