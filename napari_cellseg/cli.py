@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from napari_cellseg import __version__
 from napari_cellseg.commands import demo, doctor, evaluate, export, predict, train, validate
@@ -74,7 +74,7 @@ def _complain(text: str, *, debug: bool) -> None:
     print(f"napari-cellseg: {text}", file=sys.stderr)
 
 
-def _let_terminate_stop() -> signal.Handlers | object | None:
+def _let_terminate_stop() -> Any:
     """Make SIGTERM (a job scheduler's end) stop as Ctrl-C does; returns what handled it before."""
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:

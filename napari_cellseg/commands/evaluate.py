@@ -21,9 +21,7 @@ def add_parser(subparsers: Any) -> None:
     """Describe the command line."""
     parser = subparsers.add_parser("evaluate", help="measure a model or a results file against true cells")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
-    parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="test-results.json or zip; the model when left out"
-    )
+    parser.add_argument("--results", type=Path, metavar="FILE", help="test-results.json or zip, instead of a model")
     parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of the images and ids of --results")
     parser.add_argument("--min-score", type=float, metavar="S", help="count cells from this score on in all but AP")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a JSON file")

@@ -92,7 +92,7 @@ def _named(options: argparse.Namespace) -> ClassTable | None:
 
 
 def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
-    """A reviewed folder is read as it was saved; any other as a training folder."""
+    """Read a reviewed folder as it was saved, and any other as a training folder."""
     from napari_cellseg.export import Which, items_of
     from napari_cellseg.workspace import Workspace
 

@@ -20,7 +20,7 @@ Failed = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process is number ``rank`` of ``count``; use it in a ``with`` block, which connects the processes."""
+    """Number ``rank`` of ``count`` processes is this one; a ``with`` block connects them."""
 
     rank: int = 0
     count: int = 1
