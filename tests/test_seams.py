@@ -69,9 +69,11 @@ def test_a_cell_larger_than_a_tile_is_still_one_cell() -> None:
 
 
 def two_tiles() -> tuple[Tile, Tile]:
-    left, right = plan_tiles((100, 160), 100, 40, 1.0)
-    assert (left.box, right.box) == ((0, 0, 100, 100), (60, 0, 160, 100))
-    return left, right
+    """Return two tiles of a 100 x 160 px image that share 40 columns."""
+    return (
+        Tile((0, 0, 100, 100), (100, 100), (False, False, True, False)),
+        Tile((60, 0, 160, 100), (100, 100), (True, False, False, False)),
+    )
 
 
 def cell(x: int, y: int, width: int, height: int, class_id: int = 1, score: float = 0.9) -> InstanceMasks:

@@ -18,6 +18,7 @@ from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
+from napari_cellseg.model.folding import fold_batch_norms
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
 from napari_cellseg.model.predict_item import PredictItem
 from napari_cellseg.model.predictor import Predictor
@@ -46,8 +47,9 @@ class ModelCache:
         key = (path.resolve(), path.stat().st_mtime_ns, header.sha256, device.name)
         if self._loaded is None or key != self._key:
             self.clear()  # first, so that two models are never in memory
-            self._loaded = load_checkpoint(path, device.name)
-            self._key = key
+            model, header = load_checkpoint(path, device.name)
+            model.backbone.body = fold_batch_norms(model.backbone.body)
+            self._key, self._loaded = key, (model, header)
         return self._loaded
 
     def clear(self) -> None:

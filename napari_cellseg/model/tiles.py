@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -51,16 +52,16 @@ class Tile:
 def plan_tiles(image_size: tuple[int, int], tile: int, overlap: int, scale: float) -> list[Tile]:
     """Return the tiles of an image, row by row.
 
-    Each tile but those of an image smaller than one has the same size, and neighbours overlap by at least ``overlap``:
-    the grid is spread evenly, so no sliver is left at the right or the bottom. Every cell that fits into the overlap
-    lies wholly in some tile.
+    There are as few as tiles of at most ``tile`` px allow, then they are made as small as these few may be, spread
+    evenly: no sliver is left at the right or the bottom, and little is computed twice. Every cell that fits into the
+    overlap lies wholly in some tile.
 
     Parameters
     ----------
     image_size : (int, int)
         Height and width, image px.
     tile, overlap : int
-        Side of a tile and overlap of neighbours, network px; the overlap is at most half a tile.
+        Largest side of a tile and least overlap of neighbours, network px; the overlap is at most half a tile.
     scale : float
         Network px per image px.
     """
@@ -75,14 +76,16 @@ def plan_tiles(image_size: tuple[int, int], tile: int, overlap: int, scale: floa
 
 def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple[int, int, int]]:
     """Yield (start, stop, network px) along one axis."""
-    side = max(1, round(tile / scale))
-    shared = min(side // 2, int(np.ceil(overlap / scale)))
-    if length <= side:
+    if length * scale <= tile:
         yield 0, length, max(1, round(length * scale))
         return
-    count = int(np.ceil((length - shared) / (side - shared)))
+    shared = overlap + 2 * scale  # 2 image px more make up for rounding
+    count = math.ceil((length * scale - shared) / (tile - shared))
+    needed = math.ceil((length * scale + (count - 1) * shared) / count / 32) * 32  # the network pads to 32 anyway
+    size = min(tile, needed)
+    side = min(length, round(size / scale))
     for start in np.linspace(0, length - side, count).astype(int).tolist():
-        yield start, start + side, tile
+        yield start, start + side, size
 
 
 def network_scale(
