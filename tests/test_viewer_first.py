@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import tifffile
+
+from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
+
+SAVE_A_MODEL = """
+import sys, torch
+from pathlib import Path
+from napari_cellseg.model.build import build_model
+from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
+from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.samples import TISSUE_CLASSES
+torch.manual_seed(0)
+config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(detection__per_image=20, rpn__post_nms_test=100, detection__min_score=0.0)
+save_checkpoint(Path(sys.argv[1]), build_model(config), CheckpointMetadata(name="random"))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(2):
+        tifffile.imwrite(folder / f"tissue_{i}.tif", generate_tissue((160, 160), 20, i)[0], photometric="rgb")
+    return folder
+
+
+@pytest.mark.gui
+@pytest.mark.timeout(900)  # on a busy machine; else 20 s
+def test_a_viewer_first_and_the_plugin_after_it_open_run_stop_run_close(folder, tmp_path):
+    model, out = tmp_path / "random.safetensors", tmp_path / "report.json"
+    subprocess.run([sys.executable, "-c", SAVE_A_MODEL, model], check=True, timeout=200)
+
+    program = Path(__file__).with_name("viewer_first.py")
+    result = subprocess.run(
+        [sys.executable, "-X", "faulthandler", program, tmp_path / "settings", folder, model, out],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr[-4000:]
+    report = json.loads(out.read_text())
+    assert "failed" not in report, report["failed"]
+    assert report["closed"]
+    assert {"Open (napari-cellseg)", "Segment (napari-cellseg)"} <= set(report["docks"])
+    assert report["reason without an image"] == "Open an image first."
+    assert report["first"][0] == "FINISHED", report["first"]
+    assert "cells" in report["first"][2]
+    assert report["cells"] > 0
+    assert report["layers"] == ["tissue_0", *TISSUE_CLASSES.names]
+    assert report["painted"] > 0
+    assert report["felt"] < 0.1
+    assert report["stopped"][0] == "STOPPED"
+    assert report["second"][0] == "FINISHED", report["second"]
+    assert not report["torch in the viewer"]
+    assert report["children"]
+    deadline = time.monotonic() + 5
+    while any(map(psutil.pid_exists, report["children"])) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(psutil.pid_exists, report["children"])), "an orphan process"
