@@ -10,6 +10,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import CellFilter, ChangeKind, ReviewSession, Status, cells_from
+from napari_cellseg.review.rings import fill_rings
 
 
 @pytest.fixture
@@ -259,3 +260,18 @@ def test_a_class_that_undo_would_bring_back_cannot_be_left_out(session):
 def test_masks_cannot_be_changed_behind_the_session(session):
     with pytest.raises(ValueError, match="read-only"):
         session.cells[1].mask[0, 0] = True
+
+
+def test_a_lasso_of_many_corners_is_filled_as_even_odd():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        corners = rng.uniform(-20, 90, (int(rng.integers(3, 40)), 2))
+        box, mask = fill_rings([corners], (0, 0, 70, 50))
+        filled = np.zeros((50, 70), bool)
+        filled[box[1] : box[3], box[0] : box[2]] = mask
+        crossed = np.zeros((50, 70), int)
+        y, x = np.mgrid[:50, :70] + 0.5
+        for (xa, ya), (xb, yb) in zip(corners, np.roll(corners, -1, 0), strict=True):
+            crosses = (ya <= y) != (yb <= y)
+            crossed += crosses & (x > xa + (y - ya) * (xb - xa) / (yb - ya))
+        assert np.array_equal(filled, crossed % 2 == 1)

@@ -14,9 +14,10 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.coco_images import read_json
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.export.polygons import fill_rings, polygons_of
+from napari_cellseg.export.polygons import polygons_of
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
+from napari_cellseg.review.rings import fill_rings
 
 __all__ = ["read_geojson", "write_geojson"]
 
@@ -55,7 +56,9 @@ def read_geojson(path: Path, image_size: tuple[int, int], classes: ClassTable) -
             name = properties["classification"]["name"]
             kind, coordinates = geometry["type"], geometry["coordinates"]
             polygons = {"Polygon": [coordinates], "MultiPolygon": coordinates}[kind]
-            placed = fill_rings([ring for polygon in polygons for ring in polygon], image_size)
+            placed = fill_rings(
+                [ring for polygon in polygons for ring in polygon], (0, 0, image_size[1], image_size[0])
+            )
             score = float(properties.get("measurements", {}).get("score", 1.0))
             value = int(properties.get("measurements", {}).get("label_id", number))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -13,9 +13,10 @@ import roifile
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.export.polygons import fill_rings, polygons_of
+from napari_cellseg.export.polygons import polygons_of
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
+from napari_cellseg.review.rings import fill_rings
 
 __all__ = ["read_rois", "write_rois"]
 
@@ -57,7 +58,8 @@ def read_rois(path: Path, image_size: tuple[int, int], classes: ClassTable) -> I
         if class_id not in classes.class_ids:
             raise AnnotationError(f"{path}: ROI {roi.name!r} is of group {class_id}; there are {len(classes)} classes.")
         coordinates = roi.coordinates(multi=True)
-        placed = fill_rings(coordinates if isinstance(coordinates, list) else [coordinates], image_size)
+        rings = coordinates if isinstance(coordinates, list) else [coordinates]
+        placed = fill_rings(rings, (0, 0, image_size[1], image_size[0]))
         if placed is not None:
             offsets.append(placed[0][:2])
             masks.append(placed[1])

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.review.cells import BoolMask, Box, Cell, overlap, union_box
+from napari_cellseg.review.cells import BoolMask, Box, Cell, union_box
+from napari_cellseg.review.rings import fill_rings
 
 __all__ = [
     "Placed",
@@ -125,18 +126,12 @@ def cut_by_seeds(cell: Cell, seeds: npt.ArrayLike) -> list[Placed]:
 
 
 def polygon_mask(points: npt.ArrayLike, frame: Box) -> Placed | None:
-    """Rasterise a polygon, (M, 2) float vertices as (y, x), px; None when it covers no pixel of ``frame``."""
-    from skimage.draw import polygon2mask
+    """Rasterise a polygon, (M, 2) float vertices as (y, x), px; None when it covers no pixel of ``frame``.
 
-    vertices = np.asarray(points, float).reshape(-1, 2)
-    if len(vertices) < 3:
-        return None
-    low, high = np.floor(vertices.min(0)).astype(int), np.ceil(vertices.max(0)).astype(int) + 1
-    box = overlap((int(low[1]), int(low[0]), int(high[1]), int(high[0])), frame)
-    if box is None:
-        return None
-    mask = polygon2mask((box[3] - box[1], box[2] - box[0]), vertices - (box[1], box[0]))
-    return tightened(box, mask)
+    As everywhere with points, pixel (0, 0) has its centre at (0, 0).
+    """
+    placed = fill_rings([np.asarray(points, float).reshape(-1, 2)[:, ::-1] + 0.5], frame)
+    return None if placed is None else tightened(*placed)
 
 
 def _extended(cell: Cell, path: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

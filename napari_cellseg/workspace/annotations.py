@@ -115,9 +115,9 @@ def write_annotations(path: Path, annotations: Annotations, summary: ImageSummar
         "reviewable": summary.progress.total,
     }
     rows = rows_of_cells(annotations.cells)
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     with export_write(path) as file:
-        for line in (header, *rows):
-            file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        file.write("".join(f"{encode(line)}\n" for line in (header, *rows)).encode())
 
 
 def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> Annotations:
