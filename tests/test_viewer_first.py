@@ -20,7 +20,8 @@ from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.samples import TISSUE_CLASSES
 torch.manual_seed(0)
-config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(detection__per_image=20, rpn__post_nms_test=100, detection__min_score=0.0)
+few = {"detection__per_image": 20, "rpn__post_nms_test": 100, "detection__min_score": 0.0}
+config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)
 save_checkpoint(Path(sys.argv[1]), build_model(config), CheckpointMetadata(name="random"))
 """
 
