@@ -152,7 +152,7 @@ class ReviewActions(QObject):
     def window(self) -> QWidget | None:
         """Return the window of the viewer; None once it is closed."""
         viewer = self._state.viewer
-        return None if viewer is None else getattr(viewer.window, "_qt_window", None)
+        return None if viewer is None else getattr(getattr(viewer, "window", None), "_qt_window", None)
 
     # ---- how ----
 
