@@ -1,0 +1,93 @@
+"""Memory of the chunked loader when the data set grows tenfold, beside a list of all decoded samples.
+
+    python benchmarks/loader_memory.py [--images 40] [--size 512] [--budget 32]
+
+The data are a few drawn tissues, hard-linked under many names. Each loader reads one epoch in a process of its own; the
+figure is the peak of the process over its level before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from napari_cellseg.samples import write_training_folder
+from training.chunks import ChunkedLoader
+from training.dataset import find_samples, read_sample
+
+DRAWN = 4
+
+
+def multiply(drawn: Path, folder: Path, images: int) -> None:
+    sources = sorted((drawn / "train").iterdir())
+    for number in range(images):
+        target = folder / f"i{number:05d}"
+        target.mkdir(parents=True)
+        for file in sources[number % len(sources)].iterdir():
+            os.link(file, target / file.name)
+
+
+def chunked(folder: Path, budget: int) -> Iterator[int]:
+    samples = find_samples(folder).samples
+    size = max(read_sample(sample).nbytes for sample in samples[:DRAWN])
+    loader = ChunkedLoader(
+        samples, read_sample, lambda image, *_: image, chunks=1, budget_mib=budget, size=lambda _: size, workers=1
+    )
+    for item in loader:
+        time.sleep(0.03)  # a training step, in which the reader gets ahead
+        yield item.data.cell_count
+
+
+def all_in_memory(folder: Path, _: int) -> Iterator[int]:
+    for image in [read_sample(sample) for sample in find_samples(folder).samples]:
+        yield image.cell_count
+
+
+def memory_mib(name: str) -> float:
+    """Return "VmRSS" or "VmHWM" (its peak) of this process, MiB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+
+def measure(name: str, folder: Path, budget: int) -> tuple[float, int]:
+    read_sample(find_samples(folder).samples[0])  # imports and look-up tables
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = memory_mib("VmRSS")
+    cells = sum({"chunked": chunked, "all in memory": all_in_memory}[name](folder, budget))
+    return memory_mib("VmHWM") - before, cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--size", type=int, default=512, help="px")
+    parser.add_argument("--budget", type=int, default=32, help="MiB for two chunks")
+    options = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as root:
+        write_training_folder(Path(root) / "drawn", DRAWN, (options.size, options.size))
+        counts = (options.images, 10 * options.images)
+        for images in counts:
+            multiply(Path(root) / "drawn", Path(root) / str(images), images)
+        print(
+            f"peak memory of one epoch, budget {options.budget} MiB\n"
+            f"{'':16}{'images':>8}{'cells':>10}{'MiB':>8}{'growth':>9}"
+        )
+        for name in ("chunked", "all in memory"):
+            first = None
+            for images in counts:
+                with ProcessPoolExecutor(1, mp_context=spawn) as process:
+                    peak, cells = process.submit(measure, name, Path(root) / str(images), options.budget).result()
+                growth = "" if first is None else f"{peak / first - 1:8.0%}"
+                first = first or peak
+                print(f"{name:16}{images:8d}{cells:10,d}{peak:8.0f} {growth}")
+
+
+if __name__ == "__main__":
+    main()
