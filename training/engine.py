@@ -195,7 +195,8 @@ class _Run:
             )
             self.scalars.add("train", losses, progress.step)
             yield event
-        if progress.epoch_step >= self.parts.steps_per_epoch:
+        loader = self.parts.loader
+        if loader.epoch > progress.epoch or loader.state_dict()["position"] >= chunk_ends[-1]:
             next(groups, None)  # runs the loader to its end, whereupon it stands at the next epoch
             progress.epoch_trained = True
             self._save("")

@@ -77,6 +77,6 @@ def finish_axes(axes: Axes, title: str, limits: tuple[float, float] | None) -> N
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG of 120 dots an inch, atomically."""
+    """Write a PNG of 100 dots an inch, atomically."""
     with atomic_write(path) as file:
         FigureCanvasAgg(figure).print_png(file)
