@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
-from napari_cellseg.errors import CheckpointError, ConfigError
+from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
 from napari_cellseg.gui.dock_base import ERROR, explain, small_label
 from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.state import AppState
@@ -176,10 +176,15 @@ class ClassEditor(QWidget):
             self._try(tuple(names), (*found.colours, *more.colours[len(found) :]))
 
     def _try(self, names: tuple[str, ...], colours: tuple[str, ...]) -> None:
+        session = self._state.session
         try:
-            self._state.set_classes(ClassTable(names, colours))
-        except ConfigError as error:
+            classes = ClassTable(names, colours)
+            if session is not None and len(classes) < len(session.classes):
+                session.classes = classes  # refuses to leave out a class that undo could bring back
+        except (AnnotationError, ConfigError) as error:
             self._say(str(error))
+        else:
+            self._state.set_classes(classes)
 
     def _say(self, problem: str) -> None:
         self._problem.setText(problem)

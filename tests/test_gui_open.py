@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.coco import CocoDataset, write_dataset
+from napari_cellseg.coco_images import ImageId
+from napari_cellseg.gui import opening
+from napari_cellseg.gui.open_dock import OpenDock
+from napari_cellseg.gui.questions import Answer
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.review import Status
+from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
+from napari_cellseg.workspace import Workspace
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    yield viewer
+    AppState.of(viewer).close()
+
+
+@pytest.fixture
+def dock(qtbot, viewer):
+    dock = OpenDock(viewer)
+    qtbot.addWidget(dock)
+    return dock
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_training_folder(tmp_path, 3, (96, 96))
+    return tmp_path / "train"
+
+
+@pytest.fixture
+def errors():
+    notification_manager.records.clear()
+    return lambda: [str(record.message) for record in notification_manager.records]
+
+
+def finish(qtbot, dock):
+    qtbot.waitUntil(lambda: not dock.opener.job.is_busy, timeout=20_000)
+
+
+def open_path(qtbot, dock, path):
+    dock.opener.open_path(Path(path))
+    finish(qtbot, dock)
+
+
+def show(qtbot, dock, image_id):
+    dock.opener.show(image_id)
+    finish(qtbot, dock)
+
+
+def texts(dock):
+    model = dock.images.model()
+    return [[model.index(row, column).data() for column in range(3)] for row in range(model.rowCount())]
+
+
+def test_before_anything_is_open_there_is_a_welcome_and_no_empty_list(dock):
+    assert dock.welcome.isVisibleTo(dock)
+    assert not dock.images.isVisibleTo(dock)
+    assert not dock.classes.isVisibleTo(dock)
+
+
+def test_a_folder_shows_its_images_classes_and_the_first_image_with_its_cells(qtbot, dock, viewer, folder):
+    open_path(qtbot, dock, folder)
+    dock.layers.finish()
+
+    assert [row[0] for row in texts(dock)] == ["tissue_01", "tissue_02", "tissue_03"]
+    assert texts(dock)[0][1:] == [str(dock.state.session.count()), "done"]
+    assert texts(dock)[1][1:] == ["-", "-"]
+    assert dock.state.classes.names == TISSUE_CLASSES.names
+    assert [layer.name for layer in viewer.layers] == ["tissue_01", *TISSUE_CLASSES.names]
+    assert not dock.welcome.isVisibleTo(dock)
+    assert dock.images_title.text() == "<b>Images</b> (3), 1 done"
+
+
+def test_next_and_previous_go_through_the_list_and_say_why_not_at_its_ends(qtbot, dock, viewer, folder):
+    open_path(qtbot, dock, folder)
+    assert dock.back.toolTip() == "This is the first image."
+    assert not dock.back.isEnabled()
+
+    dock.forward.click()
+    finish(qtbot, dock)
+    assert dock.state.image_id == "tissue_02"
+    assert [layer.name for layer in viewer.layers if layer._type_string == "image"] == ["tissue_02"]
+    dock.forward.click()
+    finish(qtbot, dock)
+    assert dock.forward.toolTip() == "This is the last image."
+    dock.back.click()
+    finish(qtbot, dock)
+    assert dock.state.image_id == "tissue_02"
+
+
+def test_many_quick_steps_end_at_the_last_wish(qtbot, dock, folder):
+    open_path(qtbot, dock, folder)
+    dock.opener.step(1)
+    dock.opener.step(1)
+    finish(qtbot, dock)
+    qtbot.waitUntil(lambda: not dock.state.loading, timeout=10_000)
+    assert dock.state.image_id == "tissue_03"
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_an_edited_image_is_only_left_after_an_answer(qtbot, dock, folder, monkeypatch, answer):
+    monkeypatch.setattr(opening, "ask_to_save", lambda *_: answer)
+    open_path(qtbot, dock, folder)
+    cell_id = min(dock.state.session.cells)
+    dock.state.session.reject([cell_id])
+
+    show(qtbot, dock, "tissue_02")
+
+    assert dock.state.image_id == ("tissue_01" if answer is Answer.CANCEL else "tissue_02")
+    if answer is Answer.CANCEL:
+        return
+    show(qtbot, dock, "tissue_01")
+    kept = dock.state.session.cells[cell_id].status
+    assert kept is (Status.REJECTED if answer is Answer.SAVE else Status.ACCEPTED)
+
+
+def test_an_image_that_was_only_looked_at_is_left_without_a_question(qtbot, dock, folder, monkeypatch):
+    monkeypatch.setattr(opening, "ask_to_save", lambda *_: pytest.fail("asked"))
+    open_path(qtbot, dock, folder)
+    show(qtbot, dock, "tissue_02")
+    assert dock.state.image_id == "tissue_02"
+
+
+def test_proposals_that_nobody_touched_are_saved_without_a_question(qtbot, dock, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "ask_to_save", lambda *_: pytest.fail("asked"))
+    rgb, truth = generate_tissue((96, 96), 8)
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", rgb, photometric="rgb")
+    open_path(qtbot, dock, tmp_path)
+    dock.state.set_classes(TISSUE_CLASSES)
+    dock.state.session.load_proposals(truth)
+
+    show(qtbot, dock, "b")
+
+    assert texts(dock)[0] == ["a", str(len(truth)), "no"]
+    show(qtbot, dock, "a")
+    assert dock.state.session.count() == len(truth)
+
+
+@pytest.mark.parametrize("answer", [Answer.SAVE, Answer.DISCARD, Answer.CANCEL])
+def test_edits_of_a_viewer_that_was_killed_are_offered(qtbot, dock, folder, monkeypatch, answer):
+    asked = []
+    monkeypatch.setattr(opening, "ask_about_recovery", lambda _, recovery: asked.append(recovery) or answer)
+    with Workspace(folder) as workspace:
+        session = workspace.open_session("tissue_01", (96, 96))
+        cell_id = min(session.cells)
+        session.reject([cell_id])
+
+    open_path(qtbot, dock, folder)
+
+    assert asked[0].edits == 1
+    if answer is Answer.CANCEL:
+        assert dock.state.session is None
+    else:
+        expected = Status.REJECTED if answer is Answer.SAVE else Status.ACCEPTED
+        assert dock.state.session.cells[cell_id].status is expected
+
+
+def test_closing_the_viewer_saves(qtbot, dock, folder):
+    open_path(qtbot, dock, folder)
+    cell_id = min(dock.state.session.cells)
+    dock.state.session.reject([cell_id])
+
+    dock.state.close()
+
+    with Workspace(folder) as workspace:
+        assert workspace.recoverable("tissue_01") is None
+        assert workspace.open_session("tissue_01", (96, 96)).cells[cell_id].status is Status.REJECTED
+
+
+def test_a_damaged_image_is_one_clear_error_and_the_others_open(qtbot, dock, folder, errors):
+    (folder / "tissue_02" / "image.tif").write_text("not a picture")
+    open_path(qtbot, dock, folder)
+    show(qtbot, dock, "tissue_02")
+    assert len(errors()) == 1
+    assert "image.tif" in errors()[0]
+    assert not dock.state.loading
+
+    show(qtbot, dock, "tissue_03")
+    assert dock.state.image_id == "tissue_03"
+
+
+def test_a_folder_without_images_is_one_clear_error_and_the_open_one_stays(qtbot, dock, folder, tmp_path, errors):
+    open_path(qtbot, dock, folder)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    open_path(qtbot, dock, empty)
+    assert len(errors()) == 1
+    assert "no TIFF" in errors()[0]
+    assert dock.state.image_id == "tissue_01"
+    assert dock.folder_button.isEnabled()
+
+
+def test_a_coco_data_set_proposes_its_cells(qtbot, dock, tmp_path):
+    rgb, truth = generate_tissue((96, 96), 8)
+    tifffile.imwrite(tmp_path / "a.tif", rgb, photometric="rgb")
+    write_dataset(tmp_path / "data.json", CocoDataset((ImageId("a.tif", 1, 96, 96),), TISSUE_CLASSES, {1: truth}))
+
+    open_path(qtbot, dock, tmp_path / "data.json")
+
+    assert dock.state.classes.names == TISSUE_CLASSES.names
+    assert dock.state.session.count() == len(truth)
+    assert {cell.status for cell in dock.state.session.cells.values()} == {Status.PROPOSED}
+
+
+def test_a_folder_that_another_viewer_has_open_says_so_and_can_be_taken_over(qtbot, dock, folder):
+    other = ViewerModel()
+    theirs = OpenDock(other)
+    qtbot.addWidget(theirs)
+    open_path(qtbot, theirs, folder)
+
+    open_path(qtbot, dock, folder)
+    assert "Open in another viewer" in dock.read_only.text()
+    assert dock.state.session is not None
+    dock.take_over.click()
+    finish(qtbot, dock)
+
+    assert not dock.state.workspace.read_only
+    assert not dock.read_only.isVisibleTo(dock)
+    AppState.of(other).close()
+
+
+def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    dock.welcome.sample.click()
+    finish(qtbot, dock)
+    assert [row[0] for row in texts(dock)] == ["colon_ihc", "drawn_tissue"]
+    assert dock.state.image.size == (512, 512)
+
+    again = OpenDock(ViewerModel())
+    qtbot.addWidget(again)
+    assert again.welcome.last.isVisibleTo(again)
+    assert "samples" in again.welcome.last.toolTip()
+
+
+# ---- the class table ----
+
+
+def test_a_renamed_class_reaches_the_layers_and_the_project(qtbot, dock, viewer, folder):
+    open_path(qtbot, dock, folder)
+    dock.layers.finish()
+    line = dock.classes._names[0]
+    line.setText("mitosis: 有糸分裂")
+    line.editingFinished.emit()
+
+    assert dock.state.classes.names[0] == "mitosis: 有糸分裂"
+    assert viewer.layers[1].name == "mitosis: 有糸分裂"
+    project = json.loads((folder / ".cellseg" / "project.json").read_text())
+    assert project["classes"]["names"][0] == "mitosis: 有糸分裂"
+
+
+def test_a_name_twice_is_refused_in_words(qtbot, dock, folder):
+    open_path(qtbot, dock, folder)
+    line = dock.classes._names[0]
+    line.setText(TISSUE_CLASSES.names[1])
+    line.editingFinished.emit()
+    assert "used twice" in dock.classes._problem.text()
+    assert dock.state.classes.names == TISSUE_CLASSES.names
+
+
+def test_a_class_can_be_added_and_the_last_one_removed(qtbot, dock, viewer, folder):
+    open_path(qtbot, dock, folder)
+    dock.layers.finish()
+    dock.classes._add.click()
+    dock.layers.finish()
+    assert dock.state.classes.names[-1] == "class5"
+    assert viewer.layers[-1].name == "class5"
+
+    dock.classes._remove.click()
+    assert dock.state.classes.names == TISSUE_CLASSES.names
+    assert [layer.name for layer in viewer.layers[1:]] == list(TISSUE_CLASSES.names)
+
+
+def test_a_class_that_cells_have_or_could_have_again_by_undo_is_not_removed(qtbot, dock, folder):
+    open_path(qtbot, dock, folder)
+    dock.classes._add.click()
+    dock.state.session.reclassify([min(dock.state.session.cells)], 5)
+    dock.classes._show_buttons()
+    assert "have the last class" in dock.classes._remove.toolTip()
+
+    dock.state.session.undo()
+    dock.classes._show_buttons()
+    dock.classes._remove.click()
+    assert "class 5" in dock.classes._problem.text()
+    assert len(dock.state.classes) == 5
+
+
+def test_the_state_belongs_to_the_viewer_and_goes_with_it(qapp):  # noqa: ARG001 - signals need an application
+    first, second = ViewerModel(), ViewerModel()
+    assert AppState.of(first) is AppState.of(first)
+    assert AppState.of(first) is not AppState.of(second)
+    assert AppState.of(first).classes == ClassTable.numbered(1)

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import ConfigError, EngineError
+from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
+from napari_cellseg.gui import engine as engine_module
+from napari_cellseg.gui.class_match import match_classes, with_class_ids
+from napari_cellseg.gui.engine import Engine
+from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.gui.preferences import Preferences
+from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
+
+RGB, TRUTH = generate_tissue((128, 128), 16)
+FOUND = replace(TRUTH, scores=np.linspace(0.2, 0.9, len(TRUTH), dtype=np.float32))
+READY = ModelReady("lite", TISSUE_CLASSES.names, "cpu", "auto: CPU, no CUDA device found", 0.1)
+
+
+def answer(events, *, wait_s=0.0):
+    """Stand in for the engine process, whose own tests are elsewhere: give these events."""
+
+    def run(task, /, **arguments):
+        assert task == "predict"
+        run.calls.append(arguments)
+        for event in events:
+            time.sleep(wait_s)
+            yield event
+        return PredictSummary(1, 0, len(FOUND), 0.1)
+
+    run.calls = []
+    return run
+
+
+GOOD = (READY, TileDone(1, 1, 1, 2, 5), TileDone(1, 1, 2, 2, 9), ImageDone(1, 1, "tissue", FOUND, 1.5))
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    notification_manager.records.clear()
+    yield viewer
+    AppState.of(viewer).close()
+
+
+@pytest.fixture
+def dock(qtbot, viewer, monkeypatch):
+    dock = SegmentDock(viewer)
+    qtbot.addWidget(dock)
+    header = CheckpointHeader(
+        name="lite", config=ModelConfig.preset("lite", TISSUE_CLASSES), thresholds=(0.5, 0.4, 0.3, 0.2)
+    )
+    monkeypatch.setattr(type(dock.model), "header", header)
+    dock._on_model()
+    return dock
+
+
+@pytest.fixture
+def image(dock, viewer):
+    layer = viewer.add_image(RGB, name="tissue", rgb=True)
+    dock._opener.show_pixels(layer)
+    return layer
+
+
+def segment(qtbot, dock, run):
+    dock.segmentation._engine.run = run
+    dock.button.click()
+    qtbot.waitUntil(lambda: not dock.segmentation.job.is_busy, timeout=10_000)
+
+
+def test_the_button_says_why_it_cannot_work(dock, viewer):
+    assert not dock.button.isEnabled()
+    assert dock.button.toolTip() == "Open an image first."
+    viewer.add_image(RGB, rgb=True)
+    assert dock.button.isEnabled()
+
+
+@pytest.mark.usefixtures("image")
+def test_a_run_gives_one_layer_a_class_with_the_cells_in_the_session(qtbot, dock, viewer):
+    segment(qtbot, dock, answer(GOOD))
+    dock.layers.finish()
+
+    assert dock.segmentation.job.state is JobState.FINISHED
+    assert [layer.name for layer in viewer.layers] == ["tissue", *TISSUE_CLASSES.names]
+    assert len(dock.state.session.cells) == len(FOUND)
+    assert dock.device_reason.text() == READY.reason
+    assert dock.row._message.text().endswith("cells shown, in 0:01.")
+    assert dock.button.isEnabled()
+
+
+def test_an_image_layer_of_another_plugin_is_taken_as_it_is(qtbot, dock, viewer):
+    viewer.add_image(RGB, name="from elsewhere", rgb=True)
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+    (item,) = run.calls[0]["items"]
+    assert item.image_id == "from elsewhere"
+    np.testing.assert_array_equal(item.source, RGB)
+    assert dock.state.session.count()
+
+
+def test_the_model_brings_its_best_minimum_scores(dock):
+    assert dock.state.min_scores == {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.2}
+    assert [slider.value() for slider in dock.sliders._sliders.values()] == [50, 40, 30, 20]
+
+
+@pytest.mark.usefixtures("image")
+def test_a_slider_filters_what_is_shown_without_running_again(qtbot, dock):
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+    dock.state.set_min_scores(dict.fromkeys(TISSUE_CLASSES.class_ids, 0.0))
+    assert dock.state.session.count() == len(FOUND)
+    of_class = FOUND.class_ids == 3
+
+    dock.sliders._sliders[3].setValue(100)
+    qtbot.waitUntil(lambda: dock.state.session.count(3) == 0, timeout=2000)
+    assert dock.state.session.count() == len(FOUND) - of_class.sum()
+    dock.sliders._sliders[3].setValue(0)
+    qtbot.waitUntil(lambda: dock.state.session.count() == len(FOUND), timeout=2000)
+    assert dock.sliders._counts[3].text() == str(of_class.sum())
+    assert len(run.calls) == 1
+
+
+@pytest.mark.usefixtures("image")
+def test_what_a_person_decided_stays_when_it_runs_again(qtbot, dock):
+    segment(qtbot, dock, answer(GOOD))
+    session = dock.state.session
+    accepted = max(session.cells)
+    session.accept([accepted])
+
+    segment(qtbot, dock, answer(GOOD))
+
+    assert session.cells[accepted].reviewed
+    assert len(session.cells) == len(FOUND)
+
+
+@pytest.mark.usefixtures("image")
+def test_stop_is_shown_at_once_and_the_button_comes_back(qtbot, dock):
+    dock.segmentation._engine.run = answer((READY, *[None] * 1000), wait_s=0.01)
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=5000)
+    assert dock.button.toolTip() == "It is at work; stop it first."
+
+    start = time.perf_counter()
+    dock.row._stop.click()
+    assert time.perf_counter() - start < 0.1
+    assert dock.row._label.text().startswith("Stopping...")
+    qtbot.waitUntil(lambda: dock.button.isEnabled(), timeout=5000)
+    assert dock.row._message.text().startswith("Stopped after")
+
+
+@pytest.mark.usefixtures("image")
+def test_another_image_stops_the_run_and_gets_none_of_its_cells(qtbot, dock, viewer):
+    dock.segmentation._engine.run = answer((READY, *[None] * 20, *GOOD), wait_s=0.01)
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=5000)
+    dock._opener.show_pixels(viewer.add_image(RGB[::-1].copy(), name="other", rgb=True))
+    qtbot.waitUntil(lambda: not dock.segmentation.job.is_busy, timeout=5000)
+    assert not dock.state.session.cells
+
+
+@pytest.mark.parametrize(
+    ("run", "text"),
+    [
+        (answer((READY, ImageFailed(1, 1, "tissue", "the memory is too small"))), "the memory is too small"),
+        (answer(()), ""),
+    ],
+)
+@pytest.mark.usefixtures("image")
+def test_a_failure_is_one_message_in_the_dock_and_one_notification(qtbot, dock, run, text):
+    if not text:
+
+        def run(*_, **__):
+            raise EngineError("The engine process crashed (SIGSEGV).")
+            yield
+
+        text = "crashed (SIGSEGV)"
+    segment(qtbot, dock, run)
+    assert text in dock.row._message.text()
+    assert dock.row._message.text().startswith("Failed: ")
+    assert [text in str(record.message) for record in notification_manager.records] == [True]
+    assert dock.button.isEnabled()
+
+
+@pytest.mark.usefixtures("image")
+def test_options_that_do_not_fit_are_refused_before_anything_starts(dock):
+    dock.advanced.set_values({"tile": 128, "overlap": 100})
+    dock.button.click()
+    assert "overlap" in dock.row._message.text()
+    assert dock.segmentation.job.state is JobState.IDLE
+
+
+@pytest.mark.usefixtures("image")
+def test_a_project_without_a_class_of_the_model_is_told_which(dock):
+    dock.state.set_classes(ClassTable(("tumour", "stroma")))
+    dock.button.click()
+    assert "'other'" in dock.row._message.text()
+    assert dock.segmentation.job.state is JobState.IDLE
+
+
+@pytest.mark.usefixtures("image")
+def test_the_pixel_size_can_be_set_by_hand(qtbot, dock):
+    assert dock.pixel_size.text() == "auto: unknown"
+    dock.pixel_size.setValue(0.5)
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+    assert run.calls[0]["items"][0].pixel_size_um == 0.5
+
+
+# ---- classes of the model and of the project ----
+
+
+def test_classes_are_matched_by_name():
+    model, project = ClassTable(("b", "a")), ClassTable(("a", "x", "b"))
+    match = match_classes(model, project)
+    assert match == {1: 3, 2: 1}
+    moved = with_class_ids(replace(TRUTH, class_ids=np.where(TRUTH.class_ids % 2, 1, 2)), match)
+    assert set(moved.class_ids.tolist()) == {1, 3}
+
+
+def test_classes_without_names_are_matched_by_number():
+    assert match_classes(TISSUE_CLASSES, ClassTable.numbered(5)) == {i: i for i in range(1, 5)}
+    with pytest.raises(ConfigError, match="no class 'other'"):
+        match_classes(TISSUE_CLASSES, ClassTable.numbered(3))
+
+
+# ---- where it runs ----
+
+
+def test_this_process_is_refused_when_torchvision_was_not_there_first(viewer, monkeypatch):
+    monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with pytest.raises(ConfigError, match="before the viewer opens"):
+        Engine(AppState.of(viewer)).run("predict", items=[], options=None)
+
+
+def test_this_process_runs_the_same_generator(viewer, monkeypatch):
+    monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
+    monkeypatch.setitem(sys.modules, "torchvision", sys.modules[__name__])
+    engine = Engine(AppState.of(viewer))
+    assert list(engine.run("warm_up")) == []
+    assert engine._client.process_id is None
+
+
+def test_the_dock_brings_no_torch():
+    check = (
+        "import sys, napari_cellseg.gui.segment_dock, napari_cellseg.gui.open_dock; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[1]).returncode == 0
