@@ -168,8 +168,11 @@ class _Run:
         first_step, first_time = progress.epoch_step, time.perf_counter()
         images = 0
         groups = self._groups()
-        while not self._steps_used_up() and (group := next(groups, None)) is not None:
+        while not self._steps_used_up():
             started = time.perf_counter()
+            self.between_steps = False  # Ctrl-C from here on would find images taken but not learnt
+            if (group := next(groups, None)) is None:
+                break
             losses, rate = self._step(group)
             images += sum(map(len, group)) * self.parts.fabric.world_size
             now = time.perf_counter()
@@ -195,6 +198,7 @@ class _Run:
             )
             self.scalars.add("train", losses, progress.step)
             yield event
+        self.between_steps = True
         loader = self.parts.loader
         if loader.epoch > progress.epoch or loader.state_dict()["position"] >= chunk_ends[-1]:
             next(groups, None)  # runs the loader to its end, whereupon it stands at the next epoch
@@ -210,7 +214,6 @@ class _Run:
 
     def _step(self, group: list[list[LoaderItem[Item]]]) -> tuple[dict[str, float], float]:
         progress, stepper = self.progress, self.parts.stepper
-        self.between_steps = False
         batches = [[item.data for item in batch] for batch in group]
         losses, rate = stepper.step(batches, progress.step, self.total_steps)
         for name, value in losses.items():

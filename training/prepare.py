@@ -111,7 +111,9 @@ def prepare(
     report = yield from _checked(data, config)
     split = Split.load(folder.split) if state is not None else _new_split(report, config)
     train, validation = split.apply(report)
-    if state is None and folder.writes:
+    if state is not None:
+        folder.write(folder.config, config.to_yaml())
+    elif folder.writes:
         folder.start(config)
         split.save(folder.split)
     torch.manual_seed(config.seed)

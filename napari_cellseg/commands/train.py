@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_cellseg.events import TrainEvent, TrainSummary
     from training.config import TrainConfig
 
-__all__ = ["add_parser", "run", "show_training"]
+__all__ = ["add_parser", "add_settings", "config_of", "run", "show_training"]
 
 _EPILOG = """\
 The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the state to go on from.
@@ -33,6 +33,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    add_settings(parser)
+    parser.add_argument("--dry-run", action="store_true", help="check the data, print the settings as YAML, and stop")
+    parser.set_defaults(run=run)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `config_of` reads."""
     parser.add_argument("--preset", default="lite", choices=("lite", "reference", "original"), help="default: lite")
     parser.add_argument("--as-is", action="store_true", help="take the preset as it is, not fitted to the data")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
@@ -49,8 +56,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--ram-budget", type=int, metavar="MIB", help="memory for decoded images")
     parser.add_argument("--no-augment", action="store_true", help="do not change the images at random")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, see --dry-run")
-    parser.add_argument("--dry-run", action="store_true", help="check the data, print the settings as YAML, and stop")
-    parser.set_defaults(run=run)
 
 
 _SETTINGS = {
@@ -66,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
     quiet = not _is_first_process()
     with Bar("image", quiet=quiet) as bar:
-        config = _config(options, bar)
+        config = config_of(options, bar)
     if options.dry_run:
         print(config.to_yaml(), end="")
         return 0
@@ -89,7 +94,8 @@ def _is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
-def _config(options: argparse.Namespace, bar: Bar) -> TrainConfig:
+def config_of(options: argparse.Namespace, bar: Bar) -> TrainConfig:
+    """Return the settings that the options of `add_settings` ask for."""
     from training.config import TrainConfig
     from training.dataset import find_samples
 
