@@ -224,6 +224,7 @@ def test_ids_are_never_used_again(session):
         lambda s: s.delete([1, 99]),
         lambda s: s.merge([1]),
         lambda s: s.merge([1, 1]),
+        lambda s: s.merge([1, 3]),
         lambda s: s.reclassify([1], 9),
         lambda s: s.add(1, (0, 0, 3, 3), np.zeros((3, 3), bool)),
         lambda s: s.add(1, (-2, 0, 1, 3), np.ones((3, 3), bool)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.review.cells import Cell, Status
+from napari_cellseg.review.cells import Box, Cell, Status, union_box
 from napari_cellseg.review.edits import Placed, filled, joined, smoothed
 from napari_cellseg.review.history import Pair
 from napari_cellseg.review.strokes import Stroke
@@ -46,6 +46,9 @@ class Author:
         """Give the first cell the pixels of all, and the highest score."""
         if len(cells) < 2:
             raise AnnotationError("Select two or more cells to merge them.")
+        box = union_box(cell.box for cell in cells)
+        if max(_sides(box)) > 2 * sum(max(_sides(cell.box)) for cell in cells):
+            raise AnnotationError(f"{_names(cells)} lie too far apart to be one; merge cells that touch, or nearly do.")
         whole = self._reshaped(cells[0], joined(cells), score=max(cell.score for cell in cells))
         text = "merge " + " + ".join(f"#{cell.cell_id}" for cell in cells[:4]) + (" ..." if len(cells) > 4 else "")
         return text, [(cells[0], whole), *((cell, None) for cell in cells[1:])]
@@ -88,6 +91,10 @@ class Author:
 
     def _signed(self, cell: Cell, **fields: object) -> Cell:
         return replace(cell, by=self.name, at=self.clock(), **fields)  # type: ignore[arg-type]
+
+
+def _sides(box: Box) -> tuple[int, int]:
+    return box[3] - box[1], box[2] - box[0]
 
 
 def _names(cells: Sequence[Cell]) -> str:

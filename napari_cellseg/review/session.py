@@ -280,7 +280,7 @@ class ReviewSession:
         Raises
         ------
         AnnotationError
-            Fewer than two cells.
+            Fewer than two cells, or cells far from each other.
         """
         return self._do(self._author.merge(self._get(cell_ids)))
 

@@ -42,36 +42,41 @@ def read_stroke(
         cell_ids as shown before and after the stroke; 0 is background.
     """
     changed = before != after
-    by_id = {cell.cell_id: cell for cell in visible}
+    painted = set(np.unique(after[changed]).tolist()) - {0}
     reshaped: list[tuple[Cell, Placed]] = []
     emptied: list[Cell] = []
     for cell in sorted(visible, key=lambda cell: cell.cell_id):
-        gained = changed & (after == cell.cell_id)
-        lost = cell.crop(box) & changed & ~gained
-        if not gained.any() and not lost.any():
-            continue
-        placed = _reshape(cell, box, gained, lost)
+        gained = changed & (after == cell.cell_id) if cell.cell_id in painted else None
+        placed = _reshape(cell, box, changed, after, gained)
         if placed is None:
             emptied.append(cell)
-        elif placed[0] != cell.box or not np.array_equal(placed[1], cell.mask):
+        elif placed[0] != cell.box or not (placed[1] is cell.mask or np.array_equal(placed[1], cell.mask)):
             reshaped.append((cell, placed))
-    drawn: list[Placed] = []
-    for value in np.unique(after[changed]).tolist():
-        if value > 0 and value not in by_id:
-            placed = tightened(box, changed & (after == value))
-            if placed is not None:
-                drawn.append(placed)
-    return Stroke(tuple(reshaped), tuple(emptied), tuple(drawn))
+    unknown = sorted(painted - {cell.cell_id for cell in visible})
+    drawn = [tightened(box, changed & (after == value)) for value in unknown if value > 0]
+    return Stroke(tuple(reshaped), tuple(emptied), tuple(placed for placed in drawn if placed is not None))
 
 
-def _reshape(cell: Cell, box: Box, gained: BoolMask, lost: BoolMask) -> Placed | None:
-    whole = union_box((cell.box, box)) if gained.any() else cell.box
-    mask = cell.crop(whole)
-    shared = overlap(whole, box)
-    if shared is None:
+def _reshape(
+    cell: Cell, box: Box, changed: BoolMask, after: npt.NDArray[np.integer], gained: BoolMask | None
+) -> Placed | None:
+    """Return a cell's pixels after a stroke; looks only where the cell and the stroke meet, or at what it gained."""
+    shared = overlap(cell.box, box)
+    rows, columns = _window(box, shared) if shared is not None else (slice(0), slice(0))
+    lost = changed[rows, columns] & (after[rows, columns] != cell.cell_id)
+    if shared is not None:
+        lost &= cell.mask[_window(cell.box, shared)]
+    if gained is None and not lost.any():
         return cell.box, cell.mask
-    part = mask[shared[1] - whole[1] : shared[3] - whole[1], shared[0] - whole[0] : shared[2] - whole[0]]
-    window = slice(shared[1] - box[1], shared[3] - box[1]), slice(shared[0] - box[0], shared[2] - box[0])
-    part[gained[window]] = True
-    part[lost[window]] = False
+    whole = cell.box if gained is None else union_box((cell.box, box))
+    mask = cell.crop(whole)
+    if gained is not None:
+        mask[_window(whole, box)] |= gained
+    if shared is not None:
+        mask[_window(whole, shared)] &= ~lost
     return tightened(whole, mask)
+
+
+def _window(box: Box, part: Box) -> tuple[slice, slice]:
+    """Return the rows and columns of ``part`` in an array that covers ``box``."""
+    return slice(part[1] - box[1], part[3] - box[1]), slice(part[0] - box[0], part[2] - box[0])
