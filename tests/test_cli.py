@@ -1,0 +1,259 @@
+"""The command as a whole: help, validate, export, evaluate, doctor, train, demo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_cases import SIZE, write_labelled, write_model
+
+from napari_cellseg import __version__
+from napari_cellseg.cli import main
+from napari_cellseg.coco import ImageId, read_dataset, result_rows, write_image_ids, write_results
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.label_images import read_class_images, to_instances
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return a training folder of two samples with named classes."""
+    for number, name in enumerate(("a", "b")):
+        write_labelled(tmp_path / "data" / "train" / name, number)
+    (tmp_path / "data" / "classes.json").write_text('{"1": "w", "2": "x", "3": "y", "4": "z"}')
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def perfect(data: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Return results that are the true cells, and their id file."""
+    images = (ImageId("a.tif", 5, *SIZE), ImageId("b.tif", 6, *SIZE))
+    rows = []
+    for image in images:
+        folder = data / "train" / image.image_id
+        rows += result_rows(to_instances(read_class_images(folder, SIZE), SIZE), image.id)
+    write_image_ids(tmp_path / "ids.json", images)
+    return write_results(tmp_path / "perfect", rows, images), tmp_path / "ids.json"
+
+
+def in_child(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "napari_cellseg.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_and_version_are_there_without_heavy_imports() -> None:
+    done = in_child(
+        code="import sys; from napari_cellseg import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit as e: assert e.code == 0\n"
+        "heavy = {'torch', 'numpy', 'tifffile', 'napari', 'qtpy', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("predict", "train", "evaluate", "validate", "export", "doctor", "demo"):
+        assert name in done.stdout
+    assert in_child("--version").stdout == f"napari-cellseg {__version__}\n"
+
+
+def test_no_command_and_an_unknown_option_are_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["fly"], ["predict", "--fly"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    capsys.readouterr()
+
+
+def test_an_unexpected_error_is_shown_as_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("napari_cellseg.commands.doctor.run", fail)
+    assert main(["doctor"]) == 1
+    error = capsys.readouterr().err
+    assert "unexpected ZeroDivisionError: oh" in error
+    assert "Traceback" in error
+
+
+def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["validate", str(tmp_path / "r.json"), "--ids", str(tmp_path / "absent.json")]
+    assert main(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert main(["--debug", *arguments]) == 2
+    assert AnnotationError.__name__ in capsys.readouterr().err
+
+
+# ---- validate ----
+
+
+def test_validate_accepts_a_good_file(perfect: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    results, ids = perfect
+    for file in (results, results.with_suffix(".zip")):
+        assert main(["validate", str(file), "--ids", str(ids), "--classes", "4"]) == 0
+        assert "no problem, for 2 images" in capsys.readouterr().out
+
+
+def test_validate_lists_what_is_wrong_row_by_row(
+    perfect: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = json.loads(perfect[0].read_text())
+    rows[1]["score"], rows[3]["image_id"] = 7, 77
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps(rows))
+    assert main(["validate", str(path), "--ids", str(perfect[1])]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["row 1: score 7 is not a number 0..1", "row 3: image_id 77 is not in the id file"]
+    assert main(["validate", str(path), "--ids", str(perfect[1]), "--limit", "1"]) == 1
+    assert "... and 1 more" in capsys.readouterr().out
+    assert main(["validate", str(path), "--ids", str(perfect[1]), "--json"]) == 1
+    assert [problem["row"] for problem in json.loads(capsys.readouterr().out)] == [1, 3]
+
+
+# ---- evaluate ----
+
+
+def test_evaluate_a_perfect_file(
+    data: Path, perfect: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, ids = perfect
+    arguments = ["--data", str(data), "--results", str(results), "--ids", str(ids), "--json", str(tmp_path / "e.json")]
+    assert main(["evaluate", *arguments]) == 0
+    assert "AP50" in capsys.readouterr().out
+    numbers = json.loads((tmp_path / "e.json").read_text())
+    assert numbers["all_cells"]["pq"] == pytest.approx(1)
+    assert [row["name"] for row in numbers["classes"]] == ["w", "x", "y", "z"]
+
+
+def test_evaluate_a_model(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_model(tmp_path / "m.safetensors")
+    arguments = ["evaluate", "--data", str(data), "--checkpoint", str(model), "--device", "cpu"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "2 images." in captured.out
+    assert "a: " in captured.err
+    (data / "classes.json").write_text('["only"]')
+    assert main(arguments) == 2
+    assert "knows 4 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--results", "r.json"], "needs --ids"),
+        (["--results", "r.json", "--ids", "i", "--checkpoint", "m"], "not both"),
+    ],
+)
+def test_evaluate_with_half_of_the_options_is_a_mistake(
+    data: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert main(["evaluate", "--data", str(data), *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+# ---- export ----
+
+
+def test_a_training_folder_becomes_coco_and_comes_back(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(data), "--out", str(tmp_path / "1"), "--to", "coco", "results", "class-images"]) == 0
+    assert "2 images, 0 without cells, 0 problems" in capsys.readouterr().out
+    dataset = read_dataset(tmp_path / "1" / "coco.json")
+    assert dataset.classes.names == ("w", "x", "y", "z")
+    for image in dataset.images:
+        expected = read_class_images(data / "train" / image.image_id)
+        again = read_class_images(tmp_path / "1" / "training" / image.image_id)
+        assert set(again) == set(expected)
+        for class_id, label_image in expected.items():
+            np.testing.assert_array_equal(again[class_id] > 0, label_image > 0)
+    coco = tmp_path / "1" / "training" / "coco.json"
+    coco.write_bytes((tmp_path / "1" / "coco.json").read_bytes())
+    assert main(["export", str(coco), "--out", str(tmp_path / "2"), "--to", "class-images"]) == 0
+    for file in sorted((tmp_path / "1" / "training").glob("*/class*.tif")):
+        assert (tmp_path / "2" / "training" / file.parent.name / file.name).read_bytes() == file.read_bytes()
+
+
+def test_results_become_a_training_folder(data: Path, perfect: tuple[Path, Path], tmp_path: Path) -> None:
+    results, ids = perfect
+    arguments = ["--ids", str(ids), "--images", str(data / "train"), "--out", str(tmp_path / "o")]
+    assert main(["export", str(results), *arguments, "--to", "class-images", "measurements", "overlays"]) == 0
+    for name in ("a", "b"):
+        expected = to_instances(read_class_images(data / "train" / name, SIZE), SIZE)
+        found = to_instances(read_class_images(tmp_path / "o" / "training" / name, SIZE), SIZE)
+        assert len(found) == len(expected)
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
+        assert (tmp_path / "o" / "overlays" / f"{name}.png").exists()
+
+
+def test_export_of_results_alone_says_what_is_missing(
+    perfect: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(perfect[0]), "--out", str(tmp_path / "o"), "--to", "coco"]) == 2
+    assert "--ids FILE and --images DIR" in capsys.readouterr().err
+
+
+# ---- doctor, train, demo ----
+
+
+def test_doctor_knows_the_machine_and_imports_no_qt() -> None:
+    done = in_child(
+        code="import sys; from napari_cellseg import cli\ncode = cli.main(['doctor', '--json'])\n"
+        "qt = [m for m in sys.modules if m.startswith(('PyQt', 'PySide', 'qtpy', 'napari.'))]\n"
+        "assert not qt, qt\nsys.exit(code)"
+    )
+    found = json.loads(done.stdout)
+    assert done.returncode == (1 if found["problems"] else 0)
+    assert "LZW" in found["facts"]["codecs"]
+    assert found["facts"]["device"]
+    assert found["facts"]["torch"] != "missing"
+
+
+def test_train_shows_its_settings_and_checks_the_data(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--data", str(data), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert main([*arguments, "--seed", "5", "--set", "optimizer.batch=3", "data.views=2"]) == 0
+    output = capsys.readouterr().out
+    assert "seed: 5" in output
+    assert "batch: 3" in output
+    assert not (tmp_path / "run").exists()
+    assert main([*arguments, "--set", "optimizer.nonsense=3"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+    assert main([*arguments, "--set", "x"]) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
+    assert main(["train", "--data", str(tmp_path / "absent"), "--out", str(tmp_path / "run")]) == 2
+    assert "no data folder" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 2
+    assert "no run to go on with" in capsys.readouterr().err
+
+
+def test_train_runs_and_goes_on(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = "model.backbone.name=test_resnet model.fpn.channels=16 model.box_head.hidden=16 model.mask_head.channels=8"
+    settings = [*small.split(), "model.working_scale=1.0", "augment.crop=96", "data.views=1", "data.chunks=2"]
+    arguments = ["train", "--data", str(data), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    new = [*arguments, "--as-is", "--epochs", "1", "--start-from", "random", "--batch", "1", "--monitor", "train_loss"]
+    assert main([*new, "--set", *settings, "data.validation_fraction=0"]) == 0
+    output = capsys.readouterr().out
+    assert "epoch 1: loss" in output
+    assert (tmp_path / "run" / "best.safetensors").exists()
+    assert main([*arguments, "--resume", "--epochs", "2"]) == 0
+    assert "epoch 2: loss" in capsys.readouterr().out
+
+
+def test_demo_writes_everything_and_needs_no_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    model = write_model(tmp_path / "m.safetensors")
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--checkpoint", str(model), "--device", "cpu"]) == 0
+    for name in ("test-results.json", "test-results.zip", "measurements.csv", "table.txt", "overlays/ihc.png"):
+        assert (out / name).stat().st_size > 0
+    output = capsys.readouterr().out
+    assert (out / "table.txt").read_text() in output
+    assert "No screen was found" in output

@@ -1,0 +1,207 @@
+"""``napari-cellseg predict`` through the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_cases import SIZE, write_image, write_model
+
+from napari_cellseg.cli import main
+from napari_cellseg.coco import ImageId, check_results, read_image_ids, read_results, write_image_ids
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for number in (1, 2, 10):
+        write_image(tmp_path / "images" / f"x{number}.tif", number)
+    return tmp_path / "images"
+
+
+def predict(*arguments: Any, model: Path) -> int:
+    return main(["predict", *map(str, arguments), "--checkpoint", str(model), "--device", "cpu"])
+
+
+def test_results_without_ids_are_numbered_in_natural_order(
+    tmp_path: Path, images: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert predict(images, "--out", out, model=model) == 0
+    ids = read_image_ids(out / "test_image_name_to_ids.json")
+    assert [(image.file_name, image.id, image.size) for image in ids] == [
+        ("x1.tif", 1, SIZE),
+        ("x2.tif", 2, SIZE),
+        ("x10.tif", 3, SIZE),
+    ]
+    assert check_results(out / "test-results.json", ids, 4) == []
+    assert check_results(out / "test-results.zip", ids, 4) == []
+    assert sum(map(len, read_results(out / "test-results.json", ids).values())) > 0
+    assert "x10: " in capsys.readouterr().out
+    assert main(["validate", str(out / "test-results.json"), "--ids", str(out / "test_image_name_to_ids.json")]) == 0
+
+
+def test_folders_with_an_image_each_and_all_other_files(tmp_path: Path, model: Path) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / "data" / name / "image.tif")
+    out = tmp_path / "out"
+    assert predict(tmp_path / "data", "--out", out, "--masks", "--csv", "--overlay", "--geojson", model=model) == 0
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert {
+        "measurements.csv",
+        "overlays/a.png",
+        "overlays/b.png",
+        "geojson/a.geojson",
+        "training/a/image.tif",
+        "training/classes.json",
+        "test-results.json",
+        "test-results.zip",
+    } <= files
+    assert any(name.startswith("training/a/class") for name in files)
+
+
+def test_min_score_holds_in_every_file(tmp_path: Path, images: Path, model: Path) -> None:
+    every = tmp_path / "every"
+    assert predict(images, "--out", every, "--csv", model=model) == 0
+    scores = sorted(row["score"] for row in json.loads((every / "test-results.json").read_text()))
+    limit = round(scores[len(scores) // 2] + 1e-4, 4)
+    some = tmp_path / "some"
+    assert predict(images, "--out", some, "--csv", "--min-score", limit, model=model) == 0
+    kept = [row["score"] for row in json.loads((some / "test-results.json").read_text())]
+    assert 0 < len(kept) < len(scores)
+    assert min(kept) >= limit
+    assert len((some / "measurements.csv").read_text().splitlines()) == len(kept) + 1
+    assert len((every / "measurements.csv").read_text().splitlines()) == len(scores) + 1
+
+
+def test_the_models_own_score_limits_hold_in_all_but_the_results(tmp_path: Path, images: Path) -> None:
+    model = write_model(tmp_path / "m.safetensors", thresholds=(1.0, 1.0, 1.0, 1.0))
+    assert predict(images, "--out", tmp_path / "out", "--csv", model=model) == 0
+    assert len(json.loads((tmp_path / "out" / "test-results.json").read_text())) > 0
+    assert len((tmp_path / "out" / "measurements.csv").read_text().splitlines()) == 1
+
+
+def test_given_ids_are_used(tmp_path: Path, images: Path, model: Path) -> None:
+    known = tuple(ImageId(f"x{n}.tif", 100 + n, *SIZE) for n in (2, 1, 10, 99))
+    write_image_ids(tmp_path / "ids.json", known)
+    assert predict(images, "--out", tmp_path / "out", "--ids", tmp_path / "ids.json", model=model) == 0
+    found = read_results(tmp_path / "out" / "test-results.json", known)
+    assert sorted(i for i, cells in found.items() if len(cells)) == [101, 102, 110]
+    assert not (tmp_path / "out" / "test_image_name_to_ids.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file_name": "../x1.tif"}, "not a name inside"),
+        ({"id": 2}, "id 2 is used twice"),
+        ({"height": 97}, "97 x 128 px (height x width), but"),
+        ({"file_name": "other.tif"}, "no id for"),
+    ],
+)
+def test_a_wrong_id_file_stops_before_anything_is_written(
+    tmp_path: Path, images: Path, model: Path, capsys: pytest.CaptureFixture[str], change: Any, message: str
+) -> None:
+    rows = [{"file_name": f"x{n}.tif", "id": n, "height": SIZE[0], "width": SIZE[1]} for n in (1, 2, 10)]
+    (tmp_path / "ids.json").write_text(json.dumps([rows[0] | change, *rows[1:]]))
+    assert predict(images, "--out", tmp_path / "out", "--ids", tmp_path / "ids.json", model=model) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_image_is_listed_and_the_others_go_on(
+    tmp_path: Path, images: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "x3.tif").write_text("no image")
+    assert predict(images, "--out", tmp_path / "out", "--json", model=model) == 1
+    captured = capsys.readouterr()
+    assert "x3.tif: it is not a TIFF" in captured.err
+    summary = json.loads(captured.out)
+    assert list(summary["failed"]) == ["x3"]
+    assert list(summary["images"]) == ["x1", "x2", "x10"]
+
+
+def test_only_bad_images_are_a_mistake_and_nothing_is_written(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "text.tif"
+    path.write_text("no image")
+    assert predict(path, "--out", tmp_path / "out", "--quiet", model=model) == 2
+    assert f"Cannot read {path}: it is not a TIFF" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.tif"], "no such file"),
+        (["IMAGES", "--tile", "100"], "tile"),
+        (["IMAGES", "--min-score", "3"], "min_score"),
+        (["IMAGES", "--device", "cuda:99"], "no CUDA device 99"),
+        (["IMAGES", "IMAGES"], "same id 'x1'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(
+    tmp_path: Path,
+    images: Path,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    given = [str(images) if argument == "IMAGES" else argument for argument in arguments]
+    assert main(["predict", "--checkpoint", str(model), "--out", str(tmp_path / "out"), *given]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pickle_as_model_is_refused(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    torch.save({"a": 1}, tmp_path / "model.pth")
+    assert predict(images, "--out", tmp_path / "out", model=tmp_path / "model.pth") == 2
+    assert "pickle" in capsys.readouterr().err.lower()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_stops_at_once_with_code_130_and_leaves_nothing(tmp_path: Path, model: Path) -> None:
+    write_image(tmp_path / "a.tif", size=(400, 400))
+    command = [sys.executable, "-m", "napari_cellseg.cli", "predict", str(tmp_path / "a.tif")]
+    command += ["--out", str(tmp_path / "out"), "--checkpoint", str(model), "--device", "cpu", "--scale", "16"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "model random on cpu" in process.stdout.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error.strip().endswith("napari-cellseg: stopped.")
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_file_as_one(tmp_path: Path, images: Path, model: Path) -> None:
+    assert predict(images, "--out", tmp_path / "one", model=model) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "napari_cellseg.cli", "predict", str(images), "--out", str(tmp_path / "two")]
+    command += ["--checkpoint", str(model), "--device", "cpu"]
+    subprocess.run(command, check=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one, two = ((tmp_path / name / "test-results.json").read_bytes() for name in ("one", "two"))
+    assert one == two

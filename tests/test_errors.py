@@ -1,0 +1,24 @@
+"""The tree of errors, and the promises made about it."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+
+from napari_cellseg import errors
+from napari_cellseg.errors import CellSegError
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or "")) | {"CellSegError"}
+    assert drawn == set(errors.__all__)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_is_a_cellseg_error_and_no_runtime_error(name: str) -> None:
+    kind = getattr(errors, name)
+    assert issubclass(kind, CellSegError)
+    assert not issubclass(kind, (RuntimeError, OSError, ValueError))
+    assert str(pickle.loads(pickle.dumps(kind("what, where, what to do")))) == "what, where, what to do"
