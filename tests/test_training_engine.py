@@ -28,9 +28,11 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import choose_device
 from napari_cellseg.model.predictor import Predictor
 from training import engine
+from training.augment import Augmentation
 from training.config import TrainConfig
 from training.dataset import find_samples, read_sample
 from training.engine import train
+from training.prepare import first_network
 from training.resume import read_state
 
 CONFIG = tiny_config()
@@ -185,3 +187,13 @@ def test_wrong_data_is_refused_before_anything_is_written(tmp_path: Path) -> Non
     with pytest.raises(AnnotationError):
         run(CONFIG, tmp_path / "nowhere", tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_pixels_that_cannot_be_written_train_and_predict(data: Path) -> None:
+    """An uncompressed TIFF is a read-only memory map, of which torch warns."""
+    image = read_sample(find_samples(data).samples[0])
+    image.rgb.flags.writeable = False
+    rgb, _ = Augmentation.of(CONFIG.augment.model_copy(update={"crop": None}), CONFIG.model)(image, 0)
+    assert rgb.shape[0] == 3
+    predictor = Predictor(first_network(CONFIG).eval(), None, choose_device("cpu"), PredictOptions())
+    assert sum(1 for _ in predictor.image(image.rgb)) == 1

@@ -138,7 +138,7 @@ class Augmentation:
 
     def _cut_rgb(self, pixels: npt.NDArray[np.uint8], window: _Window) -> Tensor:
         part, window = _neighbourhood(pixels, window)
-        source = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1).float().div_(255)
+        source = torch.from_numpy(np.require(part, requirements=("C", "W"))).permute(2, 0, 1).float().div_(255)
         if window.zoom < _ANTIALIAS_BELOW:
             source, window = _shrink(source, window)
         fill = torch.tensor(self.fill, dtype=torch.float32)[:, None, None]

@@ -159,7 +159,8 @@ def _gates(model: CellMaskRCNN, min_score: float, nms: float) -> Iterator[None]:
 
 def _to_network(crop: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     """Resize (h, w, 3) to a (3, *size) uint8 tensor."""
-    image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
+    # torch wants to be able to write; a memory-mapped file cannot be, and is copied.
+    image = torch.from_numpy(np.require(crop, requirements=("C", "W"))).permute(2, 0, 1)
     if _size(image) == size:
         return image
     resized: Tensor = functional.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)
