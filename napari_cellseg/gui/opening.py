@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.class_match import is_placeholder
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CellSegError, CheckpointError
+from napari_cellseg.gui.camera import draw_now
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error, show_info, show_warning
 from napari_cellseg.gui.open_jobs import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
@@ -18,6 +19,7 @@ from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.image_io import Image, ImageFile
+from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import ImageSummary
 
@@ -179,6 +181,8 @@ class Opener(QObject):
         self._state.set_workspace(workspace, workspace.images)
         if workspace.classes is not None:
             self._state.set_classes(workspace.classes)
+        elif not self._state.classes_are_provisional:  # of the folder before
+            self._state.set_classes(self._model_classes(), provisional=True)
         remember("folder", str(workspace.path))
         self.summaries_changed.emit()
         self.show(workspace.images[0].image_id)
@@ -187,12 +191,12 @@ class Opener(QObject):
         state = self._state
         self._wanted = None
         self._close_current()
-        if state.workspace is None or state.workspace.classes is None:
-            count = len(state.classes)
-            if len(loaded.session.classes) > count or not is_placeholder(loaded.session.classes):
-                state.set_classes(loaded.session.classes)
-        elif len(loaded.session.classes) > len(state.classes):
+        if state.workspace is not None and state.workspace.classes is not None:
             state.set_classes(loaded.session.classes)
+        elif loaded.session.cells:
+            state.set_classes(loaded.session.classes, provisional=True)
+        else:
+            loaded.session.classes = state.classes
         if loaded.session.min_scores:
             state.set_min_scores(loaded.session.min_scores)
         self._show_layer(loaded)
@@ -223,6 +227,7 @@ class Opener(QObject):
             self._note(image_id)
         if self._layer is not None and self._layer in state.viewer.layers:
             state.viewer.layers.remove(self._layer)
+            draw_now(state.viewer)
         self._layer = None
 
     def _forget_folder(self) -> None:
@@ -247,9 +252,15 @@ class Opener(QObject):
         if self._state.image_id is not None:
             self._note(self._state.image_id)
 
+    def _model_classes(self) -> ClassTable:
+        try:
+            return ClassTable.numbered(1) if self._state.model is None else read_header(self._state.model).classes
+        except CheckpointError:
+            return ClassTable.numbered(1)
+
     def _keep_classes(self) -> None:
         workspace = self._state.workspace
-        if workspace is not None and not is_placeholder(self._state.classes):
+        if workspace is not None and not self._state.classes_are_provisional:
             try:
                 workspace.classes = self._state.classes
             except CellSegError as error:

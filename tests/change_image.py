@@ -1,0 +1,45 @@
+"""Opens a folder in a viewer and goes from image to image: ``python change_image.py FOLDER``; prints their ids."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.samples import TISSUE_CLASSES
+
+
+def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def main() -> None:
+    viewer = napari.Viewer()
+    state = AppState.of(viewer)
+    layers = ClassLayers.of(state)
+    opener = Opener.of(state)
+    opener.open_path(Path(sys.argv[1]))
+    wait(lambda: state.session is not None)
+    state.set_classes(TISSUE_CLASSES)
+    for _ in range(3):
+        for file in state.images:
+            opener.show(file.image_id)
+            wait(lambda file=file: state.file == file and len(list(layers)) == len(TISSUE_CLASSES))
+            wait(lambda: False, 0.5)  # let the canvas draw
+            sys.stdout.write(f"{state.image_id} {len(viewer.layers)}\n")
+            sys.stdout.flush()
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
