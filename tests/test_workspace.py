@@ -239,3 +239,22 @@ def test_flat_images_have_no_place_for_label_images(tmp_path):
         with pytest.raises(ExportError, match="export a training folder"):
             workspace.save("c", class_images=True)
         workspace.save("c")
+
+
+def test_the_annotations_can_be_read_as_the_page_of_file_formats_says(folder):
+    with Workspace(folder) as workspace:
+        session = workspace.open_session("a", SIZE)
+        session.add(2, (20, 20, 110, 110), disc(50)[5:95, 5:95])
+        workspace.save("a")
+    page = (Path(__file__).parents[1] / "docs" / "file-formats.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    found = {}
+    code = (
+        code.replace(".cellseg/", f"{(folder / '.cellseg').as_posix()}/")
+        + "    found[cell_id] = (x0, y0, x1, y1), mask\n"
+    )
+    exec(code, {"found": found})
+    assert found.keys() == session.cells.keys()
+    for cell_id, cell in session.cells.items():
+        assert found[cell_id][0] == cell.box
+        assert np.array_equal(found[cell_id][1], cell.mask)

@@ -26,7 +26,7 @@ from napari_cellseg.workspace.labels import (
 )
 from napari_cellseg.workspace.lock import FolderLock, LockOwner
 from napari_cellseg.workspace.open_image import OpenImage
-from napari_cellseg.workspace.places import annotations_file, journal_file, state_folder
+from napari_cellseg.workspace.places import annotations_file, file_errors, journal_file, set_aside, state_folder
 from napari_cellseg.workspace.project_file import read_classes, write_classes
 
 __all__ = ["Workspace"]
@@ -157,21 +157,17 @@ class Workspace:
         base, saved = self._base(image_id, image_size)
         cells, next_id = base.cells, base.next_id
         path = journal_file(self.state_folder, image_id)
-        journal = self._unsaved(image_id)
-        if journal is not None and not recover:
-            if not self.read_only:
-                path.replace(path.with_name(path.name + ".bak"))
-            journal = None
+        journal = self._unsaved(image_id) if recover else None
         if journal is not None:
             base = journal.begins_with() or base
             cells = journal.replay(base.cells)
-        elif not self.read_only:
-            path.unlink(missing_ok=True)  # of changes that were saved after all
+        if not self.read_only and path.exists():
+            with file_errors(path.parent):
+                # Without its damaged tail; or aside, whatever it is: nothing a person did is removed.
+                os.truncate(path, journal.end) if journal is not None else set_aside(path)
         table = long_enough(classes or self._classes or base.classes, base.classes, cells)
         session = ReviewSession(image_size, table, cells, user=self.user, next_id=next_id)
         session.set_min_scores(base.min_scores)
-        if journal is not None and not self.read_only:
-            os.truncate(path, journal.end)
         self._open[image_id] = OpenImage(
             session,
             base,
@@ -308,7 +304,8 @@ class Workspace:
         self._check_mine()
         path = annotations_file(self.state_folder, image_id)
         if path.exists():
-            path.replace(path.with_name(path.name + ".bak"))
+            with file_errors(path.parent):
+                set_aside(path)
         self.discard(image_id)
 
     # ---- the end ----

@@ -10,6 +10,7 @@ from napari_cellseg.review import Change, ChangeKind, ReviewSession
 from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision, summarise, write_annotations
 from napari_cellseg.workspace.journal import change_record, pack, start_record
 from napari_cellseg.workspace.journal_writer import JournalWriter
+from napari_cellseg.workspace.places import file_errors
 
 __all__ = ["OpenImage"]
 
@@ -76,7 +77,8 @@ class OpenImage:
         """
         state, annotations = self.session.state, self.annotations(labels)
         summary = summarise(annotations.cells, annotations.min_scores, time.time())
-        self.annotations_file.parent.mkdir(parents=True, exist_ok=True)
+        with file_errors(self.annotations_file.parent):
+            self.annotations_file.parent.mkdir(parents=True, exist_ok=True)
         write_annotations(self.annotations_file, annotations, summary)
         if self._writer is not None:
             self._writer.remove(self.journal_file)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import platformdirs
 
-__all__ = ["annotations_file", "journal_file", "state_folder"]
+from napari_cellseg.errors import ExportError
+
+__all__ = ["annotations_file", "file_errors", "journal_file", "set_aside", "state_folder"]
 
 NAME = ".cellseg"
 
@@ -22,6 +26,20 @@ def state_folder(folder: Path) -> Path:
         return inside
     key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     return Path(platformdirs.user_data_dir("napari-cellseg")) / "projects" / f"{folder.name}-{key}"
+
+
+@contextmanager
+def file_errors(folder: Path) -> Iterator[None]:
+    """Tell what the file system refuses as an `ExportError` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"Cannot write into {folder}: {error.strerror or error}.") from error
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file to ``<name>.bak``."""
+    path.replace(path.with_name(path.name + ".bak"))
 
 
 def annotations_file(state: Path, image_id: str) -> Path:
