@@ -47,7 +47,7 @@ def test_tiny_images_and_overfull_ones_work() -> None:
         rgb, truth = generate_tissue(size, cells=3)
         assert rgb.shape == (*size, 3)
         assert truth.image_size == size
-    assert 0 < len(generate_tissue((60, 60), cells=300)[1]) < 60
+    assert 0 < len(generate_tissue((60, 60), cells=100)[1]) < 60
     assert len(generate_tissue((60, 60), cells=0)[1]) == 0
 
 
