@@ -201,7 +201,7 @@ class ClassLayers(QObject):
         session.classes = classes
         for layer in [layer for layer in self if layer.class_id > len(classes)]:  # the last class was removed
             self._state.viewer.layers.remove(layer)
-        for layer in self:
+        for layer in [*self, *filter(None, [self._prepared])]:
             layer.name = classes.name(layer.class_id)
             layer.set_colours(self._looks.mode, classes.colour(layer.class_id))
         missing = [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]
