@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_tasks import TASKS
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
@@ -114,6 +115,11 @@ def test_an_image_layer_of_another_plugin_is_taken_as_it_is(qtbot, dock, viewer)
 def test_the_model_brings_its_best_minimum_scores(dock):
     assert dock.state.min_scores == {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.2}
     assert [slider.value() for slider in dock.sliders._sliders.values()] == [50, 40, 30, 20]
+
+
+def test_a_project_without_classes_shows_those_of_the_model(dock):
+    assert dock.state.classes == TISSUE_CLASSES
+    assert dock.state.classes_are_provisional
 
 
 @pytest.mark.usefixtures("image")
@@ -249,8 +255,9 @@ def test_this_process_is_refused_when_torchvision_was_not_there_first(viewer, mo
 def test_this_process_runs_the_same_generator(viewer, monkeypatch):
     monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
     monkeypatch.setitem(sys.modules, "torchvision", sys.modules[__name__])
+    monkeypatch.setattr(engine_module, "TASKS", TASKS)
     engine = Engine(AppState.of(viewer))
-    assert list(engine.run("warm_up")) == []
+    assert list(engine.run("count", n=3)) == [0, 1, 2]
     assert engine._client.process_id is None
 
 

@@ -17,8 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+
+import psutil
 
 from napari_cellseg.engine_process.frames import read_message, write_message
 from napari_cellseg.engine_process.messages import Event, Failed, Returned, Run, Stop, Stopped, to_cellseg_error
@@ -107,10 +110,17 @@ def _failed(run_id: int, error: BaseException) -> Failed:
     return Failed(run_id, named)
 
 
+def _give_way() -> None:
+    """Let the window have the processor when both want it, without leaving a core idle for it."""
+    with suppress(psutil.Error, OSError):
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 5)
+
+
 def serve(tasks: Mapping[str, Task], exchange: Path) -> None:
     """Answer requests until the viewer closes the pipe."""
     faulthandler.enable()  # a crash in native code leaves its stack in the log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of napari is for napari
+    _give_way()
     requests = io.FileIO(os.dup(0), "rb")
     answers = io.FileIO(os.dup(1), "wb")
     # Whatever prints, from Python or from C, must not get into the answers.

@@ -140,6 +140,9 @@ class SegmentDock(Dock):
         self.state.set_model(self.model.path)
         header = self.model.header
         if header is not None:
+            session = self.state.session
+            if self.state.classes_are_provisional and (session is None or not session.cells):
+                self.state.set_classes(header.classes, provisional=True)
             best = header.thresholds or (_DEFAULT_MIN_SCORE,) * len(header.classes)
             self.state.set_min_scores(dict(zip(header.classes.class_ids, best, strict=True)))
         self._show()

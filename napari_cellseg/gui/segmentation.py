@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, TileDone
-from napari_cellseg.gui.class_match import is_placeholder, match_classes, with_class_ids
+from napari_cellseg.gui.class_match import match_classes, with_class_ids
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
@@ -94,9 +94,9 @@ class Segmentation(QObject):
 
     def _adopt(self, classes: ClassTable, session: ReviewSession) -> None:
         """Take the model's class names for a project that has none."""
-        project = self._state.classes
-        if is_placeholder(project) and (len(classes) == len(project) or not session.cells):
-            self._state.set_classes(classes)
+        state = self._state
+        if state.classes_are_provisional and (len(classes) == len(state.classes) or not session.cells):
+            state.set_classes(classes)
 
     def _on_event(self, event: PredictEvent) -> None:
         if isinstance(event, TileDone):

@@ -42,6 +42,8 @@ class AppState(QObject):
     session : ReviewSession or None
         Its cells; always replaced together with ``file`` and ``image``.
     classes : ClassTable
+    classes_are_provisional : bool
+        Whether nobody chose them yet: they are numbers, or the classes of the model chosen.
     min_scores : dict of class_id to float
         The minimum score of each class, as the sliders of *Segment* show it.
     model : Path or None
@@ -80,6 +82,7 @@ class AppState(QObject):
         self.image: Image | None = None
         self.session: ReviewSession | None = None
         self.classes = ClassTable.numbered(1)
+        self.classes_are_provisional = True
         self.min_scores: dict[int, float] = {}
         self.model: Path | None = None
         self.selection: tuple[int, ...] = ()
@@ -142,10 +145,11 @@ class AppState(QObject):
         self.current_changed.emit()
         self.selection_changed.emit()
 
-    def set_classes(self, classes: ClassTable) -> None:
+    def set_classes(self, classes: ClassTable, *, provisional: bool = False) -> None:
         """Replace the class table, when it is another one."""
-        if classes != self.classes:
+        if classes != self.classes or provisional != self.classes_are_provisional:
             self.classes = classes
+            self.classes_are_provisional = provisional
             self.classes_changed.emit()
 
     def set_min_scores(self, min_scores: Mapping[int, float]) -> None:
