@@ -186,9 +186,7 @@ class InstanceMasks:
     def shifted(self, dx: int, dy: int, image_size: tuple[int, int]) -> InstanceMasks:
         """Place the cells of a tile in a larger image; what leaves ``image_size`` is clipped, and dropped when empty."""
         offsets = self.boxes[:, :2] + np.array([dx, dy])
-        return InstanceMasks.from_crops(
-            image_size, offsets, self.masks, self.class_ids, self.scores, self.values
-        )
+        return InstanceMasks.from_crops(image_size, offsets, self.masks, self.class_ids, self.scores, self.values)
 
     def paste(self, values: npt.ArrayLike | None = None, dtype: npt.DTypeLike = np.int32) -> npt.NDArray[Any]:
         """Paint all cells into one (H, W) label image, in ascending score, so that the surest cell is on top.

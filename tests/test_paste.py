@@ -8,7 +8,6 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.paste import paste_crops
 
-
 Floats = npt.NDArray[np.float32]
 
 

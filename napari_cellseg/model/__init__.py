@@ -1,0 +1,1 @@
+"""The network, its settings and files, and prediction. Importing this package loads no torch."""
