@@ -64,8 +64,8 @@ class CellGrid:
         return [cell for cell in map(self._cells.__getitem__, found) if overlap(cell.box, box) is not None]
 
 
-def _squares(class_id: int, box: Box) -> Iterator[tuple[int, int, int]]:
+def _squares(class_id: int, box: Box) -> list[tuple[int, int, int]]:
     x0, y0, x1, y1 = box
-    for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
-        for column in range(x0 // TILE, (x1 - 1) // TILE + 1):
-            yield class_id, row, column
+    rows = range(y0 // TILE, (y1 - 1) // TILE + 1)
+    columns = range(x0 // TILE, (x1 - 1) // TILE + 1)
+    return [(class_id, row, column) for row in rows for column in columns]

@@ -74,11 +74,10 @@ class ShownCells:
         """Put each cell's second state in the place of its first; returns where the view of each class changes."""
         stale: list[tuple[int, Box]] = []
         for before, after in pairs:
-            stale += self._stale(before, after)
-            if before is not None:
-                self._count(before, -1)
-            if after is not None:
-                self._count(after, 1)
+            old = before if before is not None and self._count(before, -1) else None
+            new = after if after is not None and self._count(after, 1) else None
+            if old is None or new is None or not _looks_same(old, new):
+                stale += [(cell.class_id, cell.box) for cell in (old, new) if cell is not None]
             if before is not None and after is not None:
                 self._grid.replace(after)
             elif before is not None:
@@ -87,19 +86,12 @@ class ShownCells:
                 self._grid.put(after)
         return boxes_by_class(stale)
 
-    def _stale(self, before: Cell | None, after: Cell | None) -> list[tuple[int, Box]]:
-        """Return where other pixels are seen: nowhere when the status changes and the cell stays visible."""
-        old = before if before is not None and self.is_visible(before) else None
-        new = after if after is not None and self.is_visible(after) else None
-        if old is not None and new is not None:
-            same = (old.class_id, old.score, old.box) == (new.class_id, new.score, new.box)
-            if same and (old.mask is new.mask or np.array_equal(old.mask, new.mask)):
-                return []
-        return [(cell.class_id, cell.box) for cell in (old, new) if cell is not None]
-
-    def _count(self, cell: Cell, step: int) -> None:
-        if cell.status is Status.REJECTED or self.is_visible(cell):
+    def _count(self, cell: Cell, step: int) -> bool:
+        """Keep the tally; returns whether the cell is shown."""
+        visible = self.is_visible(cell)
+        if visible or cell.status is Status.REJECTED:
             self._tally[cell.class_id, cell.status] += step
+        return visible
 
     # ---- looking ----
 
@@ -144,6 +136,15 @@ class ShownCells:
                 and (region is None or _lies_in(cell, region))
             )
         )
+
+
+def _looks_same(first: Cell, second: Cell) -> bool:
+    return (
+        first.class_id == second.class_id
+        and first.score == second.score
+        and first.box == second.box
+        and (first.mask is second.mask or np.array_equal(first.mask, second.mask))
+    )
 
 
 def boxes_by_class(places: Iterable[tuple[int, Box]]) -> dict[int, Box]:
