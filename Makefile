@@ -18,7 +18,7 @@ ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 .PHONY: demo test test-slow lint format benchmarks setup system-libraries clean
 
 demo: setup
-	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output
+	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
 
 test: setup
 	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest

@@ -52,7 +52,7 @@ def test_help_and_version_are_there_without_heavy_imports() -> None:
         "assert not heavy, heavy"
     )
     assert done.returncode == 0, done.stderr
-    for name in ("predict", "train", "evaluate", "validate", "export", "doctor", "demo"):
+    for name in ("predict", "train", "evaluate", "validate", "export", "experiment", "doctor", "demo"):
         assert name in done.stdout
     assert in_child("--version").stdout == f"napari-cellseg {__version__}\n"
 
@@ -230,17 +230,44 @@ def test_train_shows_its_settings_and_checks_the_data(
     assert "no run to go on with" in capsys.readouterr().err
 
 
+SMALL = [
+    "--as-is",
+    "--start-from",
+    "random",
+    "--batch",
+    "1",
+    "--monitor",
+    "train_loss",
+    "--set",
+    "data.validation_fraction=0",
+    "data.views=1",
+    "model.backbone.name=test_resnet",
+    "model.fpn.channels=16",
+    "model.box_head.hidden=16",
+    "model.mask_head.channels=8",
+    "model.working_scale=1.0",
+    "augment.crop=96",
+    "data.chunks=2",
+]
+
+
 def test_train_runs_and_goes_on(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = "model.backbone.name=test_resnet model.fpn.channels=16 model.box_head.hidden=16 model.mask_head.channels=8"
-    settings = [*small.split(), "model.working_scale=1.0", "augment.crop=96", "data.views=1", "data.chunks=2"]
     arguments = ["train", "--data", str(data), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    new = [*arguments, "--as-is", "--epochs", "1", "--start-from", "random", "--batch", "1", "--monitor", "train_loss"]
-    assert main([*new, "--set", *settings, "data.validation_fraction=0"]) == 0
+    assert main([*arguments, "--epochs", "1", *SMALL]) == 0
     output = capsys.readouterr().out
     assert "epoch 1: loss" in output
     assert (tmp_path / "run" / "best.safetensors").exists()
     assert main([*arguments, "--resume", "--epochs", "2"]) == 0
     assert "epoch 2: loss" in capsys.readouterr().out
+
+
+def test_experiment_compares_its_variants(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["experiment", "--data", str(data), "--out", str(tmp_path / "e"), "--device", "cpu", "--epochs", "1"]
+    assert main([*arguments, *SMALL, "--vary", "augment.enabled=true,false"]) == 0
+    assert "enabled=False" in capsys.readouterr().out
+    assert {"results.csv", "results.txt", "curves.png"} <= {path.name for path in (tmp_path / "e").iterdir()}
+    assert main([*arguments, *SMALL, "--vary", "augment.enabled=true,true"]) == 2
+    assert "give each value once" in capsys.readouterr().err
 
 
 def test_demo_writes_everything_and_needs_no_screen(

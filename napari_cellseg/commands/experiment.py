@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cellseg.commands.train import add_settings, config_of, show_training
+from napari_cellseg.commands.train import add_settings, config_of, is_first_process, show_training
 
 if TYPE_CHECKING:
     from training.experiment import Result
@@ -47,13 +47,15 @@ def run(options: argparse.Namespace) -> int:
     from training.experiment import experiment, grid, table
 
     variants = grid(dict(map(_values, options.vary)))
-    with Bar("image") as bar:
+    quiet = not is_first_process()
+    with Bar("image", quiet=quiet) as bar:
         config = config_of(options, bar)
-    with Bar("step") as bar:
+    with Bar("step", quiet=quiet) as bar:
         events = experiment(config, variants, options.data, options.out)
         results: tuple[Result, ...] = drive(events, lambda event: show_training(event, bar))
-    print(table(results))
-    print(f"-> {options.out / 'results.csv'}, {options.out / 'curves.png'}")
+    if not quiet:
+        print(table(results))
+        print(f"-> {options.out / 'results.csv'}, {options.out / 'curves.png'}")
     return 0
 
 

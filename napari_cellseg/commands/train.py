@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_cellseg.events import TrainEvent, TrainSummary
     from training.config import TrainConfig
 
-__all__ = ["add_parser", "add_settings", "config_of", "run", "show_training"]
+__all__ = ["add_parser", "add_settings", "config_of", "is_first_process", "run", "show_training"]
 
 _EPILOG = """\
 The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the state to go on from.
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     """Train to the end, or until Ctrl-C, which keeps what was learnt."""
     from napari_cellseg.commands.progress import Bar, drive
 
-    quiet = not _is_first_process()
+    quiet = not is_first_process()
     with Bar("image", quiet=quiet) as bar:
         config = config_of(options, bar)
     if options.dry_run:
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Whether this is the first of the processes that torchrun, SLURM or Fabric started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
