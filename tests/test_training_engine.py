@@ -159,11 +159,11 @@ def test_a_metric_that_cannot_be_measured_never_wins_and_the_last_model_is_kept(
     monkeypatch.setattr(engine, "plot_run", lambda *_: None)
     data = tissue(tmp_path / "data", images=3)
     config = CONFIG.with_changes(epochs=1)
-    run_until(lambda e: isinstance(e, RunStarted), config, data, tmp_path / "probe")
-    for image_id in json.loads((tmp_path / "probe" / "split.json").read_text())["validation"]:
+    run_until(lambda e: isinstance(e, RunStarted), config, data, tmp_path / "run")
+    for image_id in json.loads((tmp_path / "run" / "split.json").read_text())["validation"]:
         for path in (data / "train" / image_id).glob("class*.tif"):
             path.unlink()
-    events = run(config, data, tmp_path / "run")
+    events = run(config, data, tmp_path / "run", resume=True)
     assert math.isnan(of_type(events, EpochDone)[0].metrics["ap50"])
     assert events[-1].best_epoch == 0
     assert any("never be measured" in e.text for e in of_type(events, Message))
