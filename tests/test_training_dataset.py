@@ -39,6 +39,14 @@ def test_a_wrong_classes_json_is_named(text: str, tmp_path) -> None:
         find_samples(tmp_path)
 
 
+def test_classes_in_another_order_than_the_data_say_are_refused(tmp_path) -> None:
+    write_sample(tmp_path / "a", {1: squares((1, 3, 3))})
+    (tmp_path / "classes.json").write_text('{"1": "x", "2": "y"}')
+    with pytest.raises(ConfigError, match="x, y"):
+        find_samples(tmp_path, ClassTable(("y", "x")))
+    assert find_samples(tmp_path, ClassTable(("x", "y", "more"))).classes.names == ("x", "y", "more")
+
+
 def test_no_data_is_an_error(tmp_path) -> None:
     with pytest.raises(AnnotationError, match="no training image"):
         find_samples(tmp_path)

@@ -60,7 +60,7 @@ def test_no_cell_at_all_is_an_error_but_a_negative_image_is_not(tmp_path) -> Non
     write_sample(tmp_path / "b", {1: squares((1, 2, 2))}, seed=1)
     report = scan(tmp_path)
     assert report.errors == ()
-    assert "1 images without cells" in report.summary()
+    assert "1 image without cells" in report.summary()
 
 
 def test_oddities_are_warnings(tmp_path) -> None:
@@ -72,12 +72,23 @@ def test_oddities_are_warnings(tmp_path) -> None:
     report = scan(tmp_path, ClassTable(("a", "b", "c")))
     warnings = texts(report.warnings)
     assert report.errors == ()
-    assert "odd: 1 cells have fewer than 10 px" in warnings
-    assert "odd: 1 cells are in several parts" in warnings
+    assert "odd: 1 cell of fewer than 10 px" in warnings
+    assert "odd: 1 cell in several parts" in warnings
     assert "odd: 18 px belong to cells of two classes" in warnings
     assert "class 'c' has no cell" in warnings
     assert "class 'b' is rare" in warnings
     assert "same_1: The same picture as same_2" in warnings
+
+
+def test_a_long_list_is_cut_in_the_summary_but_not_in_the_report(tmp_path) -> None:
+    for i in range(33):
+        write_sample(tmp_path / f"i{i}", {1: squares((1, 2, 2), size=(9, 9))}, seed=i)
+    report = scan(tmp_path)
+    assert len(report.errors) == 34  # and no cell at all
+    assert "and 4 more" in report.summary()
+    with pytest.raises(TrainingError, match="34 problems") as caught:
+        report.check()
+    assert str(caught.value).count("class1.tif") >= 33
 
 
 def test_a_single_image_is_warned_about(tmp_path) -> None:

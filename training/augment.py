@@ -1,13 +1,14 @@
 """Random crops and changes of training images, on the image and one label image per class, never on N masks.
 
 Crop, working scale, zoom, shift and rotation are one resampling: the image bilinear, the label images nearest, at the
-same places, so that image and cells cannot drift apart. The rest is `torchvision.transforms.v2`.
+same places, so that image and cells cannot drift apart. It goes strip by strip, into a flipped and turned view of the
+result, so little more than the result is in memory. Colours and shrinking are `torchvision.transforms.v2`.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from training.stain import jitter_stains
 __all__ = ["Augmentation", "sample_seed"]
 
 _GREY = (0.5, 0.5, 0.5)
+_STRIP = 256  # px
 _ANTIALIAS_BELOW = 0.75  # a bilinear sample looks at 2 x 2 pixels: enough down to about this zoom
 
 
@@ -43,6 +45,24 @@ class _Window:
     centre: tuple[float, float]
     zoom: float
     angle: float  # radians
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Flips, then quarter turns, of what was cut."""
+
+    left_right: bool = False
+    up_down: bool = False
+    quarters: int = 0
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width after the turn."""
+        return (width, height) if self.quarters % 2 else (height, width)
+
+    def undone(self, turned: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the view (..., h, w) of a turned array, in which a picture is written as it was before the turn."""
+        view = np.rot90(turned, -self.quarters, (-2, -1))
+        return view[..., :: -1 if self.up_down else 1, :: -1 if self.left_right else 1]
 
 
 class Augmentation:
@@ -95,13 +115,10 @@ class Augmentation:
         """
         rng = np.random.default_rng(seed)
         window = self._window(image, rng)
-        rgb = self._cut_rgb(image.rgb, window)
-        class_maps = self._cut_maps(image.class_maps, window)
-        self._drop_slivers(class_maps, image, window.zoom)
-        if self.config.enabled:
-            rgb, class_maps = self._turn(rgb, class_maps, rng)
-            rgb = self._colour(rgb, rng)
-        return rgb.contiguous(), class_maps.contiguous()
+        turn = self._turn(rng) if self.config.enabled else _Turn()
+        class_maps = self._cut_maps(image, window, turn)
+        rgb = self._cut_rgb(image.rgb, window, turn)
+        return (self._colour(rgb, rng) if self.config.enabled else rgb), class_maps
 
     # ---- geometry ----
 
@@ -136,49 +153,57 @@ class Augmentation:
         place: npt.NDArray[np.float64] = centres[rng.integers(len(centres))] + rng.uniform(-0.8, 0.8, 2) * half
         return place
 
-    def _cut_rgb(self, pixels: npt.NDArray[np.uint8], window: _Window) -> Tensor:
-        part, window = _neighbourhood(pixels, window)
-        source = torch.from_numpy(np.require(part, requirements=("C", "W"))).permute(2, 0, 1).float().div_(255)
-        if window.zoom < _ANTIALIAS_BELOW:
-            source, window = _shrink(source, window)
-        fill = torch.tensor(self.fill, dtype=torch.float32)[:, None, None]
-        # Outside the image grid_sample gives 0, so what shall be there is 0 while it samples.
-        sampled = functional.grid_sample((source - fill)[None], _grid(source, window), align_corners=False)[0]
-        return sampled.add_(fill).clamp_(0, 1)
+    def _turn(self, rng: np.random.Generator) -> _Turn:
+        left_right, up_down = (bool(chance) for chance in rng.random(2) < self.config.flip)
+        quarters = int(rng.integers(1, 4)) if rng.random() < self.config.quarter_turn else 0
+        return _Turn(left_right, up_down, quarters)
 
-    def _cut_maps(self, class_maps: Mapping[int, npt.NDArray[Any]], window: _Window) -> Tensor:
-        cut = torch.zeros((self.class_count, *window.size), dtype=torch.int32)
-        if not class_maps:
-            return cut
-        parts = [_neighbourhood(label_image, window) for label_image in class_maps.values()]
-        # float32 holds whole numbers up to 2**24; read_sample renumbers cells 1..n.
-        source = torch.from_numpy(np.stack([part for part, _ in parts]).astype(np.float32))
-        grid = _grid(source, parts[0][1])
-        sampled = functional.grid_sample(source[None], grid, mode="nearest", align_corners=False)[0]
-        cut[[class_id - 1 for class_id in class_maps]] = sampled.to(torch.int32)
-        return cut
+    def _cut_rgb(self, pixels: npt.NDArray[np.uint8], window: _Window, turn: _Turn) -> Tensor:
+        cut = np.empty((3, *turn.size(*window.size)), np.float32)
+        view, fill = turn.undone(cut), torch.tensor(self.fill)[:, None, None]
+        for rows, strip in _strips(window):
+            part, inner = _neighbourhood(pixels, strip)
+            grid = _grid(part.shape[:2], inner)
+            source = torch.from_numpy(np.require(part, requirements=("C", "W"))).permute(2, 0, 1).float().div_(255)
+            if window.zoom < _ANTIALIAS_BELOW:
+                # The grid counts from -1 to 1 across the part, whatever its pixels.
+                small = [max(1, round(side * window.zoom)) for side in part.shape[:2]]
+                source = transforms.resize(source, small, antialias=True)
+            # Outside the image grid_sample gives 0, so what shall be there is 0 while it samples.
+            sampled = functional.grid_sample(source.sub_(fill)[None], grid, align_corners=False)[0]
+            view[:, rows] = sampled.add_(fill).clamp_(0, 1).numpy()
+        return torch.from_numpy(cut)
 
-    def _drop_slivers(self, class_maps: Tensor, image: TrainingImage, zoom: float) -> None:
+    def _cut_maps(self, image: TrainingImage, window: _Window, turn: _Turn) -> Tensor:
+        cut = np.zeros((self.class_count, *turn.size(*window.size)), np.int32)
+        view = turn.undone(cut)
+        for rows, strip in _strips(window):
+            grid: Tensor | None = None
+            for class_id, label_image in image.class_maps.items():
+                part, inner = _neighbourhood(label_image, strip)
+                if not part.any():
+                    continue
+                grid = _grid(part.shape, inner) if grid is None else grid
+                # float32 holds whole numbers up to 2**24; read_sample renumbers cells 1..n.
+                source = torch.from_numpy(part.astype(np.float32))[None, None]
+                view[class_id - 1, rows] = functional.grid_sample(source, grid, mode="nearest", align_corners=False)[
+                    0, 0
+                ]
+        class_maps = torch.from_numpy(cut)
         for class_id, areas in image.areas.items():
-            label_image = class_maps[class_id - 1]
-            left = torch.bincount(label_image.reshape(-1), minlength=len(areas)).numpy()
-            wanted = np.maximum(areas * (zoom**2 * self.config.min_visible), self.config.min_pixels)
-            slivers = (left > 0) & (left < wanted)
-            slivers[0] = False
-            if slivers.any():
-                kept = torch.from_numpy(np.where(slivers, 0, np.arange(len(areas))).astype(np.int32))
-                # index_select is five times as fast as kept[label_image].
-                class_maps[class_id - 1] = kept.index_select(0, label_image.reshape(-1)).reshape(label_image.shape)
+            class_maps[class_id - 1] = self._without_slivers(class_maps[class_id - 1], areas * window.zoom**2)
+        return class_maps
 
-    def _turn(self, rgb: Tensor, class_maps: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        if rng.random() < self.config.flip:
-            rgb, class_maps = transforms.horizontal_flip(rgb), transforms.horizontal_flip(class_maps)
-        if rng.random() < self.config.flip:
-            rgb, class_maps = transforms.vertical_flip(rgb), transforms.vertical_flip(class_maps)
-        if rng.random() < self.config.quarter_turn:
-            turns = int(rng.integers(1, 4))
-            rgb, class_maps = torch.rot90(rgb, turns, (1, 2)), torch.rot90(class_maps, turns, (1, 2))
-        return rgb, class_maps
+    def _without_slivers(self, label_image: Tensor, areas: npt.NDArray[Any]) -> Tensor:
+        left = torch.bincount(label_image.reshape(-1), minlength=len(areas)).numpy()
+        wanted = np.maximum(areas * self.config.min_visible, self.config.min_pixels)
+        slivers = (left > 0) & (left < wanted)
+        slivers[0] = False
+        if not slivers.any():
+            return label_image
+        kept = torch.from_numpy(np.where(slivers, 0, np.arange(len(areas))).astype(np.int32))
+        # index_select is five times as fast as kept[label_image].
+        return kept.index_select(0, label_image.reshape(-1)).reshape(label_image.shape)
 
     # ---- colour ----
 
@@ -215,18 +240,20 @@ def _neighbourhood(array: npt.NDArray[Any], window: _Window) -> tuple[npt.NDArra
     return part, _Window(window.size, (cy - y0, cx - x0), window.zoom, window.angle)
 
 
-def _shrink(source: Tensor, window: _Window) -> tuple[Tensor, _Window]:
-    height, width = source.shape[1:]
-    size = [max(1, round(height * window.zoom)), max(1, round(width * window.zoom))]
-    zoom_y, zoom_x = size[0] / height, size[1] / width
-    small = transforms.resize(source, size, antialias=True)
-    centre = (window.centre[0] * zoom_y, window.centre[1] * zoom_x)
-    return small, _Window(window.size, centre, window.zoom / ((zoom_y * zoom_x) ** 0.5), window.angle)
+def _strips(window: _Window) -> Iterator[tuple[slice, _Window]]:
+    """Cut a window in strips; yield the rows of each, and the strip as a window of its own."""
+    (height, width), (cy, cx) = window.size, window.centre
+    cos, sin = np.cos(window.angle) / window.zoom, np.sin(window.angle) / window.zoom
+    for top in range(0, height, _STRIP):
+        rows = min(_STRIP, height - top)
+        down = top + rows / 2 - height / 2
+        centre = (float(cy + down * cos), float(cx - down * sin))
+        yield slice(top, top + rows), _Window((rows, width), centre, window.zoom, window.angle)
 
 
-def _grid(source: Tensor, window: _Window) -> Tensor:
-    """Return where each output pixel lies in ``source``, (1, h, w, 2), in grid_sample's -1..1 (x, y)."""
-    height, width = source.shape[-2:]
+def _grid(size: tuple[int, ...], window: _Window) -> Tensor:
+    """Return where each output pixel lies in a picture of a size, (1, h, w, 2), in grid_sample's -1..1 (x, y)."""
+    height, width = size
     (h, w), (cy, cx) = window.size, window.centre
     cos, sin = np.cos(window.angle) / window.zoom, np.sin(window.angle) / window.zoom
     rows, columns = np.arange(h) + 0.5 - h / 2, np.arange(w) + 0.5 - w / 2

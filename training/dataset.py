@@ -137,7 +137,7 @@ def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:
     AnnotationError
         No such data, or no image in it.
     ConfigError
-        ``classes.json`` is no table of classes, or the given classes are not those of the COCO file.
+        ``classes.json`` is no table of classes, or the given classes are others than the data's (more are allowed).
     """
     data = Path(data)
     if data.is_file():
@@ -151,7 +151,13 @@ def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:
             f"{root} holds no training image. Each needs its own folder with image.tif and class1.tif, class2.tif, ..."
         )
     samples = tuple(Sample(image.parent.name, image) for image in images)
-    return DataSource(data, samples, classes or _named_classes(data) or _numbered_classes(samples))
+    named = _named_classes(data)
+    if classes is not None and named is not None and classes.names[: len(named)] != named.names:
+        raise ConfigError(
+            f"{data} has the classes {', '.join(named.names)}; the settings say {', '.join(classes.names)}. Their "
+            "order is that of class1.tif, class2.tif, ...: put the settings right, or classes.json."
+        )
+    return DataSource(data, samples, classes or named or _numbered_classes(samples))
 
 
 def _coco_samples(path: Path, classes: ClassTable | None) -> DataSource:

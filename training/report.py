@@ -24,6 +24,7 @@ __all__ = ["DataProblem", "DataReport", "ImageFacts", "ScanStep", "scan", "scan_
 TINY_CELL_PX = 10
 RARE_CELLS = 20
 _TOUCHING = np.ones((3, 3))
+_SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,25 @@ class DataReport:
         """Raise a `TrainingError` that lists every blocking problem, if there is one."""
         if self.errors:
             lines = "\n".join(f"  {problem}" for problem in self.errors)
-            raise TrainingError(f"{len(self.errors)} problems in {self.path} must be mended before training:\n{lines}")
+            count = _counted(len(self.errors), "problem")
+            raise TrainingError(f"{count} in {self.path} must be mended before training:\n{lines}")
 
     def summary(self) -> str:
-        """Return the report as text: the numbers, then every problem."""
+        """Return the report as text: the numbers, then the problems, at most 30 of a level."""
         counts = ", ".join(f"{name} {n:,}" for name, n in zip(self.classes.names, self.cells.tolist(), strict=True))
-        lines = [f"{len(self.images)} images, {int(self.cells.sum()):,} cells: {counts}"]
+        cells = _counted(int(self.cells.sum()), "cell")
+        lines = [f"{_counted(len(self.images), 'image')}, {cells}: {counts}"]
         if len(self.sides):
             small, middle, large = np.percentile(self.sides, [5, 50, 95])
             lines.append(f"cell size: median {middle:.0f} px, from {small:.0f} (5 %) to {large:.0f} px (95 %)")
         without = sum(not image.cells.any() for image in self.images)
         if without:
-            lines.append(f"{without} images without cells; they teach the model what no cell looks like")
-        return "\n".join(lines + [f"{problem.level}: {problem}" for problem in self.problems])
+            lines.append(f"{_counted(without, 'image')} without cells, from which the model learns what is no cell")
+        for level, problems in (("error", self.errors), ("warning", self.warnings)):
+            lines += [f"{level}: {problem}" for problem in problems[:_SHOWN]]
+            if len(problems) > _SHOWN:
+                lines.append(f"{level}: and {len(problems) - _SHOWN} more like these")
+        return "\n".join(lines)
 
 
 def scan(data: Path, classes: ClassTable | None = None) -> DataReport:
@@ -254,9 +261,11 @@ def _shapes(image: TrainingImage) -> tuple[npt.NDArray[np.float32], int]:
 def _oddities(image: TrainingImage, scattered: int) -> Iterator[DataProblem]:
     tiny = sum(int(np.count_nonzero(areas[1:] < TINY_CELL_PX)) for areas in image.areas.values())
     if tiny:
-        yield DataProblem("warning", image.image_id, f"{tiny} cells have fewer than {TINY_CELL_PX} px.")
+        yield DataProblem("warning", image.image_id, f"{_counted(tiny, 'cell')} of fewer than {TINY_CELL_PX} px.")
     if scattered:
-        yield DataProblem("warning", image.image_id, f"{scattered} cells are in several parts that do not touch.")
+        yield DataProblem(
+            "warning", image.image_id, f"{_counted(scattered, 'cell')} in several parts that do not touch."
+        )
     if len(image.class_maps) > 1:
         shared = np.count_nonzero(sum((m > 0).astype(np.uint8) for m in image.class_maps.values()) > 1)
         if shared:
@@ -283,3 +292,7 @@ def _of_all(report: DataReport) -> Iterator[DataProblem]:
         if len(image_ids) > 1:
             text = f"The same picture as {', '.join(image_ids[1:])}; they are kept on one side of the split."
             yield DataProblem("warning", image_ids[0], text)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
