@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QTimer
 
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.model.bundled import bundled
 
 __all__ = ["main"]
 
@@ -38,12 +40,15 @@ class _Demo:
         self.state = AppState.of(viewer)
         self.opener = Opener.of(self.state)
         self.failure = ""
-        for name in ("Open", "Review", "Segment"):
-            _, widget = viewer.window.add_plugin_dock_widget("napari-cellseg", name)
-        self.segment: SegmentDock = widget
-        if checkpoint is not None:
-            self.state.set_model(checkpoint)
+        self.dock, self.segment = self._segment_dock()
+        self.state.set_model(checkpoint or bundled())  # not the model chosen in the last session
         self.left: list[str] = []
+
+    def _segment_dock(self) -> tuple[Any, SegmentDock]:
+        """Open *Segment*, which brings the other docks."""
+        dock, widget = self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Segment")
+        assert isinstance(widget, SegmentDock)  # the manifest says so
+        return dock, widget
 
     def start(self, folder: Path) -> None:
         self.opener.open_path(folder)
@@ -77,6 +82,9 @@ class _Demo:
         for layer in self.viewer.layers:
             if layer._type_string == "labels":
                 layer.contour = 2
+        self.dock.raise_()
+        for notice in self.viewer.window._qt_window.findChildren(NapariQtNotification):
+            notice.close()
         self.viewer.reset_view()
         QTimer.singleShot(_REDRAW_MS, self._photograph)
 
