@@ -27,7 +27,7 @@ from training.stain import jitter_stains
 __all__ = ["Augmentation", "sample_seed"]
 
 _GREY = (0.5, 0.5, 0.5)
-_STRIP = 256  # px
+_STRIP = 128  # px
 _ANTIALIAS_BELOW = 0.75  # a bilinear sample looks at 2 x 2 pixels: enough down to about this zoom
 
 
