@@ -112,6 +112,21 @@ def test_an_image_layer_of_another_plugin_is_taken_as_it_is(qtbot, dock, viewer)
     assert dock.state.session.count()
 
 
+def test_a_16_bit_layer_in_micrometres_is_taken_as_it_is_shown(qtbot, dock, viewer):
+    grey = RGB[..., 0].astype(np.uint16) * 16
+    limits = (160, 3200)
+    viewer.add_image(grey, contrast_limits=limits, scale=(0.5, 0.5), units=("um", "um"))
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+
+    (item,) = run.calls[0]["items"]
+    expected = np.clip((grey.astype(float) - limits[0]) / (limits[1] - limits[0]), 0, 1) * 255
+    np.testing.assert_allclose(item.source[..., 1], expected, atol=1)
+    assert item.pixel_size_um == 0.5
+    dock.layers.finish()
+    assert {tuple(layer.scale) for layer in viewer.layers} == {(1.0, 1.0)}
+
+
 def test_the_model_brings_its_best_minimum_scores(dock):
     assert dock.state.min_scores == {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.2}
     assert [slider.value() for slider in dock.sliders._sliders.values()] == [50, 40, 30, 20]

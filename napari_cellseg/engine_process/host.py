@@ -112,8 +112,12 @@ def _failed(run_id: int, error: BaseException) -> Failed:
 
 def _give_way() -> None:
     """Let the window have the processor when both want it, without leaving a core idle for it."""
+    if sys.platform == "win32":
+        priority = psutil.BELOW_NORMAL_PRIORITY_CLASS
+    else:
+        priority = 5
     with suppress(psutil.Error, OSError):
-        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else 5)
+        psutil.Process().nice(priority)
 
 
 def serve(tasks: Mapping[str, Task], exchange: Path) -> None:

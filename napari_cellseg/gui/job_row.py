@@ -84,7 +84,7 @@ class JobRow(QWidget):
         state = self._job.state
         for widget in (self._bar, self._label, self._stop):
             widget.setVisible(state.is_busy)
-        explain(self._stop, "It is stopping already." if state is JobState.STOPPING else None, "Stop (Esc)")
+        explain(self._stop, "It is stopping already." if state is JobState.STOPPING else None, "Stop; nothing is lost")
         if state is JobState.STARTING:
             self.set_message("")
             self.set_progress(0, 0, self._starting)

@@ -6,6 +6,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.coco import read_dataset
 from napari_cellseg.coco_images import read_image_ids
@@ -44,6 +47,7 @@ class LoadedImage:
 
     file: ImageFile
     image: Image
+    rgb: npt.NDArray[np.uint8]
     session: ReviewSession
 
 
@@ -106,6 +110,8 @@ def load_image(
         return UnsavedEdits(file, recovery)
     image = read_tiff(file.path)
     yield None
+    rgb = image.rgb()  # of 16-bit data that takes a while
+    yield None
     is_new = workspace.summary(file.image_id) is None
     session = workspace.open_session(file.image_id, image.size, recover=bool(recover))
     cells = imported.cells.get(file.image_id)
@@ -115,7 +121,7 @@ def load_image(
         except AnnotationError:
             workspace.close_session(file.image_id)
             raise
-    return LoadedImage(file, image, session)
+    return LoadedImage(file, image, rgb, session)
 
 
 def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:

@@ -12,13 +12,14 @@ from qtpy.QtCore import QObject, Signal
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.camera import draw_now
+from napari_cellseg.gui.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error, show_info, show_warning
 from napari_cellseg.gui.open_jobs import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.image_io import Image, ImageFile
+from napari_cellseg.image_io import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import ImageSummary
@@ -98,14 +99,12 @@ class Opener(QObject):
 
     def show_pixels(self, layer: Any) -> None:
         """Take an image layer of the viewer, from another plugin say, as the current image; it has no folder."""
-        pixels = layer.data
-        axes = "YXS" if layer.rgb else "YX"
-        image = Image(pixels, axes, None, Path(layer.name)) if pixels.ndim == len(axes) else None
+        image = image_of_layer(layer)
         if image is None:
             show_warning(f"The layer {layer.name} is a stack; choose one plane (Layer > Project), then open that.")
             return
         if self._leave():
-            layer.scale = (1,) * layer.ndim  # the class layers are in pixels
+            layer.scale, layer.units = (1, 1), ("pixel", "pixel")  # as the class layers
             self._forget_folder()
             self._layer = layer
             session = ReviewSession(image.size, self._state.classes)
@@ -214,7 +213,7 @@ class Opener(QObject):
 
     def _show_layer(self, loaded: LoadedImage) -> None:
         viewer = self._state.viewer
-        self._layer = viewer.add_image(loaded.image.rgb(), name=loaded.file.image_id, rgb=True)
+        self._layer = viewer.add_image(loaded.rgb, name=loaded.file.image_id, rgb=True)
         viewer.layers.move(len(viewer.layers) - 1, 0)
         viewer.reset_view()
 

@@ -87,6 +87,7 @@ class SegmentDock(Dock):
         self.model.chosen.connect(state.set_model)
         state.model_changed.connect(self._on_model)
         state.current_changed.connect(self._show)
+        state.current_changed.connect(self._warm_up)
         state.loading_changed.connect(self._show)
         state.viewer.layers.events.inserted.connect(self._show)
         state.viewer.layers.events.removed.connect(self._show)
@@ -103,7 +104,11 @@ class SegmentDock(Dock):
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
-        if preferences().warm_start:
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Start the engine when it is likely to be needed soon."""
+        if self.isVisible() and self.state.session is not None and preferences().warm_start:
             self.segmentation.warm_up()
 
     def options(self) -> PredictOptions:
@@ -148,9 +153,7 @@ class SegmentDock(Dock):
         self._show()
 
     def _show(self) -> None:
-        explain(
-            self.button, self._why_not(), "Find the cells of this image; what you accepted or edited stays (Ctrl+R)"
-        )
+        explain(self.button, self._why_not(), "Find the cells of this image; what you accepted or edited stays")
         image = self.state.image
         known = "unknown" if image is None or image.pixel_size_um is None else f"{image.pixel_size_um:.3g} µm"
         self.pixel_size.setSpecialValueText(f"auto: {known}")

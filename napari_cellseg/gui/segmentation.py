@@ -14,6 +14,7 @@ from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, P
 from napari_cellseg.gui.class_match import match_classes, with_class_ids
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.notify import show_error
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.image_io import Image
 from napari_cellseg.model.config import PredictOptions
@@ -112,9 +113,13 @@ class Segmentation(QObject):
         target = self._target
         if target is None or target.session is not self._state.session:
             return
-        cells = with_class_ids(event.instances, match_classes(target.model_classes, self._state.classes))
-        target.session.load_proposals(cells, target.model_name)
-        self.done.emit(target.session.count(), event.seconds)
+        try:
+            cells = with_class_ids(event.instances, match_classes(target.model_classes, self._state.classes))
+            target.session.load_proposals(cells, target.model_name)
+        except CellSegError as error:  # the classes were edited while it ran
+            show_error(error)
+        else:
+            self.done.emit(target.session.count(), event.seconds)
 
     def _on_current(self) -> None:
         if self._target is not None and self._target.session is not self._state.session:
