@@ -139,6 +139,20 @@ def test_evaluate_a_model(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "knows 4 classes" in capsys.readouterr().err
 
 
+def test_unnamed_classes_may_be_fewer_in_the_data_than_in_the_results(
+    data: Path, perfect: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "classes.json").unlink()
+    for file in data.glob("train/*/class[34].tif"):
+        file.unlink()
+    arguments = ["evaluate", "--data", str(data), "--results", str(perfect[0]), "--ids", str(perfect[1])]
+    assert main(arguments) == 0
+    assert "class4" in capsys.readouterr().out
+    (data / "classes.json").write_text('["x", "y"]')
+    assert main(arguments) == 2
+    assert "there are 2 classes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

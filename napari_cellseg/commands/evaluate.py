@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cellseg.commands.predict import add_model_options, predict_files, prediction_options
 
 if TYPE_CHECKING:
+    from napari_cellseg.classes import ClassTable
     from napari_cellseg.instances import InstanceMasks
     from training.dataset import DataSource
 
@@ -41,14 +42,14 @@ def run(options: argparse.Namespace) -> int:
     if options.results is not None and options.checkpoint is not None:
         raise ConfigError("Give either --results or --checkpoint, not both.")
     source = find_samples(options.data)
+    limits: Mapping[int, float] | None = None
     if options.results is not None:
-        truth, found = _of_results(options, source)
-        limits: Mapping[int, float] | None = None
+        truth, found, classes = _of_results(options, source)
     else:
-        truth, found, limits = _of_model(options, source)
+        truth, found, classes, limits = _of_model(options, source)
     if options.min_score is not None:
-        limits = dict.fromkeys(source.classes.class_ids, options.min_score)
-    evaluation = evaluate(truth, found, source.classes, min_scores=limits)
+        limits = dict.fromkeys(classes.class_ids, options.min_score)
+    evaluation = evaluate(truth, found, classes, min_scores=limits)
     print(evaluation.table())
     if options.json is not None:
         write_json(options.json, evaluation.to_json(), indent=1)
@@ -72,7 +73,15 @@ def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
     return truth
 
 
-def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells]:
+def _has_names(source: DataSource) -> bool:
+    """Whether somebody named the classes; else there may be more than the data have cells of."""
+    from napari_cellseg.classes import ClassTable
+
+    return source.classes != ClassTable.numbered(len(source.classes))
+
+
+def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable]:
+    from napari_cellseg.classes import ClassTable
     from napari_cellseg.coco import read_image_ids, read_results
     from napari_cellseg.errors import AnnotationError
 
@@ -83,10 +92,15 @@ def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells,
     if len(truth) < len(source.samples):
         print(f"{len(source.samples) - len(truth)} images of {options.data} are not in {options.ids}", file=sys.stderr)
     results = read_results(options.results, list(images.values()))
-    return truth, {image_id: results[images[image_id].id] for image_id in truth}
+    found = {image_id: results[images[image_id].id] for image_id in truth}
+    highest = max(int(cells.class_ids.max(initial=1)) for cells in found.values())
+    more = highest > len(source.classes) and not _has_names(source)
+    return truth, found, ClassTable.numbered(highest) if more else source.classes
 
 
-def _of_model(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, Mapping[int, float] | None]:
+def _of_model(
+    options: argparse.Namespace, source: DataSource
+) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None]:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ConfigError, ImageReadError
     from napari_cellseg.image_io import ImageFile
@@ -95,7 +109,7 @@ def _of_model(options: argparse.Namespace, source: DataSource) -> tuple[Cells, C
 
     settings = prediction_options(options, None)
     header = read_header(settings.checkpoint or bundled())
-    if len(header.classes) != len(source.classes):
+    if len(source.classes) != len(header.classes) and (_has_names(source) or len(source.classes) > len(header.classes)):
         raise ConfigError(
             f"The model knows {len(header.classes)} classes ({', '.join(header.classes.names)}), "
             f"the data have {len(source.classes)} ({', '.join(source.classes.names)})."
@@ -107,4 +121,5 @@ def _of_model(options: argparse.Namespace, source: DataSource) -> tuple[Cells, C
     if failed:
         raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
     limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
-    return truth, {image.file.image_id: image.instances for image in found}, limits
+    classes = source.classes if _has_names(source) else header.classes
+    return truth, {image.file.image_id: image.instances for image in found}, classes, limits

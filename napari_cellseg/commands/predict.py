@@ -140,7 +140,7 @@ def predict_files(
 ) -> tuple[list[FoundImage], list[tuple[str, str]]]:
     """Predict; return the cells of each image, and (image id, what) of each that failed."""
     from napari_cellseg.commands.found import FoundImage
-    from napari_cellseg.commands.progress import drive
+    from napari_cellseg.commands.progress import counted, drive
     from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
     from napari_cellseg.model.predict import PredictItem, predict
 
@@ -164,7 +164,7 @@ def predict_files(
 
     items = [PredictItem(file.image_id, file.path, pixel_size_um) for file in files]
     summary: PredictSummary = drive(predict(items, settings), show)
-    bar.line(f"{summary.images - summary.failed} images, {summary.cells} cells, {summary.seconds:.1f} s")
+    bar.line(f"{counted(summary.images - summary.failed, 'image')}, {summary.cells} cells, {summary.seconds:.1f} s")
     return found, failed
 
 

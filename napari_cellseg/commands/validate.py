@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check; return 0 when nothing is wrong, else 1."""
     from napari_cellseg.coco import check_results, read_image_ids
+    from napari_cellseg.commands.progress import counted
 
     images = read_image_ids(options.ids)
     problems = check_results(options.results, images, options.classes)
@@ -35,6 +36,6 @@ def run(options: argparse.Namespace) -> int:
         print(problem)
     if len(problems) > options.limit:
         print(f"... and {len(problems) - options.limit} more (--limit {len(problems)} shows all)")
-    wrong = "no problem" if not problems else "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    print(f"{options.results}: {wrong}, for {len(images)} images")
+    wrong = counted(len(problems), "problem") if problems else "no problem"
+    print(f"{options.results}: {wrong}, for {counted(len(images), 'image')}")
     return 1 if problems else 0
