@@ -14,7 +14,7 @@ import torch
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CheckpointError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone
-from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.instances import InstanceMasks, intersections
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import save_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
@@ -103,8 +103,6 @@ def coded(truth: InstanceMasks) -> np.ndarray:
 def matched(found: InstanceMasks, truth: InstanceMasks) -> float:
     """Return the mean IoU of found cells with the true ones, which must be as many."""
     assert len(found) == len(truth)
-    from napari_cellseg.instances import intersections
-
     i, j, shared = intersections(found, truth)
     iou = shared / (found.areas[i] + truth.areas[j] - shared)
     best = np.zeros(len(truth))
@@ -312,3 +310,15 @@ def test_mirrored_views_find_what_the_plain_view_finds() -> None:
     assert replace(found, scores=np.ones(len(found))).areas.sum() == pytest.approx(
         result_of(plain.image(coded(truth)))[1].areas.sum(), rel=0.02
     )
+
+
+def test_the_bundled_model_finds_most_nuclei_of_tissue_it_never_saw() -> None:
+    rgb, truth = generate_tissue((220, 220), cells=27, seed=0)
+    events, _ = result_of(predict([PredictItem("tissue", rgb)], PredictOptions(device="cpu")))
+    (found,) = [e.instances for e in events if isinstance(e, ImageDone)]
+    sure = found.select(found.scores > 0.35)
+    i, j, shared = intersections(sure, truth)
+    iou = shared / (sure.areas[i] + truth.areas[j] - shared)
+    hit = np.unique(j[iou > 0.5])
+    assert len(hit) >= 0.8 * len(truth)
+    assert len(sure) <= 1.4 * len(truth)
