@@ -16,6 +16,7 @@ from napari_cellseg.cli import main
 from napari_cellseg.coco import ImageId, read_dataset, result_rows, write_image_ids, write_results
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.label_images import read_class_images, to_instances
+from napari_cellseg.workspace import Workspace
 
 
 @pytest.fixture
@@ -200,6 +201,19 @@ def test_results_become_a_training_folder(data: Path, perfect: tuple[Path, Path]
         assert len(found) == len(expected)
         np.testing.assert_array_equal(found.boxes, expected.boxes)
         assert (tmp_path / "o" / "overlays" / f"{name}.png").exists()
+
+
+def test_a_reviewed_folder_is_exported_as_it_was_saved(data: Path, tmp_path: Path) -> None:
+    folder = data / "train"
+    with Workspace(folder, user="me") as workspace:
+        session = workspace.open_session("a", SIZE)
+        session.reject([min(session.cells)])
+        workspace.save("a")
+        left = len(session.cells) - 1
+    assert main(["export", str(folder), "--out", str(tmp_path / "o"), "--to", "results", "geojson"]) == 0
+    rows = json.loads((tmp_path / "o" / "test-results.json").read_text())
+    assert sum(row["image_id"] == 1 for row in rows) == left
+    assert len(json.loads((tmp_path / "o" / "geojson" / "a.geojson").read_text())["features"]) == left
 
 
 def test_export_of_results_alone_says_what_is_missing(
