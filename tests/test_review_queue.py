@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from review_actions import CLASSES, SIZE, act, disc, some_cells
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import CellFilter, QueueOrder, Reason, ReviewQueue, ReviewSession, Status, cells_from
 
@@ -156,3 +157,22 @@ def test_closed_it_follows_no_more():
     queue.close()
     session.reclassify([1], 2)
     assert queue.items(reviewed_too=True) == before
+
+
+def test_a_bulk_change_is_looked_at_in_steps_not_at_once():
+    session = ReviewSession((2000, 2000), CLASSES)
+    session.load_proposals(some_cells(1500, 1, (2000, 2000)))
+    queue = ReviewQueue(session)
+    queue.items()
+    session.reject(range(1, 1001))
+    assert not queue.is_ready
+    assert len(list(queue.assess())) >= 5
+    assert {item.cell_id for item in queue.items()} == set(range(1001, 1501))
+
+
+def test_classes_with_other_names_are_told_with_these():
+    session = session_of([(60, 60), (61, 60)], [6] * 2, [1, 2], [0.9] * 2)
+    queue = ReviewQueue(session)
+    assert reasons(queue)[1][1] == "or inflammatory 0.90"
+    session.classes = ClassTable(("a", "lymphocyte", "c"))
+    assert reasons(queue)[1][1] == "or lymphocyte 0.90"

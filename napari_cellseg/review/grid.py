@@ -58,10 +58,11 @@ class CellGrid:
 
     def near(self, class_id: int, box: Box) -> list[Cell]:
         """Return the cells of a class whose boxes share a pixel with ``box``, in no order."""
-        found: set[int] = set()
-        for square in _squares(class_id, box):
-            found |= self._squares.get(square, set())
-        return [cell for cell in map(self._cells.__getitem__, found) if overlap(cell.box, box) is not None]
+        members = self._by_class.get(class_id, set())
+        squares = _squares(class_id, box)
+        if len(squares) < len(members):  # else it is quicker to look at all of them
+            members = set().union(*(self._squares.get(square, ()) for square in squares))
+        return [cell for cell in map(self._cells.__getitem__, members) if overlap(cell.box, box) is not None]
 
 
 def _squares(class_id: int, box: Box) -> list[tuple[int, int, int]]:

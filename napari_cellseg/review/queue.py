@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review.cells import BoolMask, Box, Cell
@@ -23,7 +23,7 @@ from napari_cellseg.review.doubts import (
     shape_of,
     touches_border,
 )
-from napari_cellseg.review.history import Change
+from napari_cellseg.review.history import Change, ChangeKind
 from napari_cellseg.review.session import ReviewSession
 from napari_cellseg.review.truth import Truth
 
@@ -89,6 +89,7 @@ class ReviewQueue:
         self._order = order
         self._generation = 0
         self._ready = False
+        self._is_whole = False
         self._touched: set[int] = set()
         self._items: dict[int, QueueItem] = {}
         self._keys: dict[int, Key] = {}
@@ -105,7 +106,8 @@ class ReviewQueue:
     def assess(self) -> Generator[tuple[int, int], None, None]:
         """Assess all cells, a batch at a time; yields (done, of). The session may change meanwhile."""
         while not self._ready:
-            yield from self._assess_all(self._generation)
+            work = self._assess_touched if self._is_whole else self._assess_all
+            yield from work(self._generation)
 
     @property
     def order(self) -> QueueOrder:
@@ -195,9 +197,8 @@ class ReviewQueue:
     # ---- assessing ----
 
     def _assess_all(self, generation: int) -> Generator[tuple[int, int], None, None]:
-        self._touched.clear()
-        self._items.clear()
-        self._shapes.clear()
+        for state in (self._touched, self._items, self._shapes):
+            state.clear()
         cells = [cell for cell in self._session.cells.values() if self._session.is_visible(cell)]
         labels = [] if self._truth is None else list(self._truth.all())
         of = 2 * len(cells) + len(labels)
@@ -205,17 +206,27 @@ class ReviewQueue:
             (partial(self._shape, cell) for cell in cells),
             (self._measure_norms,),
             (partial(self._assess, cell.cell_id) for cell in cells),
-            (partial(self._assess_label, label) for label in labels),
+            (partial(self._assess, -label.cell_id) for label in labels),
         )
         for done, step in enumerate(steps):
             if done % BATCH == 0:
                 yield done, of
-                if generation != self._generation:  # the image is another one by now: begin again
+                if generation != self._generation:  # all is another by now: begin again
                     return
             step()
-        for cell_id in self._touched:
-            self._assess(cell_id)
         self._sort()
+        self._is_whole = True
+
+    def _assess_touched(self, generation: int) -> Generator[tuple[int, int], None, None]:
+        done = 0
+        while self._touched:
+            yield done, done + len(self._touched)
+            if generation != self._generation:
+                return
+            batch = list(islice(self._touched, BATCH))
+            self._touched.difference_update(batch)
+            self._update(batch)
+            done += len(batch)
         self._ready = True
 
     def _measure_norms(self) -> None:
@@ -228,7 +239,13 @@ class ReviewQueue:
             known = self._shapes[cell.cell_id] = cell.mask, shape_of(cell.mask)
         return known[1]
 
-    def _assess(self, cell_id: int) -> None:
+    def _assess(self, item_id: int) -> None:
+        if item_id < 0:
+            self._assess_label(item_id)
+        else:
+            self._assess_cell(item_id)
+
+    def _assess_cell(self, cell_id: int) -> None:
         cell = self._session.cells.get(cell_id)
         if cell is None or not self._session.is_visible(cell):
             self._items.pop(cell_id, None)
@@ -245,11 +262,10 @@ class ReviewQueue:
         ]
         self._items[cell_id] = _item(cell, cell_id, doubts)
 
-    def _assess_label(self, label: Cell) -> None:
-        item_id = -label.cell_id
-        if Truth.is_missed(label, self._near):
-            doubts = [Doubt(Reason.MISSED, 1.0, "only in the labels")]
-            self._items[item_id] = _item(label, item_id, doubts)
+    def _assess_label(self, item_id: int) -> None:
+        label = self._truth.label(-item_id) if self._truth is not None else None
+        if label is not None and Truth.is_missed(label, self._near):
+            self._items[item_id] = _item(label, item_id, [Doubt(Reason.MISSED, 1.0, "only in the labels")])
         else:
             self._items.pop(item_id, None)
 
@@ -259,35 +275,30 @@ class ReviewQueue:
     # ---- following ----
 
     def _on_change(self, change: Change) -> None:
-        if not self._ready:
-            self._touched.update(change.cell_ids)
-        if len(change.cell_ids) > MANY:
-            self._ready = False
-            self._generation += 1
-            return
-        if not self._ready:
+        if len(change.cell_ids) > MANY or (change.kind is ChangeKind.VIEW and not change.cell_ids):
+            self._generation += 1  # another image, as good as; or other names of classes
+            self._is_whole = self._ready = False
             return
         touched = set(change.cell_ids)
         if change.boxes:  # what is seen changed, so those around may overlap, or be missed, no longer or now
-            for cell in {id(cell): cell for pair in change.pairs for cell in pair if cell is not None}.values():
-                touched.update(other.cell_id for other in self._near(cell.box))
-        labels = self._labels_near(change) if change.boxes else []
-        ids = touched | {-label.cell_id for label in labels}
-        for cell_id in ids & self._keys.keys():
-            del self._order_keys[bisect_left(self._order_keys, self._keys.pop(cell_id))]
-        for cell_id in touched:
-            self._assess(cell_id)
-        for label in labels:
-            self._assess_label(label)
-        for cell_id in ids & self._items.keys():
-            self._keys[cell_id] = self._key(self._items[cell_id])
-            insort(self._order_keys, self._keys[cell_id])
+            for box in {cell.box for pair in change.pairs for cell in pair if cell is not None}:
+                touched.update(cell.cell_id for cell in self._near(box))
+                touched.update(-label.cell_id for label in (self._truth.near(box) if self._truth is not None else ()))
+        if self._ready and len(touched) <= BATCH:
+            self._update(touched)
+        else:
+            self._touched |= touched
+            self._ready = False
 
-    def _labels_near(self, change: Change) -> list[Cell]:
-        if self._truth is None:
-            return []
-        boxes = {cell.box for pair in change.pairs for cell in pair if cell is not None}
-        return list({cell.cell_id: cell for box in boxes for cell in self._truth.near(box)}.values())
+    def _update(self, ids: Iterable[int]) -> None:
+        """Assess some items again, and put each where it belongs now."""
+        for item_id in ids:
+            if item_id in self._keys:
+                del self._order_keys[bisect_left(self._order_keys, self._keys.pop(item_id))]
+            self._assess(item_id)
+            if item_id in self._items:
+                self._keys[item_id] = self._key(self._items[item_id])
+                insort(self._order_keys, self._keys[item_id])
 
 
 def _item(cell: Cell, item_id: int, doubts: Sequence[Doubt]) -> QueueItem:

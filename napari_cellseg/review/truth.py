@@ -45,6 +45,10 @@ class Truth:
         """Return the labels of all classes whose boxes touch ``box``."""
         return [cell for class_id in self._class_ids for cell in self._grid.near(class_id, box)]
 
+    def label(self, label_id: int) -> Cell:
+        """Return a label by its number in `all`."""
+        return self._grid.cells[label_id]
+
     def all(self) -> Iterable[Cell]:
         """Return all labels."""
         return self._grid.cells.values()
