@@ -79,7 +79,7 @@ def test_a_viewer_killed_twice_loses_two_seconds_at_most(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_a_viewer_killed_fifty_times_loses_two_seconds_at_most(folder):
     kill_often(folder, 50, seed=2)
 
