@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -38,6 +40,7 @@ class JobRow(QWidget):
         self._starting = starting
         self._notify = notify
         self._text = ""
+        self._activity: Any = None
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)  # a bar without a known end would not show it
         self._label = QLabel()
@@ -72,6 +75,7 @@ class JobRow(QWidget):
         self._bar.setRange(0, total)
         self._bar.setValue(done)
         self._show_text()
+        self._show_activity(done, total)
 
     def set_message(self, text: str, colour: str = "") -> None:
         """Show what came of it; an empty text takes no room."""
@@ -93,6 +97,7 @@ class JobRow(QWidget):
             self.set_progress(self._bar.value(), self._bar.maximum(), state.value)
         elif not state.is_busy:
             self._second.stop()
+            self._show_activity(0, 0)
             if state is JobState.STOPPED:
                 self.set_message(f"Stopped after {clock(self._job.elapsed_s)}.")
 
@@ -105,6 +110,18 @@ class JobRow(QWidget):
     def _open_details(self) -> None:
         if self._job.error is not None:
             DetailsDialog(str(self._job.error), self._job.error.details, self.window()).show()
+
+    def _show_activity(self, done: int, total: int) -> None:
+        """Show the same in napari's activity dock; a ``total`` of 0 takes it away."""
+        if self._activity is not None and self._activity.total != total:
+            self._activity.close()
+            self._activity = None
+        if total and self._job.window is not None:
+            if self._activity is None:
+                from napari.utils import progress
+
+                self._activity = progress(total=total, desc=self._job.title)
+            self._activity.update(done - self._activity.n)
 
     def _show_text(self) -> None:
         self._label.setText(f"{self._text}  {clock(self._job.elapsed_s)}")

@@ -117,7 +117,8 @@ class Job(QObject):
         self.error: CellSegError | None = None
         self._run: _Run | None = None
         self._started = self._ended = 0.0
-        self._entry = _TaskManagerEntry(state.viewer)
+        self.window: Any = getattr(state.viewer, "window", None)
+        self._entry = _TaskManagerEntry(self.window)
         self._timer = QTimer(self)
         self._timer.setInterval(UPDATE_MS)
         self._timer.timeout.connect(self._deliver)
@@ -210,8 +211,8 @@ class Job(QObject):
 class _TaskManagerEntry:
     """A line in napari's list of running tasks, for which it asks before closing; nothing where napari has no list."""
 
-    def __init__(self, viewer: Any) -> None:
-        self._window: Any = getattr(viewer, "window", None)
+    def __init__(self, window: Any) -> None:
+        self._window = window
         self._id: Any = None
 
     def begin(self, title: str, cancel: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontDatabase
-from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QPlainTextEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
 
@@ -46,7 +46,10 @@ class DetailsDialog(QDialog):
         self.setWindowTitle("Details")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(720, 420)
-        self._view = QPlainTextEdit(f"{text}\n\n{details}")
+        self._text = f"{text}\n\n{details}"
+        message = QLabel(text)
+        message.setWordWrap(True)
+        self._view = QPlainTextEdit(details)
         self._view.setReadOnly(True)
         self._view.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self._view.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
@@ -55,11 +58,12 @@ class DetailsDialog(QDialog):
         copy.clicked.connect(self.copy)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
-        layout.addWidget(self._view)
+        layout.addWidget(message)
+        layout.addWidget(self._view, 1)
         layout.addWidget(buttons)
 
     def copy(self) -> None:
         """Put the text on the clipboard."""
         clipboard = QApplication.clipboard()
         if clipboard is not None:
-            clipboard.setText(self._view.toPlainText())
+            clipboard.setText(self._text)
