@@ -139,8 +139,19 @@ def test_suppression_looks_at_masks_not_boxes_and_at_classes_as_asked() -> None:
     assert suppress(twice, 0.5, across_classes=True).class_ids.tolist() == [1]
 
 
+def test_a_cell_that_overlaps_a_better_one_is_trusted_less() -> None:
+    square = np.ones((10, 10), bool)
+    cells = InstanceMasks.from_crops((50, 50), [[0, 0], [5, 0], [30, 30]], [square] * 3, [1, 2, 1], [0.6, 0.9, 0.8])
+    found = suppress(cells, 0.5, across_classes=True)
+    third = np.exp(-((1 / 3) ** 2) / 0.1)  # IoU 50 / 150
+    assert found.scores.tolist() == pytest.approx([0.6 * third, 0.9, 0.8])
+    assert suppress(cells, 0.5, across_classes=False).scores.tolist() == pytest.approx([0.6, 0.9, 0.8])
+
+
 def test_a_suppressed_cell_suppresses_nothing() -> None:
     chain = InstanceMasks.from_crops(
         (50, 50), [[0, 0], [4, 0], [8, 0]], [np.ones((10, 20), bool)] * 3, [1, 1, 1], [0.9, 0.8, 0.7]
     )
-    assert suppress(chain, 0.5, across_classes=True).boxes[:, 0].tolist() == [0, 8]
+    found = suppress(chain, 0.5, across_classes=True)
+    assert found.boxes[:, 0].tolist() == [0, 8]
+    assert found.scores[1] == pytest.approx(0.7 * np.exp(-((12 / 28) ** 2) / 0.1))

@@ -142,7 +142,8 @@ class Predictor:
             found.class_ids[keep].cpu().numpy(),
             found.scores[keep].float().cpu().numpy(),
         )
-        return suppress(cells, self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
+        cells = suppress(cells, self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
+        return cells.select(cells.scores >= np.float32(self.min_score))
 
 
 @contextmanager
