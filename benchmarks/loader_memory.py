@@ -1,6 +1,6 @@
 """Memory of the chunked loader when the data set grows tenfold, beside a list of all decoded samples.
 
-    python benchmarks/loader_memory.py [--images 40] [--size 512] [--budget 32]
+    python benchmarks/loader_memory.py [--images 60] [--size 384] [--budget 48]
 
 The data are a few drawn tissues, hard-linked under many names. Each loader reads one epoch in a process of its own; the
 figure is the peak of the process over its level before.
@@ -65,9 +65,9 @@ def measure(name: str, folder: Path, budget: int) -> tuple[float, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--size", type=int, default=512, help="px")
-    parser.add_argument("--budget", type=int, default=32, help="MiB for two chunks")
+    parser.add_argument("--images", type=int, default=60)
+    parser.add_argument("--size", type=int, default=384, help="px")
+    parser.add_argument("--budget", type=int, default=48, help="MiB for two chunks")
     options = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as root:

@@ -116,8 +116,7 @@ class Augmentation:
         rng = np.random.default_rng(seed)
         window = self._window(image, rng)
         turn = self._turn(rng) if self.config.enabled else _Turn()
-        class_maps = self._cut_maps(image, window, turn)
-        rgb = self._cut_rgb(image.rgb, window, turn)
+        rgb, class_maps = self._cut(image, window, turn)
         return (self._colour(rgb, rng) if self.config.enabled else rgb), class_maps
 
     # ---- geometry ----
@@ -158,52 +157,45 @@ class Augmentation:
         quarters = int(rng.integers(1, 4)) if rng.random() < self.config.quarter_turn else 0
         return _Turn(left_right, up_down, quarters)
 
-    def _cut_rgb(self, pixels: npt.NDArray[np.uint8], window: _Window, turn: _Turn) -> Tensor:
-        cut = np.empty((3, *turn.size(*window.size)), np.float32)
-        view, fill = turn.undone(cut), torch.tensor(self.fill)[:, None, None]
+    def _cut(self, image: TrainingImage, window: _Window, turn: _Turn) -> tuple[Tensor, Tensor]:
+        size = turn.size(*window.size)
+        rgb, class_maps = np.empty((3, *size), np.float32), np.zeros((self.class_count, *size), np.int32)
+        rgb_view, maps_view = turn.undone(rgb), turn.undone(class_maps)
+        present = set()
         for rows, strip in _strips(window):
-            part, inner = _neighbourhood(pixels, strip)
+            place, inner = _neighbourhood(image.rgb.shape[:2], strip)
+            part = image.rgb[place]
             grid = _grid(part.shape[:2], inner)
-            source = torch.from_numpy(np.require(part, requirements=("C", "W"))).permute(2, 0, 1).float().div_(255)
-            if window.zoom < _ANTIALIAS_BELOW:
-                # The grid counts from -1 to 1 across the part, whatever its pixels.
-                small = [max(1, round(side * window.zoom)) for side in part.shape[:2]]
-                source = transforms.resize(source, small, antialias=True)
-            # Outside the image grid_sample gives 0, so what shall be there is 0 while it samples.
-            sampled = functional.grid_sample(source.sub_(fill)[None], grid, align_corners=False)[0]
-            view[:, rows] = sampled.add_(fill).clamp_(0, 1).numpy()
-        return torch.from_numpy(cut)
-
-    def _cut_maps(self, image: TrainingImage, window: _Window, turn: _Turn) -> Tensor:
-        cut = np.zeros((self.class_count, *turn.size(*window.size)), np.int32)
-        view = turn.undone(cut)
-        for rows, strip in _strips(window):
-            grid: Tensor | None = None
+            rgb_view[:, rows] = self._sample(part, grid, window.zoom)
             for class_id, label_image in image.class_maps.items():
-                part, inner = _neighbourhood(label_image, strip)
-                if not part.any():
-                    continue
-                grid = _grid(part.shape, inner) if grid is None else grid
-                # float32 holds whole numbers up to 2**24; read_sample renumbers cells 1..n.
-                source = torch.from_numpy(part.astype(np.float32))[None, None]
-                view[class_id - 1, rows] = functional.grid_sample(source, grid, mode="nearest", align_corners=False)[
-                    0, 0
-                ]
-        class_maps = torch.from_numpy(cut)
-        for class_id, areas in image.areas.items():
-            class_maps[class_id - 1] = self._without_slivers(class_maps[class_id - 1], areas * window.zoom**2)
-        return class_maps
+                if (cells := label_image[place]).any():
+                    maps_view[class_id - 1, rows] = _sample_nearest(cells, grid)
+                    present.add(class_id)
+        for class_id in present:
+            self._drop_slivers(class_maps[class_id - 1], image.areas[class_id] * window.zoom**2)
+        return torch.from_numpy(rgb), torch.from_numpy(class_maps)
 
-    def _without_slivers(self, label_image: Tensor, areas: npt.NDArray[Any]) -> Tensor:
-        left = torch.bincount(label_image.reshape(-1), minlength=len(areas)).numpy()
+    def _sample(self, pixels: npt.NDArray[np.uint8], grid: Tensor, zoom: float) -> Tensor:
+        source = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float().div_(255)
+        if zoom < _ANTIALIAS_BELOW:
+            # The grid counts from -1 to 1 across the picture, whatever its pixels.
+            small = [max(1, round(side * zoom)) for side in pixels.shape[:2]]
+            source = transforms.resize(source, small, antialias=True)
+        fill = torch.tensor(self.fill)[:, None, None]
+        # Outside the image grid_sample gives 0, so what shall be there is 0 while it samples.
+        sampled = functional.grid_sample(source.sub_(fill)[None], grid, align_corners=False)[0]
+        return sampled.add_(fill).clamp_(0, 1)
+
+    def _drop_slivers(self, label_image: npt.NDArray[np.int32], areas: npt.NDArray[Any]) -> None:
+        flat = torch.from_numpy(label_image).reshape(-1)
+        left = torch.bincount(flat, minlength=len(areas)).numpy()
         wanted = np.maximum(areas * self.config.min_visible, self.config.min_pixels)
         slivers = (left > 0) & (left < wanted)
         slivers[0] = False
-        if not slivers.any():
-            return label_image
-        kept = torch.from_numpy(np.where(slivers, 0, np.arange(len(areas))).astype(np.int32))
-        # index_select is five times as fast as kept[label_image].
-        return kept.index_select(0, label_image.reshape(-1)).reshape(label_image.shape)
+        if slivers.any():
+            kept = torch.from_numpy(np.where(slivers, 0, np.arange(len(areas))).astype(np.int32))
+            # index_select is five times as fast as kept[label_image].
+            label_image[:] = kept.index_select(0, flat).reshape(label_image.shape).numpy()
 
     # ---- colour ----
 
@@ -226,18 +218,25 @@ class Augmentation:
         return rgb
 
 
-def _neighbourhood(array: npt.NDArray[Any], window: _Window) -> tuple[npt.NDArray[Any], _Window]:
+def _neighbourhood(image_size: tuple[int, ...], window: _Window) -> tuple[tuple[slice, slice], _Window]:
     """Return the part of an image that a window can touch, and the window in the part's coordinates."""
-    height, width = array.shape[:2]
     (h, w), (cy, cx) = window.size, window.centre
     cos, sin = abs(np.cos(window.angle)), abs(np.sin(window.angle))
     # Two pixels of margin for the bilinear samples, more where the part is shrunk first.
     margin = 2 + 2 / window.zoom
-    reach_y, reach_x = (h * cos + w * sin) / window.zoom / 2 + margin, (w * cos + h * sin) / window.zoom / 2 + margin
-    y0, x0 = max(0, int(cy - reach_y)), max(0, int(cx - reach_x))
-    y0, x0 = min(y0, height - 1), min(x0, width - 1)
-    part = array[y0 : max(y0 + 1, int(np.ceil(cy + reach_y))), x0 : max(x0 + 1, int(np.ceil(cx + reach_x)))]
-    return part, _Window(window.size, (cy - y0, cx - x0), window.zoom, window.angle)
+    reach = (h * cos + w * sin) / window.zoom / 2 + margin, (w * cos + h * sin) / window.zoom / 2 + margin
+    starts, ends = [], []
+    for centre, far, length in zip(window.centre, reach, image_size, strict=True):
+        starts.append(min(max(0, int(centre - far)), length - 1))
+        ends.append(max(starts[-1] + 1, int(np.ceil(centre + far))))
+    place = (slice(starts[0], ends[0]), slice(starts[1], ends[1]))
+    return place, _Window(window.size, (cy - starts[0], cx - starts[1]), window.zoom, window.angle)
+
+
+def _sample_nearest(label_image: npt.NDArray[Any], grid: Tensor) -> Tensor:
+    # float32 holds whole numbers up to 2**24; read_sample renumbers cells 1..n.
+    source = torch.from_numpy(label_image.astype(np.float32))[None, None]
+    return functional.grid_sample(source, grid, mode="nearest", align_corners=False)[0, 0]
 
 
 def _strips(window: _Window) -> Iterator[tuple[slice, _Window]]:
