@@ -9,7 +9,10 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BoolMask", "Box", "Cell", "Status", "overlap", "union_box"]
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+
+__all__ = ["BoolMask", "Box", "Cell", "Status", "check_cell", "overlap", "union_box"]
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in px, half-open."""
@@ -99,6 +102,25 @@ class Cell:
         names = ("cell_id", "class_id", "score", "status", "box", "label_value", "by", "at")
         return all(getattr(self, name) == getattr(other, name) for name in names) and (
             self.mask is other.mask or np.array_equal(self.mask, other.mask)
+        )
+
+
+def check_cell(cell: Cell, image_size: tuple[int, int], classes: ClassTable) -> None:
+    """Refuse a cell that an image cannot have.
+
+    Raises
+    ------
+    AnnotationError
+        It leaves the image, or its class is not in the table.
+    """
+    x0, y0, x1, y1 = cell.box
+    height, width = image_size
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height or cell.mask.shape != (y1 - y0, x1 - x0):
+        raise AnnotationError(f"Cell #{cell.cell_id} with box {cell.box} leaves the {height} x {width} image.")
+    if cell.class_id not in classes.class_ids:
+        raise AnnotationError(
+            f"Cell #{cell.cell_id} has class {cell.class_id}, but there are {len(classes)} classes; "
+            "add the class first."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
+from napari_cellseg.review.account import account_name
+from napari_cellseg.review.cells import BoolMask, Box, Cell, Status, check_cell
 from napari_cellseg.review.commands import Author, Command
 from napari_cellseg.review.edits import cut_by_line, cut_by_seeds, tightened
 from napari_cellseg.review.filters import CellFilter
@@ -23,7 +23,7 @@ from napari_cellseg.review.proposals import cells_from, instances_of, known_alre
 from napari_cellseg.review.shown import ShownCells, boxes_by_class
 from napari_cellseg.review.strokes import read_stroke
 
-__all__ = ["Progress", "ReviewSession", "account_name"]
+__all__ = ["Progress", "ReviewSession"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ReviewSession:
         self._listeners: list[Callable[[Change], None]] = []
         self._next_id = next_id
         for cell in cells:
-            self._check(cell)
+            check_cell(cell, self.image_size, self._classes)
             self._shown.apply([(None, cell)])
             self._next_id = max(self._next_id, cell.cell_id + 1)
 
@@ -352,7 +352,7 @@ class ReviewSession:
             return Change(text, ChangeKind.DO)
         for _, after in pairs:
             if after is not None:
-                self._check(after)
+                check_cell(after, self.image_size, self._classes)
         self._history.push(text, pairs)
         return self._apply(text, ChangeKind.DO, pairs)
 
@@ -364,17 +364,6 @@ class ReviewSession:
         self._tell(change)
         return change
 
-    def _check(self, cell: Cell) -> None:
-        x0, y0, x1, y1 = cell.box
-        height, width = self.image_size
-        if x0 < 0 or y0 < 0 or x1 > width or y1 > height or cell.mask.shape != (y1 - y0, x1 - x0):
-            raise AnnotationError(f"Cell #{cell.cell_id} with box {cell.box} leaves the {height} x {width} image.")
-        if cell.class_id not in self._classes.class_ids:
-            raise AnnotationError(
-                f"Cell #{cell.cell_id} has class {cell.class_id}, but there are {len(self._classes)} classes; "
-                "add the class first."
-            )
-
     def _get(self, cell_ids: Iterable[int]) -> list[Cell]:
         wanted = list(dict.fromkeys(cell_ids))
         for i in wanted:
@@ -385,11 +374,3 @@ class ReviewSession:
     def _tell(self, change: Change) -> None:
         for listener in tuple(self._listeners):
             listener(change)
-
-
-def account_name() -> str:
-    """Return the name of the account, "unknown" when it has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container without a user entry; no pwd on Windows
-        return "unknown"

@@ -1,0 +1,15 @@
+"""Who is at work."""
+
+from __future__ import annotations
+
+import getpass
+
+__all__ = ["account_name"]
+
+
+def account_name() -> str:
+    """Return the name of the account, "unknown" when it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container without a user entry; no pwd on Windows
+        return "unknown"
