@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,32 @@ class CellsLayer(Labels):
         """Do the command undone last again."""
         if not self._block_history:
             self._redo()
+
+    # A stroke of the mouse is one history item; a single call of these would report its change before it is made.
+
+    def paint(self, *args: Any, **options: Any) -> None:
+        """Paint with the brush, as `napari.layers.Labels.paint`."""
+        with self._whole_stroke():
+            super().paint(*args, **options)
+
+    def fill(self, *args: Any, **options: Any) -> None:
+        """Fill, as `napari.layers.Labels.fill`."""
+        with self._whole_stroke():
+            super().fill(*args, **options)
+
+    def paint_polygon(self, *args: Any, **options: Any) -> None:
+        """Paint a polygon, as `napari.layers.Labels.paint_polygon`."""
+        with self._whole_stroke():
+            super().paint_polygon(*args, **options)
+
+    def data_setitem(self, *args: Any, **options: Any) -> None:
+        """Set pixels, as `napari.layers.Labels.data_setitem`."""
+        with self._whole_stroke():
+            super().data_setitem(*args, **options)
+
+    def _whole_stroke(self) -> AbstractContextManager[None]:
+        stroke: AbstractContextManager[None] = nullcontext() if self._block_history else self.block_history()
+        return stroke
 
     def new_colormap(self, seed: int | None = None) -> None:
         """Keep the colours: the button that shuffles them makes no sense when they mean something."""

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_cellseg.gui.camera import draw_now
 from napari_cellseg.gui.cells_layer import CellsLayer
 from napari_cellseg.gui.colours import ColourMode, Looks
 from napari_cellseg.gui.features import cell_features
@@ -51,6 +52,7 @@ class ClassLayers(QObject):
         self._looks = Looks()
         self._contour = 1
         self._layers: dict[int, CellsLayer] = {}
+        self._spare: dict[int, tuple[CellsLayer, bool]] = {}
         self._waiting: list[int] = []
         self._prepared: CellsLayer | None = None
         self._stale_features: set[int] = set()
@@ -143,10 +145,12 @@ class ClassLayers(QObject):
 
     def _on_current(self) -> None:
         self._stop()
-        old, self._layers = self._layers, {}
-        for layer in old.values():
-            if layer in self._state.viewer.layers:
-                self._state.viewer.layers.remove(layer)
+        # Layers are kept for the next image: new ones take four times as long, and vispy 0.17 crashes Mesa's software
+        # renderer when others are drawn after some were taken away.
+        for class_id, layer in self._layers.items():
+            self._spare[class_id] = layer, layer.visible
+            layer.visible = False
+        self._layers = {}
         self._session = session = self._state.session
         if session is not None:
             self._unsubscribe = session.subscribe(self._on_change)
@@ -161,7 +165,10 @@ class ClassLayers(QObject):
         if session is None or not self._waiting:
             return
         class_id = self._waiting[0]
-        if self._prepared is None:
+        if class_id in self._spare:
+            self._waiting.pop(0)
+            self._use(*self._spare.pop(class_id), session)
+        elif self._prepared is None:
             self._prepared = self._make(session, class_id)
         else:
             layer, self._prepared = self._prepared, None
@@ -170,6 +177,9 @@ class ClassLayers(QObject):
         if self._waiting:
             self._turn.start(0)
         else:
+            for spare, _ in list(self._spare.values()):  # of classes that this image does not have
+                self._state.viewer.layers.remove(spare)
+                draw_now(self._state.viewer)
             self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
             self.ready.emit()
 
@@ -190,9 +200,22 @@ class ClassLayers(QObject):
         self._layers[layer.class_id] = layer
         self._state.viewer.add_layer(layer)
         layer.events.selected_label.connect(lambda _: self._on_brush(layer))
-        self._stale_features.add(layer.class_id)
-        self._features_turn.start(_FEATURES_DELAY_MS)
+        self._mark_features(layer.class_id)
         self.layer_added.emit(layer)
+
+    def _use(self, layer: CellsLayer, visible: bool, session: ReviewSession) -> None:
+        """Show the cells of another image in a layer that is there already."""
+        class_id = layer.class_id
+        self._layers[class_id] = layer
+        layer.name = session.classes.name(class_id)
+        layer.data = session.view(class_id)  # hidden still, so nothing is drawn yet
+        layer.set_colours(self._looks.mode, session.classes.colour(class_id))
+        layer.visible = visible
+        self._mark_features(class_id)
+
+    def _mark_features(self, class_id: int) -> None:
+        self._stale_features.add(class_id)
+        self._features_turn.start(_FEATURES_DELAY_MS)
 
     def _on_classes(self) -> None:
         session, classes = self._session, self._state.classes
@@ -227,6 +250,7 @@ class ClassLayers(QObject):
     def _on_removed(self, event: object) -> None:
         gone = getattr(event, "value", None)
         self._layers = {i: layer for i, layer in self._layers.items() if layer is not gone}
+        self._spare = {i: spare for i, spare in self._spare.items() if spare[0] is not gone}
 
     def _stop(self) -> None:
         self._turn.stop()

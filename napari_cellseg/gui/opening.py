@@ -11,7 +11,6 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
-from napari_cellseg.gui.camera import draw_now
 from napari_cellseg.gui.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error, show_info, show_warning
@@ -45,7 +44,7 @@ class Opener(QObject):
         self._imported = Imported()
         self._wanted: ImageFile | None = None
         self._loading: ImageFile | None = None
-        self._layer: Any = None
+        self._own_layer: Any = None
         self.job.finished.connect(self._on_finished)
         self.job.failed.connect(self._on_failed)
         self.job.changed.connect(self._on_job)
@@ -106,7 +105,6 @@ class Opener(QObject):
         if self._leave():
             layer.scale, layer.units = (1, 1), ("pixel", "pixel")  # as the class layers
             self._forget_folder()
-            self._layer = layer
             session = ReviewSession(image.size, self._state.classes)
             self._state.set_current(ImageFile(layer.name, Path(layer.name)), image, session)
 
@@ -213,8 +211,13 @@ class Opener(QObject):
 
     def _show_layer(self, loaded: LoadedImage) -> None:
         viewer = self._state.viewer
-        self._layer = viewer.add_image(loaded.rgb, name=loaded.file.image_id, rgb=True)
-        viewer.layers.move(len(viewer.layers) - 1, 0)
+        if self._own_layer is not None and self._own_layer in viewer.layers:
+            # The layer of the image before: see `ClassLayers` on why none is taken away.
+            self._own_layer.data, self._own_layer.name = loaded.rgb, loaded.file.image_id
+            self._own_layer.visible = True
+        else:
+            self._own_layer = viewer.add_image(loaded.rgb, name=loaded.file.image_id, rgb=True)
+            viewer.layers.move(len(viewer.layers) - 1, 0)
         viewer.reset_view()
 
     def _close_current(self) -> None:
@@ -224,10 +227,8 @@ class Opener(QObject):
         if image_id is not None and state.workspace is not None:
             state.workspace.close_session(image_id)
             self._note(image_id)
-        if self._layer is not None and self._layer in state.viewer.layers:
-            state.viewer.layers.remove(self._layer)
-            draw_now(state.viewer)
-        self._layer = None
+        if self._own_layer is not None:
+            self._own_layer.visible = False
 
     def _forget_folder(self) -> None:
         self._close_current()
