@@ -19,7 +19,7 @@ import yaml
 
 from napari_cellseg.events import EpochDone, StepDone
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
-from training import engine, validation
+from training import engine, records, validation
 from training.config import TrainConfig
 from training.dataset import find_samples
 from training.step import Stepper
@@ -57,10 +57,10 @@ def main() -> None:
     timed(CellMaskRCNN, "forward", "forward (also in validation)")
     timed(Stepper, "_update", "clipping, optimiser, running average")
     timed(Stepper, "step", "whole step")
-    timed(engine, "write_state", "state to resume from")
-    timed(engine, "save_best", "best model")
-    timed(engine, "plot_run", "plots")
-    timed(engine, "write_examples", "example pictures")
+    timed(records, "write_state", "state to resume from")
+    timed(records, "save_best", "best model")
+    timed(records, "plot_run", "plots")
+    timed(records, "write_examples", "example pictures")
     timed(validation, "evaluate", "comparing cells")
     timed(validation, "_losses", "validation loss")
 

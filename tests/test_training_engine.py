@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
+import os
 import threading
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from napari_cellseg.model.checkpoint import load_checkpoint, read_header
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import choose_device
 from napari_cellseg.model.predictor import Predictor
-from training import engine
+from training import records
 from training.augment import Augmentation
 from training.config import TrainConfig
 from training.dataset import find_samples, read_sample
@@ -142,7 +144,7 @@ def test_closing_stops_the_threads_and_saves_the_step(data: Path, tmp_path: Path
 
 
 def test_training_stops_when_nothing_improves(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "plot_run", lambda *_: None)
+    monkeypatch.setattr(records, "plot_run", lambda *_: None)
     config = CONFIG.with_changes(
         epochs=9, stopping__patience=2, stopping__monitor="train_loss", stopping__min_delta=1e3
     )
@@ -156,7 +158,7 @@ def test_training_stops_when_nothing_improves(data: Path, tmp_path: Path, monkey
 def test_a_metric_that_cannot_be_measured_never_wins_and_the_last_model_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "plot_run", lambda *_: None)
+    monkeypatch.setattr(records, "plot_run", lambda *_: None)
     data = tissue(tmp_path / "data", images=3)
     config = CONFIG.with_changes(epochs=1)
     run_until(lambda e: isinstance(e, RunStarted), config, data, tmp_path / "run")
@@ -171,7 +173,7 @@ def test_a_metric_that_cannot_be_measured_never_wins_and_the_last_model_is_kept(
 
 
 def test_images_without_cells_train_and_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "plot_run", lambda *_: None)
+    monkeypatch.setattr(records, "plot_run", lambda *_: None)
     data = tissue(tmp_path / "data")
     for path in (data / "train" / "tissue_02").glob("class*.tif"):
         path.unlink()
@@ -197,3 +199,19 @@ def test_pixels_that_cannot_be_written_train_and_predict(data: Path) -> None:
     assert rgb.shape[0] == 3
     predictor = Predictor(first_network(CONFIG).eval(), None, choose_device("cpu"), PredictOptions())
     assert sum(1 for _ in predictor.image(image.rgb)) == 1
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_last_state(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    events = train(CONFIG, data, folder)
+    next(event for event in events if isinstance(event, RunStarted))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(records, "write_state", full)
+    with pytest.raises(TrainingError, match=r"run.*cannot be written: No space left on device"):
+        list(events)
+    assert read_state(folder / "last.pt")["progress"]["step"] == 0

@@ -9,7 +9,7 @@ from training_setup import largest_difference, run, run_until, tiny_config, tiss
 
 from napari_cellseg.errors import CheckpointError, ConfigError, TrainingError
 from napari_cellseg.events import EpochDone, RunFinished, StepDone, StopReason, TrainEvent, ValidationStep
-from training import engine, prepare
+from training import prepare, records
 from training.early_stopping import EarlyStopping
 from training.resume import random_state, read_state, set_random_state, write_state
 from training.run_folder import RunFolder
@@ -20,7 +20,7 @@ CONFIG = tiny_config()
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the curves, which take most of the time of so small a run; other tests look at them."""
-    monkeypatch.setattr(engine, "plot_run", lambda *_: None)
+    monkeypatch.setattr(records, "plot_run", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def test_without_the_random_state_the_weights_differ(
     assert largest_difference(whole, folder) > 1e-6
 
 
+@pytest.mark.slow
 def test_a_run_stopped_again_and_again_still_ends_the_same(data: Path, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for number, (epoch, step) in enumerate([(1, 1), (2, 2)]):
@@ -98,6 +99,7 @@ def test_a_run_at_its_step_limit_goes_on_from_the_middle_of_the_epoch(data: Path
     assert [row["epoch"] for row in RunFolder(folder).read_metrics()] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_run_that_gave_up_tries_again(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     hopeless = CONFIG.with_changes(epochs=5, stopping__patience=1, stopping__min_delta=1.0)

@@ -25,18 +25,14 @@ from napari_cellseg.events import (
     TrainSummary,
 )
 from napari_cellseg.model.device import Device
-from training.best import save_best
 from training.chunks import Item as LoaderItem
 from training.config import TrainConfig
 from training.distributed import make_fabric
-from training.examples import write_examples
-from training.plots import plot_run
 from training.prepare import Prepared, prepare
-from training.resume import random_state, write_state
+from training.records import Records
 from training.run_folder import RunFolder
 from training.step import Item
-from training.tensorboard import ScalarLog
-from training.validation import Validation, validate
+from training.validation import validate
 
 __all__ = ["train"]
 
@@ -93,8 +89,7 @@ class _Run:
         self.config = prepared.config
         self.progress = prepared.progress
         self.folder = folder
-        self.rows = folder.read_metrics(before_epoch=self.progress.epoch)
-        self.scalars = ScalarLog(folder)
+        self.records = Records(folder, prepared)
         self.process = psutil.Process()
         # The state may be saved only between steps: half a step is not resumable.
         self.between_steps = True
@@ -106,15 +101,15 @@ class _Run:
     def events(self) -> Generator[TrainEvent, None, TrainSummary]:
         """Train to the end."""
         if self.progress.step == 0:
-            self._save("")  # so that a run killed in its first chunk can be resumed too
+            self.records.state()  # so that a run killed in its first chunk can be resumed too
         yield self._started()
         try:
             reason = yield from self._epochs()
         finally:
             self.parts.loader.close()
-            self.scalars.close()
             if self.between_steps and self.unsaved_steps:
-                self._save("")
+                self.records.state()
+            self.records.close()
         yield from self._finished(reason)
         best = self.parts.stopping
         checkpoint = self.folder.best if self.folder.best.exists() else None
@@ -166,7 +161,7 @@ class _Run:
         chunk_ends = [end * state["repeats"] for end in accumulate(state["lengths"])]
         chunks_done = bisect(chunk_ends, state["position"])
         first_step, first_time = progress.epoch_step, time.perf_counter()
-        images = 0
+        images, limit = 0, progress.crop_limit
         groups = self._groups()
         while not self._steps_used_up():
             started = time.perf_counter()
@@ -181,29 +176,40 @@ class _Run:
             done = bisect(chunk_ends, last.position * self.parts.fabric.world_size)
             if done > chunks_done:
                 chunks_done = done
-                self._save("")
+                self.records.state()
+                self.unsaved_steps = 0
+            self.records.step(losses)
             a_step = (now - first_time) / (progress.epoch_step - first_step)
-            event = StepDone(
-                progress.epoch,
-                last.chunk + 1,
-                last.chunks,
-                progress.epoch_step,
-                self.parts.steps_per_epoch,
-                losses,
-                rate,
-                images / (now - first_time),
-                a_step * (self.parts.steps_per_epoch - progress.epoch_step),
-                self.process.memory_info().rss / 2**20,
-                torch.cuda.max_memory_allocated() / 2**20 if self.parts.fabric.device.type == "cuda" else 0.0,
-            )
-            self.scalars.add("train", losses, progress.step)
-            yield event
+            yield self._step_done(last, losses, rate, images / (now - first_time), a_step)
+            if progress.crop_limit != limit:
+                limit = progress.crop_limit
+                yield Message("warning", f"Memory ran out: from now on crops are at most {limit} px.")
         self.between_steps = True
         loader = self.parts.loader
         if loader.epoch > progress.epoch or loader.state_dict()["position"] >= chunk_ends[-1]:
             next(groups, None)  # runs the loader to its end, whereupon it stands at the next epoch
             progress.epoch_trained = True
-            self._save("")
+            self.records.state()
+            self.unsaved_steps = 0
+
+    def _step_done(
+        self, item: LoaderItem[Item], losses: dict[str, float], rate: float, images_per_s: float, seconds: float
+    ) -> StepDone:
+        steps, done = self.parts.steps_per_epoch, self.progress.epoch_step
+        on_gpu = self.parts.fabric.device.type == "cuda"
+        return StepDone(
+            self.progress.epoch,
+            item.chunk + 1,
+            item.chunks,
+            done,
+            steps,
+            losses,
+            rate,
+            images_per_s,
+            seconds * max(0, steps - done),
+            self.process.memory_info().rss / 2**20,
+            torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0,
+        )
 
     def _groups(self) -> Iterator[list[list[LoaderItem[Item]]]]:
         """Yield the batches of each step; the last step of an epoch may have fewer."""
@@ -241,12 +247,13 @@ class _Run:
         is_best = monitor in values and stopping.update(epoch, values[monitor])
         if is_best:
             progress.best_metrics = dict(values)
-            self._save_best(validation)
+            self.records.best(validation)
         seconds = progress.epoch_seconds + time.perf_counter() - started
-        self._report(epoch, losses, metrics, seconds, validation)
+        self.records.epoch(losses, metrics, seconds, validation)
         if not cut_short:
             progress.begin_epoch(epoch + 1)
-        self._save(self._ended())
+        self.records.state(self._ended())
+        self.unsaved_steps = 0
         if is_best:
             yield CheckpointSaved(self.folder.best, "best", epoch)
         yield CheckpointSaved(self.folder.last, "last", epoch)
@@ -275,44 +282,11 @@ class _Run:
             return StopReason.FINISHED.name
         return StopReason.NO_IMPROVEMENT.name if self.parts.stopping.should_stop else ""
 
-    # ---- files ----
-
-    def _report(
-        self,
-        epoch: int,
-        losses: dict[str, float],
-        metrics: dict[str, float],
-        seconds: float,
-        validation: Validation | None,
-    ) -> None:
-        rate = self.parts.optimizer.param_groups[-1]["lr"]
-        row = {"epoch": epoch, "step": self.progress.step, "seconds": seconds, "learning_rate": rate}
-        row |= {f"train_{name}": value for name, value in losses.items()} | metrics
-        self.rows = [*self.rows, row]
-        self.scalars.add("epoch", row, epoch)
-        if not self.folder.writes:
-            return
-        self.folder.write_metrics(self.rows)
-        plot_run(self.folder.path, self.rows)
-        if validation:
-            write_examples(self.folder.examples, epoch, validation.examples, validation.evaluation, self.config.classes)
-
-    def _save(self, ended: str) -> None:
-        self.unsaved_steps = 0
-        if not self.folder.writes:
-            return
-        self.progress.ended = ended
-        write_state(self.folder.last, {**self.parts.state(), "random": random_state()})
-
-    def _save_best(self, validation: Validation | None) -> None:
-        if self.folder.writes:
-            save_best(self.folder.best, self.parts, validation)
-
     def _finished(self, reason: StopReason) -> Events:
         """Make sure that a run which ended well leaves a model, even when nothing could be measured."""
         if not self.folder.best.exists() and self.progress.step:
             monitor = self.config.stopping.monitor
             yield Message("warning", f"{monitor} could never be measured, so the last model is kept as the best.")
-            self._save_best(None)
+            self.records.best(None)
             yield CheckpointSaved(self.folder.best, "best", self.progress.epoch - 1)
         logger.info("Training in %s ended: %s", self.folder.path, reason.value)
