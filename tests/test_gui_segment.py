@@ -27,7 +27,7 @@ from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
 
 RGB, TRUTH = generate_tissue((128, 128), 16)
-FOUND = replace(TRUTH, scores=np.linspace(0.2, 0.9, len(TRUTH), dtype=np.float32))
+FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.2, len(TRUTH), dtype=np.float32))
 READY = ModelReady("lite", TISSUE_CLASSES.names, "cpu", "auto: CPU, no CUDA device found", 0.1)
 
 
@@ -135,6 +135,13 @@ def test_the_model_brings_its_best_minimum_scores(dock):
 def test_a_project_without_classes_shows_those_of_the_model(dock):
     assert dock.state.classes == TISSUE_CLASSES
     assert dock.state.classes_are_provisional
+
+
+@pytest.mark.usefixtures("image")
+def test_minimum_scores_that_were_set_before_the_image_came_count_for_it(qtbot, dock):
+    segment(qtbot, dock, answer(GOOD))
+    best = np.array([0, 0.5, 0.4, 0.3, 0.2], np.float32)
+    assert dock.state.session.count() == (FOUND.scores >= best[FOUND.class_ids]).sum() < len(FOUND)
 
 
 @pytest.mark.usefixtures("image")

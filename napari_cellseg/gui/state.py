@@ -139,9 +139,11 @@ class AppState(QObject):
         self.workspace_changed.emit()
 
     def set_current(self, file: ImageFile | None, image: Image | None, session: ReviewSession | None) -> None:
-        """Put another image, with its cells, in place of the current one."""
+        """Put another image, with its cells, in place of the current one; the minimum scores stay."""
         self.file, self.image, self.session = file, image, session
         self.selection = ()
+        if session is not None:
+            session.set_min_scores(self.min_scores)
         self.current_changed.emit()
         self.selection_changed.emit()
 
