@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,14 @@ def test_the_source_is_not_changed() -> None:
         augmentation(crop=None, stain=1)(image, seed)
     assert np.array_equal(image.rgb, rgb)
     assert all(np.array_equal(image.class_maps[class_id], m) for class_id, m in maps.items())
+
+
+def test_read_only_pixels_are_fine() -> None:
+    image = discs()
+    image.rgb.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        augmentation(crop=None)(image, 0)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])

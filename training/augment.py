@@ -176,7 +176,7 @@ class Augmentation:
         return torch.from_numpy(rgb), torch.from_numpy(class_maps)
 
     def _sample(self, pixels: npt.NDArray[np.uint8], grid: Tensor, zoom: float) -> Tensor:
-        source = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float().div_(255)
+        source = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(2, 0, 1).float().div_(255)
         if zoom < _ANTIALIAS_BELOW:
             # The grid counts from -1 to 1 across the picture, whatever its pixels.
             small = [max(1, round(side * zoom)) for side in pixels.shape[:2]]
