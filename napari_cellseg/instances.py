@@ -184,7 +184,7 @@ class InstanceMasks:
         )
 
     def shifted(self, dx: int, dy: int, image_size: tuple[int, int]) -> InstanceMasks:
-        """Place the cells of a tile in a larger image; what leaves ``image_size`` is clipped, and dropped when empty."""
+        """Place the cells of a tile in a larger image; what leaves it is clipped, and dropped when nothing is left."""
         offsets = self.boxes[:, :2] + np.array([dx, dy])
         return InstanceMasks.from_crops(image_size, offsets, self.masks, self.class_ids, self.scores, self.values)
 
