@@ -60,7 +60,8 @@ def _sample(class_maps: Tensor, map_index: Tensor, values: Tensor, boxes: Tensor
     crop = (labels == values[:, None, None]).float()
     along_y = _weights(boxes[:, 1], boxes[:, 3], top, height, size, side)
     along_x = _weights(boxes[:, 0], boxes[:, 2], left, width, size, side)
-    return along_y @ crop @ along_x.transpose(1, 2)
+    with torch.autocast(boxes.device.type, enabled=False):  # what is to be learnt is not rounded
+        return along_y @ crop @ along_x.transpose(1, 2)
 
 
 def _weights(low: Tensor, high: Tensor, first: Tensor, limit: int, size: int, side: int) -> Tensor:

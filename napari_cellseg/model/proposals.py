@@ -54,7 +54,9 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         levels = list(features.values())
         maps = [levels[i] for i in self.levels]
         scores, deltas = self.head(maps)
-        anchors = self.anchor_generator(images, maps)[0]  # all images of a batch are padded to one size
+        # Anchors get the type of the maps they are made for, and in half precision they would be px off.
+        # All images of a batch are padded to one size, so those of the first are those of all.
+        anchors = self.anchor_generator(images, [feature[:, :1].float() for feature in maps])[0]
         sizes = [(int(s.shape[-2]), int(s.shape[-1])) for s in scores]
         flat_scores = [s.permute(0, 2, 3, 1).flatten(1).float() for s in scores]
         flat_deltas = [d.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).reshape(len(d), -1, 4).float() for d in deltas]
