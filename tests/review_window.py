@@ -1,0 +1,120 @@
+"""A viewer with a small image of four classes under review, for the tests of the window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.review import Cell, ReviewSession, Status
+
+CLASSES = ClassTable(("other", "inflammatory", "epithelial", "spindle-shaped"))
+SIZE = (160, 200)
+
+
+def disk(diameter: int) -> np.ndarray:
+    y, x = np.ogrid[:diameter, :diameter]
+    middle = (diameter - 1) / 2
+    return (y - middle) ** 2 + (x - middle) ** 2 <= (diameter / 2) ** 2
+
+
+def make_session(rows: int = 4, columns: int = 5, *, classes: ClassTable = CLASSES) -> ReviewSession:
+    """Round cells 1..20 on a grid, 40 px apart, of diameter 20; class 1 + (i - 1) % 4, scores from 0.30 up."""
+    cells = []
+    for i in range(rows * columns):
+        y, x = 10 + 40 * (i // columns), 10 + 40 * (i % columns)
+        score = round(0.30 + 0.03 * i, 2)
+        cells.append(Cell(i + 1, 1 + i % 4, score, Status.PROPOSED, (x, y, x + 20, y + 20), disk(20), 0, "model", 0.0))
+    return ReviewSession(SIZE, classes, cells, user="tester", clock=lambda: 1.0)
+
+
+@dataclass
+class Window:
+    """The viewer, and what the docks share."""
+
+    viewer: Any
+    state: Any
+    layers: Any
+    review: Any
+    docks: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, session: ReviewSession | None = None) -> ReviewSession:
+        """Put an image under review."""
+        from napari_cellseg.image_io import Image, ImageFile
+
+        session = make_session() if session is None else session
+        rgb = np.random.default_rng(0).integers(120, 220, (*session.image_size, 3), np.uint8)
+        image = Image(rgb, "YXS", None, Path("tissue.tif"))
+        self.state.set_classes(session.classes)
+        if "tissue" in self.viewer.layers:
+            self.viewer.layers["tissue"].data = rgb
+        else:
+            self.viewer.add_image(rgb, name="tissue", rgb=True)
+        self.viewer.reset_view()
+        self.state.set_current(ImageFile("tissue", Path("tissue.tif")), image, session)
+        self.layers.finish()
+        self.review.queue.begin()
+        self.review.queue.finish()
+        pump()
+        return session
+
+    def dock(self, name: str) -> Any:
+        """Open a dock of the plugin, once."""
+        if name not in self.docks:
+            _, self.docks[name] = self.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+            pump()
+        return self.docks[name]
+
+    @property
+    def canvas(self) -> Any:
+        """What gets the keys and the mouse."""
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def press(self, key: str) -> None:
+        """Press a key as napari's canvas gets it, for example "Control-Z"."""
+        self.viewer.window._qt_viewer.canvas._key_map_handler.press_key(key)
+
+
+@contextmanager
+def open_window() -> Iterator[Window]:
+    """Open a viewer; close it in the end."""
+    import napari
+
+    from napari_cellseg.gui.keys import actions_of
+    from napari_cellseg.gui.layers import ClassLayers
+    from napari_cellseg.gui.state import AppState
+
+    viewer = napari.Viewer(show=True)
+    state = AppState.of(viewer)
+    try:
+        yield Window(viewer, state, ClassLayers.of(state), actions_of(state))
+    finally:
+        state.set_current(None, None, None)
+        state.close()
+        with suppress(RuntimeError):  # already closed
+            viewer.close()
+
+
+def pump(seconds: float = 0.0) -> None:
+    """Let Qt work."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    QApplication.processEvents()
+    while time.monotonic() < end:
+        time.sleep(0.01)
+        QApplication.processEvents()
+
+
+def stroke(layer: Any, points: list[tuple[int, int]], size: int = 5, *, erase: bool = False) -> None:
+    """Paint with napari's brush: one stroke through some points."""
+    layer.brush_size = size
+    with layer.block_history():
+        for point in points:
+            layer.paint(point, 0 if erase else layer.selected_label)
