@@ -179,12 +179,18 @@ def test_a_pickle_as_model_is_refused(tmp_path: Path, images: Path, capsys: pyte
     assert not (tmp_path / "out").exists()
 
 
+def _take_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_stops_at_once_with_code_130_and_leaves_nothing(tmp_path: Path, model: Path) -> None:
     write_image(tmp_path / "a.tif", size=(400, 400))
     command = [sys.executable, "-m", "napari_cellseg.cli", "predict", str(tmp_path / "a.tif")]
     command += ["--out", str(tmp_path / "out"), "--checkpoint", str(model), "--device", "cpu", "--scale", "16"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A runner in the background has its children ignore SIGINT; a terminal does not.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": _take_sigint}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout is not None
         assert "model random on cpu" in process.stdout.readline()
         time.sleep(0.5)
