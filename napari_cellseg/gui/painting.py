@@ -15,8 +15,8 @@ def take_over(session: ReviewSession, layer: CellsLayer, box: Box) -> Change:
     """Compare a box of a layer with the session's view of it and make the difference one `paint` command.
 
     Painting with the id of a cell makes that cell larger, as long as the stroke comes near it; far from it, it draws a
-    new cell, since cells in two pieces are not what people mean. Afterwards the layer shows the session again there: a new cell has got its id, and a stroke that changed no cell
-    has left no pixel.
+    new cell, since cells in two pieces are not what people mean. Afterwards the layer shows the session again there: a
+    new cell has got its id, and a stroke that changed no cell has left no pixel.
     """
     box = _with_painted_cell(session, layer, box)
     x0, y0, x1, y1 = box
