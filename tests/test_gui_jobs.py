@@ -78,6 +78,28 @@ def test_progress_that_piles_up_is_thinned_out_but_the_last_and_all_else_arrive(
     assert recorder.events[-1].cells == 5
 
 
+def test_a_listener_may_let_qt_run_its_events(qtbot, qapp, job):
+    recorder = Recorder(job)
+
+    def let_qt_run(_event):
+        time.sleep(0.1)  # more events pile up, and the thread ends
+        qapp.processEvents()
+
+    job.reported.connect(let_qt_run)
+    job.start(lambda: iter_of("abcdefgh"))
+    wait_for_end(qtbot, job)
+
+    assert recorder.events == list("abcdefgh")
+    assert recorder.results == ["done"]
+
+
+def iter_of(values):
+    for value in values:
+        time.sleep(0.02)
+        yield value
+    return "done"
+
+
 def test_stop_is_felt_at_once_and_the_generator_is_closed_in_its_own_thread(qtbot, job):
     recorder = Recorder(job)
     closed_in = []

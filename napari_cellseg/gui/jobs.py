@@ -172,11 +172,11 @@ class Job(QObject):
         run = self._run
         if run is None:
             return
-        waiting = len(run.events)
-        for i in range(waiting):
+        for _ in range(len(run.events)):
+            if not run.events:  # a listener let Qt run its events, among them this method
+                return
             event = run.events.popleft()
-            is_last = i == waiting - 1
-            if isinstance(event, _PROGRESS) and not is_last and type(run.events[0]) is type(event):
+            if isinstance(event, _PROGRESS) and run.events and type(run.events[0]) is type(event):
                 continue
             if self.state is JobState.STARTING:
                 self._set(JobState.RUNNING)
