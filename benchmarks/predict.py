@@ -4,7 +4,7 @@ Plain: the whole image at the working scale through the network, every mask past
 ``paste_masks_in_image``, thresholded, and turned into COCO RLE by pycocotools. Ours: tiles, crops, seams, own RLE.
 Each runs in a process of its own, so that the peak memory is its own.
 
-    python benchmarks/predict.py [--image TIFF] [--checkpoint FILE] [--threads 2] [--repeats 3]
+    python benchmarks/predict.py [--image TIFF] [--side 1000] [--checkpoint FILE] [--threads 2] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def one(arguments: argparse.Namespace) -> dict[str, Any]:
         config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(detection__per_image=60)
         model = build_model(config).eval()
     rgb = read_tiff(arguments.image).rgb() if arguments.image else generate_tissue((1000, 1000), 556)[0]
+    rgb = np.ascontiguousarray(rgb[: arguments.side, : arguments.side])
     if arguments.way == "plain":
         # The whole image is one tile, so it needs the proposals and detections of all: as many as ours keeps, or 1,000.
         model.roi_heads.detections_per_img = 1000 if arguments.checkpoint else 500
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--min-score", type=float, default=0.2)
+    parser.add_argument("--side", type=int, default=1000, help="of the part of the image that is predicted, px")
     parser.add_argument("--tile", type=int, default=1024)
     parser.add_argument("--overlap", type=int, default=128)
     parser.add_argument("--way", choices=["ours", "plain"])
