@@ -106,7 +106,11 @@ def one_case(side: str, preset: str, size: int, count: int) -> dict[str, Any]:
     losses = model([image], [target])
     sum(losses.values()).backward()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"mib": (peak - before) / 2**20, "s": time.process_time() - started, "loss": sum(v.item() for v in losses.values())}
+    return {
+        "mib": (peak - before) / 2**20,
+        "s": time.process_time() - started,
+        "loss": sum(v.item() for v in losses.values()),
+    }
 
 
 def in_fresh_process(side: str, preset: str, size: int, count: int) -> dict[str, Any]:
