@@ -52,6 +52,7 @@ class Window:
         rgb = np.random.default_rng(0).integers(120, 220, (*session.image_size, 3), np.uint8)
         image = Image(rgb, "YXS", None, Path("tissue.tif"))
         self.state.set_classes(session.classes)
+        self.state.set_min_scores({})
         if "tissue" in self.viewer.layers:
             self.viewer.layers["tissue"].data = rgb
         else:
@@ -69,6 +70,7 @@ class Window:
         if name not in self.docks:
             _, self.docks[name] = self.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
             pump()
+        self.state.set_min_scores({})  # Segment, which comes along, takes those of its model
         return self.docks[name]
 
     @property
