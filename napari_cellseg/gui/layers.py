@@ -131,7 +131,8 @@ class ClassLayers(QObject):
         """Make the layer of a class the active one, and visible."""
         layer = self._layers.get(class_id)
         if layer is not None:
-            layer.visible = True
+            if not layer.visible:  # napari shows the whole layer anew even when it was visible
+                layer.visible = True
             if self._state.viewer.layers.selection.active is not layer:
                 self._state.viewer.layers.selection.active = layer
 
