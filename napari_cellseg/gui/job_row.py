@@ -41,6 +41,7 @@ class JobRow(QWidget):
         self._notify = notify
         self._text = ""
         self._activity: Any = None
+        self._total = 0
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)  # a bar without a known end would not show it
         self._label = QLabel()
@@ -72,8 +73,11 @@ class JobRow(QWidget):
     def set_progress(self, done: int, total: int, text: str) -> None:
         """Show ``done`` of ``total``; a ``total`` of 0 is unknown. The text gets the time that passed."""
         self._text = text
-        self._bar.setRange(0, total)
+        # Never 0..0, Qt's moving bar: where OpenGL is drawn in software, each of its frames draws the whole window, and
+        # that takes a core from the work that is waited for.
+        self._bar.setRange(0, total or 1)
         self._bar.setValue(done)
+        self._total = total
         self._show_text()
         self._show_activity(done, total)
 
@@ -94,7 +98,7 @@ class JobRow(QWidget):
             self.set_progress(0, 0, self._starting)
             self._second.start()
         elif state is JobState.STOPPING:
-            self.set_progress(self._bar.value(), self._bar.maximum(), state.value)
+            self.set_progress(self._bar.value(), self._total, state.value)
         elif not state.is_busy:
             self._second.stop()
             self._show_activity(0, 0)
