@@ -1,4 +1,4 @@
-"""Opens a folder in a viewer and goes from image to image: ``python change_image.py FOLDER``; prints their ids."""
+"""Opens a folder in a viewer and goes from image to image: ``python change_image.py FOLDER``; prints what is shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main() -> None:
             opener.show(file.image_id)
             wait(lambda file=file: state.file == file and len(list(layers)) == len(TISSUE_CLASSES))
             wait(lambda: False, 0.5)  # let the canvas draw
-            sys.stdout.write(f"{state.image_id} {len(viewer.layers)}\n")
+            sys.stdout.write(f"{state.image_id} {len(viewer.layers)} {viewer.layers.extent.world[1]}\n")
             sys.stdout.flush()
     viewer.close()
 

@@ -306,7 +306,12 @@ def test_demo_writes_everything_and_needs_no_screen(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     model = write_model(tmp_path / "m.safetensors")
     out = tmp_path / "demo"
+    journal = out / "images" / ".cellseg" / "journal" / "ihc.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("left by a demo that was killed")
     assert main(["demo", "--out", str(out), "--checkpoint", str(model), "--device", "cpu"]) == 0
+    assert not journal.exists()
+    assert (out / "images" / ".cellseg.bak" / "journal" / "ihc.jsonl").exists()
     for name in ("test-results.json", "test-results.zip", "measurements.csv", "table.txt", "overlays/ihc.png"):
         assert (out / name).stat().st_size > 0
     output = capsys.readouterr().out

@@ -12,10 +12,10 @@ from napari_cellseg.samples import generate_tissue
 
 @pytest.mark.gui
 @pytest.mark.timeout(300)
-def test_the_viewer_survives_going_from_image_to_image(tmp_path):
+def test_the_viewer_survives_going_from_image_to_image_and_knows_their_sizes(tmp_path):
     # In a process of its own: what went wrong was a segmentation fault in the renderer.
     for i in range(2):
-        rgb, _ = generate_tissue((512, 512), 20, i)
+        rgb, _ = generate_tissue((512 - 100 * i, 512), 20, i)
         tifffile.imwrite(tmp_path / f"tissue_{i}.tif", rgb, photometric="rgb")
 
     program = Path(__file__).with_name("change_image.py")
@@ -29,4 +29,4 @@ def test_the_viewer_survives_going_from_image_to_image(tmp_path):
 
     assert result.returncode == 0, result.stderr[-3000:]
     shown = [line for line in result.stdout.splitlines() if line.startswith("tissue_")]  # napari prints there too
-    assert shown == ["tissue_0 5", "tissue_1 5"] * 3
+    assert shown == ["tissue_0 5 [511. 511.]", "tissue_1 5 [411. 511.]"] * 3

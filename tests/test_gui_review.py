@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_cellseg.gui.camera import camera_of
 from napari_cellseg.review import CellFilter, ReviewSession, Status
 from tests.review_window import CLASSES, Window, open_window, pump
 
@@ -38,7 +39,7 @@ def click_cell(window: Window, cell_id: int, modifiers: Any = None) -> None:
 
 
 def on_screen(window: Window, y: float, x: float) -> tuple[int, int]:
-    camera, size = window.viewer.camera, window.canvas.size()
+    camera, size = camera_of(window.viewer), window.canvas.size()
     middle_y, middle_x = camera.center[-2:]
     return (
         round(size.width() / 2 + (x - middle_x) * camera.zoom),

@@ -34,14 +34,14 @@ def cut_tile(source: Path, target: Path, x: int, y: int, side: int) -> None:
 @pytest.mark.timeout(3600)
 def test_two_real_tiles_are_learnt_by_heart(consep: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    cut_tile(consep / "train" / "train_01", data / "one", 300, 300, 192)
-    cut_tile(consep / "train" / "train_06", data / "two", 300, 300, 192)
+    cut_tile(consep / "train" / "train_01", data / "one", 300, 300, 128)
+    cut_tile(consep / "train" / "train_06", data / "two", 300, 300, 128)
     classes = find_samples(consep).classes
     config = TrainConfig.preset("lite", classes).with_changes(
         device="cpu",
-        epochs=6,
+        epochs=4,
         data__validation_fraction=0,
-        data__views=30,
+        data__views=25,
         data__chunks=1,
         stopping__monitor="train_loss",
         augment__enabled=False,

@@ -1,4 +1,4 @@
-"""Moving the camera to a cell, and drawing the canvas at once."""
+"""The camera, moving it to a cell, and what napari must be told about the canvas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_cellseg.review import Box
 
-__all__ = ["draw_now", "is_in_view", "move_to"]
+__all__ = ["camera_of", "draw_now", "forget_extent", "is_in_view", "move_to"]
 
 _SMALLEST, _LARGEST = 60, 350
 """How large a cell is to be seen, px of the screen; between the two the user's zoom is kept."""
@@ -14,14 +14,20 @@ _SPECK = 15
 """A smaller cell is not magnified more than one of this size, px of the image: its surroundings say what it is."""
 
 
+def camera_of(viewer: Any) -> Any:
+    """Return the camera of a viewer; napari 0.9 moved it to its scene."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
 def move_to(viewer: Any, box: Box) -> None:
     """Put the middle of a box in the middle of the canvas, and zoom when it would be too small or too large."""
     x0, y0, x1, y1 = box
     size = max(x1 - x0, y1 - y0, _SPECK)
-    viewer.camera.center = ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
-    zoom = min(max(viewer.camera.zoom, _SMALLEST / size), _LARGEST / size)
-    if zoom != viewer.camera.zoom:
-        viewer.camera.zoom = zoom
+    camera = camera_of(viewer)
+    camera.center = ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+    zoom = min(max(camera.zoom, _SMALLEST / size), _LARGEST / size)
+    if zoom != camera.zoom:
+        camera.zoom = zoom
 
 
 def is_in_view(layer: Any, box: Box) -> bool:
@@ -40,3 +46,8 @@ def draw_now(viewer: Any) -> None:
     canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
     if canvas is not None:
         canvas.native.repaint()
+
+
+def forget_extent(layer: Any) -> None:
+    """Let napari measure a layer again; it does not when the data of a hidden layer get another size."""
+    layer._clear_extent()

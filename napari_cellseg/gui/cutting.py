@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_cellseg.gui.camera import camera_of
 from napari_cellseg.gui.pointing import dragged_path
 from napari_cellseg.gui.sketch import Point, Sketch, to_pixels
 
@@ -56,7 +57,7 @@ class Cutting(QObject):
         layer = self._viewer.layers.selection.active
         if layer is not None and str(layer.mode) != "pan_zoom":
             layer.mode = "pan_zoom"
-        self._pans, self._viewer.camera.mouse_pan = self._viewer.camera.mouse_pan, False
+        self._pans, camera_of(self._viewer).mouse_pan = camera_of(self._viewer).mouse_pan, False
         self._viewer.mouse_drag_callbacks.append(self._on_press)
         self.changed.emit()
 
@@ -68,7 +69,7 @@ class Cutting(QObject):
         self._seeds = []
         self._sketch.clear()
         self._viewer.mouse_drag_callbacks.remove(self._on_press)
-        self._viewer.camera.mouse_pan = self._pans
+        camera_of(self._viewer).mouse_pan = self._pans
         self.changed.emit()
 
     def finish(self) -> None:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellseg.gui.camera import draw_now
+from napari_cellseg.gui.camera import draw_now, forget_extent
 from napari_cellseg.gui.cells_layer import CellsLayer
 from napari_cellseg.gui.colours import ColourMode, Looks
 from napari_cellseg.gui.features import cell_features
@@ -212,6 +212,7 @@ class ClassLayers(QObject):
         layer.data = session.view(class_id)  # hidden still, so nothing is drawn yet
         layer.set_colours(self._looks.mode, session.classes.colour(class_id))
         layer.visible = visible
+        forget_extent(layer)
         self._mark_features(class_id)
 
     def _mark_features(self, class_id: int) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
+from napari_cellseg.gui.camera import forget_extent
 from napari_cellseg.gui.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error, show_info, show_warning
@@ -215,6 +216,7 @@ class Opener(QObject):
             # The layer of the image before: see `ClassLayers` on why none is taken away.
             self._own_layer.data, self._own_layer.name = loaded.rgb, loaded.file.image_id
             self._own_layer.visible = True
+            forget_extent(self._own_layer)
         else:
             self._own_layer = viewer.add_image(loaded.rgb, name=loaded.file.image_id, rgb=True)
             viewer.layers.move(len(viewer.layers) - 1, 0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Shapes
 
+from napari_cellseg.gui.camera import camera_of
 from napari_cellseg.gui.cells_layer import CellsLayer
 
 __all__ = ["Sketch", "to_pixels"]
@@ -31,7 +32,7 @@ class Sketch:
 
     def dots(self, points: Sequence[Point]) -> None:
         """Show points."""
-        radius = 4 / self._viewer.camera.zoom
+        radius = 4 / camera_of(self._viewer).zoom
         self._show([np.array([point, (radius, radius)]) for point in points], "ellipse")
 
     def clear(self) -> None:
@@ -49,7 +50,7 @@ class Sketch:
             self._layer.mouse_pan = False
             layers.selection.active = chosen
         self._layer.data = []
-        width = 2 / self._viewer.camera.zoom
+        width = 2 / camera_of(self._viewer).zoom
         fill = "white" if kind == "ellipse" else "transparent"
         self._layer.add(shapes, shape_type=kind, edge_width=width, edge_color="white", face_color=fill)
         self._layer.selected_data = set()

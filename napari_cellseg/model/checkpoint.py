@@ -214,9 +214,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[CheckpointHeader, bytes]:
 
 
 def _header_length(path: Path, start: bytes) -> int:
-    if len(start) < 8:
-        raise CheckpointError(f"{path} is empty or cut off; it is not a model file.")
-    length: int = struct.unpack("<Q", start)[0]
+    length: int = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     # First the length: that of one safetensors file in 32 begins with 0x80, as a pickle does, but a pickle's first
     # eight bytes make a number far above the limit.
     if 2 <= length <= _MOST_HEADER_BYTES:
@@ -226,6 +224,8 @@ def _header_length(path: Path, start: bytes) -> int:
             f"{path} is a pickled file (.pt, .pth). Such a file can run any program when it is opened, so it is not"
             " opened; napari-cellseg's models are .safetensors files."
         )
+    if len(start) < 8:
+        raise CheckpointError(f"{path} is empty or cut off; it is not a model file.")
     raise CheckpointError(f"{path} is not a safetensors file; napari-cellseg's models are.")
 
 
