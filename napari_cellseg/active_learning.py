@@ -1,0 +1,225 @@
+"""Which image to review next: the one whose answers are expected to teach the model most.
+
+Uncertainty sampling (Lewis & Gale, "A sequential algorithm for training text classifiers", SIGIR 1994; Settles,
+"Active learning literature survey", 2009): a person's answer about a cell is worth its entropy, in bits, and an image
+the sum over its cells (Brust, Käding & Denzler, "Active learning for deep object detection", 2018, compare sums, means
+and maxima over detections). By the chain rule the entropy of a cell has two parts, whether it is one, and of which:
+
+    H = H2(p) + p * H(class | it is a cell)
+
+``p`` comes from the score by a logistic curve around the score threshold of the class (Platt, "Probabilistic outputs
+for support vector machines", 1999): at the threshold a proposal is as likely right as wrong. Several classes are
+possible where proposals of different classes lie on top of each other; their scores then give the odds. Cells of rare
+classes count more, by the square root of how rare they are, so that the sample becomes more balanced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.instances import InstanceMasks, intersections
+from napari_cellseg.review import Cell, Status, instances_of
+
+__all__ = ["ClassCounts", "ImageGain", "class_weights", "image_gain", "rank_images"]
+
+SLOPE = 2.0
+"""Of the logistic curve, in logits of the probability per logit of the score; 1.5 to 2.5 were measured."""
+NEAR = 0.8
+"""Bits from which a cell counts as undecided: a probability between 0.24 and 0.76."""
+SAME_CELL = 0.5
+"""Intersection over union above which two proposals are one cell."""
+RARE = 1.5
+"""Weight from which a class is called rare: it has less than 4/9 of its even share."""
+_MOST_WEIGHT = 3.0
+_FEWEST_REVIEWED = 50
+"""With fewer reviewed cells, the predicted ones tell how frequent a class is."""
+_DEFAULT_THRESHOLD = 0.5
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ImageGain:
+    """What reviewing one image is expected to give.
+
+    Attributes
+    ----------
+    image_id : str
+    gain : float
+        Weighted bits; images are ordered by it.
+    cells : int
+        Proposals that are shown (at or above the threshold of their class).
+    undecided : int
+        Cells near the threshold.
+    ambiguous : int
+        Cells between two classes.
+    rare : mapping of class name to int
+        Likely or undecided cells of rare classes.
+    """
+
+    image_id: str
+    gain: float
+    cells: int = 0
+    undecided: int = 0
+    ambiguous: int = 0
+    rare: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Why it stands where it stands, in words."""
+        parts = [f"{_counted(self.undecided, 'cell')} near the threshold"] if self.undecided else []
+        parts += [f"{count} of the rare class {name}" for name, count in self.rare.items()]
+        parts += [f"{self.ambiguous} between two classes"] if self.ambiguous else []
+        if parts:
+            return "; ".join(parts)
+        return f"the model is sure of {_counted(self.cells, 'cell')}" if self.cells else "no cell was found"
+
+
+class ClassCounts:
+    """How many cells of each class were reviewed, and how many are predicted; added up image by image."""
+
+    def __init__(self) -> None:
+        self.reviewed: dict[int, int] = {}
+        self.predicted: dict[int, int] = {}
+
+    def add(self, cells: Iterable[Cell], thresholds: Mapping[int, float]) -> None:
+        """Count the cells of an image; rejected ones and proposals below their threshold are none."""
+        for cell in cells:
+            if cell.status in (Status.ACCEPTED, Status.EDITED):
+                self.reviewed[cell.class_id] = self.reviewed.get(cell.class_id, 0) + 1
+            elif cell.status is Status.PROPOSED and cell.score >= thresholds.get(cell.class_id, _DEFAULT_THRESHOLD):
+                self.predicted[cell.class_id] = self.predicted.get(cell.class_id, 0) + 1
+
+    @property
+    def known(self) -> Mapping[int, int]:
+        """The counts to judge by: the reviewed ones as soon as there are enough of them."""
+        return self.reviewed if sum(self.reviewed.values()) >= _FEWEST_REVIEWED else self.predicted
+
+
+def class_weights(counts: Mapping[int, int], classes: ClassTable) -> dict[int, float]:
+    """Return the weight of each class_id: 1 for an even share of the cells, the square root of how rare it is, up to 3.
+
+    A frequent class is never worth less than 1/3. With no cells at all every class has weight 1.
+    """
+    total = sum(counts.get(class_id, 0) for class_id in classes.class_ids)
+    if not total:
+        return dict.fromkeys(classes.class_ids, 1.0)
+    even = total / len(classes)
+    return {
+        class_id: float(np.clip(np.sqrt(even / (counts.get(class_id, 0) + 1)), 1 / _MOST_WEIGHT, _MOST_WEIGHT))
+        for class_id in classes.class_ids
+    }
+
+
+def image_gain(
+    image_id: str,
+    cells: Iterable[Cell],
+    image_size: tuple[int, int],
+    classes: ClassTable,
+    thresholds: Mapping[int, float],
+    weights: Mapping[int, float],
+) -> ImageGain:
+    """Return what reviewing the proposals of an image is expected to give; cells decided about give nothing.
+
+    Parameters
+    ----------
+    image_id : str
+    cells : iterable of Cell
+        All of the image, those below the thresholds too: they may be missed cells.
+    image_size : (int, int)
+        Height and width, px.
+    classes : ClassTable
+    thresholds : mapping of class_id to float
+        The score from which a proposal counts; 0.5 where none is given.
+    weights : mapping of class_id to float
+        From `class_weights`.
+    """
+    proposals = sorted(
+        (cell for cell in cells if cell.status is Status.PROPOSED), key=lambda cell: (-cell.score, cell.cell_id)
+    )
+    if not proposals:
+        return ImageGain(image_id, 0.0)
+    found = instances_of(proposals, image_size)
+    limits = np.array([thresholds.get(cell.class_id, _DEFAULT_THRESHOLD) for cell in proposals])
+    p = _probability(found.scores.astype(np.float64), limits)
+    heads, odds = _one_cell_each(found, len(classes))
+    whether, which = _entropy2(p[heads]), p[heads] * _entropy(odds)
+    weight = np.array([weights.get(class_id, 1.0) for class_id in found.class_ids[heads].tolist()])
+    rare = {
+        name: int(((found.class_ids[heads] == class_id) & (p[heads] > 0.25)).sum())
+        for class_id, name, _ in classes
+        if weights.get(class_id, 1.0) >= RARE
+    }
+    return ImageGain(
+        image_id,
+        float((weight * (whether + which)).sum()),
+        int((found.scores >= limits).sum()),
+        int((whether >= NEAR).sum()),
+        int((which >= NEAR / 2).sum()),
+        {name: count for name, count in rare.items() if count},
+    )
+
+
+def rank_images(gains: Iterable[ImageGain]) -> list[ImageGain]:
+    """Return the images, the largest expected gain first; equal ones in the order they came."""
+    return sorted(gains, key=lambda image: -image.gain)
+
+
+def _one_cell_each(found: InstanceMasks, classes: int) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Join proposals that lie on top of each other, best first.
+
+    Returns
+    -------
+    heads : (M,) int
+        The best proposal of each cell.
+    odds : (M, K) float
+        The score of its best proposal of each class, as shares of 1.
+    """
+    i, j, shared = intersections(found, found)
+    areas = found.areas
+    same = (i < j) & (shared > SAME_CELL * (areas[i] + areas[j] - shared))  # i < j: i has the higher score
+    others: dict[int, list[int]] = {}
+    for first, second in zip(i[same].tolist(), j[same].tolist(), strict=True):
+        others.setdefault(first, []).append(second)
+    taken = np.zeros(len(found), bool)
+    heads: list[int] = []
+    scores: list[Floats] = []
+    for head in range(len(found)):
+        if taken[head]:
+            continue
+        row = np.zeros(classes)
+        for member in (head, *(k for k in others.get(head, ()) if not taken[k])):
+            taken[member] = True
+            at = found.class_ids[member] - 1
+            row[at] = max(row[at], found.scores[member])
+        heads.append(head)
+        scores.append(row / max(row.sum(), 1e-9))
+    return np.array(heads, np.intp), np.array(scores).reshape(-1, classes)
+
+
+def _probability(scores: Floats, thresholds: Floats) -> Floats:
+    limits = np.clip(thresholds, 0.02, 0.98)  # a slider at an end says nothing about odds
+    return 1 / (1 + np.exp(-SLOPE * (_logit(scores) - _logit(limits))))
+
+
+def _logit(p: Floats) -> Floats:
+    p = np.clip(p, 1e-4, 1 - 1e-4)
+    return np.asarray(np.log(p / (1 - p)))
+
+
+def _entropy2(p: Floats) -> Floats:
+    return _entropy(np.stack([p, 1 - p], -1))
+
+
+def _entropy(shares: Floats) -> Floats:
+    """Return the entropy over the last axis, bits."""
+    return -np.asarray((shares * np.log2(np.where(shares > 0, shares, 1))).sum(-1))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
