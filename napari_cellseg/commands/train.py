@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_cellseg.events import TrainEvent, TrainSummary
     from training.config import TrainConfig
 
-__all__ = ["add_parser", "add_settings", "config_of", "is_first_process", "run", "show_training"]
+__all__ = ["add_parser", "add_settings", "config_of", "epoch_line", "is_first_process", "run", "show_training"]
 
 _EPILOG = """\
 The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the state to go on from.
@@ -163,7 +163,7 @@ def show_training(event: TrainEvent, bar: Bar) -> None:
     elif isinstance(event, ValidationStep):
         bar.at(event.image, event.images, f"epoch {event.epoch}, measuring")
     elif isinstance(event, EpochDone):
-        bar.line(_epoch_line(event))
+        bar.line(epoch_line(event))
     elif isinstance(event, RunStarted):
         bar.line(
             f"{event.train_images} images to train ({event.train_cells} cells), {event.validation_images} to measure, "
@@ -176,7 +176,8 @@ def show_training(event: TrainEvent, bar: Bar) -> None:
         bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
 
 
-def _epoch_line(event: Any) -> str:
+def epoch_line(event: Any) -> str:
+    """Return an `EpochDone` as one line of a log."""
     loss = event.losses.get("loss", sum(event.losses.values()))
     shown = [f"{name} {event.metrics[name]:.3f}" for name in ("val_loss", "ap50", "pq") if name in event.metrics]
     left = f", stops in {event.stops_in}" if event.stops_in is not None and event.epochs_without_improvement else ""

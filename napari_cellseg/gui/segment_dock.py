@@ -21,7 +21,7 @@ from napari_cellseg.gui.score_sliders import ScoreSliders
 from napari_cellseg.gui.segmentation import Segmentation
 from napari_cellseg.model.config import PredictOptions, config_error
 
-__all__ = ["SegmentDock"]
+__all__ = ["SegmentDock", "device_names"]
 
 _ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "test_time_augmentation")
 _LABELS = {"nms": "Merge above IoU", "batch": "Tiles at once", "test_time_augmentation": "Flip and average"}
@@ -53,7 +53,7 @@ class SegmentDock(Dock):
         self._show()
 
     def _set_up_fields(self) -> None:
-        for name in _devices():
+        for name in device_names():
             self.device.addItem(name)
         self.device.setCurrentText(preferences().device)
         self.device.setToolTip("auto takes a graphics card when there is one; the line below says what it was and why")
@@ -86,6 +86,7 @@ class SegmentDock(Dock):
         state, segmentation = self.state, self.segmentation
         self.model.chosen.connect(state.set_model)
         state.model_changed.connect(self._on_model)
+        state.segment_requested.connect(self._on_request)
         state.current_changed.connect(self._show)
         state.current_changed.connect(self._warm_up)
         state.loading_changed.connect(self._show)
@@ -139,6 +140,10 @@ class SegmentDock(Dock):
         except CellSegError as error:
             self.row.set_message(str(error), ERROR)
 
+    def _on_request(self) -> None:
+        if self._why_not() is None:
+            self._segment()
+
     def _on_model(self) -> None:
         if self.state.model is not None and self.state.model != self.model.path:
             self.model.choose(self.state.model)
@@ -188,6 +193,6 @@ class SegmentDock(Dock):
         self.sliders.show_counts()
 
 
-def _devices() -> tuple[str, ...]:
+def device_names() -> tuple[str, ...]:
     """Return what may be chosen; only the engine knows what there is, since this process does not load torch."""
     return ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")

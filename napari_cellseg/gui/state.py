@@ -64,6 +64,8 @@ class AppState(QObject):
     """Names, colours or number of classes."""
     min_scores_changed = Signal()
     model_changed = Signal()
+    segment_requested = Signal()
+    """*Segment* is asked to run on the current image, with the current model."""
     selection_changed = Signal()
     loading_changed = Signal()
     status_changed = Signal(str)

@@ -1,0 +1,213 @@
+"""What *Train* learns from: the open folder, its annotated images, or other data; and corrections not in it yet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError, TrainingError
+from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
+from napari_cellseg.label_images import class_files, from_instances, read_class_images
+from napari_cellseg.workspace import Annotations, Workspace
+from napari_cellseg.workspace.places import state_folder
+from training.report import DataProblem, DataReport, ScanStep
+
+__all__ = ["Checked", "DataSource", "TrainData", "check_data", "edited_items", "write_edits"]
+
+Run = Callable[..., Generator[Any, None, Any]]
+
+
+class DataSource(Enum):
+    """Where the training images come from; the value is how to say it."""
+
+    FOLDER = "this folder"
+    ANNOTATED = "annotated images"
+    OTHER = "other data..."
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """A training folder or COCO file, and where its runs are kept.
+
+    Attributes
+    ----------
+    source : DataSource
+    path : Path
+        What `training.engine.train` is given.
+    home : Path
+        The folder that a person knows it by.
+    """
+
+    source: DataSource
+    path: Path
+    home: Path
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the runs on this data."""
+        return state_folder(self.home) / "runs"
+
+    @classmethod
+    def of_folder(cls, workspace: Workspace) -> TrainData | None:
+        """Return the open folder itself; None when it is not laid out as ``<id>/image.tif``."""
+        folder = workspace.path
+        fits = folder.is_dir() and all(workspace.class_folder(file.image_id) for file in workspace.images)
+        if not fits or any(file.path.parent.parent != folder for file in workspace.images):
+            return None
+        return cls(DataSource.FOLDER, folder, folder)
+
+    @classmethod
+    def of_annotated(cls, workspace: Workspace) -> TrainData:
+        """Return a training folder, to be written, of the images that somebody annotated."""
+        return cls(DataSource.ANNOTATED, workspace.state_folder / "training", workspace.folder)
+
+    @classmethod
+    def of_path(cls, path: Path) -> TrainData:
+        """Return a folder or COCO file that a person chose."""
+        return cls(DataSource.OTHER, path, path if path.is_dir() else path.parent)
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What the data check found.
+
+    Attributes
+    ----------
+    data : TrainData
+    report : DataReport
+    unwritten : tuple of ExportItem
+        Images whose cells, as they are shown, are not those of ``class*.tif``.
+    stamps : tuple
+        Names, sizes and times of the files that were read; equal for equal data.
+    """
+
+    data: TrainData
+    report: DataReport
+    unwritten: tuple[ExportItem, ...] = ()
+    stamps: tuple[Any, ...] = field(default=(), repr=False)
+
+
+def edited_items(workspace: Workspace, *, also_labelled: bool = False) -> tuple[ExportItem, ...]:
+    """Return the images in which a person decided about a cell; in the thread of the sessions.
+
+    With ``also_labelled`` those with ``class*.tif`` too.
+    """
+    items = items_of(workspace, Which.ALL)
+    return tuple(item for item in items if _is_annotated(workspace, item.file.image_id, also_labelled))
+
+
+def check_data(
+    run: Run, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None, known: Checked | None
+) -> Generator[Any, None, Checked]:
+    """Look through the training data; to be iterated in a job's thread.
+
+    Parameters
+    ----------
+    run : callable
+        `Engine.run`; the reading is done there.
+    data : TrainData
+    items : sequence of ExportItem
+        For ANNOTATED the images to take, else those to compare with their ``class*.tif``.
+    classes : ClassTable or None
+        As `training.dataset.find_samples`.
+    known : Checked, optional
+        An earlier result, whose report is taken again when no file changed since.
+
+    Raises
+    ------
+    CellSegError
+        There is no data at all.
+    """
+    yield None
+    left_out: tuple[DataProblem, ...] = ()
+    unwritten: tuple[ExportItem, ...] = ()
+    if data.source is DataSource.ANNOTATED:
+        left_out = yield from _write_folder(data.path, items, classes)
+    elif data.source is DataSource.FOLDER:
+        unwritten = yield from _unwritten(items)
+    stamps = _stamps(data.path)
+    if known is not None and (known.data, known.stamps) == (data, stamps) and classes in (None, known.report.classes):
+        return Checked(data, known.report, unwritten, stamps)
+    report: DataReport = yield from run("report", folder=data.path, classes=classes)
+    problems = (*report.errors, *left_out, *report.warnings)
+    return Checked(data, DataReport(report.path, report.classes, report.images, problems), unwritten, stamps)
+
+
+def write_edits(workspace: Workspace, items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[str, ...]]:
+    """Write the cells of images, as they are shown, to their ``class*.tif``; returns their ids.
+
+    Raises
+    ------
+    ExportError
+        They cannot be written.
+    """
+    for number, item in enumerate(items, start=1):
+        annotations = item.read()
+        assert annotations is not None  # of an image in which cells were decided about
+        workspace.write_class_images(item.file.image_id, annotations.instances())
+        yield ScanStep(number, len(items), item.file.image_id)
+    return tuple(item.file.image_id for item in items)
+
+
+def _is_annotated(workspace: Workspace, image_id: str, also_labelled: bool) -> bool:
+    folder = workspace.class_folder(image_id)
+    if also_labelled and folder is not None and class_files(folder):
+        return True
+    try:
+        summary = workspace.summary(image_id)
+    except AnnotationError:  # damaged; told when the image is opened
+        return False
+    return summary is not None and summary.progress.reviewed > 0
+
+
+def _write_folder(
+    folder: Path, items: Sequence[ExportItem], classes: ClassTable | None
+) -> Generator[ScanStep, None, tuple[DataProblem, ...]]:
+    """Make the training folder anew from the annotated images; returns which were left out and why."""
+    if not items:
+        raise TrainingError(
+            "No image of this folder is annotated yet. Accept or correct the cells of some images in Review first."
+        )
+    shutil.rmtree(folder, ignore_errors=True)  # images that were taken out since
+    plan = ExportPlan(folder.parent, frozenset({ExportFormat.CLASS_IMAGES}))
+    steps = export_folder(items, classes or ClassTable.numbered(1), plan)
+    while True:
+        try:
+            step: ExportProgress = next(steps)
+        except StopIteration as end:
+            return tuple(DataProblem("warning", image_id, f"left out: {text}") for image_id, text in end.value.problems)
+        yield ScanStep(step.image, step.images, step.image_id)
+
+
+def _unwritten(items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[ExportItem, ...]]:
+    found = []
+    for number, item in enumerate(items, start=1):
+        annotations = item.read()
+        if annotations is not None and _differs(annotations, item.file.path.parent):
+            found.append(item)
+        yield ScanStep(number, len(items), item.file.image_id)
+    return tuple(found)
+
+
+def _differs(annotations: Annotations, folder: Path) -> bool:
+    """Whether writing the annotations would change a label image."""
+    on_disk = read_class_images(folder, annotations.image_size)
+    cells = annotations.instances()
+    shown = from_instances(cells, sorted({*on_disk, *cells.class_ids.tolist()}))
+    empty = np.zeros(annotations.image_size, np.int32)
+    return any(not np.array_equal(image, on_disk.get(class_id, empty)) for class_id, image in shown.items())
+
+
+def _stamps(path: Path) -> tuple[Any, ...]:
+    """Describe the files of a training folder (or COCO file) well enough to see that one was replaced."""
+    root = path / "train" if (path / "train").is_dir() else path
+    files = [path] if path.is_file() else [*path.glob("classes.json"), *path.parent.glob("classes.json")]
+    files += [] if path.is_file() else sorted(root.glob("*/*.tif"))
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())

@@ -1,0 +1,317 @@
+"""The settings part of *Train*: what to start from, preset, memory, and all else under *Advanced*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
+
+from napari_cellseg.errors import CellSegError, CheckpointError, ConfigError
+from napari_cellseg.gui.dock_base import Section, form_layout, small_label
+from napari_cellseg.gui.forms import SettingsForm, tame
+from napari_cellseg.gui.job_row import clock
+from napari_cellseg.gui.notify import show_error
+from napari_cellseg.gui.preferences import preferences, recall, remember
+from napari_cellseg.gui.segment_dock import device_names
+from napari_cellseg.gui.train_settings import epoch_seconds, fitted, start_hint
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
+from napari_cellseg.model.library import ModelLibrary
+from training.config import (
+    PRESETS,
+    AugmentConfig,
+    DataConfig,
+    OptimizerConfig,
+    StoppingConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+from training.report import DataReport
+
+__all__ = ["StartPicker", "TrainForm"]
+
+_OTHER = "Other file..."
+_PARTS: dict[str, tuple[str, type[BaseModel]]] = {
+    "data": ("Images", DataConfig),
+    "augment": ("Augmentation", AugmentConfig),
+    "optimizer": ("Optimiser", OptimizerConfig),
+    "validation": ("Validation", ValidationConfig),
+    "stopping": ("Stopping", StoppingConfig),
+}
+_LABELS = {
+    "max_steps": "At most",
+    "groups": "Groups (CSV)",
+    "validation_fraction": "Held back",
+    "shift_scale_rotate": "Shift, zoom, turn",
+    "shift": "Largest shift",
+    "scale": "Largest zoom",
+    "rotate": "Largest turn",
+    "brightness_contrast": "Brightness, contrast",
+    "brightness": "Largest brightness",
+    "contrast": "Largest contrast",
+    "hue_saturation_value": "Hue, saturation",
+    "hue": "Largest hue",
+    "saturation": "Largest saturation",
+    "value": "Largest value",
+    "stain": "Stain jitter",
+    "ema_decay": "Average of weights",
+    "every": "Measure every",
+    "max_images": "At most",
+    "examples": "Example pictures",
+}
+_EMPTY = {
+    "max_steps": "no limit",
+    "groups": "none",
+    "ram_budget_mib": "no limit",
+    "crop": "whole image",
+    "clip_norm": "off",
+    "ema_decay": "off",
+    "max_images": "all",
+    "window": "whole image",
+    "patience": "never stop early",
+}
+_PRESET_TIPS = {
+    "lite": "EfficientNet-Lite0, 4.7 million parameters: made for a laptop",
+    "reference": "ResNet-RS-200, 93 million parameters: for a graphics card",
+    "original": "The recipe of the original work, whole images: for a graphics card with much memory",
+}
+
+
+class StartPicker(QComboBox):
+    """The first weights: ImageNet's, those of a model of the library, or of any other file."""
+
+    chosen = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        tame(self)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self._value = recall("start_from", "bundled")
+        self.activated.connect(self._on_activated)
+        self.refresh()
+
+    @property
+    def value(self) -> str:
+        """What `TrainConfig.start_from` shall be: "imagenet", "random", "bundled" or a file."""
+        return self._value
+
+    @property
+    def path(self) -> Path | None:
+        """The model file to start from; None for ImageNet's and random weights."""
+        if self._value in ("imagenet", "random"):
+            return None
+        return bundled() if self._value == "bundled" else Path(self._value)
+
+    @property
+    def header(self) -> CheckpointHeader | None:
+        """What the model says about itself."""
+        try:
+            return None if self.path is None else read_header(self.path)
+        except CheckpointError:
+            return None
+
+    def refresh(self) -> None:
+        """List the models anew; the choice stays when it can."""
+        self.clear()
+        self._add("ImageNet weights", "imagenet", "Weights of the backbone alone; the rest begins at random")
+        self._add("random weights", "random", "For comparisons: needs many more images")
+        for entry in ModelLibrary().entries():
+            if entry.header is not None:
+                value = "bundled" if entry.path == bundled() else str(entry.path)
+                about = f"{entry.path}\n{entry.header.config.name}: {', '.join(entry.class_names)}"
+                self._add(f"{entry.name} ({entry.origin})", value, about)
+        if self.findData(self._value) < 0:
+            if self.header is not None:
+                self._add(Path(self._value).stem, self._value, self._value)
+            else:
+                self._value = "bundled"
+        self.addItem(_OTHER, None)
+        self.setCurrentIndex(max(0, self.findData(self._value)))
+        self._value = self.currentData()
+
+    def choose(self, value: str) -> None:
+        """Choose "imagenet", "random", "bundled" or a model file.
+
+        Raises
+        ------
+        CheckpointError
+            The file is no model of this program.
+        """
+        if value not in ("imagenet", "random", "bundled"):
+            read_header(Path(value))
+        if self.findData(value) < 0:
+            self.insertItem(self.count() - 1, Path(value).stem, value)
+        self.setCurrentIndex(self.findData(value))
+        if value != self._value:
+            self._value = value
+            remember("start_from", value)
+            self.chosen.emit()
+
+    def _add(self, text: str, value: str, tip: str) -> None:
+        self.addItem(text, value)
+        self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+
+    def _on_activated(self, row: int) -> None:
+        value = self.itemData(row)
+        if value is None:
+            name, _ = QFileDialog.getOpenFileName(self, "Start from a model", recall("folder"), "Models (*.safetensors)")
+            value = name or self._value
+        try:
+            self.choose(value)
+        except CellSegError as error:
+            show_error(error, self.window())
+            self.setCurrentIndex(self.findData(self._value))
+
+
+class TrainForm(QWidget):
+    """Fields that begin with what fits the data; what was changed by hand stays when the rest is fitted anew."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._report: DataReport | None = None
+        self._fitted: TrainConfig | None = None
+        self._problem = ""
+        self._is_fitting = False
+        self._shown: dict[str, Any] = {}
+        self.start = StartPicker()
+        self.start.setToolTip("What the network knows before the first step; the better, the fewer images it needs")
+        self.hint = small_label()
+        self.preset = QComboBox()
+        tame(self.preset)
+        for name in PRESETS:
+            self.preset.addItem(name)
+            self.preset.setItemData(self.preset.count() - 1, _PRESET_TIPS[name], Qt.ItemDataRole.ToolTipRole)
+        self.preset.setCurrentText(recall("preset", "lite"))
+        self.time = small_label()
+        self.device = QComboBox()
+        tame(self.device)
+        self.device.addItems(device_names())
+        self.device.setCurrentText(preferences().device)
+        self.device.setToolTip("auto takes a graphics card when there is one; the log says what it was and why")
+        self.ram = SettingsForm(DataConfig, ("ram_budget_mib",), {"ram_budget_mib": "RAM budget"}, _EMPTY)
+        self.forms = self._make_forms()
+        self._fill()
+        self.start.chosen.connect(self._fit)
+        self.preset.currentTextChanged.connect(self._on_preset)
+        self.device.currentTextChanged.connect(self._on_edit)
+        self._fit()
+
+    def _make_forms(self) -> dict[str, SettingsForm]:
+        forms = {"": SettingsForm(TrainConfig, ("epochs", "max_steps", "seed"), _LABELS, _EMPTY)}
+        for part, (_, kind) in _PARTS.items():
+            names = [name for name in kind.model_fields if name != "ram_budget_mib"]
+            forms[part] = SettingsForm(kind, names, _LABELS, _EMPTY)
+        for form in (self.ram, *forms.values()):
+            form.changed.connect(self._on_edit)
+        return forms
+
+    def _fill(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        form = form_layout()
+        form.addRow("Start from", self.start)
+        form.addRow(self.hint)
+        form.addRow("Preset", self.preset)
+        form.addRow("Device", self.device)
+        form.addRow("RAM budget", self.ram.widget("ram_budget_mib"))
+        form.addRow(self.time)
+        column.addLayout(form)
+        inside = QWidget()
+        parts = QVBoxLayout(inside)
+        parts.setContentsMargins(8, 0, 0, 0)
+        parts.setSpacing(4)
+        parts.addWidget(self.forms[""])
+        for part, (title, _) in _PARTS.items():
+            parts.addWidget(Section(title, self.forms[part]))
+        self.advanced = Section("Advanced", inside)
+        column.addWidget(self.advanced)
+
+    def set_report(self, report: DataReport | None) -> None:
+        """Fit the settings to other data."""
+        self._report = report
+        self._fit()
+
+    def config(self) -> TrainConfig:
+        """Return the settings as they are shown.
+
+        Raises
+        ------
+        ConfigError
+            They contradict each other, or no data was checked yet.
+        """
+        if self._fitted is None:
+            raise ConfigError(self._problem or "The data must be checked before the settings are known.")
+        return self._fitted.with_changes(device=self.device.currentText(), **self._edits())
+
+    def _values(self) -> dict[str, Any]:
+        values = {"data__ram_budget_mib": self.ram.values()["ram_budget_mib"]}
+        for part, form in self.forms.items():
+            values |= {f"{part}__{name}" if part else name: value for name, value in form.values().items()}
+        return values
+
+    def _edits(self) -> dict[str, Any]:
+        """Return what was changed by hand."""
+        return {name: value for name, value in self._values().items() if value != self._shown.get(name)}
+
+    def _set(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            part, _, setting = name.rpartition("__")
+            (self.ram if setting == "ram_budget_mib" else self.forms[part]).set_values({setting: value})
+
+    def _on_preset(self, name: str) -> None:
+        remember("preset", name)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Show what fits data, preset and first model, with the changes by hand on top."""
+        report, header = self._report, self.start.header
+        edits = self._edits() if self._shown else {}
+        self._fitted, self._problem = None, ""
+        if report is not None and report.images and len(report.sides):
+            try:
+                self._fitted = fitted(report, self.preset.currentText(), self.start.value, header)
+            except ConfigError as error:
+                self._problem = str(error)
+        name = "" if report is None else report.path.name
+        hint = "" if report is None else start_hint(header, report.classes, self.preset.currentText(), name)
+        self.hint.setText(self._problem or hint)
+        self.hint.setVisible(bool(self.hint.text()))
+        self._is_fitting = True
+        if self._fitted is not None:
+            self._set(self._plain(self._fitted))
+        self._shown = self._values()
+        self._set(edits)
+        self._is_fitting = False
+        self._on_edit()
+
+    def _plain(self, config: TrainConfig) -> dict[str, Any]:
+        values = {name: getattr(config, name) for name in self.forms[""].values()}
+        for part in _PARTS:
+            values |= {f"{part}__{name}": value for name, value in getattr(config, part)}
+        return values
+
+    def _on_edit(self) -> None:
+        if self._is_fitting:
+            return
+        self.time.setText(self._time_text())
+        self.time.setVisible(bool(self.time.text()))
+        self.changed.emit()
+
+    def _time_text(self) -> str:
+        if self._report is None or self._fitted is None:
+            return ""
+        try:
+            config = self.config()
+        except ConfigError as error:
+            return str(error)
+        seconds = epoch_seconds(config, self._report)
+        if seconds is None:
+            return f"At most {config.epochs} epochs; the first steps tell how long one takes."
+        return f"At most {config.epochs} epochs of about {clock(seconds)} with validation on top."
