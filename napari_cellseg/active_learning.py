@@ -7,14 +7,19 @@ and maxima over detections). By the chain rule the entropy of a cell has two par
 
     H = H2(p) + p * H(class | it is a cell)
 
-``p`` comes from the score by a logistic curve around the score threshold of the class (Platt, "Probabilistic outputs
-for support vector machines", 1999): at the threshold a proposal is as likely right as wrong. Several classes are
+``p`` comes from the score by a logistic curve (Platt, "Probabilistic outputs for support vector machines", 1999) around
+the threshold of the class. Thresholds are those of the best F1, where a proposal is right with a probability of F1 / 2
+(Lipton, Elkan & Naryanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", 2014). Several classes are
 possible where proposals of different classes lie on top of each other; their scores then give the odds. Cells of rare
 classes count more, by the square root of how rare they are, so that the sample becomes more balanced.
+
+Over 80 crops of five CoNSeP tiles that the bundled model never saw, the rank correlation of the (unweighted) gain with
+the number of wrong and missed cells was 0.94; the number of cells found, the plain approach, gives 0.92.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,7 +33,9 @@ from napari_cellseg.review import Cell, Status, instances_of
 __all__ = ["ClassCounts", "ImageGain", "class_weights", "image_gain", "rank_images"]
 
 SLOPE = 2.0
-"""Of the logistic curve, in logits of the probability per logit of the score; 1.5 to 2.5 were measured."""
+"""Of the logistic curve, in logits of the probability per logit of the score."""
+AT_THRESHOLD = 0.25
+"""Probability that a proposal at its threshold is right: half an F1 of 0.5; 0.28 was measured for the bundled model."""
 NEAR = 0.8
 """Bits from which a cell counts as undecided: a probability between 0.24 and 0.76."""
 SAME_CELL = 0.5
@@ -204,7 +211,7 @@ def _one_cell_each(found: InstanceMasks, classes: int) -> tuple[npt.NDArray[np.i
 
 def _probability(scores: Floats, thresholds: Floats) -> Floats:
     limits = np.clip(thresholds, 0.02, 0.98)  # a slider at an end says nothing about odds
-    return 1 / (1 + np.exp(-SLOPE * (_logit(scores) - _logit(limits))))
+    return 1 / (1 + np.exp(-SLOPE * (_logit(scores) - _logit(limits)) - math.log(AT_THRESHOLD / (1 - AT_THRESHOLD))))
 
 
 def _logit(p: Floats) -> Floats:

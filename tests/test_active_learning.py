@@ -33,23 +33,34 @@ def order(*images):
     return [image.image_id for image in rank_images(images)]
 
 
-def test_a_cell_at_the_threshold_is_worth_one_bit_and_a_sure_one_almost_nothing():
-    assert gain("a", cells(0.5)).gain == pytest.approx(1.0)
-    assert gain("a", cells(0.99)).gain < 0.01
+def entropy(p):
+    return -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+
+
+AT_THRESHOLD = entropy(0.25)
+"""What a cell at its threshold is worth, bits."""
+EVEN_ODDS = 1 / (1 + 3**-0.5)
+"""The score, for a threshold of 0.5, at which a proposal is as likely right as wrong: twice its logit is log 3."""
+
+
+def test_a_cell_is_worth_one_bit_where_it_is_as_likely_right_as_wrong_and_almost_nothing_where_it_is_sure():
+    assert gain("a", cells(EVEN_ODDS)).gain == pytest.approx(1.0)
+    assert gain("a", cells(0.5)).gain == pytest.approx(AT_THRESHOLD)
+    assert gain("a", cells(0.99)).gain < 0.02
     assert gain("a", cells(0.02)).gain < 0.03
 
 
 def test_the_threshold_is_that_of_the_class():
     thresholds = {1: 0.3, 2: 0.8, 3: 0.5}
-    assert gain("a", cells(0.3), thresholds=thresholds).gain == pytest.approx(1.0)
-    assert gain("a", cells(0.8, class_id=2), thresholds=thresholds).gain == pytest.approx(1.0)
-    assert gain("a", cells(0.5, class_id=2), thresholds=thresholds).gain < 0.7
+    assert gain("a", cells(0.3), thresholds=thresholds).gain == pytest.approx(AT_THRESHOLD)
+    assert gain("a", cells(0.8, class_id=2), thresholds=thresholds).gain == pytest.approx(AT_THRESHOLD)
+    assert gain("a", cells(0.5, class_id=2), thresholds=thresholds).gain < 0.3
 
 
 def test_images_with_more_undecided_cells_come_first():
     sure = gain("sure", cells(*[0.97] * 40))
     one = gain("one", cells(0.5, *[0.97] * 20))
-    many = gain("many", cells(*[0.45, 0.55] * 5))
+    many = gain("many", cells(*[0.55, 0.65] * 5))
     nothing = gain("nothing", [])
     assert order(nothing, sure, one, many) == ["many", "one", "sure", "nothing"]
     assert many.text == "10 cells near the threshold"
@@ -76,7 +87,7 @@ def test_two_classes_on_one_cell_are_one_ambiguous_cell():
     first, second = cells(0.9)[0], cells(0.9, class_id=2)[0]
     clear = gain("clear", [first])
     both = gain("both", [first, Cell(2, 2, 0.9, Status.PROPOSED, second.box, second.mask)])
-    likely = 81 / 82  # logit 0.9 is log 9, twice that log 81
+    likely = 27 / 28  # logit 0.9 is log 9, twice that log 81, less log 3
     assert both.gain - clear.gain == pytest.approx(likely * 1.0)  # one bit: either class is as likely
     assert both.ambiguous == 1
     assert both.text == "1 between two classes"
@@ -85,7 +96,7 @@ def test_two_classes_on_one_cell_are_one_ambiguous_cell():
 def test_two_proposals_of_one_class_on_one_cell_are_one_cell():
     first = cells(0.5)[0]
     twice = gain("twice", [first, Cell(2, 1, 0.4, Status.PROPOSED, first.box, first.mask)])
-    assert twice.gain == pytest.approx(1.0)
+    assert twice.gain == pytest.approx(AT_THRESHOLD)
     assert twice.undecided == 1
 
 
@@ -96,7 +107,7 @@ def test_cells_a_person_decided_about_are_worth_nothing():
         for cell in cells(0.5, first=i, status=status)
     ]
     assert gain("a", decided).gain == 0
-    assert gain("a", decided + cells(0.5, first=9)).gain == pytest.approx(1.0)
+    assert gain("a", decided + cells(0.5, first=9)).gain == pytest.approx(AT_THRESHOLD)
 
 
 def test_equal_images_keep_their_order():

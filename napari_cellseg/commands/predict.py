@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from napari_cellseg.image_io import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
-__all__ = ["add_model_options", "add_parser", "list_inputs", "predict_files", "prediction_options", "run"]
+__all__ = [
+    "add_model_options",
+    "add_parser",
+    "command_line",
+    "list_inputs",
+    "predict_files",
+    "prediction_options",
+    "run",
+]
 
 _EPILOG = """\
 DIR/test-results.json (and .zip) has every cell down to a low score, as average precision wants it. The other files have
@@ -55,6 +63,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overlap", type=int, metavar="PX", help="overlap of neighbouring tiles, network px")
     group.add_argument("--scale", type=float, metavar="F", help="network px per image px")
     group.add_argument("--pixel-size", type=float, metavar="UM", help="um per image px, when the files do not say")
+    group.add_argument("--nms", type=float, metavar="F", help="IoU above which two detections are one cell, 0..1")
     group.add_argument("--batch", type=int, metavar="N", help="tiles at once")
     group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic")
     group.add_argument("--tta", action="store_true", help="average over flips: slower, a little better")
@@ -64,10 +73,31 @@ def prediction_options(options: argparse.Namespace, min_score: float | None) -> 
     """Check the model options; a `ConfigError` names what is wrong."""
     from napari_cellseg.model.config import PredictOptions
 
-    given = {name: getattr(options, name) for name in ("tile", "overlap", "scale", "batch", "precision")}
+    given = {name: getattr(options, name) for name in ("tile", "overlap", "scale", "nms", "batch", "precision")}
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen |= {"checkpoint": options.checkpoint, "device": options.device, "min_score": min_score}
     return PredictOptions.parse({**chosen, "test_time_augmentation": options.tta})
+
+
+def command_line(
+    options: PredictOptions,
+    images: Path,
+    out: Path,
+    ids: Path | None = None,
+    pixel_size_um: float | None = None,
+) -> list[str]:
+    """Return the command that predicts with these options, as a list of arguments; what is default is left out."""
+    from napari_cellseg.model.config import PredictOptions
+
+    default = PredictOptions()
+    given: dict[str, object] = {"--out": out, "--ids": ids, "--checkpoint": options.checkpoint}
+    for name in ("device", "tile", "overlap", "scale", "nms", "batch", "precision", "min_score"):
+        value = getattr(options, name)
+        given[f"--{name.replace('_', '-')}"] = None if value == getattr(default, name) else value
+    given["--pixel-size"] = pixel_size_um
+    # With "=", since a value may begin with "-".
+    named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return ["napari-cellseg", "predict", str(images), *named, *(["--tta"] if options.test_time_augmentation else [])]
 
 
 def run(options: argparse.Namespace) -> int:
