@@ -20,8 +20,11 @@ __all__ = [
     "ImageFailed",
     "Message",
     "ModelReady",
+    "Paused",
     "PredictEvent",
     "PredictSummary",
+    "Progress",
+    "Resumed",
     "RunFinished",
     "RunStarted",
     "StepDone",
@@ -31,6 +34,20 @@ __all__ = [
     "TrainSummary",
     "ValidationStep",
 ]
+
+
+class Progress:
+    """An event that the next of its kind replaces: whoever is behind may leave out all but the last."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The work holds between two events, without using the processor, until it is resumed or closed."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Paused work goes on."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +73,7 @@ class ModelReady:
 
 
 @dataclass(frozen=True)
-class TileDone:
+class TileDone(Progress):
     """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` found in it."""
 
     image: int
@@ -128,7 +145,7 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
-class StepDone:
+class StepDone(Progress):
     """One optimiser step. Numbers are 1-based; ``seconds_left`` is for the epoch; memory in MiB, VRAM 0 on CPU."""
 
     epoch: int
@@ -145,7 +162,7 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class ValidationStep:
+class ValidationStep(Progress):
     """Validation image ``image`` (1-based) of ``images`` is being predicted; one event a tile."""
 
     epoch: int

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from engine_tasks import HOST, TASKS
 
+from napari_cellseg.engine_process import client as client_module
 from napari_cellseg.engine_process import frames
 from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.engine_process.tasks import TASKS as REAL_TASKS
@@ -178,12 +179,22 @@ def test_it_hands_back_control_while_it_waits(client):
     run.close()
 
 
-def test_a_second_run_at_the_same_time_is_refused(client):
-    run = client.run("count", wait_s=0.1)
-    first_event(run)
-    with pytest.raises(RuntimeError, match="one run at a time"):
-        next(client.run("count"))
-    run.close()
+def test_a_second_run_waits_for_the_end_of_the_first(client):
+    first = client.run("count", wait_s=0.1)
+    first_event(first)
+    second = client.run("count", n=2)
+    assert next(second) is None
+    first.close()
+    assert finish(second)[0] == [0, 1]
+
+
+def test_a_second_run_is_refused_when_the_first_does_not_end(client, monkeypatch):
+    monkeypatch.setattr(client_module, "_BUSY_S", 0.1)
+    first = client.run("count", wait_s=0.1)
+    first_event(first)
+    with pytest.raises(EngineError, match="at work on something else"):
+        finish(client.run("count"))
+    first.close()
 
 
 def test_a_forgotten_client_ends_its_process_and_its_thread():

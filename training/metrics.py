@@ -34,6 +34,7 @@ __all__ = [
     "overlaps",
     "pair_centroids",
     "panoptic_counts",
+    "same_cells",
 ]
 
 MATCH_RADIUS_PX = 12.0
@@ -158,6 +159,12 @@ def panoptic_counts(o: Overlaps, class_id: int | None = None) -> PanopticCounts:
     return PanopticCounts(
         matched, int(found_cells.sum()) - matched, int(true_cells.sum()) - matched, float(o.iou[pairs].sum())
     )
+
+
+def same_cells(o: Overlaps) -> tuple[Ints, Ints]:
+    """Return the matches of `panoptic_counts`, of one class each: (P,) true and (P,) found cells."""
+    same = (o.iou > 0.5) & (o.true_classes[o.i] == o.found_classes[o.j])
+    return o.i[same], o.j[same]
 
 
 def confusion(o: Overlaps, classes: int) -> Ints:

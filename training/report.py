@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError, TrainingError
+from napari_cellseg.events import Progress
 from napari_cellseg.image_io import read_tiff
 from napari_cellseg.label_images import class_files, read_label_image
 from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
@@ -78,7 +79,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class ScanStep:
+class ScanStep(Progress):
     """Image ``image`` (1-based) of ``images`` was looked through."""
 
     image: int

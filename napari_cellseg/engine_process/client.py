@@ -26,7 +26,8 @@ from napari_cellseg.engine_process.frames import (
     remove_abandoned_folders,
     write_message,
 )
-from napari_cellseg.engine_process.messages import Event, Failed, Returned, Run, Stop, Stopped
+from napari_cellseg.engine_process.messages import Began, Event, Failed, Pause, Resume, Returned, Run, Stop, Stopped
+from napari_cellseg.engine_process.pausing import TICK_S
 from napari_cellseg.engine_process.tasks import TASKS, Task
 from napari_cellseg.errors import EngineError
 
@@ -35,8 +36,11 @@ __all__ = ["EngineClient"]
 _LOG = logging.getLogger(__name__)
 
 HOST = (sys.executable, "-m", "napari_cellseg.engine_process.host")
-TICK_S = 0.05
-"""How often `EngineClient.run` hands back control while the engine has nothing to say."""
+_BUSY_S = 5.0
+"""How long a run waits for the end of the one before it, which may be cleaning up."""
+
+_NOT_BEGUN_S = 0.1
+"""How long a stop waits for news of a run for which the engine still imports what it needs, and which then ends."""
 
 _QUEUE_SIZE = 64
 """Messages read ahead; then the engine waits, so that memory stays bounded."""
@@ -53,11 +57,16 @@ class EngineClient:
         What may be asked for, with the time each gets to clean up.
     host : sequence of str
         The command that starts the process; the exchange folder is added to it.
+    hold : threading.Event, optional
+        While it is set, the run waits at its next event, without using the processor.
     """
 
-    def __init__(self, tasks: Mapping[str, Task] = TASKS, host: Sequence[str] = HOST) -> None:
+    def __init__(
+        self, tasks: Mapping[str, Task] = TASKS, host: Sequence[str] = HOST, hold: threading.Event | None = None
+    ) -> None:
         self._tasks = tasks
         self._host = tuple(host)
+        self.hold = hold or threading.Event()
         self._process: _Process | None = None
         self._run_ids = itertools.count(1)
         self._running = threading.Lock()
@@ -72,21 +81,22 @@ class EngineClient:
 
         About 20 times a second without an event it yields None, so that whoever iterates can close it. Closing it
         closes the generator in the engine; if that takes longer than the task's grace time, the process is killed.
+        While ``hold`` is set, the run waits in the engine: it yields `Paused`, and later `Resumed`.
 
         Raises
         ------
         CellSegError
             As the task raised it, with the engine's traceback as ``details``; `EngineError` for any other exception,
-            and when the process died.
-        RuntimeError
-            Another run is going on.
+            when the process died, and when another run does not end.
         """
-        grace_s = self._tasks[task].grace_s
-        if not self._running.acquire(blocking=False):
-            raise RuntimeError("the engine process does one run at a time")
+        deadline = time.monotonic() + _BUSY_S
+        while not self._running.acquire(timeout=TICK_S):
+            if time.monotonic() > deadline:
+                raise EngineError("The engine is at work on something else. Stop that, or wait for it, then try again.")
+            yield None
         try:
             run = Run(next(self._run_ids), task, arguments)
-            return (yield from _exchange(self._started(), run, grace_s))
+            return (yield from _Exchange(self._started(), run, self._tasks[task].grace_s, self.hold).events())
         finally:
             self._running.release()
 
@@ -113,47 +123,73 @@ class EngineClient:
             process.close(wait_s)
 
 
-def _exchange(process: _Process, run: Run, grace_s: float) -> Generator[Any, None, Any]:
-    """Run one task in a process, and leave the process idle, or dead."""
-    is_over = False
-    try:
-        process.send(run)
-        while True:
-            try:
-                answer = process.receive(run.run_id, TICK_S)
-            except queue.Empty:
-                yield None
-                continue
-            if isinstance(answer, Event):
-                yield answer.event
-                continue
+class _Exchange:
+    """One run of a process, which it leaves idle or dead."""
+
+    def __init__(self, process: _Process, run: Run, grace_s: float, hold: threading.Event) -> None:
+        self._process = process
+        self._run = run
+        self._grace_s = grace_s
+        self._hold = hold
+        self._is_held = False
+        self._has_begun = False
+
+    def events(self) -> Generator[Any, None, Any]:
+        """Send the request, pass on the events, return the result; and stop it when closed."""
+        process, is_over = self._process, False
+        try:
+            process.send(self._run)
+            while True:
+                self._pass_hold_on()
+                try:
+                    answer = process.receive(self._run.run_id, TICK_S)
+                except queue.Empty:
+                    yield None
+                    continue
+                if isinstance(answer, Event):
+                    yield answer.event
+                elif isinstance(answer, Began):
+                    self._has_begun = True
+                else:
+                    is_over = True
+                    if isinstance(answer, Failed):
+                        raise answer.error
+                    return answer.result if isinstance(answer, Returned) else None
+        except _ProcessDied:
             is_over = True
-            if isinstance(answer, Failed):
-                raise answer.error
-            return answer.result if isinstance(answer, Returned) else None
-    except _ProcessDied:
-        is_over = True
-        raise process.obituary() from None
-    finally:
-        if not is_over and not _stop(process, run.run_id, grace_s):
-            _LOG.info("the engine process did not stop %s in %.1f s and is killed", run.task, grace_s)
-            process.kill()
+            raise process.obituary() from None
+        finally:
+            if not is_over and not self._stop():
+                _LOG.info("the engine process did not stop %s in %.1f s and is killed", self._run.task, self._grace_s)
+                process.kill()
+
+    def _pass_hold_on(self) -> None:
+        if self._hold.is_set() is not self._is_held:
+            self._is_held = not self._is_held
+            self._process.send((Pause if self._is_held else Resume)(self._run.run_id))
+
+    def _stop(self) -> bool:
+        """Ask for a stop; return whether the run ended in time, or will before it has done anything."""
+        begin = time.monotonic()
+        try:
+            self._process.send(Stop(self._run.run_id))
+            while True:
+                grace_s = self._grace_s if self._has_begun else _NOT_BEGUN_S
+                if (left := begin + grace_s - time.monotonic()) <= 0:
+                    return not self._has_begun
+                try:
+                    answer = self._process.receive(self._run.run_id, left)
+                except queue.Empty:
+                    continue
+                if isinstance(answer, Stopped | Returned | Failed):
+                    return True
+                self._has_begun = True
+        except _ProcessDied:
+            return False
 
 
-def _stop(process: _Process, run_id: int, grace_s: float) -> bool:
-    """Ask for a stop; return whether the run ended in time."""
-    deadline = time.monotonic() + grace_s
-    try:
-        process.send(Stop(run_id))
-        while (left := deadline - time.monotonic()) > 0:
-            if isinstance(process.receive(run_id, left), Stopped | Returned | Failed):
-                return True
-    except (queue.Empty, _ProcessDied):
-        pass
-    return False
-
-
-_Answers = queue.Queue[Event | Returned | Failed | Stopped | None]
+_Answer = Began | Event | Returned | Failed | Stopped
+_Answers = queue.Queue[_Answer | None]
 
 
 class _ProcessDied(Exception):
@@ -197,15 +233,15 @@ class _Process:
         assert isinstance(self._popen.stdin, io.FileIO)  # bufsize=0
         try:
             write_message(self._popen.stdin, message, self._exchange, next(self._sent))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the pipe was closed on this side
             raise _ProcessDied from error
 
-    def receive(self, run_id: int, timeout_s: float) -> Event | Returned | Failed | Stopped:
+    def receive(self, run_id: int, timeout_s: float) -> _Answer:
         """Return the next message of a run; `queue.Empty` when none comes, `_ProcessDied` when none ever will."""
         message = self._received.get(timeout=timeout_s)
         if message is None:
             raise _ProcessDied
-        if message.run_id != run_id:  # of the warm-up before it
+        if message.run_id != run_id:  # of a run before it: the warm-up, or one that was stopped before it began
             raise queue.Empty
         return message
 

@@ -24,9 +24,20 @@ from typing import Any, NoReturn
 import psutil
 
 from napari_cellseg.engine_process.frames import read_message, write_message
-from napari_cellseg.engine_process.messages import Event, Failed, Returned, Run, Stop, Stopped, to_cellseg_error
+from napari_cellseg.engine_process.messages import (
+    Began,
+    Event,
+    Failed,
+    Pause,
+    Returned,
+    Run,
+    Stop,
+    Stopped,
+    to_cellseg_error,
+)
 from napari_cellseg.engine_process.tasks import TASKS, Task, TaskRunner
 from napari_cellseg.errors import EngineError
+from napari_cellseg.events import Paused, Resumed
 
 __all__ = ["serve"]
 
@@ -41,9 +52,11 @@ class _Host:
         self._answers = answers
         self._exchange = exchange
         self._runs: queue.Queue[Run | None] = queue.Queue()
-        self._stopped_run = 0
-        self._viewer_is_gone = threading.Event()
         self._sent = 0
+        # Written by the thread that listens, read by the one that works, which waits for a change while it is held.
+        self._changed = threading.Condition()
+        self._stopped_run = self._held_run = 0
+        self._viewer_is_gone = False
 
     def listen(self) -> None:
         """Take requests, in a thread of its own, until the pipe closes; then end the process."""
@@ -52,10 +65,17 @@ class _Host:
                 message = read_message(self._requests, self._exchange)
                 if isinstance(message, Run):
                     self._runs.put(message)
-                elif isinstance(message, Stop):
-                    self._stopped_run = message.run_id
+                    continue
+                with self._changed:
+                    if isinstance(message, Stop):
+                        self._stopped_run = message.run_id
+                    else:
+                        self._held_run = message.run_id if isinstance(message, Pause) else 0
+                    self._changed.notify()
         finally:  # at the end of the pipe, and also when a request cannot be read
-            self._viewer_is_gone.set()
+            with self._changed:
+                self._viewer_is_gone = True
+                self._changed.notify()
             self._runs.put(None)
             # The main thread may sit in native code for minutes; this one ends the process all the same.
             time.sleep(LAST_GRACE_S)
@@ -84,7 +104,11 @@ class _Host:
 
     def _drive(self, run_id: int, generator: Generator[Any, None, Any]) -> Returned | Stopped:
         try:
-            while not (self._stopped_run == run_id or self._viewer_is_gone.is_set()):
+            self._send(Began(run_id))
+            while not self._is_stopped(run_id):
+                if self._held_run == run_id:
+                    self._hold(run_id)
+                    continue
                 try:
                     event = next(generator)
                 except StopIteration as end:
@@ -93,6 +117,16 @@ class _Host:
         finally:
             generator.close()
         return Stopped(run_id)
+
+    def _is_stopped(self, run_id: int) -> bool:
+        return run_id <= self._stopped_run or self._viewer_is_gone
+
+    def _hold(self, run_id: int) -> None:
+        """Wait, without using the processor, until the run is resumed or stopped."""
+        self._send(Event(run_id, Paused()))
+        with self._changed:
+            self._changed.wait_for(lambda: self._held_run != run_id or self._is_stopped(run_id))
+        self._send(Event(run_id, Resumed()))
 
     def _send(self, message: object) -> None:
         self._sent += 1

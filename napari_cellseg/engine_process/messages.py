@@ -10,7 +10,18 @@ from typing import Any
 
 from napari_cellseg.errors import CellSegError, EngineError
 
-__all__ = ["Event", "Failed", "Returned", "Run", "Stop", "Stopped", "to_cellseg_error"]
+__all__ = [
+    "Began",
+    "Event",
+    "Failed",
+    "Pause",
+    "Resume",
+    "Returned",
+    "Run",
+    "Stop",
+    "Stopped",
+    "to_cellseg_error",
+]
 
 
 @dataclass(frozen=True)
@@ -23,8 +34,29 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """To the engine: hold the generator of this run at its next event."""
+
+    run_id: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """To the engine: let a held run go on."""
+
+    run_id: int
+
+
+@dataclass(frozen=True)
 class Stop:
-    """To the engine: close the generator of this run at its next event."""
+    """To the engine: close the generators of this run, and of any before it, at their next event."""
+
+    run_id: int
+
+
+@dataclass(frozen=True)
+class Began:
+    """From the engine: everything is imported, and the generator is about to do its first work."""
 
     run_id: int
 

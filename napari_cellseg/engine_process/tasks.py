@@ -56,6 +56,8 @@ def warm_up() -> Generator[None, None, None]:
 TASKS = {
     "warm_up": Task("napari_cellseg.engine_process.tasks:warm_up"),
     "predict": Task("napari_cellseg.engine_process.prediction:Prediction"),
-    # Time to write a checkpoint from which the run can be resumed.
-    "train": Task("training.engine:train", grace_s=2.0),
+    # Time to finish a step and write the state from which the run can be resumed.
+    "train": Task("training.engine:train", grace_s=1.6),
+    "report": Task("training.report:scan_steps"),
+    "compare": Task("training.compare:compare"),
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
 from napari_cellseg.engine_process.client import EngineClient
+from napari_cellseg.engine_process.pausing import pausable
 from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.gui.preferences import preferences
@@ -26,11 +28,17 @@ class Engine(QObject):
     ----------
     state : AppState
         Its ``closed`` ends the process.
+
+    Attributes
+    ----------
+    hold : threading.Event
+        While it is set, the run waits at its next event. Give it to the `Job` that can be paused.
     """
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
-        self._client = EngineClient()
+        self.hold = threading.Event()
+        self._client = EngineClient(hold=self.hold)
         self._here = TaskRunner(TASKS)
         state.closed.connect(self.shutdown)
 
@@ -50,7 +58,7 @@ class Engine(QObject):
                     'the viewer opens. Choose "engine process" in Preferences > napari-cellseg, or start with: '
                     'python -c "import torchvision, napari; napari.Viewer(); napari.run()"'
                 )
-            return self._here.run(task, **arguments)
+            return pausable(self._here.run(task, **arguments), self.hold)
         return self._client.run(task, **arguments)
 
     def warm_up(self) -> Generator[None, None, None]:

@@ -32,19 +32,24 @@ class JobRow(QWidget):
         What it does before its first event, for example "Starting engine...".
     notify : bool
         Whether to show a failure as a notification too; not when somebody else does.
+    pausable : bool
+        Whether there is a button to pause and resume.
     """
 
-    def __init__(self, job: Job, starting: str = "Starting...", *, notify: bool = True) -> None:
+    def __init__(self, job: Job, starting: str = "Starting...", *, notify: bool = True, pausable: bool = False) -> None:
         super().__init__()
         self._job = job
         self._starting = starting
         self._notify = notify
+        self._pausable = pausable
         self._text = ""
         self._activity: Any = None
         self._total = 0
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)  # a bar without a known end would not show it
         self._label = QLabel()
+        self._pause = QPushButton("Pause")
+        self._pause.clicked.connect(self._pause_or_resume)
         self._stop = QPushButton("Stop")
         self._stop.clicked.connect(job.stop)
         self._message = small_label()
@@ -53,6 +58,7 @@ class JobRow(QWidget):
         top = QHBoxLayout()
         top.addWidget(self._bar, 1)
         top.addWidget(self._label)
+        top.addWidget(self._pause)
         top.addWidget(self._stop)
         bottom = QHBoxLayout()
         bottom.addWidget(self._message, 1)
@@ -92,14 +98,21 @@ class JobRow(QWidget):
         state = self._job.state
         for widget in (self._bar, self._label, self._stop):
             widget.setVisible(state.is_busy)
-        explain(self._stop, "It is stopping already." if state is JobState.STOPPING else None, "Stop; nothing is lost")
+        self._pause.setVisible(state.is_busy and self._pausable)
+        self._pause.setText("Resume" if state.can_resume else "Pause")
+        tip = "Go on" if state.can_resume else "Hold at the next step; the memory stays in use, the processor is free"
+        stopping = "It is stopping already." if state is JobState.STOPPING else None
+        explain(self._pause, stopping, tip)
+        explain(self._stop, stopping, "Stop; nothing is lost")
         if state is JobState.STARTING:
             self.set_message("")
             self.set_progress(0, 0, self._starting)
             self._second.start()
         elif state is JobState.STOPPING:
             self.set_progress(self._bar.value(), self._total, state.value)
-        elif not state.is_busy:
+        elif state.is_busy:
+            self._show_text()
+        else:
             self._second.stop()
             self._show_activity(0, 0)
             if state is JobState.STOPPED:
@@ -127,5 +140,11 @@ class JobRow(QWidget):
                 self._activity = progress(total=total, desc=self._job.title)
             self._activity.update(done - self._activity.n)
 
+    def _pause_or_resume(self) -> None:
+        if not self._job.resume():
+            self._job.pause()
+
     def _show_text(self) -> None:
-        self._label.setText(f"{self._text}  {clock(self._job.elapsed_s)}")
+        state = self._job.state
+        text = state.value if state.can_resume else self._text
+        self._label.setText(f"{text}  {clock(self._job.elapsed_s)}")

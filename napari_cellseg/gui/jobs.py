@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.engine_process.messages import to_cellseg_error
+from napari_cellseg.engine_process.pausing import pausable
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.events import StepDone, TileDone, ValidationStep
+from napari_cellseg.events import Paused, Progress, Resumed
 
 if TYPE_CHECKING:
     from napari_cellseg.gui.state import AppState
@@ -32,8 +33,6 @@ _LOG = logging.getLogger(__name__)
 UPDATE_MS = 50
 """Time between two looks at what the thread reported: 20 updates of the window a second."""
 
-_PROGRESS = (TileDone, StepDone, ValidationStep)
-
 
 class JobState(Enum):
     """What a job does; the value is how to say it."""
@@ -41,6 +40,8 @@ class JobState(Enum):
     IDLE = "Idle"
     STARTING = "Starting"
     RUNNING = "Running"
+    PAUSING = "Pausing..."
+    PAUSED = "Paused"
     STOPPING = "Stopping..."
     STOPPED = "Stopped"
     FAILED = "Failed"
@@ -49,7 +50,17 @@ class JobState(Enum):
     @property
     def is_busy(self) -> bool:
         """Whether a generator is at work."""
-        return self in (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
+        return self not in (JobState.IDLE, JobState.STOPPED, JobState.FAILED, JobState.FINISHED)
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether `Job.pause` would do something."""
+        return self in (JobState.STARTING, JobState.RUNNING)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether `Job.resume` would do something."""
+        return self in (JobState.PAUSING, JobState.PAUSED)
 
 
 class _Run:
@@ -98,6 +109,9 @@ class Job(QObject):
         Its ``closing`` ends the job; its viewer asks before it closes while the job is busy.
     title : str
         What the viewer says it is waiting for, for example "segmenting cells".
+    hold : threading.Event, optional
+        What its generators obey by themselves, that is `Engine.hold`, so that the engine process really holds. When
+        left out, the job holds them: it does not go on to their next event.
     """
 
     changed = Signal()
@@ -110,13 +124,17 @@ class Job(QObject):
     """The `CellSegError`."""
     _over = Signal(object)
 
-    def __init__(self, state: AppState, title: str) -> None:
+    def __init__(self, state: AppState, title: str, hold: threading.Event | None = None) -> None:
         super().__init__(state)
         self.title = title
+        self._hold = hold or threading.Event()
+        self._holds_by_itself = hold is None
         self.state = JobState.IDLE
         self.error: CellSegError | None = None
         self._run: _Run | None = None
+        self._has_begun = self._is_holding = False
         self._started = self._ended = 0.0
+        self._paused_at = self._paused_s = 0.0
         self.window: Any = getattr(state.viewer, "window", None)
         self._entry = _TaskManagerEntry(self.window)
         self._timer = QTimer(self)
@@ -132,8 +150,10 @@ class Job(QObject):
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the start, or between start and end."""
-        return (time.monotonic() if self.is_busy else self._ended) - self._started
+        """Seconds since the start, or between start and end; without the time it was paused."""
+        now = time.monotonic() if self.is_busy else self._ended
+        paused_s = self._paused_s + (now - self._paused_at if self.state is JobState.PAUSED else 0.0)
+        return now - self._started - paused_s
 
     def start(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         """Run the generator that ``make`` makes, in place of one that still runs.
@@ -142,20 +162,43 @@ class Job(QObject):
         """
         if self._run is not None:
             self._run.stop.set()
+            self._release()
         self.error = None
-        self._started = time.monotonic()
-        self._run = _Run(make, self._over.emit)
+        self._has_begun = False
+        self._started, self._paused_s = time.monotonic(), 0.0
+        make_held = (lambda: pausable(make(), self._hold)) if self._holds_by_itself else make
+        self._run = _Run(make_held, self._over.emit)
         self._entry.begin(self.title, self.stop)
         self._set(JobState.STARTING)
         self._timer.start()
         self._run.thread.start()
 
     def stop(self) -> bool:
-        """Ask the run to stop; returns at once, and whether there was one."""
+        """Ask the run to stop; returns at once, and whether there was one. A paused run stops as well."""
         if self._run is None or not self.is_busy:
             return False
         self._run.stop.set()
         self._set(JobState.STOPPING)
+        return True
+
+    def pause(self) -> bool:
+        """Ask the run to hold at its next event; returns at once, and whether there was one to hold.
+
+        The state is PAUSING until the run really holds, then PAUSED: it uses no processor, but keeps its memory.
+        """
+        if not self.state.can_pause:
+            return False
+        self._is_holding = True
+        self._hold.set()
+        self._set(JobState.PAUSING)
+        return True
+
+    def resume(self) -> bool:
+        """Let a paused run go on; returns whether there was one."""
+        if not self.state.can_resume:
+            return False
+        self._release()
+        self._set(JobState.RUNNING if self._has_begun else JobState.STARTING)
         return True
 
     def shutdown(self, wait_s: float = 4.0) -> None:
@@ -176,13 +219,30 @@ class Job(QObject):
             if not run.events:  # a listener let Qt run its events, among them this method
                 return
             event = run.events.popleft()
-            if isinstance(event, _PROGRESS) and run.events and type(run.events[0]) is type(event):
+            if isinstance(event, Paused | Resumed):
+                self._set_held(isinstance(event, Paused))
                 continue
+            if isinstance(event, Progress) and run.events and type(run.events[0]) is type(event):
+                continue
+            self._has_begun = True
             if self.state is JobState.STARTING:
                 self._set(JobState.RUNNING)
             self.reported.emit(event)
             if run is not self._run:  # whoever got the event started another run
                 return
+
+    def _set_held(self, is_held: bool) -> None:
+        """Say that the run holds, or goes on; what it says may be of an earlier press of the button."""
+        if is_held and self.state is JobState.PAUSING:
+            self._set(JobState.PAUSED)
+        elif not is_held and self.state is JobState.PAUSED:
+            self._set(JobState.PAUSING)
+
+    def _release(self) -> None:
+        """Leave no hold behind; one that another job of the same engine asked for stays."""
+        if self._is_holding:
+            self._hold.clear()
+            self._is_holding = False
 
     def _finish(self, run: _Run) -> None:
         if run is not self._run:  # a newer one took its place, or its end was seen already
@@ -191,6 +251,7 @@ class Job(QObject):
         if run is not self._run:
             return
         self._run = None
+        self._release()
         self._timer.stop()
         self._ended = time.monotonic()
         self.error = run.error
@@ -203,9 +264,14 @@ class Job(QObject):
             self.finished.emit(run.result)
 
     def _set(self, state: JobState) -> None:
-        if state is not self.state:
-            self.state = state
-            self.changed.emit()
+        if state is self.state:
+            return
+        now = time.monotonic()
+        if self.state is JobState.PAUSED:
+            self._paused_s += now - self._paused_at
+        self._paused_at = now
+        self.state = state
+        self.changed.emit()
 
 
 class _TaskManagerEntry:

@@ -1,0 +1,230 @@
+"""Two models on the same annotated images: which cells the new one gained, and which it lost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.events import Message
+from napari_cellseg.image_io import read_tiff
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.device import Device, choose_device
+from napari_cellseg.model.predict import ModelCache
+from napari_cellseg.model.predictor import Predictor
+from training.comparison import ClassComparison, Comparison, ComparisonStep, ImageComparison, ModelScores
+from training.dataset import Sample, TrainingImage, find_samples, label_images_of
+from training.evaluate import Evaluation, evaluate
+from training.metrics import PanopticCounts, overlaps, panoptic_counts, same_cells
+from training.validation import truth_of, window
+
+__all__ = ["compare"]
+
+Cells = dict[str, InstanceMasks]
+_Which = Literal["old", "new"]
+
+
+def compare(
+    data: Path,
+    old: Path | None,
+    new: Path,
+    *,
+    image_ids: Sequence[str] | None = None,
+    device: str = "auto",
+    side: int | None = None,
+) -> Generator[ComparisonStep | Message, None, Comparison]:
+    """Predict annotated images with two models, and compare what they find.
+
+    Each model has the score thresholds that it brings; one without any gets those that are best on these very images.
+
+    Parameters
+    ----------
+    data : Path
+        Training folder or COCO file, see `training.dataset`.
+    old : Path or None
+        Checkpoint of the model before; None: the bundled one. Its classes are found by name in the new model's.
+    new : Path
+        Checkpoint of the new model, whose classes the data have.
+    image_ids : sequence of str, optional
+        The images, such as the validation side of `training.split.Split`; all when left out.
+    device : str
+        "auto", "cpu", "cuda", ...
+    side : int, optional
+        Only the middle square of each image, at most so many px long; all of it when left out.
+
+    Yields
+    ------
+    ComparisonStep
+        After each tile.
+
+    Raises
+    ------
+    CheckpointError
+        A model cannot be loaded.
+    AnnotationError, ConfigError, ImageReadError
+        The data cannot be used, an image is unknown, or the classes are not the new model's.
+    """
+    begin, chosen = time.perf_counter(), choose_device(device)
+    newer = _Model.load("new", new, chosen, None)
+    older = _Model.load("old", old or bundled(), chosen, newer.classes)
+    classes = newer.classes
+    if unknown := [name for class_id, name, _ in classes if class_id not in older.class_ids.values()]:
+        yield Message("warning", f"{older.name} does not know {', '.join(unknown)}; only its other classes count.")
+    truth: Cells = {}
+    found: dict[_Which, Cells] = {"old": {}, "new": {}}
+    samples = _samples(data, classes, image_ids)
+    for number, sample in enumerate(samples, 1):
+        image, pixel_size_um = _read(sample, side)
+        truth[image.image_id] = truth_of(image)
+        for model in (older, newer):
+            place = (number, len(samples))
+            found[model.which][image.image_id] = yield from model.cells(image, pixel_size_um, place)
+    evaluations = {
+        model.which: evaluate(truth, found[model.which], classes, min_scores=model.thresholds)
+        for model in (older, newer)
+    }
+    kept = {which: _kept(found[which], evaluation) for which, evaluation in evaluations.items()}
+    images = tuple(_compare_image(name, truth[name], kept["old"][name], kept["new"][name]) for name in truth)
+    compared = _compare_classes(classes, set(older.class_ids.values()), images, evaluations)
+    return Comparison(
+        older.name,
+        newer.name,
+        compared,
+        _together([scores.old for scores in compared if scores.old is not None]),
+        _together([scores.new for scores in compared if scores.old is not None]),
+        images,
+        time.perf_counter() - begin,
+    )
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One of the two; ``class_ids`` and ``thresholds`` lead to, and are by, the class_ids of the new model."""
+
+    which: _Which
+    name: str
+    classes: ClassTable
+    class_ids: Mapping[int, int]
+    thresholds: Mapping[int, float] | None
+    predictor: Predictor
+
+    @classmethod
+    def load(cls, which: _Which, path: Path, device: Device, classes: ClassTable | None) -> _Model:
+        network, header = ModelCache().get(Path(path), device)
+        class_ids = _by_name(header.classes, classes or header.classes)
+        limits = None
+        if header.thresholds is not None:
+            limits = {class_ids[own]: limit for own, limit in enumerate(header.thresholds, 1) if own in class_ids}
+        predictor = Predictor(network, header, device, PredictOptions())
+        return cls(which, header.name or Path(path).stem, header.classes, class_ids, limits, predictor)
+
+    def cells(
+        self, image: TrainingImage, pixel_size_um: float | None, place: tuple[int, int]
+    ) -> Generator[ComparisonStep, None, InstanceMasks]:
+        """Predict an image; cells of a class that the new model does not have are left out."""
+        tiles = self.predictor.image(image.rgb, pixel_size_um, place=place)
+        while True:
+            try:
+                step = next(tiles)
+            except StopIteration as end:
+                cells: InstanceMasks = end.value
+                break
+            yield ComparisonStep(*place, image.image_id, self.which, step.tile, step.tiles)
+        table = np.zeros(len(self.classes) + 1, np.int32)
+        table[list(self.class_ids)] = list(self.class_ids.values())
+        cells = cells.select(table[cells.class_ids] > 0)
+        return replace(cells, class_ids=table[cells.class_ids])
+
+
+def _by_name(own: ClassTable, classes: ClassTable) -> dict[int, int]:
+    """Return the class_id in ``classes`` of each own one that is there; by number where one side has no names."""
+    unnamed = [table.names == ClassTable.numbered(len(table)).names for table in (own, classes)]
+    if any(unnamed):
+        return {class_id: class_id for class_id in own.class_ids if class_id <= len(classes)}
+    return {class_id: classes.class_id(name) for class_id, name, _ in own if name in classes.names}
+
+
+def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None) -> list[Sample]:
+    samples = find_samples(data, classes).samples
+    if image_ids is None:
+        return list(samples)
+    by_id = {sample.image_id: sample for sample in samples}
+    if unknown := [image_id for image_id in image_ids if image_id not in by_id]:
+        raise AnnotationError(f"{data} has no image {unknown[0]!r}. Was it renamed or removed since the training?")
+    return [by_id[image_id] for image_id in image_ids]
+
+
+def _read(sample: Sample, side: int | None) -> tuple[TrainingImage, float | None]:
+    file = read_tiff(sample.image)
+    label_images = label_images_of(sample, file.size)
+    return window(TrainingImage.from_label_images(sample.image_id, file.rgb(), label_images), side), file.pixel_size_um
+
+
+def _kept(found: Cells, evaluation: Evaluation) -> Cells:
+    """Return the cells at or above the score thresholds of the evaluation."""
+    limits = np.array([0.0, *evaluation.thresholds.values()])
+    return {name: cells.select(cells.scores >= limits[cells.class_ids]) for name, cells in found.items()}
+
+
+def _compare_image(image_id: str, truth: InstanceMasks, old: InstanceMasks, new: InstanceMasks) -> ImageComparison:
+    by_old, right_old = same_cells(overlaps(truth, old))
+    by_new, right_new = same_cells(overlaps(truth, new))
+    return ImageComparison(
+        image_id,
+        truth,
+        old,
+        new,
+        np.setdiff1d(by_new, by_old),
+        np.setdiff1d(by_old, by_new),
+        np.setdiff1d(np.arange(len(old)), right_old),
+        np.setdiff1d(np.arange(len(new)), right_new),
+    )
+
+
+def _compare_classes(
+    classes: ClassTable, known: set[int], images: Sequence[ImageComparison], evaluations: Mapping[_Which, Evaluation]
+) -> tuple[ClassComparison, ...]:
+    tables = {which: [overlaps(image.truth, getattr(image, which)) for image in images] for which in ("old", "new")}
+    compared = []
+    for class_id, name, _ in classes:
+        scores = {}
+        for which, evaluation in evaluations.items():
+            counts = sum((panoptic_counts(table, class_id) for table in tables[which]), PanopticCounts())
+            of = evaluation.classes[class_id - 1]
+            scores[which] = ModelScores(
+                of.ap50, of.pq, of.f1, counts.matched, counts.missed, counts.false, of.min_score
+            )
+        compared.append(
+            ClassComparison(
+                class_id,
+                name,
+                evaluations["new"].classes[class_id - 1].cells,
+                scores["old"] if class_id in known else None,
+                scores["new"],
+                sum(image.count("gained", class_id) for image in images),
+                sum(image.count("lost", class_id) for image in images),
+            )
+        )
+    return tuple(compared)
+
+
+def _together(classes: Sequence[ModelScores]) -> ModelScores:
+    """Return means of the measures that exist, and sums of the counts."""
+    means = []
+    for name in ("ap50", "pq", "f1"):
+        values = [value for scores in classes if math.isfinite(value := getattr(scores, name))]
+        means.append(sum(values) / len(values) if values else math.nan)
+    matched, missed, false = (
+        sum(getattr(scores, name) for scores in classes) for name in ("matched", "missed", "false")
+    )
+    ap50, pq, f1 = means
+    return ModelScores(ap50, pq, f1, matched, missed, false)
