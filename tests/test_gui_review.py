@@ -71,6 +71,33 @@ def test_keys_decide_and_go_on(window: Window, session: ReviewSession) -> None:
     assert session.undo_text is None
 
 
+def test_real_keys_of_the_keyboard_reach_the_session(window: Window, session: ReviewSession) -> None:
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
+    def press(key: Any, modifier: Any = Qt.NoModifier) -> None:
+        QTest.keyClick(window.canvas, key, modifier)
+        pump()
+
+    window.layers.activate(1)
+    press(Qt.Key_N)
+    (first,) = window.state.selection
+    press(Qt.Key_A)
+    assert session.cells[first].status is Status.ACCEPTED
+    (second,) = window.state.selection
+    press(Qt.Key_2 if session.cells[second].class_id != 2 else Qt.Key_3, Qt.AltModifier)
+    assert session.cells[second].status is Status.EDITED
+    press(Qt.Key_K)
+    assert window.review.cutting.cell_id is not None
+    press(Qt.Key_Escape)
+    assert window.review.cutting.cell_id is None
+    press(Qt.Key_Z, Qt.ControlModifier)
+    press(Qt.Key_Z, Qt.ControlModifier)
+    assert session.undo_text is None
+    press(Qt.Key_Z, Qt.ControlModifier | Qt.ShiftModifier)
+    assert session.cells[first].status is Status.ACCEPTED
+
+
 def test_every_class_layer_has_the_keys_before_those_of_napari(window: Window, session: ReviewSession) -> None:  # noqa: ARG001
     for layer in window.layers:
         bound = {str(key) for key in layer.keymap}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Qt
@@ -56,11 +55,11 @@ MOUSE = (
 def bind_layer_keys(layer: CellsLayer, actions: ReviewActions) -> None:
     """Bind all keys on one layer; they come before those that napari binds on all Labels layers."""
     for key in KEYS:
-        _bind(layer, key.keys, partial(_do, key.action, actions))
+        _bind(layer, key.keys, partial(key.action, actions))
     for number in CLASS_KEYS:
         _bind(layer, f"Alt+{number}", partial(_reclassify, actions, number))
-    _bind(layer, "M", lambda _: actions.draw_new())
-    _bind(layer, "F1", lambda _: KeysDialog.show_for(actions))
+    _bind(layer, "M", actions.draw_new)
+    _bind(layer, "F1", lambda: KeysDialog.show_for(actions))
 
 
 def add_dock_keys(dock: QWidget, actions: ReviewActions) -> None:
@@ -122,15 +121,17 @@ def _bind_cutting(layers: ClassLayers, actions: ReviewActions) -> None:
     cutting = actions.cutting
     for layer in layers:
         for keys, call in (("Enter", cutting.finish), ("Escape", cutting.stop)):
-            layer.bind_key(keys, None if cutting.cell_id is None else partial(_call, call), overwrite=True)
+            if cutting.cell_id is None:
+                layer.bind_key(keys, None, overwrite=True)
+            else:
+                _bind(layer, keys, call)
 
 
-def _call(call: Callable[[], None], layer: CellsLayer) -> None:  # noqa: ARG001 - napari hands over the layer
-    call()
+def _bind(layer: CellsLayer, keys: str, call: Callable[[], None]) -> None:
+    def review_key(_: CellsLayer) -> None:  # a function: napari asks what is bound for its name
+        call()
 
-
-def _bind(layer: CellsLayer, keys: str, call: Callable[[Any], None]) -> None:
-    layer.bind_key(keys.replace("+", "-"), call, overwrite=True)
+    layer.bind_key(keys.replace("+", "-"), review_key, overwrite=True)
 
 
 def _shortcut(dock: QWidget, keys: str, call: Callable[[], None]) -> None:
@@ -139,10 +140,6 @@ def _shortcut(dock: QWidget, keys: str, call: Callable[[], None]) -> None:
     shortcut.activated.connect(call)
 
 
-def _do(action: Callable[[ReviewActions], None], actions: ReviewActions, layer: CellsLayer) -> None:  # noqa: ARG001
-    action(actions)
-
-
-def _reclassify(actions: ReviewActions, number: int, layer: CellsLayer | None = None) -> None:  # noqa: ARG001
+def _reclassify(actions: ReviewActions, number: int) -> None:
     if number <= len(actions.class_names()):
         actions.reclassify(number)
