@@ -68,9 +68,11 @@ def test_each_widget_takes_the_viewer_that_napari_gives(manifest):
 def test_preferences_in_the_manifest_are_those_that_the_docks_read():
     from dataclasses import asdict
 
-    from napari_cellseg.gui.preferences import Preferences
+    from napari_cellseg.gui.preferences import SECTIONS, Preferences
 
-    properties = yaml.safe_load(MANIFEST.read_text())["contributions"]["configurations"]["general"]["properties"]
+    sections = yaml.safe_load(MANIFEST.read_text())["contributions"]["configurations"]
+    assert tuple(sections) == SECTIONS
+    properties = {name: entry for section in sections.values() for name, entry in section["properties"].items()}
     assert {name: entry["default"] for name, entry in properties.items()} == asdict(Preferences())
 
 

@@ -12,6 +12,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
 from napari_cellseg.gui.colours import ColourMode, Looks, painted, palette
+from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.review import Box
 
 __all__ = ["CellsLayer"]
@@ -65,7 +66,7 @@ class CellsLayer(Labels):
         self.class_id = class_id
         self._looks = looks
         self._class_colour = colour
-        self._colours = palette(looks.mode, colour)
+        self._colours = palette(looks.mode, colour, preferences().fill_opacity)
         self._shown: npt.NDArray[np.uint8] | None = None
         self._shown_key: object = None
         self._undo, self._redo = on_undo, on_redo
@@ -105,7 +106,7 @@ class CellsLayer(Labels):
     def set_colours(self, mode: ColourMode, colour: str) -> None:
         """Use other colours; the fills of `Looks` must fit ``mode`` already."""
         self._class_colour = colour
-        self._colours = palette(mode, colour)
+        self._colours = palette(mode, colour, preferences().fill_opacity)
         self._forget_shown()
         self.colormap = CyclicLabelColormap(colors=self._colours)  # shows all again
 

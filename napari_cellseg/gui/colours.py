@@ -86,7 +86,7 @@ class Looks:
         return 1
 
 
-def palette(mode: ColourMode, class_colour: str) -> npt.NDArray[np.float32]:
+def palette(mode: ColourMode, class_colour: str, fill_opacity: float = FILL_OPACITY) -> npt.NDArray[np.float32]:
     """Return the RGBA of every displayed byte of a class layer, (255, 4) float32."""
     hues = {
         ColourMode.CLASS: (class_colour,),
@@ -96,7 +96,7 @@ def palette(mode: ColourMode, class_colour: str) -> npt.NDArray[np.float32]:
     colours = np.zeros((_PALETTE_SIZE, 4), np.float32)
     for i, hue in enumerate(hues, 1):
         colours[[i, i + _LOOKS, i + _CONTOUR], :3] = to_rgb(hue)
-        colours[[i, i + _LOOKS], 3] = FILL_OPACITY
+        colours[[i, i + _LOOKS], 3] = fill_opacity
         colours[i + _CONTOUR, 3] = 1
     colours[_SELECTED_CONTOUR] = 1
     return colours

@@ -7,6 +7,7 @@ from typing import Any
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
+from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.state import AppState
@@ -33,6 +34,7 @@ class Dock(QWidget):
         super().__init__()
         self.state = AppState.of(napari_viewer)
         self.layers = ClassLayers.of(self.state)
+        Autosave.of(self.state)
         actions_of(self.state)  # from the first dock on, mouse and keys work on the canvas
         content = QWidget()
         self.column = QVBoxLayout(content)

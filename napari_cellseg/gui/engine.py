@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Generator
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from napari_cellseg.gui.state import AppState
 
 __all__ = ["Engine"]
+
+_VRAM_MIB = os.environ.get("CELLSEG_VRAM_MIB", "")
+"""What whoever started the viewer allows."""
 
 
 class Engine(QObject):
@@ -50,6 +54,7 @@ class Engine(QObject):
         CellSegError
             As the task gives it; `ConfigError` when this process was chosen and cannot do it.
         """
+        _set_limits()
         if preferences().engine == "this process":
             if "torchvision" not in sys.modules:
                 # Imported now, its libraries would crash with those of the open window (LLVM in Triton and in Mesa).
@@ -64,9 +69,15 @@ class Engine(QObject):
     def warm_up(self) -> Generator[None, None, None]:
         """Start the engine process before it is needed; to be iterated in a job's thread."""
         if preferences().engine == "engine process":
+            _set_limits()
             self._client.warm_up()
         yield from ()
 
     def shutdown(self) -> None:
         """End the engine process."""
         self._client.shutdown()
+
+
+def _set_limits() -> None:
+    """Let the engine that starts next know how much of a graphics card it may take; see `model.device`."""
+    os.environ["CELLSEG_VRAM_MIB"] = str(preferences().vram_budget_mib or _VRAM_MIB)

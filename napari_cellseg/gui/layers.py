@@ -15,6 +15,7 @@ from napari_cellseg.gui.cells_layer import CellsLayer
 from napari_cellseg.gui.colours import ColourMode, Looks
 from napari_cellseg.gui.features import cell_features
 from napari_cellseg.gui.painting import brush_aim, brush_target, take_over
+from napari_cellseg.gui.preferences import on_preferences_changed, preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.review import Box, Cell, Change, ReviewSession
 
@@ -58,11 +59,13 @@ class ClassLayers(QObject):
         self._stale_features: set[int] = set()
         self._aimed: dict[int, int] = {}
         self._unsubscribe: Callable[[], None] | None = None
+        self._fill_opacity = preferences().fill_opacity
         self._turn = self._timer(self._next_step)
         self._features_turn = self._timer(self._write_features)
         state.current_changed.connect(self._on_current)
         state.classes_changed.connect(self._on_classes)
         state.min_scores_changed.connect(self._on_min_scores)
+        on_preferences_changed(self._on_preferences)
         state.selection_changed.connect(self._on_selection)
         state.closing.connect(self._stop)
         state.viewer.layers.events.removed.connect(self._on_removed)
@@ -233,6 +236,14 @@ class ClassLayers(QObject):
         self._waiting += missing
         if missing:
             self._turn.start(0)
+
+    def _on_preferences(self) -> None:
+        """Fill cells as the preferences say now."""
+        opacity = preferences().fill_opacity
+        if opacity != self._fill_opacity:
+            self._fill_opacity = opacity
+            for layer in [*self, *filter(None, [self._prepared])]:
+                layer.set_colours(self._looks.mode, self._state.classes.colour(layer.class_id))
 
     def _on_min_scores(self) -> None:
         if self._session is not None:

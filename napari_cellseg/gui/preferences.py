@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from qtpy.QtCore import QSettings
 
-__all__ = ["Preferences", "preferences", "recall", "remember"]
+__all__ = ["SECTIONS", "Preferences", "on_preferences_changed", "preferences", "recall", "remember"]
+
+SECTIONS = ("general", "cells", "colours")
+"""The parts of ``configurations`` in napari.yaml."""
 
 
 @dataclass(frozen=True)
@@ -22,23 +26,55 @@ class Preferences:
         "auto", "cpu", "cuda", ...: what *Segment* and *Train* begin with.
     warm_start : bool
         Whether the engine starts as soon as an image is open, so that the first result comes sooner.
+    ram_budget_mib : int
+        What *Train* may hold of images in memory; 0 lets it choose by the memory that is free.
+    vram_budget_mib : int
+        What the models may take of a graphics card; 0 for all of it.
+    min_score : float
+        The minimum score that a model begins with, 0..1; 0 for its own best ones, class by class.
+    autosave_min : int
+        Minutes after which the annotations of the open image are saved by themselves; 0 for never.
+    palette : str
+        Colours that classes begin with, see `gui.palettes`.
+    fill_opacity : float
+        How opaque cells are filled, 0..1; their contours always are.
     """
 
     engine: str = "engine process"
     device: str = "auto"
     warm_start: bool = True
+    ram_budget_mib: int = 0
+    vram_budget_mib: int = 0
+    min_score: float = 0.0
+    autosave_min: int = 0
+    palette: str = "Okabe-Ito"
+    fill_opacity: float = 0.4
 
 
 def preferences() -> Preferences:
     """Return the settings as they are now; the defaults where this napari has no settings of plugins."""
+    values = {}
+    for section in _sections():
+        values |= {
+            field.name: getattr(section, field.name) for field in fields(Preferences) if hasattr(section, field.name)
+        }
+    return Preferences(**values)
+
+
+def on_preferences_changed(call: Callable[[], None]) -> None:
+    """Call a method of a living object, held weakly, after a setting was changed; never where there are none."""
+    for section in _sections():
+        section.events.connect(call)
+
+
+def _sections() -> list[Any]:
     try:
         from napari.settings import get_plugin_settings
 
-        general = get_plugin_settings("napari-cellseg").general
-    except (ImportError, KeyError, AttributeError):
-        return Preferences()
-    values: dict[str, Any] = {field.name: getattr(general, field.name, field.default) for field in fields(Preferences)}
-    return Preferences(**values)
+        settings = get_plugin_settings("napari-cellseg")
+    except (ImportError, KeyError):
+        return []
+    return [section for name in SECTIONS if (section := getattr(settings, name, None)) is not None]
 
 
 def remember(name: str, value: str | int | float | bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
 
 from napari_cellseg.gui.class_editor import ColourChip
@@ -17,6 +17,9 @@ _NAME_WIDTH = 104
 
 class ScoreSliders(QWidget):
     """One row a class: colour, name, slider, minimum score, cells shown."""
+
+    chosen = Signal()
+    """A person moved a slider, and the scores are in force."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__()
@@ -97,3 +100,4 @@ class ScoreSliders(QWidget):
 
     def _apply(self) -> None:
         self._state.set_min_scores(self.values())
+        self.chosen.emit()

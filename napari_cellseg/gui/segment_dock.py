@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from pydantic import ValidationError
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel
+from qtpy.QtWidgets import QLabel
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, TileDone
 from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
-from napari_cellseg.gui.forms import SettingsForm, tame
 from napari_cellseg.gui.job_row import JobRow, clock
 from napari_cellseg.gui.model_picker import ModelPicker
 from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.predict_fields import (
+    PixelSize,
+    advanced_form,
+    device_choice,
+    device_names,
+    prediction_options,
+)
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.score_sliders import ScoreSliders
 from napari_cellseg.gui.segmentation import Segmentation
-from napari_cellseg.model.config import PredictOptions, config_error
+from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
+from napari_cellseg.model.config import PredictOptions
 
 __all__ = ["SegmentDock", "device_names"]
-
-_ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "test_time_augmentation")
-_LABELS = {"nms": "Merge above IoU", "batch": "Tiles at once", "test_time_augmentation": "Flip and average"}
-_FROM_MODEL = {"scale": "from pixel size", "nms": "from the model"}
-_DEFAULT_MIN_SCORE = 0.5
 
 
 class SegmentDock(Dock):
@@ -37,36 +37,19 @@ class SegmentDock(Dock):
         self._opener = Opener.of(self.state)
         self.segmentation = Segmentation(self.state)
         self.model = ModelPicker()
-        self.device = QComboBox()
-        tame(self.device)
+        self.device = device_choice()
         self.device_reason = small_label()
-        self.pixel_size = QDoubleSpinBox()
-        self.advanced = SettingsForm(PredictOptions, _ADVANCED, _LABELS, _FROM_MODEL)
+        self.device_reason.hide()
+        self.pixel_size = PixelSize()
+        self.advanced = advanced_form()
         self.sliders = ScoreSliders(self.state)
         self.button = PrimaryButton("Segment image")
         self.button.clicked.connect(self._segment)
         self.row = JobRow(self.segmentation.job, "Starting engine...")
-        self._set_up_fields()
         self._fill()
         self._connect()
         self._on_model()
         self._show()
-
-    def _set_up_fields(self) -> None:
-        for name in device_names():
-            self.device.addItem(name)
-        self.device.setCurrentText(preferences().device)
-        self.device.setToolTip("auto takes a graphics card when there is one; the line below says what it was and why")
-        self.device_reason.hide()
-        tame(self.pixel_size)
-        self.pixel_size.setRange(0.0, 100.0)
-        self.pixel_size.setDecimals(4)
-        self.pixel_size.setSingleStep(0.05)
-        self.pixel_size.setSuffix(" µm")
-        self.pixel_size.setToolTip(
-            "Side of a pixel. The image is magnified to the size of cells the model knows; set it when the file is "
-            "silent or wrong about it."
-        )
 
     def _fill(self) -> None:
         form = form_layout()
@@ -85,6 +68,7 @@ class SegmentDock(Dock):
     def _connect(self) -> None:
         state, segmentation = self.state, self.segmentation
         self.model.chosen.connect(state.set_model)
+        self.sliders.chosen.connect(self._keep_min_scores)
         state.model_changed.connect(self._on_model)
         state.segment_requested.connect(self._on_request)
         state.current_changed.connect(self._show)
@@ -120,12 +104,7 @@ class SegmentDock(Dock):
         ConfigError
             They do not fit together.
         """
-        try:
-            return PredictOptions(
-                checkpoint=self.model.path, device=self.device.currentText(), **self.advanced.values()
-            )
-        except ValidationError as error:
-            raise config_error(error, "These options") from error
+        return prediction_options(self.model.path, self.device, self.advanced)
 
     def _segment(self) -> None:
         layer = self._image_layer()
@@ -136,7 +115,7 @@ class SegmentDock(Dock):
             return
         name = header.name or self.model.currentText()
         try:
-            self.segmentation.start(self.options(), header.classes, name, self.pixel_size.value() or None)
+            self.segmentation.start(self.options(), header.classes, name, self.pixel_size.chosen_um)
         except CellSegError as error:
             self.row.set_message(str(error), ERROR)
 
@@ -153,9 +132,12 @@ class SegmentDock(Dock):
             session = self.state.session
             if self.state.classes_are_provisional and (session is None or not session.cells):
                 self.state.set_classes(header.classes, provisional=True)
-            best = header.thresholds or (_DEFAULT_MIN_SCORE,) * len(header.classes)
-            self.state.set_min_scores(dict(zip(header.classes.class_ids, best, strict=True)))
+            self.state.set_min_scores(first_min_scores(header))
         self._show()
+
+    def _keep_min_scores(self) -> None:
+        if self.model.header is not None:
+            keep_min_scores(self.model.header, self.sliders.values())
 
     def _show(self) -> None:
         explain(self.button, self._why_not(), "Find the cells of this image; what you accepted or edited stays")
@@ -191,8 +173,3 @@ class SegmentDock(Dock):
     def _on_done(self, cells: int, seconds: float) -> None:
         self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.")
         self.sliders.show_counts()
-
-
-def device_names() -> tuple[str, ...]:
-    """Return what may be chosen; only the engine knows what there is, since this process does not load torch."""
-    return ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")

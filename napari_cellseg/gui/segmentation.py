@@ -15,6 +15,7 @@ from napari_cellseg.gui.class_match import match_classes, with_class_ids
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error
+from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.image_io import Image
 from napari_cellseg.model.config import PredictOptions
@@ -97,7 +98,7 @@ class Segmentation(QObject):
         """Take the model's class names for a project that has none."""
         state = self._state
         if state.classes_are_provisional and (len(classes) == len(state.classes) or not session.cells):
-            state.set_classes(classes)
+            state.set_classes(with_preferred_colours(classes))
 
     def _on_event(self, event: PredictEvent) -> None:
         if isinstance(event, TileDone):

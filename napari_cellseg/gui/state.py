@@ -15,6 +15,7 @@ from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.gui.palettes import with_preferred_colours
 
 if TYPE_CHECKING:
     from napari_cellseg.image_io import Image, ImageFile
@@ -150,7 +151,8 @@ class AppState(QObject):
         self.selection_changed.emit()
 
     def set_classes(self, classes: ClassTable, *, provisional: bool = False) -> None:
-        """Replace the class table, when it is another one."""
+        """Replace the class table, when it is another one; one nobody chose gets the colours of the preferences."""
+        classes = with_preferred_colours(classes) if provisional else classes
         if classes != self.classes or provisional != self.classes_are_provisional:
             self.classes = classes
             self.classes_are_provisional = provisional

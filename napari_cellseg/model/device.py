@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import torch
 from napari_cellseg.errors import ConfigError
 
 __all__ = ["Device", "autocast", "choose_device", "choose_precision"]
+
+VRAM_LIMIT = "CELLSEG_VRAM_MIB"
+"""The environment variable with the most MiB of a CUDA device that this process may take."""
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -40,7 +44,15 @@ def choose_device(name: str = "auto") -> Device:
     ------
     ConfigError
         The name is unknown, or this machine has no such device.
+
+    Notes
+    -----
+    ``$CELLSEG_VRAM_MIB`` is the most that this process may take of a CUDA device; more is an out-of-memory error.
     """
+    return _limited(_named(name))
+
+
+def _named(name: str) -> Device:
     if name == "auto":
         return _automatic()
     if name == "cpu":
@@ -87,6 +99,16 @@ def autocast(device: Device, precision: str) -> AbstractContextManager[object]:
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.kind, dtype=_HALF[precision])
+
+
+def _limited(device: Device) -> Device:
+    budget = os.environ.get(VRAM_LIMIT, "")
+    if device.kind != "cuda" or not budget.isdecimal() or not int(budget):
+        return device
+    index = int(device.name.partition(":")[2])
+    total = torch.cuda.get_device_properties(index).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, int(budget) * 2**20 / total), index)
+    return Device(device.name, f"{device.reason}, at most {int(budget) / 1024:.1f} GiB of it")
 
 
 def _automatic() -> Device:

@@ -1,0 +1,150 @@
+"""Each value of Preferences > napari-cellseg changes what the program does."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+from napari.settings import get_plugin_settings
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.gui import autosave as autosave_module
+from napari_cellseg.gui.autosave import Autosave
+from napari_cellseg.gui.colours import ColourMode, palette
+from napari_cellseg.gui.engine import Engine
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.preferences import SECTIONS, Preferences, preferences
+from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
+from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.device import choose_device
+
+CLASSES = ClassTable(("round", "oval"))
+HEADER = CheckpointHeader(name="m", config=ModelConfig.preset("lite", CLASSES), thresholds=(0.3, 0.6), sha256="ab" * 32)
+
+
+@pytest.fixture(autouse=True)
+def settings():
+    """The settings as napari keeps them; put back afterwards."""
+    plugin = get_plugin_settings("napari-cellseg")
+    for name in SECTIONS:
+        getattr(plugin, name).reset()
+    yield plugin
+    for name in SECTIONS:
+        getattr(plugin, name).reset()
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    yield viewer
+    AppState.of(viewer).close()
+
+
+def test_what_is_set_in_napari_is_what_the_program_reads(settings):
+    assert preferences() == Preferences()
+    settings.general.device = "cpu"
+    settings.cells.min_score = 0.25
+    settings.colours.palette = "Tol muted"
+    assert preferences() == Preferences(device="cpu", min_score=0.25, palette="Tol muted")
+
+
+def test_the_device_is_the_one_that_segment_begins_with(qtbot, viewer, settings):
+    settings.general.device = "cpu"
+    dock = SegmentDock(viewer)
+    qtbot.addWidget(dock)
+    assert dock.device.currentText() == "cpu"
+    assert dock.options().device == "cpu"
+
+
+def test_a_model_begins_with_its_own_scores_or_the_preferred_one_or_those_of_last_time(settings):
+    assert first_min_scores(HEADER) == {1: 0.3, 2: 0.6}
+    settings.cells.min_score = 0.45
+    assert first_min_scores(HEADER) == {1: 0.45, 2: 0.45}
+    keep_min_scores(HEADER, {1: 0.1, 2: 0.9})
+    assert first_min_scores(HEADER) == {1: 0.1, 2: 0.9}
+    other = HEADER.model_copy(update={"sha256": "cd" * 32})
+    assert first_min_scores(other) == {1: 0.45, 2: 0.45}
+
+
+def test_scores_of_other_classes_are_not_kept_for_a_model():
+    keep_min_scores(HEADER, {1: 0.1, 2: 0.9, 3: 0.5})
+    assert first_min_scores(HEADER) == {1: 0.3, 2: 0.6}
+
+
+def test_autosave_follows_the_preferences_and_saves(viewer, settings, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Opener, "save", lambda self: saved.append(self) or True)
+    autosave = Autosave.of(AppState.of(viewer))
+    assert not autosave.timer.isActive()
+    settings.cells.autosave_min = 2
+    assert autosave.timer.isActive()
+    assert autosave.timer.interval() == 120_000
+    autosave.timer.timeout.emit()
+    assert len(saved) == 1
+    settings.cells.autosave_min = 0
+    assert not autosave.timer.isActive()
+
+
+def test_autosave_gives_up_when_saving_fails(viewer, settings, monkeypatch):
+    monkeypatch.setattr(autosave_module.Opener, "save", lambda _: False)
+    settings.cells.autosave_min = 1
+    autosave = Autosave.of(AppState.of(viewer))
+    autosave.timer.timeout.emit()
+    assert not autosave.timer.isActive()
+
+
+def test_classes_that_nobody_coloured_get_the_palette(viewer, settings):
+    state = AppState.of(viewer)
+    settings.colours.palette = "Tol bright"
+    state.set_classes(CLASSES, provisional=True)
+    assert state.classes.colours == ("#4477aa", "#ee6677")
+    mine = ClassTable(CLASSES.names, ("#123456", "#654321"))
+    state.set_classes(mine, provisional=True)
+    assert state.classes == mine
+
+
+def test_the_fill_of_cells():
+    assert palette(ColourMode.CLASS, "#ff0000")[1, 3] == np.float32(0.4)
+    assert palette(ColourMode.CLASS, "#ff0000", 0.1)[1, 3] == np.float32(0.1)
+
+
+def test_the_graphics_memory_reaches_the_next_engine(viewer, settings, monkeypatch):
+    monkeypatch.delenv("CELLSEG_VRAM_MIB", raising=False)
+    seen = []
+    engine = Engine(AppState.of(viewer))
+    monkeypatch.setattr(
+        engine._client, "run", lambda *_, **__: seen.append(os.environ.get("CELLSEG_VRAM_MIB")) or iter(())
+    )
+    settings.general.vram_budget_mib = 2048
+    engine.run("predict")
+    settings.general.vram_budget_mib = 0
+    engine.run("predict")
+    assert seen == ["2048", ""]
+
+
+def test_a_graphics_card_is_taken_only_as_far_as_the_budget_goes(monkeypatch):
+    limits = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=8 * 2**30))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: limits.append(limit))
+    monkeypatch.delenv("CELLSEG_VRAM_MIB", raising=False)
+    assert choose_device("cuda:1").reason == "Card, 8 GiB, as asked"
+    monkeypatch.setenv("CELLSEG_VRAM_MIB", "2048")
+    assert choose_device("cuda:1").reason == "Card, 8 GiB, as asked, at most 2.0 GiB of it"
+    assert choose_device("cpu").kind == "cpu"
+    assert limits == [(0.25, 1)]
+
+
+def test_where_napari_has_no_settings_of_plugins_the_defaults_count(monkeypatch):
+    monkeypatch.setattr("napari.settings.get_plugin_settings", lambda _: {}["missing"])
+    assert preferences() == replace(Preferences())
