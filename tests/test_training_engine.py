@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,21 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 def of_type(events: list[TrainEvent], kind: type) -> list[TrainEvent]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def test_time_in_which_the_run_was_paused_is_no_working_time(data: Path, tmp_path: Path) -> None:
+    events = train(CONFIG, data, tmp_path / "run")
+    steps = []
+    for event in events:
+        if isinstance(event, StepDone):
+            steps.append(event)
+            if len(steps) == 2:
+                break
+            time.sleep(2)  # as a pause does
+    events.close()
+
+    assert steps[1].images_per_s > 1 / 2
+    assert steps[1].seconds_left < 2
 
 
 def test_a_run_reports_every_step_epoch_and_file(finished) -> None:

@@ -7,44 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from training_settings import tiny_config, tissue
 
-from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import TrainEvent
-from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
 from training.config import TrainConfig
 from training.engine import train
 from training.resume import read_state
 
-
-def tissue(folder: Path, images: int = 4, side: int = 128) -> Path:
-    """Write drawn tissue as a training folder."""
-    write_training_folder(folder, images, (side, side))
-    return folder
-
-
-def tiny_config(classes: ClassTable = TISSUE_CLASSES, **changes: Any) -> TrainConfig:
-    """Return settings of a very small network: 2 epochs of 2 chunks, batch 1, with a running average of the weights."""
-    settings: dict[str, Any] = {
-        "start_from": "random",
-        "device": "cpu",
-        "model__backbone__name": "test_resnet",
-        "model__fpn__channels": 16,
-        "model__box_head__hidden": 32,
-        "model__mask_head__channels": 8,
-        "model__working_scale": 1.0,
-        "model__detection__min_score": 0.3,
-        "augment__crop": 96,
-        "epochs": 2,
-        "data__views": 1,
-        "data__chunks": 2,
-        "data__validation_fraction": 0.25,
-        "optimizer__batch": 1,
-        "optimizer__warmup_steps": 2,
-        "optimizer__learning_rate": 3e-3,
-        "validation__examples": 1,
-        **changes,
-    }
-    return TrainConfig.preset("lite", classes).with_changes(**settings)
+__all__ = ["largest_difference", "run", "run_until", "tensors", "tiny_config", "tissue"]
 
 
 def run(config: TrainConfig, data: Path, folder: Path, *, resume: bool = False) -> list[TrainEvent]:

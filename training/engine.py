@@ -160,7 +160,7 @@ class _Run:
         progress, state = self.progress, self.parts.loader.state_dict()
         chunk_ends = [end * state["repeats"] for end in accumulate(state["lengths"])]
         chunks_done = bisect(chunk_ends, state["position"])
-        first_step, first_time = progress.epoch_step, time.perf_counter()
+        first_step, worked_s = progress.epoch_step, 0.0  # without the time that whoever listens takes, or pauses
         images, limit = 0, progress.crop_limit
         groups = self._groups()
         while not self._steps_used_up():
@@ -169,9 +169,8 @@ class _Run:
             if (group := next(groups, None)) is None:
                 break
             losses, rate = self._step(group)
+            progress.epoch_seconds += time.perf_counter() - started
             images += sum(map(len, group)) * self.parts.fabric.world_size
-            now = time.perf_counter()
-            progress.epoch_seconds += now - started
             last = group[-1][-1]
             done = bisect(chunk_ends, last.position * self.parts.fabric.world_size)
             if done > chunks_done:
@@ -179,8 +178,9 @@ class _Run:
                 self.records.state()
                 self.unsaved_steps = 0
             self.records.step(losses)
-            a_step = (now - first_time) / (progress.epoch_step - first_step)
-            yield self._step_done(last, losses, rate, images / (now - first_time), a_step)
+            worked_s += time.perf_counter() - started
+            a_step = worked_s / (progress.epoch_step - first_step)
+            yield self._step_done(last, losses, rate, images / worked_s, a_step)
             if progress.crop_limit != limit:
                 limit = progress.crop_limit
                 yield Message("warning", f"Memory ran out: from now on crops are at most {limit} px.")
