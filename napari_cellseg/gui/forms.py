@@ -133,9 +133,10 @@ class _NumberField(_Field):
         limits = _limits(info)
         step = limits.get("multiple_of", 1 if kind is int else _step(info, limits))
         low = limits.get("ge", limits.get("gt", -(2**31) if kind is int else -1e9))
-        high = limits.get("le", limits.get("lt", 2**31 - 1 if kind is int else 1e9))
+        high = limits.get("le", limits.get("lt", 1e9))
         if kind is int:
             box: QSpinBox | QDoubleSpinBox = QSpinBox()
+            high = int(min(high, 2**31 - 1))  # it cannot count further
             low += "gt" in limits
         else:
             box = _FloatBox(step)

@@ -1,15 +1,16 @@
-"""The only questions that block the window: whether to save, and what to do with edits that were never saved."""
+"""The only questions that block the window: whether to save or write, and what to do with edits never saved."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from enum import Enum
 
 from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_cellseg.workspace import Recovery
 
-__all__ = ["Answer", "ask_about_recovery", "ask_to_save"]
+__all__ = ["Answer", "ask_about_recovery", "ask_to_save", "ask_to_write"]
 
 
 class Answer(Enum):
@@ -39,6 +40,18 @@ def ask_about_recovery(parent: QWidget | None, recovery: Recovery) -> Answer:
         f"Bring back {edits} of {recovery.image_id}?",
         f"The viewer ended before they were saved. The last one, on {when} by {recovery.user}: {recovery.last_text}.",
         ("Bring back", "Set aside"),
+    )
+
+
+def ask_to_write(parent: QWidget | None, image_ids: Sequence[str]) -> Answer:
+    """Ask whether corrected cells shall replace ``class*.tif`` before a training that reads these."""
+    which = image_ids[0] if len(image_ids) == 1 else f"{len(image_ids)} images"
+    return _ask(
+        parent,
+        f"Train on the corrections of {which}?",
+        "Training reads class*.tif, and the cells as Review shows them are not in there yet. Write and train puts them "
+        "in; the old files are kept as .bak.",
+        ("Write and train", "Train without them"),
     )
 
 

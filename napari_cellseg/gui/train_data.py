@@ -135,7 +135,7 @@ def check_data(
     stamps = _stamps(data.path)
     if known is not None and (known.data, known.stamps) == (data, stamps) and classes in (None, known.report.classes):
         return Checked(data, known.report, unwritten, stamps)
-    report: DataReport = yield from run("report", folder=data.path, classes=classes)
+    report: DataReport = yield from run("report", data=data.path, classes=classes)
     problems = (*report.errors, *left_out, *report.warnings)
     return Checked(data, DataReport(report.path, report.classes, report.images, problems), unwritten, stamps)
 

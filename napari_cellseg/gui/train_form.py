@@ -14,8 +14,8 @@ from napari_cellseg.gui.dock_base import Section, form_layout, small_label
 from napari_cellseg.gui.forms import SettingsForm, tame
 from napari_cellseg.gui.job_row import clock
 from napari_cellseg.gui.notify import show_error
-from napari_cellseg.gui.preferences import preferences, recall, remember
-from napari_cellseg.gui.segment_dock import device_names
+from napari_cellseg.gui.predict_fields import device_choice
+from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.train_settings import epoch_seconds, fitted, start_hint
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
@@ -158,7 +158,9 @@ class StartPicker(QComboBox):
     def _on_activated(self, row: int) -> None:
         value = self.itemData(row)
         if value is None:
-            name, _ = QFileDialog.getOpenFileName(self, "Start from a model", recall("folder"), "Models (*.safetensors)")
+            name, _ = QFileDialog.getOpenFileName(
+                self, "Start from a model", recall("folder"), "Models (*.safetensors)"
+            )
             value = name or self._value
         try:
             self.choose(value)
@@ -189,10 +191,7 @@ class TrainForm(QWidget):
             self.preset.setItemData(self.preset.count() - 1, _PRESET_TIPS[name], Qt.ItemDataRole.ToolTipRole)
         self.preset.setCurrentText(recall("preset", "lite"))
         self.time = small_label()
-        self.device = QComboBox()
-        tame(self.device)
-        self.device.addItems(device_names())
-        self.device.setCurrentText(preferences().device)
+        self.device = device_choice()
         self.device.setToolTip("auto takes a graphics card when there is one; the log says what it was and why")
         self.ram = SettingsForm(DataConfig, ("ram_budget_mib",), {"ram_budget_mib": "RAM budget"}, _EMPTY)
         self.forms = self._make_forms()
@@ -235,8 +234,9 @@ class TrainForm(QWidget):
 
     def set_report(self, report: DataReport | None) -> None:
         """Fit the settings to other data."""
-        self._report = report
-        self._fit()
+        if report is not self._report:
+            self._report = report
+            self._fit()
 
     def config(self) -> TrainConfig:
         """Return the settings as they are shown.
@@ -249,6 +249,11 @@ class TrainForm(QWidget):
         if self._fitted is None:
             raise ConfigError(self._problem or "The data must be checked before the settings are known.")
         return self._fitted.with_changes(device=self.device.currentText(), **self._edits())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `config` has data to go by."""
+        return self._fitted is not None
 
     def _values(self) -> dict[str, Any]:
         values = {"data__ram_budget_mib": self.ram.values()["ram_budget_mib"]}

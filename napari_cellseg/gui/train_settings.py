@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.preferences import preferences, recall, remember
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from training.config import PRESETS, TrainConfig
 from training.report import DataReport
@@ -42,6 +42,8 @@ def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointH
         The settings contradict each other.
     """
     config = TrainConfig.suggest(report, preset).with_changes(start_from=start_from)
+    if preferences().ram_budget_mib:
+        config = config.with_changes(data__ram_budget_mib=preferences().ram_budget_mib)
     if header is None:
         return config
     # Its weights fit its own anchors and layers only. The scale is the data's: cells come to the size it knows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,14 @@ from napari_cellseg.image_io import ImageFile, list_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import write_class_images
 from napari_cellseg.review import ReviewSession, account_name
-from napari_cellseg.workspace.annotations import Annotations, ImageSummary, read_annotations, read_header, summarise
+from napari_cellseg.workspace.annotations import (
+    Annotations,
+    ImageSummary,
+    read_annotations,
+    read_header,
+    summarise,
+    write_annotations,
+)
 from napari_cellseg.workspace.journal import Journal, Recovery, read_journal
 from napari_cellseg.workspace.journal_writer import JournalWriter
 from napari_cellseg.workspace.labels import (
@@ -293,6 +301,20 @@ class Workspace:
                 f"{self.file(image_id).path.name} has no folder of its own for class*.tif; export a training folder."
             )
         return write_class_images(folder, instances, backup=True)
+
+    def note_labels(self, image_id: str) -> None:
+        """Take the ``class*.tif`` of an image that is not open as they are now for those of its saved annotations.
+
+        Raises
+        ------
+        ExportError
+            As `save`.
+        """
+        self._check_mine()
+        path = annotations_file(self.state_folder, image_id)
+        if path.exists():
+            stamps = label_stamps(self.file(image_id))
+            write_annotations(path, replace(read_annotations(path), labels=stamps), read_header(path).summary)
 
     def labels_changed(self, image_id: str) -> bool:
         """Whether the ``class*.tif`` were changed, by another program say, after the annotations were saved."""

@@ -1,0 +1,100 @@
+"""Pictures of the last validation as a layer: the true outlines and the found ones, side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Picture
+from qtpy.QtCore import QObject, Signal
+
+from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.state import AppState
+from training.run_folder import RunFolder
+
+__all__ = ["ExampleLayer", "last_examples"]
+
+_GAP = 40
+_NAME = re.compile(r"epoch(\d+)_.*\.png")
+
+
+class ExampleLayer(QObject):
+    """One image layer beside the current image, with the examples of the last validation; made when asked for.
+
+    Parameters
+    ----------
+    state : AppState
+    """
+
+    changed = Signal()
+    """The layer came or went."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
+        self._state = state
+        self._layer: Any = None
+        self.job = Job(state, "reading example pictures")
+        self.job.finished.connect(self._show)
+        state.viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the layer is in the viewer."""
+        return self._layer is not None
+
+    def show(self, run_folder: Path) -> None:
+        """Show the examples of the last validation of a run, or bring the layer up to date."""
+        self.job.start(lambda: _read(run_folder))
+
+    def hide(self) -> None:
+        """Take the layer away."""
+        if self._layer is not None:
+            self._state.viewer.layers.remove(self._layer)
+
+    def _show(self, found: tuple[int, npt.NDArray[np.uint8]] | None) -> None:
+        if found is None:
+            return
+        epoch, picture = found
+        viewer, name = self._state.viewer, f"Examples of epoch {epoch}: true | found"
+        if self._layer is not None:
+            self._layer.data, self._layer.name = picture, name
+            return
+        image = self._state.image
+        beside = 0 if image is None else image.size[1] + _GAP
+        active = viewer.layers.selection.active
+        self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, beside))
+        viewer.layers.selection.active = active  # a person may be painting
+        viewer.reset_view()
+        self.changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self._layer and self._layer is not None:
+            self._layer = None
+            self.changed.emit()
+
+
+def last_examples(run_folder: Path) -> tuple[int, list[Path]]:
+    """Return the last epoch that has example pictures, and these; 0 and none before the first."""
+    files = {path: _NAME.fullmatch(path.name) for path in RunFolder(run_folder).examples.glob("epoch*.png")}
+    epochs = {path: int(match[1]) for path, match in files.items() if match}
+    last = max(epochs.values(), default=0)
+    return last, sorted(path for path, epoch in epochs.items() if epoch == last)
+
+
+def _read(run_folder: Path) -> Generator[None, None, tuple[int, npt.NDArray[np.uint8]] | None]:
+    """Read the pictures and put them below each other."""
+    epoch, paths = last_examples(run_folder)
+    pictures = []
+    for path in paths:
+        with Picture.open(path) as picture:
+            pictures.append(np.asarray(picture.convert("RGB")))
+        yield None
+    if not pictures:
+        return None
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [np.pad(p, ((0, 8), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+    return epoch, np.concatenate(padded)

@@ -1,0 +1,74 @@
+"""What *Train* says about a run, line by line."""
+
+from __future__ import annotations
+
+import math
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.events import StepDone, ValidationStep
+from napari_cellseg.gui.job_row import clock
+from napari_cellseg.gui.train_history import RunHistory, monitor_name
+
+__all__ = ["end_text", "progress_of", "resource_text", "step_text", "stopped_text"]
+
+
+def progress_of(history: RunHistory) -> tuple[int, int, str]:
+    """Return how much of how much is done, and in which epoch, as short as can be."""
+    now = history.now
+    if isinstance(now, StepDone):
+        return now.step, now.steps, f"epoch {now.epoch}/{history.epochs}"
+    if isinstance(now, ValidationStep):
+        return now.image, now.images, f"epoch {now.epoch}/{history.epochs}"
+    return 0, 0, "Checking the data"
+
+
+def step_text(history: RunHistory) -> str:
+    """Return "chunk 3/10, step 12/40, 0:41 left in the epoch; at most 2:10:00 in all"."""
+    now = history.now
+    if isinstance(now, ValidationStep):
+        return f"Measuring image {now.image} of {now.images}"
+    if not isinstance(now, StepDone):
+        return ""
+    text = f"Chunk {now.chunk}/{now.chunks}, step {now.step}/{now.steps}, {clock(now.seconds_left)} left in the epoch"
+    seconds = [row["seconds"] for row in history.rows if "seconds" in row]
+    if seconds:
+        rest = now.seconds_left + sum(seconds) / len(seconds) * max(0, history.epochs - now.epoch)
+        text += f"; at most {clock(rest)} in all"
+    return text
+
+
+def resource_text(history: RunHistory, budget_mib: int | None, total_mib: float) -> str:
+    """Return memory, speed and learning rate of the last step."""
+    step = history.step
+    if step is None:
+        return ""
+    images = "" if budget_mib is None else f", images at most {_gib(budget_mib)}"
+    parts = [f"RAM {_gib(step.ram_mib)} of {_gib(total_mib)}{images}"]
+    if step.vram_mib:
+        parts.append(f"VRAM {_gib(step.vram_mib)}")
+    parts += [f"{step.images_per_s:.2g} images/s", f"learning rate {step.learning_rate:.2g}"]
+    return "; ".join(parts)
+
+
+def stopped_text(history: RunHistory) -> str:
+    """Say what is left of a run that was stopped."""
+    kept = "best and last model kept" if history.has_model else "nothing measured yet"
+    return f"Stopped ({kept}). Resume goes on where it stopped."
+
+
+def end_text(history: RunHistory, classes: ClassTable) -> str:
+    """Return the summary of a run that came to its end: why, which epoch was best, and how good it is."""
+    end = history.finished
+    if end is None:
+        return ""
+    monitor = monitor_name(history.last_epoch.monitor) if history.last_epoch is not None else ""
+    lines = [f"Finished after {end.epochs} epochs: {end.reason.value}."]
+    if end.best_epoch and math.isfinite(end.best_value):
+        lines.append(f"Best epoch {end.best_epoch}: {monitor} {end.best_value:.3f}.")
+    if of_classes := history.precision_text(history.best_row, classes.names):
+        lines.append(f"AP50: {of_classes}.")
+    return " ".join(lines)
+
+
+def _gib(mib: float) -> str:
+    return f"{mib / 1024:.1f} GB"

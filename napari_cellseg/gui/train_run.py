@@ -1,0 +1,178 @@
+"""`TrainRun`: what *Train* has done away from the window: checks, training, comparing; one thing at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CellSegError, TrainingError
+from napari_cellseg.events import EpochDone, TrainEvent, TrainSummary
+from napari_cellseg.export import ExportItem
+from napari_cellseg.gui.engine import Engine
+from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.train_data import Checked, TrainData, check_data, write_edits
+from napari_cellseg.gui.train_history import RunHistory
+from napari_cellseg.gui.train_runs import PastRun
+from napari_cellseg.gui.train_settings import remember_speed
+from napari_cellseg.model.library import ModelEntry, ModelLibrary
+from napari_cellseg.workspace import Workspace
+from training.config import TrainConfig
+from training.run_folder import RunFolder
+from training.split import Split
+
+__all__ = ["Plan", "TrainRun"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as it was started: everything that the command line needs too."""
+
+    config: TrainConfig
+    data: Path
+    folder: Path
+    resume: bool = False
+
+
+class TrainRun(QObject):
+    """The engine of *Train* and the jobs on it; an engine does one task at a time, so at most one job is busy.
+
+    Parameters
+    ----------
+    state : AppState
+    """
+
+    changed = Signal()
+    """A job began or ended, or `history` is another one."""
+    told = Signal()
+    """`history` has more."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
+        self._state = state
+        self.engine = Engine(state)
+        self.history = RunHistory()
+        self.plan: Plan | None = None
+        self.checked: Checked | None = None
+        self.check_job = Job(state, "checking the training data")
+        self.write_job = Job(state, "writing class*.tif")
+        self.job = Job(state, "training", self.engine.hold)
+        self.use_job = Job(state, "adding a model to the library")
+        self.compare_job = Job(state, "comparing two models")
+        self._written: Workspace | None = None
+        for job in (self.check_job, self.write_job, self.job, self.use_job, self.compare_job):
+            job.changed.connect(self.changed)
+        self.check_job.finished.connect(self._on_checked)
+        self.write_job.finished.connect(self._on_written)
+        self.job.reported.connect(self._on_event)
+        self.job.failed.connect(self._on_failed)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the engine is at work."""
+        return any(job.is_busy for job in (self.check_job, self.write_job, self.job, self.compare_job))
+
+    # ---- before ----
+
+    def check(self, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None) -> None:
+        """Look through the data; ``check_job`` reports `ScanStep` and gives `Checked`."""
+        run, known = self.engine.run, self.checked
+        self.check_job.start(lambda: check_data(run, data, items, classes, known))
+
+    def write(self, workspace: Workspace, items: Sequence[ExportItem]) -> None:
+        """Write corrected cells to ``class*.tif``."""
+        self._written = workspace
+        self.write_job.start(lambda: write_edits(workspace, items))
+
+    # ---- the run ----
+
+    def start(self, plan: Plan) -> None:
+        """Train."""
+        self._begin(plan, RunHistory(plan.folder, plan.config.validation.every))
+
+    def resume(self, past: PastRun) -> None:
+        """Go on with a run that stopped.
+
+        Raises
+        ------
+        ConfigError
+            Its settings cannot be read.
+        """
+        config = TrainConfig.load(past.folder / "config.yaml")
+        plan = Plan(config, past.data, past.folder, resume=True)
+        self._begin(plan, RunHistory.of_folder(past.folder, config.validation.every))
+
+    def _begin(self, plan: Plan, history: RunHistory) -> None:
+        self.plan, self.history = plan, history
+        run = self.engine.run
+        self.job.start(lambda: _train(run, plan))
+
+    # ---- after ----
+
+    @property
+    def best(self) -> Path | None:
+        """The model of the best epoch so far; None before there is one."""
+        path = None if self.plan is None or not self.history.has_model else RunFolder(self.plan.folder).best
+        return path if path is not None and path.exists() else None
+
+    def use(self) -> None:
+        """Copy the best model into the library; ``use_job`` gives its `ModelEntry`."""
+        assert self.plan is not None, "the button is disabled before there is a model"
+        folder = self.plan.folder
+        self.use_job.start(lambda: _add_to_library(folder))
+
+    def compare(self, old: Path) -> None:
+        """Compare the best model with another one on the validation images; ``compare_job`` gives a `Comparison`."""
+        assert self.plan is not None, "the button is disabled before there is a model"
+        run, plan, best = self.engine.run, self.plan, RunFolder(self.plan.folder).best
+        self.compare_job.start(lambda: _compare(run, plan, old, best))
+
+    # ---- what the jobs say ----
+
+    def _on_checked(self, checked: Checked) -> None:
+        self.checked = checked
+
+    def _on_written(self, image_ids: tuple[str, ...]) -> None:
+        workspace = self._written
+        if workspace is None or workspace is not self._state.workspace:
+            return
+        for image_id in image_ids:
+            if workspace.is_open(image_id):
+                workspace.save(image_id)
+            else:
+                workspace.note_labels(image_id)
+            self._state.status_changed.emit(image_id)
+
+    def _on_event(self, event: TrainEvent) -> None:
+        self.history.take(event)
+        step, plan = self.history.step, self.plan
+        if isinstance(event, EpochDone) and self.checked is not None and step is not None and plan is not None:
+            remember_speed(plan.config, self.checked.report, step.images_per_s)
+        self.told.emit()
+
+    def _on_failed(self, error: CellSegError) -> None:
+        self.history.say(f"failed: {error}")
+        self.told.emit()
+
+
+def _train(run: Any, plan: Plan) -> Generator[TrainEvent, None, TrainSummary]:
+    return run("train", config=plan.config, data=plan.data, run_folder=plan.folder, resume=plan.resume)  # type: ignore[no-any-return]
+
+
+def _add_to_library(folder: Path) -> Generator[None, None, ModelEntry]:
+    yield None
+    return ModelLibrary().add_run(folder)
+
+
+def _compare(run: Any, plan: Plan, old: Path, best: Path) -> Generator[Any, None, Any]:
+    held_back = Split.load(RunFolder(plan.folder).split).validation
+    if not held_back:
+        raise TrainingError("No image was held back in this run, so there is nothing to compare on.")
+    return (
+        yield from run("compare", data=plan.data, old=old, new=best, image_ids=held_back, device=plan.config.device)
+    )
