@@ -1,8 +1,9 @@
 """Where the time of a training epoch goes: data, forward, backward, optimiser, saving, validation.
 
-    python benchmarks/epoch_time.py DATA [--epochs 1] [--set optimizer.batch=2 ...]
+    python benchmarks/epoch_time.py [DATA] [--epochs 1] [--set optimizer.batch=2 ...]
 
-Runs a real training of the lite preset in a temporary folder and prints the share of each part.
+Runs a real training of the lite preset in a temporary folder and prints the share of each part. Without DATA, a
+training folder of four drawn images.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import yaml
 
 from napari_cellseg.events import EpochDone, StepDone
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.samples import write_training_folder
 from training import engine, records, validation
 from training.config import TrainConfig
 from training.dataset import find_samples
@@ -42,17 +44,12 @@ def timed(owner: Any, name: str, label: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     changes = dict(item.split("=", 1) for item in options.set)
-    config = TrainConfig.preset("lite", find_samples(options.data).classes).with_changes(
-        epochs=options.epochs,
-        max_steps=options.max_steps,
-        **{name.replace(".", "__"): yaml.safe_load(value) for name, value in changes.items()},
-    )
     timed(Stepper, "_backward", "forward and backward")
     timed(CellMaskRCNN, "forward", "forward (also in validation)")
     timed(Stepper, "_update", "clipping, optimiser, running average")
@@ -65,6 +62,14 @@ def main() -> None:
     timed(validation, "_losses", "validation loss")
 
     with tempfile.TemporaryDirectory() as folder:
+        if options.data is None:
+            options.data = Path(folder) / "drawn"
+            write_training_folder(options.data, images=4)
+        config = TrainConfig.preset("lite", find_samples(options.data).classes).with_changes(
+            epochs=options.epochs,
+            max_steps=options.max_steps,
+            **{name.replace(".", "__"): yaml.safe_load(value) for name, value in changes.items()},
+        )
         run(config, options.data, Path(folder) / "run")
 
 
