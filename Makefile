@@ -21,7 +21,7 @@ demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
 
 test: setup
-	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest
+	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -n 2 --dist loadgroup
 
 test-slow: setup
 	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -m slow

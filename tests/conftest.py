@@ -23,6 +23,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a display; run the tests with xvfb-run")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With ``-n 2 --dist loadgroup``: a file stays in one process, and all that open windows share one.
+
+    Two processes that open windows on one screen would take the keyboard from each other.
+    """
+    for item in items:
+        has_window = item.get_closest_marker("gui") or "qtbot" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("windows" if has_window else item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep what the docks remember out of the user's settings, and out of the next test."""

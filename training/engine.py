@@ -24,6 +24,7 @@ from napari_cellseg.events import (
     TrainEvent,
     TrainSummary,
 )
+from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.device import Device
 from training.chunks import Item as LoaderItem
 from training.config import TrainConfig
@@ -177,6 +178,7 @@ class _Run:
                 chunks_done = done
                 self.records.state()
                 self.unsaved_steps = 0
+                return_free_memory()
             self.records.step(losses)
             worked_s += time.perf_counter() - started
             a_step = worked_s / (progress.epoch_step - first_step)

@@ -14,6 +14,7 @@ import torch
 from napari_cellseg.errors import CellSegError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
 from napari_cellseg.image_io import read_tiff
+from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from napari_cellseg.model.config import PredictOptions
@@ -111,6 +112,7 @@ def predict(
             yield ImageFailed(number, len(items), item.image_id, _in_words(error, options, device))
             continue
         cells += len(found)
+        return_free_memory()
         yield ImageDone(number, len(items), item.image_id, found, time.perf_counter() - start)
     return PredictSummary(len(items), failed, cells, time.perf_counter() - begin)
 

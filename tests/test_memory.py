@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FRAGMENT = """
+import psutil
+from napari_cellseg.memory import return_free_memory
+process = psutil.Process()
+blocks = [bytearray(60_000) for _ in range(5_000)]  # 286 MiB, each too small for a mapping of its own
+blocks = blocks[::50]  # the rest is free, but in gaps
+before = process.memory_info().rss
+return_free_memory()
+print((before - process.memory_info().rss) >> 20)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc can be asked")
+def test_memory_that_is_free_in_gaps_goes_back_to_the_system():
+    run = subprocess.run([sys.executable, "-c", FRAGMENT], capture_output=True, text=True, check=True, timeout=60)
+    assert int(run.stdout) > 200
+
+
+def test_where_the_c_library_cannot_nothing_happens(monkeypatch):
+    import ctypes
+
+    from napari_cellseg import memory
+
+    memory._trim.cache_clear()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    memory.return_free_memory()
+    memory._trim.cache_clear()
