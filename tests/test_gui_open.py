@@ -145,7 +145,7 @@ def test_proposals_that_nobody_touched_are_saved_without_a_question(qtbot, dock,
 
     show(qtbot, dock, "b")
 
-    assert texts(dock)[0] == ["a", str(len(truth)), "no"]
+    assert texts(dock)[0] == ["a", str(len(truth)), "predicted"]
     show(qtbot, dock, "a")
     assert dock.state.session.count() == len(truth)
 

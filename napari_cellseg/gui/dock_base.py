@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea
 from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.workflow import bring_docks
+from napari_cellseg.gui.workflow import bring_docks, dock_of
 
 __all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
 
@@ -19,6 +20,8 @@ ACCENT = "#0072b2"
 """Blue of the primary button: white text on it can be read (contrast 5.2) on light and dark themes alike."""
 WARNING = "#e69f00"
 ERROR = "#d55e00"
+_REMEMBER_MS = 1000
+"""After this time in front, a tab is the one that is remembered."""
 
 
 class Dock(QWidget):
@@ -49,6 +52,11 @@ class Dock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(300)
+        # All tabs are shown for a moment when they are opened, which is not what a person chose.
+        self._shown_for_long = QTimer(self)
+        self._shown_for_long.setSingleShot(True)
+        self._shown_for_long.setInterval(_REMEMBER_MS)
+        self._shown_for_long.timeout.connect(self._remember_tab)
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
@@ -56,6 +64,16 @@ class Dock(QWidget):
             self.state.has_docks = True
             # Not now: napari is still putting this one in its place.
             QTimer.singleShot(0, self._bring_docks)
+        self._shown_for_long.start()
+
+    def hideEvent(self, event: Any) -> None:  # noqa: D102
+        super().hideEvent(event)
+        self._shown_for_long.stop()
+
+    def _remember_tab(self) -> None:
+        dock = dock_of(self)
+        if dock is not None and self.isVisible():
+            remember("tab", dock.windowTitle().partition(" (")[0])
 
     def _bring_docks(self) -> None:
         viewer = self.state.viewer

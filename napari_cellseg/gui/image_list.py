@@ -13,7 +13,7 @@ from napari_cellseg.workspace import ImageSummary
 
 __all__ = ["ImageList", "ImageModel", "status_text"]
 
-_COLUMNS = ("Image", "Cells", "Reviewed")
+_COLUMNS = ("Image", "Cells", "Review")
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
@@ -23,7 +23,7 @@ def status_text(summary: ImageSummary | None) -> str:
     if summary is None or not summary.progress.total:
         return "-"
     reviewed, total = summary.progress.reviewed, summary.progress.total
-    return "done" if reviewed == total else f"{reviewed} / {total}" if reviewed else "no"
+    return "done" if reviewed == total else f"{reviewed} / {total}" if reviewed else "predicted"
 
 
 class ImageModel(QAbstractTableModel):

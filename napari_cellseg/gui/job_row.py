@@ -46,6 +46,7 @@ class JobRow(QWidget):
         self._activity: Any = None
         self._total = 0
         self._bar = QProgressBar()
+        self._bar.setMinimumWidth(24)  # in a narrow dock the words and buttons matter more
         self._bar.setTextVisible(False)  # a bar without a known end would not show it
         self._label = QLabel()
         self._pause = QPushButton("Pause")

@@ -45,6 +45,7 @@ class Opener(QObject):
         self._imported = Imported()
         self._wanted: ImageFile | None = None
         self._loading: ImageFile | None = None
+        self._begin_with: str | None = None
         self._own_layer: Any = None
         self.job.finished.connect(self._on_finished)
         self.job.failed.connect(self._on_failed)
@@ -61,10 +62,16 @@ class Opener(QObject):
 
     # ---- for the docks ----
 
-    def open_path(self, path: Path, *, take_over: bool = False) -> None:
-        """Open an image, a folder of images, or a COCO file; then its first image."""
+    @property
+    def viewer(self) -> Any:
+        """The viewer it opens for."""
+        return self._state.viewer
+
+    def open_path(self, path: Path, *, take_over: bool = False, image_id: str | None = None) -> None:
+        """Open an image, a folder of images, or a COCO file; then one of its images, the first when left out."""
         if self._leave():
             self._wanted = None
+            self._begin_with = image_id
             self._state.set_loading(f"Opening {path.name}...")
             self.job.start(lambda: open_folder(path, take_over=take_over))
 
@@ -137,7 +144,7 @@ class Opener(QObject):
         if answer is Answer.DISCARD:
             self._state.set_current(None, None, None)
             workspace.discard_changes(image_id)
-            self._note(image_id)
+            self.note(image_id)
         return answer is not Answer.CANCEL
 
     def _load(self, file: ImageFile, recover: bool | None = None) -> None:
@@ -183,7 +190,8 @@ class Opener(QObject):
             self._state.set_classes(self._model_classes(), provisional=True)
         remember("folder", str(workspace.path))
         self.summaries_changed.emit()
-        self.show(workspace.images[0].image_id)
+        ids = [image.image_id for image in workspace.images]
+        self.show(self._begin_with if self._begin_with in ids else ids[0])
 
     def _use_image(self, loaded: LoadedImage) -> None:
         state = self._state
@@ -199,7 +207,8 @@ class Opener(QObject):
             state.set_min_scores(loaded.session.min_scores)
         self._show_layer(loaded)
         state.set_current(loaded.file, loaded.image, loaded.session)
-        self._note(loaded.file.image_id)
+        remember("image", loaded.file.image_id)
+        self.note(loaded.file.image_id)
         if loaded.image.planes > 1:
             show_info(f"{loaded.file.image_id} has {loaded.image.planes} planes; the first one is shown.")
 
@@ -228,7 +237,7 @@ class Opener(QObject):
         state.set_current(None, None, None)
         if image_id is not None and state.workspace is not None:
             state.workspace.close_session(image_id)
-            self._note(image_id)
+            self.note(image_id)
         if self._own_layer is not None:
             self._own_layer.visible = False
 
@@ -242,7 +251,7 @@ class Opener(QObject):
             workspace.close()
         self.summaries_changed.emit()
 
-    def _note(self, image_id: str) -> None:
+    def note(self, image_id: str) -> None:
         """Bring the summary of an image up to date."""
         workspace = self._state.workspace
         if workspace is not None:
@@ -252,7 +261,7 @@ class Opener(QObject):
     def note_current(self) -> None:
         """Bring the summary of the current image up to date."""
         if self._state.image_id is not None:
-            self._note(self._state.image_id)
+            self.note(self._state.image_id)
 
     def _model_classes(self) -> ClassTable:
         try:

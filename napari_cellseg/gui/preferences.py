@@ -53,7 +53,7 @@ class Preferences:
 
 def preferences() -> Preferences:
     """Return the settings as they are now; the defaults where this napari has no settings of plugins."""
-    values = {}
+    values: dict[str, Any] = {}
     for section in _sections():
         values |= {
             field.name: getattr(section, field.name) for field in fields(Preferences) if hasattr(section, field.name)

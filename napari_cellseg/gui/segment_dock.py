@@ -70,6 +70,7 @@ class SegmentDock(Dock):
         self.model.chosen.connect(state.set_model)
         self.sliders.chosen.connect(self._keep_min_scores)
         state.model_changed.connect(self._on_model)
+        state.models_changed.connect(self._on_models)
         state.segment_requested.connect(self._on_request)
         state.current_changed.connect(self._show)
         state.current_changed.connect(self._warm_up)
@@ -134,6 +135,10 @@ class SegmentDock(Dock):
                 self.state.set_classes(header.classes, provisional=True)
             self.state.set_min_scores(first_min_scores(header))
         self._show()
+
+    def _on_models(self) -> None:
+        self.model.refresh()  # the one chosen may be gone
+        self.state.set_model(self.model.path)
 
     def _keep_min_scores(self) -> None:
         if self.model.header is not None:

@@ -65,6 +65,8 @@ class AppState(QObject):
     """Names, colours or number of classes."""
     min_scores_changed = Signal()
     model_changed = Signal()
+    models_changed = Signal()
+    """The model library has others, or other names."""
     segment_requested = Signal()
     """*Segment* is asked to run on the current image, with the current model."""
     selection_changed = Signal()

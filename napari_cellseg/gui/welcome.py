@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from napari_cellseg.gui.dock_base import small_label
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.workflow import WORKFLOW, show_dock
 from napari_cellseg.samples import generate_tissue, ihc
 
 __all__ = ["Welcome", "write_samples"]
@@ -36,11 +37,11 @@ class Welcome(QWidget):
             "Two images that come with the program: stained tissue, and drawn nuclei of four classes"
         )
         self.sample.clicked.connect(self._open_sample)
-        self.last = QPushButton("Open the last folder")
-        self._folder = recall("folder")
-        self.last.setToolTip(self._folder)
+        self.last = QPushButton("Go on with the last folder")
+        self._folder, self._image = recall("folder"), recall("image")
+        self.last.setToolTip(f"{self._folder}: {self._image or 'its first image'}, where you left it")
         self.last.setVisible(bool(self._folder) and Path(self._folder).exists())
-        self.last.clicked.connect(lambda: opener.open_path(Path(self._folder)))
+        self.last.clicked.connect(self._go_on)
         buttons = QHBoxLayout()
         buttons.addWidget(self.sample)
         buttons.addWidget(self.last)
@@ -48,6 +49,13 @@ class Welcome(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(small_label(_TEXT))
         layout.addLayout(buttons)
+
+    def _go_on(self) -> None:
+        """Open the folder, the image and the tab of last time."""
+        tab = recall("tab")  # before another one is shown
+        self._opener.open_path(Path(self._folder), image_id=self._image)
+        if tab in WORKFLOW:
+            show_dock(self._opener.viewer, tab)
 
     def _open_sample(self) -> None:
         location = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)

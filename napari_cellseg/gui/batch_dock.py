@@ -1,0 +1,285 @@
+"""The dock *Batch*: predicts a whole folder, says what to review next, and writes the results to hand in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton
+
+from napari_cellseg.active_learning import ImageGain
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.events import ModelReady
+from napari_cellseg.gui.batch import Batch, BatchModel, BatchProgress
+from napari_cellseg.gui.batch_lists import FailureList, GainList
+from napari_cellseg.gui.batch_results import ResultsBox
+from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
+from napari_cellseg.gui.forms import tame
+from napari_cellseg.gui.job_row import JobRow, clock
+from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.gui.model_picker import ModelPicker
+from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.predict_fields import PixelSize, advanced_form, device_choice, prediction_options
+from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.score_sliders import ScoreSliders
+from napari_cellseg.gui.workflow import show_dock
+from napari_cellseg.workspace.predictions import ImageState
+
+__all__ = ["BatchDock"]
+
+_STEPS = 100
+"""Of the progress bar, for each image."""
+
+
+class BatchDock(Dock):
+    """Folder, model and options; the button; failures; what to review next; the results file."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.batch = Batch.of(self.state)
+        self._opener = Opener.of(self.state)
+        self._soon = QTimer(self)  # several things change at once when a folder is opened
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(50)
+        self._soon.timeout.connect(self.look)
+        self._make_fields()
+        self._fill()
+        self._connect()
+        self._on_model()
+        self.look()
+        self._show()
+
+    def _make_fields(self) -> None:
+        self.folder = QLabel()
+        self.folder.setMinimumWidth(60)
+        self.choose = QPushButton("Choose...")
+        self.choose.clicked.connect(self._choose_folder)
+        self.use_open = QPushButton("Use the open folder")
+        self.use_open.clicked.connect(lambda: self._use_folder(None))
+        self.counts = small_label()
+        self.model = ModelPicker()
+        self.device = device_choice()
+        self.pixel_size = PixelSize()
+        self.advanced = advanced_form()
+        self.which = _choice(("not predicted yet", "all again"))
+        self.which.setToolTip("An image is done when this model found its cells with these options, and it is the same")
+        self.reviewed = _choice(("leave as they are", "predict the rest of them"))
+        self.reviewed.setToolTip("Cells that you accepted, edited or rejected always stay; only proposals are replaced")
+        self.sliders = ScoreSliders(self.state)
+        self.button = PrimaryButton("Predict")
+        self.button.clicked.connect(self._start)
+        self.row = JobRow(self.batch.job, "Starting engine...", pausable=True)
+        self.doing = small_label()
+        self.device_reason = small_label()
+        self.failures = FailureList()
+        self.next_title = QLabel("<b>Review next</b>")
+        self.next_hint = small_label()
+        self.next_images = GainList()
+        self.results = ResultsBox(self.batch, self._model, self.look)
+
+    def _fill(self) -> None:
+        folder = QHBoxLayout()
+        folder.addWidget(self.folder, 1)
+        folder.addWidget(self.choose)
+        form = form_layout()
+        form.addRow("Folder", folder)
+        form.addRow("", self.use_open)
+        form.addRow(self.counts)
+        form.addRow("Model", self.model)
+        form.addRow("Device", self.device)
+        form.addRow("Pixel size", self.pixel_size)
+        form.addRow("Images", self.which)
+        form.addRow("Reviewed", self.reviewed)
+        self._form = form
+        self.column.addLayout(form)
+        self.column.addWidget(Section("Advanced", self.advanced))
+        self.column.addWidget(Section("Minimum score", self.sliders))
+        for widget in (self.button, self.doing, self.row, self.device_reason, self.failures):
+            self.column.addWidget(widget)
+        for widget in (self.next_title, self.next_hint, self.next_images, self.results):
+            self.column.addWidget(widget)
+        self.column.addStretch(1)
+        for widget in (self.doing, self.device_reason, self.failures, self.next_images):
+            widget.hide()
+
+    def _connect(self) -> None:
+        state, batch = self.state, self.batch
+        self.model.chosen.connect(state.set_model)
+        state.model_changed.connect(self._on_model)
+        state.models_changed.connect(self.model.refresh)
+        state.workspace_changed.connect(self._on_workspace)
+        state.current_changed.connect(self._soon.start)
+        state.loading_changed.connect(self._show)
+        for changed in (self.pixel_size.valueChanged, self.advanced.changed):
+            changed.connect(lambda *_: self._soon.start())
+        for box in (self.which, self.reviewed):
+            box.currentIndexChanged.connect(lambda _: self._show())
+        batch.planned.connect(self._on_plan)
+        batch.plan_job.failed.connect(lambda error: self.counts.setText(str(error)))
+        batch.job.changed.connect(self._on_job)
+        batch.job.finished.connect(self._on_finished)
+        batch.progressed.connect(self._on_progress)
+        batch.model_ready.connect(self._on_ready)
+        batch.failures_changed.connect(lambda: self.failures.show_failures(batch.failures))
+        batch.ranked.connect(self._on_ranked)
+        batch.rank_job.failed.connect(lambda error: self.next_hint.setText(str(error)))
+        for rows in (self.failures, self.next_images):
+            rows.wanted.connect(self.open_image)
+
+    # ---- what is asked for ----
+
+    def look(self) -> None:
+        """Look into the folder again."""
+        model = self._model_or_none()
+        if not self.batch.job.is_busy:
+            self.batch.look(model.key if model is not None else "")
+
+    def _model(self) -> BatchModel | None:
+        """Return what to predict with; None without a model."""
+        options = prediction_options(self.model.path, self.device, self.advanced)
+        header = self.model.header
+        if header is None:
+            return None
+        return BatchModel(options, header, header.name or self.model.currentText(), self.pixel_size.chosen_um)
+
+    def _model_or_none(self) -> BatchModel | None:
+        try:
+            return self._model()
+        except CellSegError:  # told when the button is pressed
+            return None
+
+    @property
+    def _wish(self) -> dict[str, bool]:
+        return {"reviewed_too": self.reviewed.currentIndex() == 1, "again": self.which.currentIndex() == 1}
+
+    def _start(self) -> None:
+        try:
+            model = self._model()
+            if model is not None:
+                self.batch.start(model, **self._wish)
+        except CellSegError as error:
+            self.row.set_message(str(error), ERROR)
+
+    def open_image(self, image_id: str) -> None:
+        """Put an image on the canvas, and *Review* to the front."""
+        folder = self.batch.folder
+        if self.batch.is_open_folder:
+            self._opener.show(image_id)
+        elif folder is not None:
+            self._opener.open_path(folder, image_id=image_id)
+        show_dock(self.state.viewer, "Review")
+
+    def _choose_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Predict a folder of images", recall("folder"))
+        if name:
+            self._use_folder(Path(name))
+
+    def _use_folder(self, folder: Path | None) -> None:
+        self.batch.choose_folder(folder)
+        self.next_images.show_gains(())
+        self.look()
+
+    # ---- what is shown ----
+
+    def _on_workspace(self) -> None:
+        if not self.batch.job.is_busy:
+            self._use_folder(None)
+
+    def _on_model(self) -> None:
+        if self.state.model is not None and self.state.model != self.model.path:
+            self.model.choose(self.state.model)
+        self._soon.start()
+
+    def _on_plan(self) -> None:
+        plan, batch = self.batch.plan, self.batch
+        folder = batch.folder
+        name = "" if folder is None else folder.name
+        self.folder.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 150))
+        self.folder.setToolTip(str(folder or ""))
+        self.use_open.setVisible(self.state.workspace is not None and not batch.is_open_folder)
+        if plan is not None:
+            numbers = {kind: sum(image.state is kind for image in plan.images) for kind in ImageState}
+            parts = [f"{number} {kind.value}" for kind, number in numbers.items() if number]
+            self.counts.setText(f"{len(plan.images)} images: {', '.join(parts)}")
+            unsaved = [image.file.image_id for image in plan.images if image.state is ImageState.UNSAVED]
+            self.counts.setToolTip(
+                f"Open these first, to bring their edits back or not: {', '.join(unsaved)}" if unsaved else ""
+            )
+            has_reviewed = bool(numbers[ImageState.REVIEWED])
+            self.reviewed.setVisible(has_reviewed)
+            self._form.labelForField(self.reviewed).setVisible(has_reviewed)
+            if not batch.job.is_busy and not batch.rank_job.is_busy:
+                batch.rank()
+        elif folder is None:
+            self.counts.setText("Open a folder of images, or choose one.")
+        self._show()
+
+    def _show(self) -> None:
+        files, _ = self.batch.files_to_do(**self._wish)
+        self.button.setText(f"Predict {len(files)} images" if len(files) != 1 else "Predict 1 image")
+        explain(
+            self.button, self._why_not(len(files)), "Each image is stored as soon as it is done; what is done stays"
+        )
+        busy = "Wait until the prediction is done, or stop it." if self.batch.job.is_busy else None
+        for widget in (self.choose, self.use_open):
+            explain(widget, busy, "Another folder than the one that is open")
+        self.results.refresh()
+
+    def _why_not(self, to_do: int) -> str | None:
+        if self.batch.job.is_busy:
+            return "It is at work; pause or stop it below."
+        if self.batch.folder is None:
+            return "Open a folder of images first."
+        if self.state.loading:
+            return "Wait until the image is open."
+        if self.model.header is None:
+            return "Choose a model first."
+        if self.batch.plan is None:
+            return "The folder is being looked into."
+        return None if to_do else 'Nothing is left to do; "all again" or the reviewed ones are above.'
+
+    def _on_job(self) -> None:
+        state = self.batch.job.state
+        if state is JobState.STARTING:
+            self.device_reason.hide()
+            self.doing.setText("")
+        self.doing.setVisible(state.is_busy and bool(self.doing.text()))
+        if not state.is_busy:
+            self._soon.start()
+        self._show()
+
+    def _on_progress(self, event: BatchProgress) -> None:
+        done = (event.image - 1) * _STEPS + _STEPS * event.tile // event.tiles
+        self.row.set_progress(done, event.images * _STEPS, f"{event.image}/{event.images}")
+        left = "" if event.seconds_left is None else f", about {clock(event.seconds_left)} left"
+        self.doing.setText(
+            f"Image {event.image} of {event.images}{left}: {event.image_id}, tile {event.tile} of {event.tiles}"
+        )
+        self.doing.show()
+
+    def _on_ready(self, event: ModelReady) -> None:
+        self.device_reason.setText(event.reason)
+        self.device_reason.show()
+
+    def _on_finished(self, _: None) -> None:
+        failed = len(self.batch.failures)
+        done = self.batch.images_of_run - failed
+        text = f"{done} images predicted in {clock(self.batch.job.elapsed_s)}"
+        self.row.set_message(f"{text}, {failed} failed (see below)." if failed else f"{text}.", ERROR if failed else "")
+
+    def _on_ranked(self, gains: list[ImageGain]) -> None:
+        self.next_images.show_gains(gains)
+        self.next_hint.setText(
+            "Ordered by what your decisions are expected to teach the model; double-click to review."
+            if gains
+            else "Predict images first; those with cells to decide about are listed here."
+        )
+        self.next_images.setVisible(bool(gains))
+
+
+def _choice(texts: tuple[str, ...]) -> QComboBox:
+    box = QComboBox()
+    tame(box)
+    box.addItems(texts)
+    return box

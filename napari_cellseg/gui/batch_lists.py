@@ -1,0 +1,97 @@
+"""The lists of *Batch*: what failed and why, and which image to review next and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
+
+from napari_cellseg.active_learning import ImageGain
+
+__all__ = ["FailureList", "GainList", "RowList"]
+
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+class RowList(QTreeWidget):
+    """Rows of texts, one an image; a double click or Enter asks for the image.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        Of the columns; the first is the image, the last takes the room that is left.
+    rows_shown : int
+        How high it is.
+    """
+
+    wanted = Signal(str)
+    """The image_id of a row."""
+
+    def __init__(self, titles: Sequence[str], rows_shown: int) -> None:
+        super().__init__()
+        self.setHeaderLabels(list(titles))
+        self.setRootIsDecorated(False)
+        self.setUniformRowHeights(True)
+        self.setAllColumnsShowFocus(True)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        header = self.header()
+        header.setStretchLastSection(True)
+        header.setSectionsMovable(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        row = self.fontMetrics().height() + 6
+        self.setMinimumHeight(row * (rows_shown + 1) + 8)
+        self.itemDoubleClicked.connect(self._ask)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102
+        item = self.currentItem()
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and item is not None:
+            self._ask(item)
+        else:
+            super().keyPressEvent(event)
+
+    def _ask(self, item: QTreeWidgetItem) -> None:
+        self.wanted.emit(item.data(0, Qt.ItemDataRole.UserRole))
+
+    def show_rows(self, rows: Iterable[tuple[str, Sequence[str]]]) -> None:
+        """Show other rows: (image_id, texts); every cell's tooltip is its whole text."""
+        self.clear()
+        for image_id, texts in rows:
+            item = QTreeWidgetItem(list(texts))
+            item.setData(0, Qt.ItemDataRole.UserRole, image_id)
+            for column, text in enumerate(texts):
+                item.setToolTip(column, text)
+                if 0 < column < len(texts) - 1:
+                    item.setTextAlignment(column, int(_RIGHT))
+            self.addTopLevelItem(item)
+        for column in range(self.columnCount() - 1):
+            self.resizeColumnToContents(column)
+            self.setColumnWidth(column, min(self.columnWidth(column), 140))
+
+
+class FailureList(RowList):
+    """Image and reason."""
+
+    def __init__(self) -> None:
+        super().__init__(("Failed", "Why"), 3)
+
+    def show_failures(self, failures: dict[str, str]) -> None:
+        """Show what failed; without any the list is hidden."""
+        self.show_rows((image_id, (image_id, reason)) for image_id, reason in failures.items())
+        self.setVisible(bool(failures))
+
+
+class GainList(RowList):
+    """Image, expected gain and reason, the largest gain first."""
+
+    def __init__(self) -> None:
+        super().__init__(("Image", "Gain", "Why"), 6)
+        self.headerItem().setToolTip(1, "Bits of information that your decisions are expected to give")
+
+    def show_gains(self, gains: Sequence[ImageGain]) -> None:
+        """Show images in their order."""
+        self.show_rows((image.image_id, (image.image_id, f"{image.gain:.0f}", image.text)) for image in gains)
+        if gains:
+            self.setCurrentItem(self.topLevelItem(0))

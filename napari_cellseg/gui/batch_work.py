@@ -1,0 +1,249 @@
+"""What *Batch* does away from the window: generators without Qt, for `gui.batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_cellseg.active_learning import ClassCounts, ImageGain, class_weights, image_gain, rank_images
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.coco import ImageId, read_image_ids
+from napari_cellseg.errors import AnnotationError, EngineError, ExportError
+from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
+from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
+from napari_cellseg.image_io import ImageFile, list_images
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.workspace import Annotations, ImageSummary, read_annotations
+from napari_cellseg.workspace.annotations import read_header
+from napari_cellseg.workspace.places import annotations_file, state_folder
+from napari_cellseg.workspace.predictions import PlannedImage, plan_images
+
+__all__ = ["IDS_NAME", "BatchPlan", "find_ids", "make_plan", "predict_images", "rank_folder", "write_submission"]
+
+IDS_NAME = "test_image_name_to_ids.json"
+_MOST_DEATHS = 3
+"""Engine processes that may die one after the other, each at another image, before the whole run has failed."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What is in a folder, before anything is computed.
+
+    ``missing`` are the names of the id file without an image here, ``unknown`` the images without an id.
+    """
+
+    folder: Path
+    key: str
+    images: tuple[PlannedImage, ...]
+    ids_file: Path | None = None
+    ids: int = 0
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    ids_problem: str = ""
+
+
+def find_ids(folder: Path) -> Path | None:
+    """Return the id file of a test folder: in it or beside it."""
+    found = (place / IDS_NAME for place in (folder, folder.parent))
+    return next((path for path in found if path.is_file()), None)
+
+
+def make_plan(
+    folder: Path,
+    key: str,
+    ids_file: Path | None,
+    images: Sequence[ImageFile] | None = None,
+    summary_of: Callable[[str], ImageSummary | None] | None = None,
+    open_image: str | None = None,
+) -> Generator[None, None, BatchPlan]:
+    """Look what is in a folder and how each image stands.
+
+    Parameters
+    ----------
+    folder : Path
+    key : str
+        Of the prediction to come, see `prediction_key`.
+    ids_file : Path or None
+    images : sequence of ImageFile, optional
+        Those of the folder, when they are known.
+    summary_of : callable, optional
+        Gives the summary of an image; from the files when left out.
+    open_image : str, optional
+        The one under review.
+
+    Raises
+    ------
+    ImageReadError
+        There is no image.
+    """
+    files = list_images(folder) if images is None else tuple(images)
+    planned = yield from plan_images(files, folder, key, summary_of or _summaries_of(folder), open_image=open_image)
+    if ids_file is None:
+        return BatchPlan(folder, key, planned)
+    try:
+        ids = read_image_ids(ids_file)
+    except AnnotationError as error:
+        return BatchPlan(folder, key, planned, ids_file, ids_problem=str(error))
+    listed, here = {image.image_id for image in ids}, {file.image_id for file in files}
+    missing = tuple(image.image_id for image in ids if image.image_id not in here)
+    unknown = tuple(file.image_id for file in files if file.image_id not in listed)
+    return BatchPlan(folder, key, planned, ids_file, len(ids), missing, unknown)
+
+
+def _summaries_of(folder: Path) -> Callable[[str], ImageSummary | None]:
+    state = state_folder(folder)
+
+    def summary(image_id: str) -> ImageSummary | None:
+        path = annotations_file(state, image_id)
+        return read_header(path).summary if path.exists() else None
+
+    return summary
+
+
+def predict_images(
+    run: Callable[..., Generator[Any, None, Any]],
+    files: Sequence[ImageFile],
+    options: PredictOptions,
+    pixel_size_um: float | None = None,
+) -> Generator[Any, None, None]:
+    """Predict images one by one; one that kills the engine has failed, and the others go on with a new engine.
+
+    One by one, so that a pause or a stop is never more than one image behind; the engine keeps the model.
+
+    Parameters
+    ----------
+    run : callable
+        `Engine.run`.
+    files : sequence of ImageFile
+    options : PredictOptions
+    pixel_size_um : float, optional
+        In place of what the files say.
+
+    Yields
+    ------
+    ModelReady once, then for each image TileDone and ImageDone or ImageFailed; Message in between
+
+    Raises
+    ------
+    CheckpointError, ConfigError
+        The model or the device is not to be had.
+    EngineError
+        The engine died again and again.
+    """
+    is_ready, deaths = False, 0
+    for number, file in enumerate(files, 1):
+        events = run("predict", items=[PredictItem(file.image_id, file.path, pixel_size_um)], options=options)
+        try:
+            for event in events:
+                if isinstance(event, ModelReady):
+                    if not is_ready:
+                        yield event
+                    is_ready = True
+                elif isinstance(event, TileDone | ImageDone | ImageFailed):
+                    yield replace(event, image=number, images=len(files))
+                else:
+                    yield event
+            deaths = 0
+        except EngineError as error:
+            deaths += 1
+            if deaths == _MOST_DEATHS:
+                raise
+            yield ImageFailed(number, len(files), file.image_id, str(error))
+        finally:
+            events.close()
+
+
+def rank_folder(
+    items: Sequence[ExportItem], classes: ClassTable, thresholds: Mapping[int, float]
+) -> Generator[None, None, list[ImageGain]]:
+    """Order the images that have proposals nobody decided about by what reviewing them is expected to give.
+
+    Parameters
+    ----------
+    items : sequence of ExportItem
+        All images of the project: the reviewed ones tell which classes are rare.
+    classes : ClassTable
+    thresholds : mapping of class_id to float
+    """
+    counts = ClassCounts()
+    for item in items:
+        yield None
+        annotations = _read(item)
+        if annotations is not None:
+            counts.add(annotations.cells, thresholds)
+    weights = class_weights(counts.known, classes)
+    gains = []
+    for item in items:
+        yield None
+        annotations = _read(item)
+        if annotations is not None and (not annotations.cells or _has_proposals(annotations, thresholds)):
+            gains.append(
+                image_gain(item.file.image_id, annotations.cells, annotations.image_size, classes, thresholds, weights)
+            )
+    return rank_images(gains)
+
+
+def items_of_folder(folder: Path) -> tuple[ExportItem, ...]:
+    """Return the images of a folder that is not open, with their annotations as they are on disk."""
+    state = state_folder(folder)
+
+    def reader(image_id: str) -> Callable[[], Annotations | None]:
+        path = annotations_file(state, image_id)
+        return lambda: read_annotations(path) if path.exists() else None
+
+    return tuple(ExportItem(file, reader(file.image_id)) for file in list_images(folder))
+
+
+def write_submission(
+    items: Sequence[ExportItem], classes: ClassTable, folder: Path, ids_file: Path | None
+) -> Generator[ExportProgress, None, ExportSummary]:
+    """Write ``test-results.json`` and its zip with every cell that nobody rejected, down to the lowest score.
+
+    Average precision wants the low scores too; the minimum scores are for looking. Both files are read back, checked
+    row by row against the ids and loaded with pycocotools.
+
+    Raises
+    ------
+    ExportError
+        No image has cells to hand in, or the files cannot be written.
+    AnnotationError
+        The id file is wrong.
+    """
+    plan = ExportPlan(folder, frozenset({ExportFormat.RESULTS}), ids_file)
+    wanted = items
+    if ids_file is not None:
+        listed: set[str] = {image.image_id for image in _ids(ids_file)}
+        wanted = [item for item in items if item.file.image_id in listed]
+        if not wanted:
+            raise ExportError(f"None of the {len(items)} images here is listed in {ids_file}; choose another id file.")
+    if not any(item.read() is not None for item in wanted):
+        raise ExportError("No image is predicted yet; predict the folder first.")
+    return (yield from export_folder([ExportItem(item.file, _all_scores(item)) for item in wanted], classes, plan))
+
+
+def _ids(path: Path) -> tuple[ImageId, ...]:
+    return read_image_ids(path)
+
+
+def _all_scores(item: ExportItem) -> Callable[[], Annotations | None]:
+    def read() -> Annotations | None:
+        found = item.read()
+        return None if found is None else replace(found, min_scores={})
+
+    return read
+
+
+def _read(item: ExportItem) -> Annotations | None:
+    try:
+        return item.read()
+    except AnnotationError:  # told when the image is opened
+        return None
+
+
+def _has_proposals(annotations: Annotations, thresholds: Mapping[int, float]) -> bool:
+    """Whether something is left to decide: proposals that are shown, or none decided about yet."""
+    shown = replace(annotations, min_scores=thresholds).shown()
+    return any(not cell.reviewed for cell in shown) or not any(cell.reviewed for cell in annotations.cells)

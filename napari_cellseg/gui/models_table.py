@@ -1,0 +1,176 @@
+"""The table of *Models*: one row a model file, sorted by any column, the name to be edited in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+from napari_cellseg.image_files import natural_key
+from napari_cellseg.model.library import ModelEntry
+
+__all__ = ["ModelTable", "date_text", "size_text"]
+
+_COLUMNS = ("Name", "From", "AP50", "PQ", "Classes", "Date", "Size", "Data")
+_NUMBERS = {2, 3, 4, 6}
+_TIPS = (
+    "F2 or a double click renames",
+    "bundled with the program, your own run, or imported",
+    "Average precision at an intersection over union of 0.5, over the classes, on images it never saw",
+    "Panoptic quality, over the classes, on images it never saw",
+    "How many classes it tells apart",
+    "When it was made",
+    "Of the file",
+    "What it was trained on",
+)
+
+
+def size_text(size_bytes: int) -> str:
+    """Write a size as people read it."""
+    return f"{size_bytes / 2**20:.1f} MiB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.0f} KiB"
+
+
+def date_text(iso: str) -> str:
+    """Write a date in ISO 8601 as day and minute here; as it is when it is none."""
+    try:
+        return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return iso
+
+
+class _Models(QAbstractTableModel):
+    """What the library lists."""
+
+    renamed = Signal(object, str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: tuple[ModelEntry, ...] = ()
+
+    def show(self, entries: Sequence[ModelEntry]) -> None:
+        self.beginResetModel()
+        self.entries = tuple(entries)
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002
+        return len(self.entries)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002
+        return len(_COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _TIPS[section]
+        return _COLUMNS[section] if role == Qt.ItemDataRole.DisplayRole else None
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled
+        is_own = self.entries[index.row()].origin != "bundled"
+        return flags | Qt.ItemFlag.ItemIsEditable if is_own and index.column() == 0 else flags
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        entry, column = self.entries[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._texts(entry)[column]
+        if role == Qt.ItemDataRole.EditRole:
+            return entry.name
+        if role == Qt.ItemDataRole.UserRole:
+            return self._keys(entry)[column]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return entry.problem or str(entry.path)
+        if role == Qt.ItemDataRole.TextAlignmentRole and column in _NUMBERS:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        entry = self.entries[index.row()]
+        if role == Qt.ItemDataRole.EditRole and str(value).strip() not in ("", entry.name):
+            self.renamed.emit(entry, str(value))
+        return False  # the library says what it is called now
+
+    def _texts(self, entry: ModelEntry) -> tuple[str, ...]:
+        if entry.header is None:
+            return entry.name, entry.origin, "", "", "", "", size_text(entry.size_bytes), "cannot be read"
+        metrics = entry.metrics
+        scores = tuple(f"{metrics[name]:.3f}" if name in metrics else "-" for name in ("ap50", "pq"))
+        about = str(len(entry.class_names)), date_text(entry.created), size_text(entry.size_bytes), entry.data
+        return entry.name, entry.origin, *scores, *about
+
+    def _keys(self, entry: ModelEntry) -> tuple[Any, ...]:
+        metrics = entry.metrics
+        ap50, pq = metrics.get("ap50", -1.0), metrics.get("pq", -1.0)
+        sizes = (len(entry.class_names), entry.created, entry.size_bytes)
+        return entry.name, entry.origin, ap50, pq, *sizes, entry.data
+
+
+class _Sorted(QSortFilterProxyModel):
+    """Numbers by size, names as people count: "run 2" before "run 10"."""
+
+    def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
+        first, second = (self.sourceModel().data(index, Qt.ItemDataRole.UserRole) for index in (left, right))
+        return bool(natural_key(first) < natural_key(second) if isinstance(first, str) else first < second)
+
+
+class ModelTable(QTableView):
+    """The table; sends what is chosen in it."""
+
+    picked = Signal(object)
+    """The `ModelEntry` of the row selected, or None."""
+    renamed = Signal(object, str)
+    """An entry, and the name it shall have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models = _Models()
+        self._models.renamed.connect(self.renamed)
+        rows = _Sorted(self)
+        rows.setSourceModel(self._models)
+        self.setModel(rows)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        triggers = QAbstractItemView.EditTrigger
+        self.setEditTriggers(triggers.EditKeyPressed | triggers.DoubleClicked)
+        self.setTabKeyNavigation(False)  # Tab goes on to the buttons; arrows go from row to row
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 8)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.setMinimumHeight(150)
+        self.selectionModel().currentRowChanged.connect(lambda *_: self.picked.emit(self.entry))
+
+    @property
+    def entry(self) -> ModelEntry | None:
+        """The model of the row selected."""
+        index = self.currentIndex()
+        return self._models.entries[self.model().mapToSource(index).row()] if index.isValid() else None
+
+    def show_entries(self, entries: Sequence[ModelEntry], select: Any = None) -> None:
+        """Show other models, and select the one with a path; else the first."""
+        had_columns = self._models.rowCount() > 0
+        self._models.show(entries)
+        rows = range(self.model().rowCount())
+        paths = [entries[self.model().mapToSource(self.model().index(row, 0)).row()].path for row in rows]
+        if paths:
+            self.selectRow(paths.index(select) if select in paths else 0)
+        if not had_columns:
+            self.resizeColumnsToContents()
+            self.setColumnWidth(0, min(max(self.columnWidth(0), 110), 180))
+        self.picked.emit(self.entry)
+
+    def rename(self) -> None:
+        """Edit the name of the row selected."""
+        index = self.currentIndex()
+        if index.isValid():
+            self.setFocus()
+            self.edit(self.model().index(index.row(), 0))
