@@ -117,6 +117,8 @@ def pump(seconds: float = 0.0) -> None:
 def stroke(layer: Any, points: list[tuple[int, int]], size: int = 5, *, erase: bool = False) -> None:
     """Paint with napari's brush: one stroke through some points."""
     layer.brush_size = size
+    before, layer.mode = layer.mode, "erase" if erase else "paint"
     with layer.block_history():
         for point in points:
             layer.paint(point, 0 if erase else layer.selected_label)
+    layer.mode = before

@@ -82,6 +82,7 @@ def test_painting_on_another_cell_takes_its_pixels(window: Window) -> None:
     session = window.open(ReviewSession(SIZE, CLASSES, (left, right)))
     window.review.show_cell(1)
     layer = window.layers.layer(3)
+    layer.mode = "paint"
     assert layer.selected_label == 1
     stroke(layer, [(20, 27), (20, 33)], 5)
     assert session.cells[1].area > left.area

@@ -11,6 +11,7 @@ from review_actions import CLASSES, SIZE, act, disc, some_cells
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import CellFilter, QueueOrder, Reason, ReviewQueue, ReviewSession, Status, cells_from
+from napari_cellseg.review.queue import BATCH
 
 
 def session_of(offsets, radii, class_ids, scores) -> ReviewSession:
@@ -142,7 +143,7 @@ def test_a_new_prediction_in_the_middle_of_the_first_look_begins_it_again():
     session.load_proposals(some_cells(500, 1, (2000, 2000)))
     queue = ReviewQueue(session)
     steps = queue.assess()
-    assert [done for done, _ in islice(steps, 2)] == [0, 200]
+    assert [done for done, _ in islice(steps, 2)] == [0, BATCH]
     session.load_proposals(some_cells(2500, 2, (2000, 2000)))
     for _ in steps:
         pass

@@ -92,6 +92,7 @@ class ReviewActions(QObject):
         elif len(self._state.selection) != 1:
             show_warning("Select one cell to split it.")
         else:
+            self._layers.settle()
             self.cutting.start(self._state.selection[0])
 
     def fill_holes(self) -> None:
@@ -104,6 +105,7 @@ class ReviewActions(QObject):
 
     def draw_new(self) -> None:
         """Let brush, fill and polygon of the active class layer draw a new cell."""
+        self._layers.settle()
         self._state.select(())
         layer = self._state.viewer.layers.selection.active
         if isinstance(layer, CellsLayer) and str(layer.mode) not in ("paint", "polygon", "fill"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_cellseg.review import Box
 
-__all__ = ["camera_of", "draw_now", "forget_extent", "is_in_view", "move_to"]
+__all__ = ["camera_of", "forget_extent", "is_in_view", "move_to"]
 
 _SMALLEST, _LARGEST = 60, 350
 """How large a cell is to be seen, px of the screen; between the two the user's zoom is kept."""
@@ -35,17 +35,6 @@ def is_in_view(layer: Any, box: Box) -> bool:
     (top, left), (bottom, right) = layer.corner_pixels[:, -2:].tolist()
     x0, y0, x1, y1 = box
     return bool(left <= x0 and top <= y0 and x1 <= right + 1 and y1 <= bottom + 1)
-
-
-def draw_now(viewer: Any) -> None:
-    """Draw the canvas before this returns.
-
-    Needed after layers were removed and before others come: when vispy sends both to Mesa's software renderer in one
-    go (label layers gone, another image there), it crashes the viewer.
-    """
-    canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
-    if canvas is not None:
-        canvas.native.repaint()
 
 
 def forget_extent(layer: Any) -> None:

@@ -12,6 +12,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
 from napari_cellseg.gui.colours import ColourMode, Looks, painted, palette
+from napari_cellseg.gui.layer_pictures import ClassPicture
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.review import Box
 
@@ -28,8 +29,8 @@ class CellsLayer(Labels):
 
     Parameters
     ----------
-    data : (H, W) int32
-        cell_ids; 0 is background.
+    picture : ClassPicture
+        cell_ids, and how they are shown.
     class_id : int
         1..K.
     looks : Looks
@@ -52,7 +53,7 @@ class CellsLayer(Labels):
 
     def __init__(
         self,
-        data: npt.NDArray[np.int32],
+        picture: ClassPicture,
         *,
         class_id: int,
         looks: Looks,
@@ -65,13 +66,13 @@ class CellsLayer(Labels):
     ) -> None:
         self.class_id = class_id
         self._looks = looks
-        self._class_colour = colour
+        self.class_colour = colour
         self._colours = palette(looks.mode, colour, preferences().fill_opacity)
-        self._shown: npt.NDArray[np.uint8] | None = None
-        self._shown_key: object = None
+        self._shown: npt.NDArray[np.uint8] | None = picture.shown
+        self._shown_key = _key_of(picture.labels)
         self._undo, self._redo = on_undo, on_redo
         self._ready = False
-        super().__init__(data, colormap=CyclicLabelColormap(colors=self._colours), opacity=1.0, **options)
+        super().__init__(picture.labels, colormap=CyclicLabelColormap(colors=self._colours), opacity=1.0, **options)
         self._contour = contour
         self._ready = True
         self.events.contour.connect(self._forget_shown)
@@ -98,6 +99,13 @@ class CellsLayer(Labels):
         if self.visible and self._slice.image.view is self._shown:
             self.events.labels_update(data=window, offset=[rows.start, columns.start])
 
+    def take(self, picture: ClassPicture, mode: ColourMode, colour: str) -> None:
+        """Show the cells of another image; the layer must be hidden, so that nothing is drawn yet."""
+        self.class_colour, self._colours = colour, palette(mode, colour, preferences().fill_opacity)
+        self._shown, self._shown_key = picture.shown, _key_of(picture.labels)
+        self.data = picture.labels
+        self.colormap = CyclicLabelColormap(colors=self._colours)
+
     def redraw_all(self) -> None:
         """Show everything again."""
         self._forget_shown()
@@ -105,7 +113,7 @@ class CellsLayer(Labels):
 
     def set_colours(self, mode: ColourMode, colour: str) -> None:
         """Use other colours; the fills of `Looks` must fit ``mode`` already."""
-        self._class_colour = colour
+        self.class_colour = colour
         self._colours = palette(mode, colour, preferences().fill_opacity)
         self._forget_shown()
         self.colormap = CyclicLabelColormap(colors=self._colours)  # shows all again
@@ -115,6 +123,11 @@ class CellsLayer(Labels):
     @property
     def _type_string(self) -> str:
         return "labels"  # else napari would look for writers of, and menus for, "cellslayer"
+
+    @property
+    def draws(self) -> bool:
+        """Whether a brush, eraser, fill or polygon is in the hand."""
+        return str(self.mode) not in ("pan_zoom", "transform")
 
     def undo(self) -> None:
         """Take the last command of the session back; not in the middle of a stroke."""
@@ -174,7 +187,7 @@ class CellsLayer(Labels):
         if data_slice is not None:
             return painted(raw, self._looks.fills, self.contour, data_slice)
         # napari asks for the whole picture on every change of visibility, order or focus: 40 ms at 4096 px.
-        key = raw.__array_interface__["data"], raw.shape, raw.strides
+        key = _key_of(raw)
         if self._shown is None or self._shown_key != key:
             self._shown, self._shown_key = painted(raw, self._looks.fills, self.contour), key
         return self._shown
@@ -200,6 +213,11 @@ class CellsLayer(Labels):
 
     def _forget_shown(self, event: object = None) -> None:  # noqa: ARG002
         self._shown = None
+
+
+def _key_of(labels: npt.NDArray[Any]) -> object:
+    """Say which memory an array shows: napari hands over views, never the array itself."""
+    return labels.__array_interface__["data"], labels.shape, labels.strides
 
 
 def _touched_box(atoms: Sequence[Any]) -> Box:

@@ -18,8 +18,7 @@ def cell_features(session: ReviewSession, class_id: int) -> dict[str, npt.NDArra
     Columns ``index`` (napari's key: the value in the layer), ``cell_id``, ``class``, ``score`` (0..1), ``area`` (px)
     and ``status``.
     """
-    height, width = session.image_size
-    cells = session.near(class_id, (0, 0, width, height))
+    cells = session.near(class_id)
     ids = np.array([cell.cell_id for cell in cells], np.int64)
     return {
         "index": ids,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellseg.gui.camera import draw_now, forget_extent
+from napari_cellseg.gui.camera import forget_extent
 from napari_cellseg.gui.cells_layer import CellsLayer
 from napari_cellseg.gui.colours import ColourMode, Looks
 from napari_cellseg.gui.features import cell_features
+from napari_cellseg.gui.layer_pictures import ClassPainter, ClassPicture
 from napari_cellseg.gui.painting import brush_aim, brush_target, take_over
 from napari_cellseg.gui.preferences import on_preferences_changed, preferences
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.warm_up import warm_up
 from napari_cellseg.review import Box, Cell, Change, ReviewSession
 
 __all__ = ["ClassLayers"]
@@ -24,8 +24,11 @@ __all__ = ["ClassLayers"]
 _MANY_BOXES = 200
 """From so many touched cells on, one large box is cheaper than many small ones."""
 
-_FEATURES_DELAY_MS = 150
+_FEATURES_DELAY_MS = 400
 """Features are read by people who stop to look: quick decisions in a row write them once."""
+
+_AFTER_DRAWING_MS = 40
+"""What a person does not look at waits until the canvas is drawn: which layer is active, where the brush aims."""
 
 _LAYERS: WeakKeyDictionary[AppState, ClassLayers] = WeakKeyDictionary()
 
@@ -33,8 +36,8 @@ _LAYERS: WeakKeyDictionary[AppState, ClassLayers] = WeakKeyDictionary()
 class ClassLayers(QObject):
     """The class layers of one viewer; follows `AppState` and its session, and nobody else writes the layers.
 
-    Use ``ClassLayers.of(state)``. The layers of a new image come one a turn of the event loop, so that the window
-    stays alive.
+    Use ``ClassLayers.of(state)``. The layers of a new image are painted in small steps and come one a turn of the event
+    loop, so that the window stays alive.
     """
 
     ready = Signal()
@@ -55,13 +58,15 @@ class ClassLayers(QObject):
         self._layers: dict[int, CellsLayer] = {}
         self._spare: dict[int, tuple[CellsLayer, bool]] = {}
         self._waiting: list[int] = []
-        self._prepared: CellsLayer | None = None
+        self._painter = ClassPainter(self._looks)
+        self._to_activate: int | None = None
         self._stale_features: set[int] = set()
         self._aimed: dict[int, int] = {}
         self._unsubscribe: Callable[[], None] | None = None
         self._fill_opacity = preferences().fill_opacity
         self._turn = self._timer(self._next_step)
         self._features_turn = self._timer(self._write_features)
+        self._after_drawing = self._timer(self.settle)
         state.current_changed.connect(self._on_current)
         state.classes_changed.connect(self._on_classes)
         state.min_scores_changed.connect(self._on_min_scores)
@@ -70,8 +75,7 @@ class ClassLayers(QObject):
         state.closing.connect(self._stop)
         state.viewer.layers.events.removed.connect(self._on_removed)
         state.viewer.layers.selection.events.active.connect(lambda _: self._aim())
-        # napari imports pandas for the first layer with features, half a second in which the window would stand still.
-        threading.Thread(target=importlib.import_module, args=("pandas",), daemon=True).start()
+        warm_up()
         self._on_current()
 
     @classmethod
@@ -131,19 +135,30 @@ class ClassLayers(QObject):
         return None
 
     def activate(self, class_id: int) -> None:
-        """Make the layer of a class the active one, and visible."""
+        """Make the layer of a class visible, and the active one once the canvas is drawn, or at `settle`."""
         layer = self._layers.get(class_id)
         if layer is not None:
             if not layer.visible:  # napari shows the whole layer anew even when it was visible
                 layer.visible = True
-            if self._state.viewer.layers.selection.active is not layer:
-                self._state.viewer.layers.selection.active = layer
+            self._to_activate = class_id
+            self._after_drawing.start(_AFTER_DRAWING_MS)
+
+    def settle(self) -> None:
+        """Do at once what waits until the canvas is drawn: make a layer the active one, point its brush."""
+        self._after_drawing.stop()
+        layer = None if self._to_activate is None else self._layers.get(self._to_activate)
+        self._to_activate = None
+        selection = self._state.viewer.layers.selection
+        if layer is not None and selection.active is not layer:
+            selection.active = layer
+        self._aim_now()
 
     def finish(self) -> None:
-        """Do at once what waits for its turn: layers not yet added, features not yet written."""
+        """Do at once what waits for its turn: layers not yet added, features not yet written, and `settle`."""
         while self._waiting:
             self._next_step()
         self._write_features()
+        self.settle()
 
     # ---- following the state ----
 
@@ -169,27 +184,36 @@ class ClassLayers(QObject):
         if session is None or not self._waiting:
             return
         class_id = self._waiting[0]
-        if class_id in self._spare:
-            self._waiting.pop(0)
-            self._use(*self._spare.pop(class_id), session)
-        elif self._prepared is None:
-            self._prepared = self._make(session, class_id)
+        picture = self._painter.picture
+        if picture is None:
+            self._painter.paint_some(session, class_id, self._contour)
         else:
-            layer, self._prepared = self._prepared, None
+            self._painter.forget()
             self._waiting.pop(0)
-            self._add(layer)
+            if class_id in self._spare:
+                self._use(*self._spare.pop(class_id), picture, session)
+            else:
+                self._add(self._make(picture, session, class_id))
         if self._waiting:
             self._turn.start(0)
         else:
-            for spare, _ in list(self._spare.values()):  # of classes that this image does not have
-                self._state.viewer.layers.remove(spare)
-                draw_now(self._state.viewer)
+            for class_id, (spare, visible) in tuple(self._spare.items()):
+                self._put_away(class_id, spare, visible)
             self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
             self.ready.emit()
 
-    def _make(self, session: ReviewSession, class_id: int) -> CellsLayer:
+    def _put_away(self, class_id: int, layer: CellsLayer, visible: bool) -> None:
+        """Hide the layer of a class that this image does not have; it is kept, see `_on_current`."""
+        size = (1, 1) if self._session is None else self._session.image_size
+        layer.visible = False
+        layer.take(ClassPicture.empty(size), self._looks.mode, layer.class_colour)
+        layer.name = f"class {class_id} (not in use)"
+        forget_extent(layer)
+        self._spare[class_id] = layer, visible
+
+    def _make(self, picture: ClassPicture, session: ReviewSession, class_id: int) -> CellsLayer:
         return CellsLayer(
-            session.view(class_id),
+            picture,
             class_id=class_id,
             looks=self._looks,
             colour=session.classes.colour(class_id),
@@ -204,16 +228,16 @@ class ClassLayers(QObject):
         self._layers[layer.class_id] = layer
         self._state.viewer.add_layer(layer)
         layer.events.selected_label.connect(lambda _: self._on_brush(layer))
+        layer.events.mode.connect(lambda _: self._on_mode(layer))
         self._mark_features(layer.class_id)
         self.layer_added.emit(layer)
 
-    def _use(self, layer: CellsLayer, visible: bool, session: ReviewSession) -> None:
+    def _use(self, layer: CellsLayer, visible: bool, picture: ClassPicture, session: ReviewSession) -> None:
         """Show the cells of another image in a layer that is there already."""
         class_id = layer.class_id
         self._layers[class_id] = layer
         layer.name = session.classes.name(class_id)
-        layer.data = session.view(class_id)  # hidden still, so nothing is drawn yet
-        layer.set_colours(self._looks.mode, session.classes.colour(class_id))
+        layer.take(picture, self._looks.mode, session.classes.colour(class_id))
         layer.visible = visible
         forget_extent(layer)
         self._mark_features(class_id)
@@ -229,7 +253,7 @@ class ClassLayers(QObject):
         session.classes = classes
         for layer in [layer for layer in self if layer.class_id > len(classes)]:  # the last class was removed
             self._state.viewer.layers.remove(layer)
-        for layer in [*self, *filter(None, [self._prepared])]:
+        for layer in self:
             layer.name = classes.name(layer.class_id)
             layer.set_colours(self._looks.mode, classes.colour(layer.class_id))
         missing = [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]
@@ -242,7 +266,7 @@ class ClassLayers(QObject):
         opacity = preferences().fill_opacity
         if opacity != self._fill_opacity:
             self._fill_opacity = opacity
-            for layer in [*self, *filter(None, [self._prepared])]:
+            for layer in self:
                 layer.set_colours(self._looks.mode, self._state.classes.colour(layer.class_id))
 
     def _on_min_scores(self) -> None:
@@ -268,7 +292,9 @@ class ClassLayers(QObject):
     def _stop(self) -> None:
         self._turn.stop()
         self._features_turn.stop()
-        self._waiting, self._prepared = [], None
+        self._after_drawing.stop()
+        self._waiting, self._to_activate = [], None
+        self._painter.forget()
         self._stale_features.clear()
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -282,10 +308,9 @@ class ClassLayers(QObject):
             return
         cells = [session.cells[i] for i in change.cell_ids if i in session.cells]
         self._looks.update(cells)
+        self._painter.forget()
         for class_id, boxes in self._stale_boxes(change, cells).items():
             layer = self._layers.get(class_id)
-            if self._prepared is not None and self._prepared.class_id == class_id:
-                layer = self._prepared
             if layer is not None:
                 for box in boxes:
                     layer.rewrite(box, session.view(class_id, box))
@@ -333,7 +358,19 @@ class ClassLayers(QObject):
         target = brush_target(self._session, layer.class_id, value)
         self._state.select(() if target is None else (target,))
 
+    def _on_mode(self, layer: CellsLayer) -> None:
+        if layer.draws:
+            self.settle()
+
     def _aim(self) -> None:
+        """Aim the brush: at once while it is in the hand, else when the canvas is drawn."""
+        active = self._state.viewer.layers.selection.active
+        if isinstance(active, CellsLayer) and active.draws:
+            self._aim_now()
+        else:
+            self._after_drawing.start(_AFTER_DRAWING_MS)
+
+    def _aim_now(self) -> None:
         """Point the brush of the active layer, the only one that can paint, at the selected cell or a new one."""
         layer = self._state.viewer.layers.selection.active
         if self._session is not None and isinstance(layer, CellsLayer):

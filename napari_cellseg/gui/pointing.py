@@ -65,6 +65,7 @@ class Pointing:
         else:
             self._state.select((*chosen, cell.cell_id))
         self._layers.activate(cell.class_id)
+        self._layers.settle()  # the next press may paint
 
     def _inside(self, path: list[Point], *, box: bool) -> tuple[int, ...]:
         session = self._state.session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -64,14 +64,17 @@ class Cell:
     label_value: int = 0
     by: str = ""
     at: float = 0.0
+    _area: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.mask.setflags(write=False)
 
     @property
     def area(self) -> int:
-        """Pixels of the mask."""
-        return int(np.count_nonzero(self.mask))
+        """Pixels of the mask; counted once."""
+        if not self._area:
+            object.__setattr__(self, "_area", int(np.count_nonzero(self.mask)))
+        return self._area
 
     @property
     def centre(self) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from napari_cellseg.review.truth import Truth
 __all__ = ["QueueItem", "QueueOrder", "ReviewQueue"]
 
 Key = tuple[float, float, int]
-BATCH = 200
+BATCH = 100
 """Cells between two pauses of `ReviewQueue.assess`: some 10 ms."""
 LOW_SCORE = 0.6
 """Below, the score is told as a reason."""

@@ -159,8 +159,8 @@ class ReviewSession:
         """Return the topmost cell shown of a class at a pixel."""
         return self._shown.at(class_id, y, x)
 
-    def near(self, class_id: int, box: Box) -> list[Cell]:
-        """Return the cells shown of a class whose boxes touch ``box``, by id."""
+    def near(self, class_id: int, box: Box | None = None) -> list[Cell]:
+        """Return the cells shown of a class whose boxes touch ``box``, or all of them, by id."""
         return self._shown.near(class_id, box)
 
     def find(self, wanted: CellFilter) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 from types import MappingProxyType
 
 import numpy as np
@@ -114,9 +115,10 @@ class ShownCells:
         hit = [cell for cell in near if self.is_visible(cell) and cell.covers(y, x)]
         return max(hit, key=_paint_order, default=None)
 
-    def near(self, class_id: int, box: Box) -> list[Cell]:
-        """Return the cells shown whose boxes touch ``box``, by id."""
-        return sorted(filter(self.is_visible, self._grid.near(class_id, box)), key=lambda cell: cell.cell_id)
+    def near(self, class_id: int, box: Box | None) -> list[Cell]:
+        """Return the cells shown whose boxes touch ``box``, or all, by id."""
+        near = self._grid.of_class(class_id) if box is None else self._grid.near(class_id, box)
+        return sorted(filter(self.is_visible, near), key=attrgetter("cell_id"))
 
     def find(self, wanted: CellFilter, class_ids: Iterable[int]) -> tuple[int, ...]:
         """Return the ids that meet a filter; rejected cells only when its statuses ask for them."""

@@ -14,7 +14,7 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Progress, Status, instances_of
+from napari_cellseg.review import Cell, Progress, ReviewSession, Status, instances_of
 from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "read_annotations",
     "read_header",
     "summarise",
+    "summary_of",
     "write_annotations",
 ]
 
@@ -190,6 +191,13 @@ def summarise(cells: Sequence[Cell], min_scores: Mapping[int, float], saved_at: 
     return ImageSummary(
         dict(sorted(shown.items())), Progress(reviewed + rejected, rejected + sum(shown.values())), saved_at
     )
+
+
+def summary_of(session: ReviewSession) -> ImageSummary:
+    """Count the cells of a review as it shows them; costs nothing."""
+    statuses = tuple(status for status in Status if status is not Status.REJECTED)
+    shown = {class_id: session.count(class_id, statuses) for class_id in session.classes.class_ids}
+    return ImageSummary({class_id: number for class_id, number in shown.items() if number}, session.progress)
 
 
 def _is_shown(cell: Cell, min_scores: Mapping[int, float]) -> bool:

@@ -20,7 +20,7 @@ from napari_cellseg.workspace.annotations import (
     ImageSummary,
     read_annotations,
     read_header,
-    summarise,
+    summary_of,
     write_annotations,
 )
 from napari_cellseg.workspace.journal import Journal, Recovery, read_journal
@@ -131,7 +131,7 @@ class Workspace:
         """Count the cells of an image without loading masks; None when it was never opened nor saved."""
         opened = self._open.get(image_id)
         if opened is not None:
-            return summarise(tuple(opened.session.cells.values()), opened.session.min_scores)
+            return summary_of(opened.session)
         path = annotations_file(self.state_folder, image_id)
         return read_header(path).summary if path.exists() else None
 
