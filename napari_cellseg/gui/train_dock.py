@@ -42,8 +42,11 @@ class TrainDock(Dock):
         self._checking: TrainData | None = None
         self._resume_row = self._make_resume_row()
         self.monitor = TrainMonitor(self.state, self.run)
+        self.form.rows.insertRow(0, "Data", self.source.choice)
+        self.form.rows.insertRow(1, self.source)
+        self.form.rows.insertRow(2, self.check_row)
         for widget in (
-            self.source, self.check_row, self.form, self.button, self.write_row, self.message, self._resume_row,
+            self.form, self.button, self.write_row, self.message, self._resume_row,
             self.monitor, self.copy_button,
         ):  # fmt: skip
             self.column.addWidget(widget)
@@ -85,7 +88,7 @@ class TrainDock(Dock):
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
-        self._check_if_new()
+        self._check()  # cells may have been corrected since; files that did not change are not read again
 
     # ---- the data ----
 
@@ -109,6 +112,7 @@ class TrainDock(Dock):
             self._check()
 
     def _check(self) -> None:
+        """Look through the data, unless the engine is at work."""
         data, workspace, state = self.source.data(), self.state.workspace, self.state
         if data is None or self.run.is_busy:
             return

@@ -214,7 +214,7 @@ class TrainForm(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        form = form_layout()
+        self.rows = form = form_layout()
         form.addRow("Start from", self.start)
         form.addRow(self.hint)
         form.addRow("Preset", self.preset)

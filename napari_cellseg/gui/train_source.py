@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QFileDialog, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.dock_base import ERROR, WARNING, form_layout, small_label
+from napari_cellseg.gui.dock_base import ERROR, WARNING, small_label
 from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
@@ -30,7 +30,7 @@ _LIST_HEIGHT = 84
 
 
 class SourceBox(QWidget):
-    """Chooses the training data, and shows what the check found.
+    """Shows what the check of the training data found; ``choice``, shown elsewhere, says which data.
 
     Parameters
     ----------
@@ -56,9 +56,6 @@ class SourceBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        form = form_layout()
-        form.addRow("Data", self.choice)
-        column.addLayout(form)
         column.addWidget(self.counts)
         column.addWidget(self.problems)
         self._opener = Opener.of(state)
@@ -152,7 +149,7 @@ def _counts(report: DataReport, unwritten: int) -> str:
     cells = report.cells.tolist()
     classes = ", ".join(f"{name} {count:,}" for name, count in zip(report.classes.names, cells, strict=True))
     images = len(report.images)
-    lines = [f"{images:,} {'image' if images == 1 else 'images'}, {sum(cells):,} cells: {classes}"]
+    lines = [f"{images:,} {'image' if images == 1 else 'images'}, {sum(cells):,} cells: {classes}."]
     if len(report.sides):
         lines.append(f"A cell is about {np.median(report.sides):.0f} px wide.")
     without = sum(not image.cells.any() for image in report.images)

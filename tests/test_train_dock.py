@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+from train_window import AnsweringEngine, open_folder, square, tissue_folder
+
+from napari_cellseg.errors import EngineError, TrainingError
+from napari_cellseg.gui import train_dock as dock_module
+from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.gui.questions import Answer
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.train_data import DataSource
+from napari_cellseg.gui.train_dock import TrainDock
+from napari_cellseg.label_images import read_class_images
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    notification_manager.records.clear()
+    yield viewer
+    AppState.of(viewer).close()
+
+
+@pytest.fixture
+def engine():
+    return AnsweringEngine()
+
+
+@pytest.fixture
+def dock(qtbot, viewer, engine):
+    dock = TrainDock(viewer)
+    qtbot.addWidget(dock)
+    dock.run.engine.run = engine
+    dock.show()
+    return dock
+
+
+@pytest.fixture
+def workspace(qtbot, dock, tmp_path):
+    workspace = open_folder(dock.state, tissue_folder(tmp_path / "tissue"))
+    wait_checked(qtbot, dock)
+    yield workspace
+    workspace.close()
+
+
+def wait_checked(qtbot, dock):
+    qtbot.waitUntil(lambda: dock.run.checked is not None and not dock.run.is_busy, timeout=10_000)
+
+
+def train(qtbot, dock):
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.run.plan is not None and not dock.run.is_busy, timeout=10_000)
+
+
+def correct_a_cell(dock):
+    dock.state.session.add(1, (2, 2, 8, 8), square())
+
+
+def test_without_data_the_button_says_what_to_do(dock):
+    assert not dock.button.isEnabled()
+    assert dock.button.toolTip() == "Open a folder of annotated images, or choose other data."
+    assert dock.source.counts.text() == dock.button.toolTip()
+    assert not dock.copy_button.isEnabled()
+
+
+def test_an_open_folder_is_looked_through_by_itself(dock, workspace):
+    assert dock.source.choice.currentText() == "this folder: train"
+    assert dock.source.counts.text().startswith("3 images, ")
+    assert all(name in dock.source.counts.text() for name in dock.state.classes.names)
+    assert "is rare" in dock.source.problems.item(0).text()
+    assert dock.button.isEnabled()
+    assert dock.copy_button.isEnabled()
+
+
+def test_the_settings_shown_fit_the_data(dock, workspace):
+    config = dock.form.config()
+    assert config.classes.names == dock.state.classes.names
+    assert config.data.validation_fraction == pytest.approx(1 / 3, abs=0.01)
+    assert dock.form.forms["data"].values()["views"] == config.data.views > 1
+
+
+def test_a_run_from_the_button_to_the_summary(qtbot, dock, workspace, engine):
+    train(qtbot, dock)
+    (call,) = engine.of("train")
+    assert call["data"] == workspace.path
+    assert call["run_folder"].parent == workspace.state_folder / "runs"
+    assert not call["resume"]
+    assert dock.run.job.state is JobState.FINISHED
+    monitor = dock.monitor
+    assert monitor.summary.text().startswith("Finished after 3 epochs: all epochs done. Best epoch 3: AP50 0.300.")
+    assert "epithelial 0.320" in monitor.summary.text()
+    assert monitor.use_button.isEnabled()
+    assert monitor.compare_button.isEnabled()
+    assert dock.button.isEnabled()
+    assert "3 images" not in monitor.log.toPlainText()
+    assert "epoch 3: loss 0.667" in monitor.log.toPlainText()
+
+
+def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, workspace, engine):
+    engine.wait_s = 0.05
+    dock.button.click()
+    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=10_000)
+    assert dock.button.toolTip() == "A training is at work; stop it first."
+    assert dock.monitor.compare_button.toolTip() == "The engine is at work; wait for it or stop it."
+    qtbot.waitUntil(dock.monitor.use_button.isEnabled, timeout=5000)
+    assert dock.copy_button.isEnabled()
+    dock.monitor.row._stop.click()
+    qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=10_000)
+    assert dock.run.job.state is JobState.STOPPED
+    assert dock.monitor.row._message.text().startswith("Stopped (best and last model kept).")
+    assert dock.button.isEnabled()
+
+
+def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, dock, workspace, engine):
+    (workspace.images[1].path.parent / "class2.tif").write_bytes(b"no TIFF")
+    shown = []
+    dock.source._opener.show = shown.append
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.message.text() != "", timeout=10_000)
+    assert dock.message.text().startswith("Training cannot start: mend 1 problem first.")
+    assert not engine.of("train")
+    item = dock.source.problems.item(0)
+    assert item.text().startswith("Error: tissue_02:")
+    dock.source.problems.itemClicked.emit(item)
+    assert shown == ["tissue_02"]
+    assert dock.button.isEnabled()
+
+
+def test_corrections_are_written_to_the_label_images_when_asked(qtbot, dock, workspace, engine, monkeypatch):
+    asked = []
+    monkeypatch.setattr(dock_module, "ask_to_write", lambda _, ids: asked.append(ids) or Answer.SAVE)
+    correct_a_cell(dock)
+    train(qtbot, dock)
+    assert asked == [["tissue_01"]]
+    assert (read_class_images(workspace.images[0].path.parent)[1][2:8, 2:8] > 0).all()
+    assert not workspace.is_modified("tissue_01")
+    assert not workspace.labels_changed("tissue_01")
+    assert dock.run.job.state is JobState.FINISHED
+
+
+def test_training_without_the_corrections_leaves_them_alone(qtbot, dock, workspace, monkeypatch):
+    monkeypatch.setattr(dock_module, "ask_to_write", lambda *_: Answer.DISCARD)
+    correct_a_cell(dock)
+    train(qtbot, dock)
+    assert workspace.is_modified("tissue_01")
+    assert not any(path.name.endswith(".bak") for path in workspace.images[0].path.parent.iterdir())
+
+
+def test_cancel_starts_nothing(qtbot, dock, workspace, engine, monkeypatch):
+    monkeypatch.setattr(dock_module, "ask_to_write", lambda *_: Answer.CANCEL)
+    correct_a_cell(dock)
+    dock.button.click()
+    qtbot.waitUntil(lambda: not dock.run.is_busy and dock.button.isEnabled(), timeout=10_000)
+    assert not engine.of("train")
+    assert "1 image has corrections" in dock.source.counts.text()
+
+
+def test_saved_corrections_of_an_image_that_is_not_open_count_too(qtbot, dock, workspace, monkeypatch):
+    correct_a_cell(dock)
+    workspace.save("tissue_01")
+    dock.state.set_current(None, None, None)
+    workspace.close_session("tissue_01")
+    monkeypatch.setattr(dock_module, "ask_to_write", lambda *_: Answer.SAVE)
+    train(qtbot, dock)
+    assert (read_class_images(workspace.images[0].path.parent)[1][2:8, 2:8] > 0).all()
+    assert not workspace.labels_changed("tissue_01")
+
+
+def test_annotated_images_are_trained_on_as_review_shows_them(qtbot, dock, tmp_path, engine):
+    folder = tissue_folder(tmp_path / "tissue")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for image in sorted(folder.glob("*/image.tif")):
+        (flat / f"{image.parent.name}.tif").write_bytes(image.read_bytes())
+    workspace = open_folder(dock.state, flat)
+    qtbot.waitUntil(lambda: "annotated yet" in dock.source.counts.text(), timeout=10_000)
+    assert dock.source.choice.currentData() is DataSource.ANNOTATED
+    correct_a_cell(dock)
+    train(qtbot, dock)
+    (call,) = engine.of("train")
+    assert [path.parent.name for path in call["data"].glob("*/image.tif")] == ["tissue_01"]
+    assert read_class_images(call["data"] / "tissue_01")[1].any()
+    assert not list(flat.glob("*.bak"))
+    workspace.close()
+
+
+@pytest.mark.parametrize(
+    "error", [EngineError("The engine process was killed from outside (SIGKILL)."), TrainingError("The disk is full.")]
+)
+def test_a_failure_is_one_message_and_the_next_run_works(qtbot, dock, workspace, engine, error):
+    engine.error = error
+    train(qtbot, dock)
+    assert dock.run.job.state is JobState.FAILED
+    assert dock.monitor.row._message.text() == f"Failed: {error}"
+    assert len([record for record in notification_manager.records if str(record.message) == str(error)]) == 1
+    assert dock.button.isEnabled()
+    engine.error = None
+    train(qtbot, dock)
+    qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=10_000)
+
+
+def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock, workspace, engine):
+    dock.hide()
+    train(qtbot, dock)
+    hidden = dock.monitor.plots.draws
+    assert hidden <= 1
+    dock.show()
+    qtbot.waitUntil(lambda: "ap50" in dock.monitor.plots._lines, timeout=2000)
+    assert dock.monitor.plots.draws <= hidden + 2
+    assert list(dock.monitor.plots._lines["ap50"].xData) == [1, 2, 3]
+    assert dock.monitor.plots._lines["ap50/epithelial"].opts["pen"].color().name() == dock.state.classes.colour(3)

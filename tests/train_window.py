@@ -1,0 +1,111 @@
+"""What the tests of *Train* share: a dock on drawn tissue, with an engine that answers at once and as it is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.events import (
+    CheckpointSaved,
+    EpochDone,
+    RunFinished,
+    RunStarted,
+    StepDone,
+    StopReason,
+    TrainSummary,
+    ValidationStep,
+)
+from napari_cellseg.image_io import Image, ImageFile, read_tiff
+from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
+from napari_cellseg.workspace import Workspace
+from training.report import scan_steps
+
+NAMES = TISSUE_CLASSES.names
+
+
+def tissue_folder(folder: Path, images: int = 3, side: int = 96) -> Path:
+    """Write drawn tissue; returns the folder that a person opens."""
+    write_training_folder(folder, images, (side, side))
+    return folder / "train"
+
+
+def open_folder(state: Any, folder: Path) -> Workspace:
+    """Open a folder, and its first image, without the jobs that do so in the viewer."""
+    workspace = Workspace(folder)
+    state.set_workspace(workspace, workspace.images)
+    if workspace.classes is not None:
+        state.set_classes(workspace.classes)
+    file: ImageFile = workspace.images[0]
+    image: Image = read_tiff(file.path)
+    state.set_current(file, image, workspace.open_session(file.image_id, image.size))
+    return workspace
+
+
+def step_done(epoch: int, step: int, steps: int = 4, loss: float = 1.0, **changes: Any) -> StepDone:
+    values = {
+        "epoch": epoch, "chunk": 1, "chunks": 2, "step": step, "steps": steps, "losses": {"loss": loss},
+        "learning_rate": 3e-4, "images_per_s": 2.0, "seconds_left": 41.0, "ram_mib": 900.0, "vram_mib": 0.0,
+    }  # fmt: skip
+    return StepDone(**{**values, **changes})
+
+
+def epoch_done(epoch: int, ap50: float, best: tuple[int, float] | None = None, patience: int = 10) -> EpochDone:
+    best_epoch, best_value = best or (epoch, ap50)
+    metrics = {"ap50": ap50, "val_loss": 1.5 - ap50, **{f"ap50/{name}": ap50 + 0.01 * i for i, name in enumerate(NAMES)}}
+    waited = epoch - best_epoch
+    return EpochDone(
+        epoch, {"loss": 2.0 / epoch}, metrics, "ap50", best_epoch == epoch, best_epoch, best_value, waited,
+        patience - waited, 12.0,
+    )  # fmt: skip
+
+
+def one_run(folder: Path, epochs: int = 3) -> list[Any]:
+    """Return the events of a run that gets better and better."""
+    events: list[Any] = [RunStarted(folder, 2, 1, 34, NAMES, 1, epochs, "cpu", "auto: CPU, no CUDA device found")]
+    for epoch in range(1, epochs + 1):
+        events += [step_done(epoch, step) for step in range(1, 5)]
+        events += [ValidationStep(epoch, 1, 1), CheckpointSaved(folder / "best.safetensors", "best", epoch)]
+        events += [CheckpointSaved(folder / "last.pt", "last", epoch), epoch_done(epoch, 0.1 * epoch)]
+    return [*events, RunFinished(StopReason.FINISHED, epochs, epochs, 0.1 * epochs, folder / "best.safetensors")]
+
+
+class AnsweringEngine:
+    """In place of `Engine.run`: looks through data for real, and trains by giving ready-made events."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.events: Iterable[Any] | None = None
+        self.error: Exception | None = None
+        self.wait_s = 0.0
+
+    def of(self, task: str) -> list[dict[str, Any]]:
+        """Return the arguments of the calls of a task."""
+        return [arguments for name, arguments in self.calls if name == task]
+
+    def __call__(self, task: str, /, **arguments: Any) -> Iterator[Any]:
+        self.calls.append((task, arguments))
+        return scan_steps(**arguments) if task == "report" else self._train(**arguments)
+
+    def _train(self, config: Any, data: Path, run_folder: Path, resume: bool) -> Iterator[Any]:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        for event in one_run(run_folder) if self.events is None else self.events:
+            if isinstance(event, CheckpointSaved):
+                event.path.write_bytes(b"weights")
+            if self.error is not None and isinstance(event, EpochDone):
+                raise self.error
+            time.sleep(self.wait_s)
+            yield event
+        return TrainSummary(run_folder, StopReason.FINISHED, 3, 3, 0.3, run_folder / "best.safetensors")
+
+
+def square(side: int = 6) -> np.ndarray:
+    return np.ones((side, side), bool)
+
+
+def classes_of(names: Iterable[str]) -> ClassTable:
+    return ClassTable(tuple(names))
