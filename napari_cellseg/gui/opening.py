@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import QObject, Signal
+import numpy as np
+from napari.layers import Image as ImageLayer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
@@ -47,6 +49,10 @@ class Opener(QObject):
         self._loading: ImageFile | None = None
         self._begin_with: str | None = None
         self._own_layer: Any = None
+        self._loaded: LoadedImage | None = None
+        self._turn = QTimer(self)
+        self._turn.setSingleShot(True)
+        self._turn.timeout.connect(self._show_loaded)
         self.job.finished.connect(self._on_finished)
         self.job.failed.connect(self._on_failed)
         self.job.changed.connect(self._on_job)
@@ -133,6 +139,7 @@ class Opener(QObject):
 
     def _leave(self) -> bool:
         """Save what was edited, or ask; returns whether the current image may be closed."""
+        self._show_loaded()
         workspace, image_id, session = self._state.workspace, self._state.image_id, self._state.session
         if workspace is None or image_id is None or session is None or not workspace.is_modified(image_id):
             return True
@@ -197,6 +204,19 @@ class Opener(QObject):
         state = self._state
         self._wanted = None
         self._close_current()
+        if self._own_layer is None or self._own_layer not in state.viewer.layers:
+            # What napari makes for a first layer takes its time; so do many pixels: not both in one turn.
+            self._own_layer = ImageLayer(np.zeros((1, 1, 3), np.uint8), name=loaded.file.image_id, rgb=True)
+            state.viewer.layers.insert(0, self._own_layer)
+        self._loaded = loaded
+        self._turn.start(0)
+
+    def _show_loaded(self) -> None:
+        """Put the image that was loaded on the canvas."""
+        self._turn.stop()
+        state, loaded, self._loaded = self._state, self._loaded, None
+        if loaded is None:
+            return
         if state.workspace is not None and state.workspace.classes is not None:
             state.set_classes(loaded.session.classes)
         elif loaded.session.cells:
@@ -220,18 +240,14 @@ class Opener(QObject):
             self._load(edits.file, recover=answer is Answer.SAVE)
 
     def _show_layer(self, loaded: LoadedImage) -> None:
-        viewer = self._state.viewer
-        if self._own_layer is not None and self._own_layer in viewer.layers:
-            # The layer of the image before: see `ClassLayers` on why none is taken away.
-            self._own_layer.data, self._own_layer.name = loaded.rgb, loaded.file.image_id
-            self._own_layer.visible = True
-            forget_extent(self._own_layer)
-        else:
-            self._own_layer = viewer.add_image(loaded.rgb, name=loaded.file.image_id, rgb=True)
-            viewer.layers.move(len(viewer.layers) - 1, 0)
-        viewer.reset_view()
+        # The layer stays from image to image: see `ClassLayers` on why none is taken away.
+        self._own_layer.data, self._own_layer.name = loaded.rgb, loaded.file.image_id
+        self._own_layer.visible = True
+        forget_extent(self._own_layer)
+        self._state.viewer.reset_view()
 
     def _close_current(self) -> None:
+        self._show_loaded()
         state = self._state
         image_id = state.image_id
         state.set_current(None, None, None)
@@ -278,6 +294,7 @@ class Opener(QObject):
                 show_error(error, self._window())
 
     def _close(self) -> None:
+        self._turn.stop()
         self.save()
         if self._state.workspace is not None:
             self._state.workspace.close()

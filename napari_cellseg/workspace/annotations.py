@@ -22,6 +22,7 @@ __all__ = [
     "Header",
     "ImageSummary",
     "LabelStamps",
+    "cell_lines",
     "new_revision",
     "read_annotations",
     "read_header",
@@ -32,6 +33,7 @@ __all__ = [
 
 FORMAT = "napari-cellseg annotations"
 VERSION = 1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 LabelStamps = Mapping[str, tuple[int, int]]
@@ -92,8 +94,16 @@ def new_revision() -> str:
     return secrets.token_hex(8)
 
 
-def write_annotations(path: Path, annotations: Annotations, summary: ImageSummary) -> None:
-    """Replace the file, atomically.
+def cell_lines(cells: Sequence[Cell]) -> list[str]:
+    """Return the line of each cell in the file."""
+    encode = _ENCODER.encode
+    return [encode(row) for row in rows_of_cells(cells)]
+
+
+def write_annotations(
+    path: Path, annotations: Annotations, summary: ImageSummary, lines: Sequence[str] | None = None
+) -> None:
+    """Replace the file, atomically; ``lines`` are those of `cell_lines` when they are known.
 
     Raises
     ------
@@ -115,10 +125,10 @@ def write_annotations(path: Path, annotations: Annotations, summary: ImageSummar
         "reviewed": summary.progress.reviewed,
         "reviewable": summary.progress.total,
     }
-    rows = rows_of_cells(annotations.cells)
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    if lines is None:
+        lines = cell_lines(annotations.cells)
     with export_write(path) as file:
-        file.write("".join(f"{encode(line)}\n" for line in (header, *rows)).encode())
+        file.write("\n".join((_ENCODER.encode(header), *lines, "")).encode())
 
 
 def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> Annotations:

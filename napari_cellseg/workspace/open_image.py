@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from napari_cellseg.review import Change, ChangeKind, ReviewSession
-from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision, summarise, write_annotations
+from napari_cellseg.review import Cell, Change, ChangeKind, ReviewSession
+from napari_cellseg.workspace.annotations import (
+    Annotations,
+    LabelStamps,
+    cell_lines,
+    new_revision,
+    summarise,
+    write_annotations,
+)
 from napari_cellseg.workspace.journal import change_record, pack, start_record
 from napari_cellseg.workspace.journal_writer import JournalWriter
 from napari_cellseg.workspace.places import file_errors
@@ -51,6 +59,7 @@ class OpenImage:
         # Until the first change the journal does not exist: looking at an image leaves no trace.
         self._start: Annotations | None = None if recovered else base
         self._start_is_saved = saved
+        self._lines: dict[int, tuple[Cell, str]] = {}
         self._unsubscribe = session.subscribe(self._on_change)
 
     @property
@@ -79,11 +88,20 @@ class OpenImage:
         summary = summarise(annotations.cells, annotations.min_scores, time.time())
         with file_errors(self.annotations_file.parent):
             self.annotations_file.parent.mkdir(parents=True, exist_ok=True)
-        write_annotations(self.annotations_file, annotations, summary)
+        write_annotations(self.annotations_file, annotations, summary, self._cell_lines(annotations.cells))
         if self._writer is not None:
             self._writer.remove(self.journal_file)
         self._saved_state = state
         self._start, self._start_is_saved = annotations, True
+
+    def _cell_lines(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a line a cell, made anew only for those that are others than at the last saving."""
+        known = self._lines
+        stale = [cell for cell in cells if cell.cell_id not in known or known[cell.cell_id][0] is not cell]
+        made = zip(stale, cell_lines(stale), strict=True)
+        self._lines = {cell.cell_id: known[cell.cell_id] for cell in cells if cell.cell_id in known}
+        self._lines |= {cell.cell_id: (cell, line) for cell, line in made}
+        return [self._lines[cell.cell_id][1] for cell in cells]
 
     def close(self) -> None:
         """Follow the session no more; a journal without unsaved changes is removed."""
