@@ -65,7 +65,8 @@ def test_without_data_the_button_says_what_to_do(dock):
     assert not dock.copy_button.isEnabled()
 
 
-def test_an_open_folder_is_looked_through_by_itself(dock, workspace):
+@pytest.mark.usefixtures("workspace")
+def test_an_open_folder_is_looked_through_by_itself(dock):
     assert dock.source.choice.currentText() == "this folder: train"
     assert dock.source.counts.text().startswith("3 images, ")
     assert all(name in dock.source.counts.text() for name in dock.state.classes.names)
@@ -74,7 +75,8 @@ def test_an_open_folder_is_looked_through_by_itself(dock, workspace):
     assert dock.copy_button.isEnabled()
 
 
-def test_the_settings_shown_fit_the_data(dock, workspace):
+@pytest.mark.usefixtures("workspace")
+def test_the_settings_shown_fit_the_data(dock):
     config = dock.form.config()
     assert config.classes.names == dock.state.classes.names
     assert config.data.validation_fraction == pytest.approx(1 / 3, abs=0.01)
@@ -98,7 +100,8 @@ def test_a_run_from_the_button_to_the_summary(qtbot, dock, workspace, engine):
     assert "epoch 3: loss 0.667" in monitor.log.toPlainText()
 
 
-def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, workspace, engine):
+@pytest.mark.usefixtures("workspace")
+def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, engine):
     engine.wait_s = 0.05
     dock.button.click()
     qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=10_000)
@@ -128,7 +131,7 @@ def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, doc
     assert dock.button.isEnabled()
 
 
-def test_corrections_are_written_to_the_label_images_when_asked(qtbot, dock, workspace, engine, monkeypatch):
+def test_corrections_are_written_to_the_label_images_when_asked(qtbot, dock, workspace, monkeypatch):
     asked = []
     monkeypatch.setattr(dock_module, "ask_to_write", lambda _, ids: asked.append(ids) or Answer.SAVE)
     correct_a_cell(dock)
@@ -148,7 +151,8 @@ def test_training_without_the_corrections_leaves_them_alone(qtbot, dock, workspa
     assert not any(path.name.endswith(".bak") for path in workspace.images[0].path.parent.iterdir())
 
 
-def test_cancel_starts_nothing(qtbot, dock, workspace, engine, monkeypatch):
+@pytest.mark.usefixtures("workspace")
+def test_cancel_starts_nothing(qtbot, dock, engine, monkeypatch):
     monkeypatch.setattr(dock_module, "ask_to_write", lambda *_: Answer.CANCEL)
     correct_a_cell(dock)
     dock.button.click()
@@ -189,7 +193,8 @@ def test_annotated_images_are_trained_on_as_review_shows_them(qtbot, dock, tmp_p
 @pytest.mark.parametrize(
     "error", [EngineError("The engine process was killed from outside (SIGKILL)."), TrainingError("The disk is full.")]
 )
-def test_a_failure_is_one_message_and_the_next_run_works(qtbot, dock, workspace, engine, error):
+@pytest.mark.usefixtures("workspace")
+def test_a_failure_is_one_message_and_the_next_run_works(qtbot, dock, engine, error):
     engine.error = error
     train(qtbot, dock)
     assert dock.run.job.state is JobState.FAILED
@@ -201,7 +206,8 @@ def test_a_failure_is_one_message_and_the_next_run_works(qtbot, dock, workspace,
     qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=10_000)
 
 
-def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock, workspace, engine):
+@pytest.mark.usefixtures("workspace")
+def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock):
     dock.hide()
     train(qtbot, dock)
     hidden = dock.monitor.plots.draws

@@ -56,7 +56,11 @@ def step_done(epoch: int, step: int, steps: int = 4, loss: float = 1.0, **change
 
 def epoch_done(epoch: int, ap50: float, best: tuple[int, float] | None = None, patience: int = 10) -> EpochDone:
     best_epoch, best_value = best or (epoch, ap50)
-    metrics = {"ap50": ap50, "val_loss": 1.5 - ap50, **{f"ap50/{name}": ap50 + 0.01 * i for i, name in enumerate(NAMES)}}
+    metrics = {
+        "ap50": ap50,
+        "val_loss": 1.5 - ap50,
+        **{f"ap50/{name}": ap50 + 0.01 * i for i, name in enumerate(NAMES)},
+    }
     waited = epoch - best_epoch
     return EpochDone(
         epoch, {"loss": 2.0 / epoch}, metrics, "ap50", best_epoch == epoch, best_epoch, best_value, waited,
@@ -89,9 +93,9 @@ class AnsweringEngine:
 
     def __call__(self, task: str, /, **arguments: Any) -> Iterator[Any]:
         self.calls.append((task, arguments))
-        return scan_steps(**arguments) if task == "report" else self._train(**arguments)
+        return scan_steps(**arguments) if task == "report" else self._train(arguments["run_folder"])
 
-    def _train(self, config: Any, data: Path, run_folder: Path, resume: bool) -> Iterator[Any]:
+    def _train(self, run_folder: Path) -> Iterator[Any]:
         run_folder.mkdir(parents=True, exist_ok=True)
         for event in one_run(run_folder) if self.events is None else self.events:
             if isinstance(event, CheckpointSaved):

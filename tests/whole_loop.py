@@ -45,7 +45,7 @@ def work(viewer, options, report):
     yield lambda: state.session is not None
 
     # Correct cells: one was missed, one is none, one has the wrong class.
-    session, (height, width) = state.session, state.session.image_size
+    session = state.session
     before = len(session.cells)
     first, second = list(session.cells)[:2]
     session.delete([first])

@@ -46,8 +46,7 @@ class TrainDock(Dock):
         self.form.rows.insertRow(1, self.source)
         self.form.rows.insertRow(2, self.check_row)
         for widget in (
-            self.form, self.button, self.write_row, self.message, self._resume_row,
-            self.monitor, self.copy_button,
+            self.form, self.button, self.copy_button, self.write_row, self.message, self._resume_row, self.monitor,
         ):  # fmt: skip
             self.column.addWidget(widget)
         self.column.addStretch(1)

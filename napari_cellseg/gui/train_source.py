@@ -49,7 +49,6 @@ class SourceBox(QWidget):
         self.choice.activated.connect(self._on_choice)
         self.counts = small_label()
         self.problems = QListWidget()
-        self.problems.setMaximumHeight(_LIST_HEIGHT)
         self.problems.setWordWrap(True)
         self.problems.setToolTip("Click a problem to see its image")
         self.problems.itemClicked.connect(self._go_to)
@@ -117,6 +116,8 @@ class SourceBox(QWidget):
         if more > 0:
             self.problems.addItem(f"and {more:,} more like these")
         self.problems.setVisible(self.problems.count() > 0)
+        lines = sum(self.problems.sizeHintForRow(row) for row in range(min(4, self.problems.count())))
+        self.problems.setFixedHeight(min(lines + 2 * self.problems.frameWidth() + 4, _LIST_HEIGHT))
 
     def show_error(self, error: CellSegError) -> None:
         """Say why there is nothing to train on."""
