@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from training_settings import tissue
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
+from napari_cellseg.events import Message
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
+from napari_cellseg.samples import TISSUE_CLASSES
+from training.compare import _compare_image, compare
+from training.comparison import Comparison, ComparisonStep
+from training.dataset import find_samples, read_sample
+from training.evaluate import evaluate
+from training.validation import truth_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tissue(tmp_path_factory.mktemp("data"), images=2)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the bundled model as it is, with thresholds that no cell reaches, and with another class."""
+    folder = tmp_path_factory.mktemp("models")
+    model, header = load_checkpoint(bundled(), "cpu")
+
+    def save(name: str, thresholds: tuple[float, ...] | None) -> Path:
+        save_checkpoint(folder / f"{name}.safetensors", model, CheckpointMetadata(name=name, thresholds=thresholds))
+        return folder / f"{name}.safetensors"
+
+    paths = {"blind": save("blind", (1.0,) * 4), "plain": save("plain", None)}
+    other = ClassTable(("other", "inflammatory", "tumour", "spindle-shaped"))
+    model.config = model.config.with_changes(classes=other)
+    return {**paths, "tumour": save("tumour", header.thresholds), "bundled": bundled()}
+
+
+@pytest.fixture(scope="module")
+def gains(data: Path, models: dict[str, Path]) -> tuple[list[Any], Comparison]:
+    return finish(compare(data, models["blind"], models["bundled"], device="cpu"))
+
+
+def finish(events: Generator[Any, None, Comparison]) -> tuple[list[Any], Comparison]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(events))
+        except StopIteration as end:
+            return seen, end.value
+
+
+def test_a_model_that_finds_cells_gains_them_all_over_one_that_finds_none(gains) -> None:
+    _, comparison = gains
+    assert comparison.gained > 5
+    assert comparison.lost == 0
+    for scores in comparison.classes:
+        assert scores.old is not None
+        assert scores.gained == scores.new.matched
+        assert (scores.old.matched, scores.old.false) == (0, 0)
+        assert scores.new.matched + scores.new.missed == scores.cells
+    assert comparison.new.pq > comparison.old.pq == 0
+    assert comparison.old_name == "blind"
+
+
+def test_the_measures_are_those_of_evaluate(gains, data: Path) -> None:
+    _, comparison = gains
+    samples = find_samples(data).samples
+    truth = {sample.image_id: truth_of(read_sample(sample)) for sample in samples}
+    found = {image.image_id: image.new for image in comparison.images}
+    expected = evaluate(truth, found, TISSUE_CLASSES, min_scores=dict.fromkeys(TISSUE_CLASSES.class_ids, 0.0))
+    for scores, of in zip(comparison.classes, expected.classes, strict=True):
+        assert scores.cells == of.cells
+        assert scores.new.pq == pytest.approx(of.pq, nan_ok=True)
+        assert scores.new.f1 == pytest.approx(of.f1, nan_ok=True)
+    assert comparison.classes[2].new.min_score == pytest.approx(0.5249, abs=1e-3)
+
+
+def test_each_tile_of_each_model_is_told_and_the_share_done_grows_to_one(gains) -> None:
+    events, _ = gains
+    steps = [event for event in events if isinstance(event, ComparisonStep)]
+    assert {(step.image, step.model) for step in steps} == {(1, "old"), (1, "new"), (2, "old"), (2, "new")}
+    shares = [step.done for step in steps]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_the_other_way_round_the_same_cells_are_lost(gains, data: Path, models: dict[str, Path]) -> None:
+    _, comparison = finish(compare(data, models["bundled"], models["blind"], device="cpu", image_ids=["tissue_02"]))
+    (image,) = comparison.images
+    assert image.image_id == "tissue_02"
+    assert image.lost.tolist() == gains[1].images[1].gained.tolist()
+    assert comparison.lost == image.count("lost") == sum(image.count("lost", k) for k in TISSUE_CLASSES.class_ids)
+
+
+def test_a_model_against_itself_gains_and_loses_nothing_and_the_bundled_one_is_the_default(data: Path) -> None:
+    _, comparison = finish(compare(data, None, bundled(), device="cpu", image_ids=["tissue_01"], side=96))
+    assert comparison.gained == comparison.lost == 0
+    assert comparison.old == comparison.new
+    assert comparison.images[0].truth.image_size == (96, 96)
+
+
+def test_thresholds_that_a_model_does_not_bring_are_the_best_on_these_images(data: Path, models) -> None:
+    _, comparison = finish(compare(data, models["plain"], models["bundled"], device="cpu"))
+    assert comparison.classes[2].old.min_score != comparison.classes[2].new.min_score
+    assert all(c.old.f1 >= 0 for c in comparison.classes if c.cells)
+
+
+def test_a_class_that_the_old_model_does_not_know_is_only_the_new_ones(data: Path, models: dict[str, Path]) -> None:
+    events, comparison = finish(compare(data, models["tumour"], models["bundled"], device="cpu"))
+    (message,) = [event for event in events if isinstance(event, Message)]
+    assert "does not know epithelial" in message.text
+    epithelial = comparison.classes[2]
+    assert epithelial.old is None
+    assert epithelial.gained == epithelial.new.matched
+    known = [scores for scores in comparison.classes if scores.old is not None]
+    assert len(known) == 3
+    assert comparison.new.matched == sum(scores.new.matched for scores in known)
+    assert not (comparison.images[0].old.class_ids == 3).any()
+
+
+def test_a_result_can_be_sent_to_a_process_without_torch(gains, tmp_path: Path) -> None:
+    file = tmp_path / "comparison"
+    file.write_bytes(pickle.dumps(gains[1]))
+    check = (
+        "import pickle, sys; from pathlib import Path; c = pickle.loads(Path(sys.argv[1]).read_bytes());"
+        "print(c.gained); sys.exit('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", check, file], capture_output=True, text=True, check=True)
+    assert int(result.stdout) == gains[1].gained
+
+
+def test_what_cannot_be_compared_is_a_clear_error(data: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no image 'tissue_9'"):
+        finish(compare(data, None, bundled(), device="cpu", image_ids=["tissue_9"]))
+    with pytest.raises(CheckpointError, match=r"gone\.safetensors"):
+        finish(compare(data, tmp_path / "gone.safetensors", bundled(), device="cpu"))
+    with pytest.raises(ConfigError, match="tumour"):
+        finish(compare(data, None, models["tumour"], device="cpu"))
+
+
+def cells(*places: tuple[int, int, int], score: float = 1.0) -> InstanceMasks:
+    """Squares of 6 px at (class_id, x, y)."""
+    masks = [np.ones((6, 6), bool)] * len(places)
+    offsets = [place[1:] for place in places]
+    return InstanceMasks.from_crops((40, 40), offsets, masks, [place[0] for place in places], [score] * len(places))
+
+
+def test_gained_lost_and_false_cells_of_an_image_are_told_apart() -> None:
+    truth = cells((1, 0, 0), (1, 10, 0), (2, 20, 0), (2, 30, 0), (1, 0, 20))
+    old = cells((1, 0, 0), (1, 10, 0), (1, 20, 0), (1, 30, 30), score=0.9)  # third: wrong class; fourth: nothing there
+    new = cells((1, 11, 1), (2, 20, 1), (2, 34, 0), score=0.8)  # third: IoU 0.2
+    image = _compare_image("a", truth, old, new)
+    assert image.gained.tolist() == [2]
+    assert image.lost.tolist() == [0]
+    assert image.old_false.tolist() == [2, 3]
+    assert image.new_false.tolist() == [2]
+    assert [image.count("gained", 1), image.count("gained", 2), image.count("old_false", 1)] == [0, 1, 2]
+
+
+def test_without_any_cell_nothing_is_gained() -> None:
+    nothing = InstanceMasks.empty((40, 40))
+    image = _compare_image("a", nothing, nothing, nothing)
+    assert image.count("gained") == image.count("lost") == image.count("new_false") == 0
