@@ -72,7 +72,7 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
     assert state == "STOPPED"
     assert seconds < 10  # two seconds on a machine of its own; the benchmark measures it
     assert message == "Stopped (best and last model kept). Resume goes on where it stopped."
-    assert "Unfinished: " in report["offered"]
+    assert "Unfinished run: " in report["offered"]
 
     state, error, summary = report["end"]
     assert (state, error) == ("FINISHED", "")

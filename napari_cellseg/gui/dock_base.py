@@ -133,6 +133,10 @@ class Section(QWidget):
         self._head.setChecked(is_open)
         self._toggle(is_open)
 
+    def set_open(self, is_open: bool) -> None:
+        """Open or close it."""
+        self._head.setChecked(is_open)
+
     def _toggle(self, is_open: bool) -> None:
         self._head.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
         self._content.setVisible(is_open)

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, small_label
 from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.questions import Answer, ask_to_write
@@ -45,8 +45,9 @@ class TrainDock(Dock):
         self.form.rows.insertRow(0, "Data", self.source.choice)
         self.form.rows.insertRow(1, self.source)
         self.form.rows.insertRow(2, self.check_row)
+        self.settings = Section("Data and settings", self.form, is_open=True)
         for widget in (
-            self.form, self.button, self.copy_button, self.write_row, self.message, self._resume_row, self.monitor,
+            self.settings, self.button, self.copy_button, self.write_row, self.message, self._resume_row, self.monitor,
         ):  # fmt: skip
             self.column.addWidget(widget)
         self.column.addStretch(1)
@@ -204,11 +205,15 @@ class TrainDock(Dock):
         data = self.source.data()
         self._past = None if data is None or self.run.job.is_busy else unfinished(data.runs)
         self._resume_row.setVisible(self._past is not None)
-        self.past_label.setText(f"Unfinished: {self._past}")
+        self.past_label.setText(f"Unfinished run: {self._past}")
+        self.past_label.setToolTip("" if self._past is None else str(self._past.folder))
 
     def _on_job(self) -> None:
+        if self.run.job.state is JobState.STARTING:
+            self.settings.set_open(False)  # the run is what one wants to see now
         if not self.run.job.is_busy:
             self.form.start.refresh()
+            self.form.show_time()
         self._find_past()
 
     def _on_models(self) -> None:

@@ -37,6 +37,7 @@ class ExampleLayer(QObject):
         super().__init__(state)
         self._state = state
         self._layer: Any = None
+        self._camera: tuple[Any, float] | None = None
         self.job = Job(state, "reading example pictures")
         self.job.finished.connect(self._show)
         state.viewer.layers.events.removed.connect(self._on_removed)
@@ -54,6 +55,9 @@ class ExampleLayer(QObject):
         """Take the layer away."""
         if self._layer is not None:
             self._state.viewer.layers.remove(self._layer)
+            if self._camera is not None:
+                camera = self._state.viewer.camera
+                camera.center, camera.zoom = self._camera
 
     def _show(self, found: tuple[int, npt.NDArray[np.uint8]] | None) -> None:
         if found is None:
@@ -66,6 +70,7 @@ class ExampleLayer(QObject):
         image = self._state.image
         beside = 0 if image is None else image.size[1] + _GAP
         active = viewer.layers.selection.active
+        self._camera = (viewer.camera.center, viewer.camera.zoom)
         self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, beside))
         viewer.layers.selection.active = active  # a person may be painting
         viewer.reset_view()

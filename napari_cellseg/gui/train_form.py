@@ -303,11 +303,14 @@ class TrainForm(QWidget):
         return values
 
     def _on_edit(self) -> None:
-        if self._is_fitting:
-            return
+        if not self._is_fitting:
+            self.show_time()
+            self.changed.emit()
+
+    def show_time(self) -> None:
+        """Say how long an epoch will take, by what is known now."""
         self.time.setText(self._time_text())
         self.time.setVisible(bool(self.time.text()))
-        self.changed.emit()
 
     def _time_text(self) -> str:
         if self._report is None or self._fitted is None:

@@ -160,8 +160,10 @@ def _entries(entries: Sequence[tuple[str, str, float | None]]) -> str:
     parts = []
     for name, colour, value in entries:
         number = f" {value:.3f}" if value is not None and math.isfinite(value) else ""
-        parts.append(f'<span style="color: {colour};">&#9632;</span>&nbsp;{html.escape(name)}{number}')
-    return "&nbsp; ".join(parts)
+        # Spaces and hyphens at which no line is broken.
+        text = html.escape(f"{name}{number}").replace(" ", "\u00a0").replace("-", "\u2011")
+        parts.append(f'<span style="color: {colour};">&#9632;</span>\u00a0{text}')
+    return " &nbsp;".join(parts)
 
 
 def _text_colour(viewer: Any) -> str:

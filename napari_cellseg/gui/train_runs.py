@@ -44,9 +44,9 @@ class PastRun:
     stopped_at: float
 
     def __str__(self) -> str:
-        """Return "lite 2026-11-22 22.40: epoch 3 of 150, stopped 2026-11-22 23:05"."""
+        """Return "epoch 3 of 150, stopped 2026-11-22 23:05"."""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.stopped_at))
-        return f"{self.folder.name}: in epoch {self.epoch} of {self.epochs}, stopped {when}"
+        return f"epoch {self.epoch} of {self.epochs}, stopped {when}"
 
 
 def new_run_folder(data: TrainData, preset: str) -> Path:
