@@ -157,5 +157,6 @@ def small_label(text: str = "") -> QLabel:
     """Make a label for a hint or a result: wraps, and can be selected."""
     label = QLabel(text)
     label.setWordWrap(True)
+    label.setMinimumWidth(1)  # else one long word, such as a path, makes the whole dock wider than it is
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

@@ -19,6 +19,7 @@ __all__ = ["TrainPlots"]
 DRAW_MS = 500
 _TRAIN, _VALIDATION = "#56b4e9", "#e69f00"
 _HEIGHT = 132
+_UNBROKEN = 24
 
 
 class TrainPlots(QWidget):
@@ -145,6 +146,7 @@ def _plot(title: str) -> Any:
 def _legend() -> QLabel:
     label = QLabel()
     label.setWordWrap(True)
+    label.setMinimumWidth(1)
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setContentsMargins(6, 0, 6, 4)
     return label
@@ -160,8 +162,10 @@ def _entries(entries: Sequence[tuple[str, str, float | None]]) -> str:
     parts = []
     for name, colour, value in entries:
         number = f" {value:.3f}" if value is not None and math.isfinite(value) else ""
-        # Spaces and hyphens at which no line is broken.
-        text = html.escape(f"{name}{number}").replace(" ", "\u00a0").replace("-", "\u2011")
+        # Spaces and hyphens at which no line is broken, but for names as long as a line.
+        text = html.escape(f"{name}{number}")
+        if len(name) <= _UNBROKEN:
+            text = text.replace(" ", "\u00a0").replace("-", "\u2011")
         parts.append(f'<span style="color: {colour};">&#9632;</span>\u00a0{text}')
     return " &nbsp;".join(parts)
 
