@@ -60,8 +60,8 @@ class Lateness:
         self.timer.start()
 
     def __str__(self) -> str:
-        p50, p99 = np.percentile(self.values, [50, 99])
-        return f"late p50 {p50:6.1f} ms   p99 {p99:7.1f} ms   max {max(self.values):7.1f} ms"
+        p50, p95, p99 = np.percentile(self.values, [50, 95, 99])
+        return f"late p50 {p50:6.1f}   p95 {p95:6.1f}   p99 {p99:7.1f}   max {max(self.values):7.1f} ms"
 
 
 def spin(application: QApplication, until: Callable[[], bool], limit_s: float) -> None:

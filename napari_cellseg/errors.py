@@ -17,6 +17,8 @@ Every message says what is wrong, where (path, image, value) and what to do. `Ce
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "AnnotationError",
     "CellSegError",
@@ -26,6 +28,7 @@ __all__ = [
     "ExportError",
     "ImageReadError",
     "TrainingError",
+    "is_out_of_memory",
 ]
 
 
@@ -64,3 +67,20 @@ class EngineError(CellSegError):
 
 class ExportError(CellSegError):
     """A result cannot be written."""
+
+
+_MEMORY_TEXTS = (
+    "CUDA out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "could not create a primitive",  # of oneDNN, for a convolution on the CPU
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, torch or the system ran out of memory; on a CPU torch says so only in the text of an error."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)

@@ -14,7 +14,7 @@ from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
 
-LONG_MS = 120_000
+LONG_MS = 240_000
 """For what takes seconds, on a machine that has much else to do."""
 
 

@@ -9,11 +9,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from training_setup import tiny_config
 
-from napari_cellseg.errors import TrainingError
+from napari_cellseg.errors import TrainingError, is_out_of_memory
 from training.config import OptimizerConfig, TrainConfig
 from training.ema import averaged
 from training.schedule import build_optimizer, rate_factor, set_learning_rate
-from training.step import SMALLEST_CROP, Item, Stepper, is_out_of_memory, shrink
+from training.step import SMALLEST_CROP, Item, Stepper, shrink
 from training.targets import targets_from_maps, validate_target
 
 CONFIG = tiny_config(optimizer__warmup_steps=0, optimizer__schedule="constant", optimizer__clip_norm=None)
@@ -103,6 +103,7 @@ def test_out_of_memory_at_the_smallest_crop_is_a_clear_error() -> None:
 def test_only_memory_errors_count_as_such() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))  # of oneDNN, seen under a memory limit
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     assert not is_out_of_memory(ValueError("not enough memory"))
 

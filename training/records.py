@@ -79,5 +79,5 @@ class Records:
         except OSError as error:
             raise TrainingError(
                 f"The run folder {self.folder.path} cannot be written: {error.strerror or error}. "
-                "Make room, then go on with --resume."
+                "Make room, then resume the run (--resume)."
             ) from error

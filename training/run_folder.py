@@ -109,6 +109,8 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise TrainingError(f"The run folder {self.path} cannot be used: {error.strerror or error}.") from error
+        for abandoned in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote a file
+            abandoned.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:

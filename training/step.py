@@ -14,12 +14,12 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from napari_cellseg.errors import TrainingError
+from napari_cellseg.errors import TrainingError, is_out_of_memory
 from training.config import TrainConfig
 from training.schedule import set_learning_rate
 from training.targets import Target, targets_from_maps
 
-__all__ = ["SMALLEST_CROP", "Item", "Stepper", "is_out_of_memory", "shrink"]
+__all__ = ["SMALLEST_CROP", "Item", "Stepper", "shrink"]
 
 SMALLEST_CROP = 128
 """Network px: a crop is not made smaller than this to fit in memory."""
@@ -183,14 +183,6 @@ class Stepper:
             f"There is not enough memory on {self.fabric.device} for a training step ({message}). Use a smaller batch "
             "(optimizer.batch) or crop (augment.crop), a smaller model, or close other programs."
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch or Python ran out of memory; on a CPU torch says so only in the text of a RuntimeError."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
 
 
 def shrink(item: Item, limit: int) -> Item:

@@ -36,7 +36,7 @@ __all__ = ["EngineClient"]
 _LOG = logging.getLogger(__name__)
 
 HOST = (sys.executable, "-m", "napari_cellseg.engine_process.host")
-_BUSY_S = 5.0
+_BUSY_S = 15.0
 """How long a run waits for the end of the one before it, which may be cleaning up."""
 
 _NOT_BEGUN_S = 0.1
@@ -96,7 +96,7 @@ class EngineClient:
             yield None
         try:
             run = Run(next(self._run_ids), task, arguments)
-            return (yield from _Exchange(self._started(), run, self._tasks[task].grace_s, self.hold).events())
+            return (yield from _Exchange(self._started(), run, self._tasks[task], self.hold).events())
         finally:
             self._running.release()
 
@@ -126,10 +126,10 @@ class EngineClient:
 class _Exchange:
     """One run of a process, which it leaves idle or dead."""
 
-    def __init__(self, process: _Process, run: Run, grace_s: float, hold: threading.Event) -> None:
+    def __init__(self, process: _Process, run: Run, task: Task, hold: threading.Event) -> None:
         self._process = process
         self._run = run
-        self._grace_s = grace_s
+        self._task = task
         self._hold = hold
         self._is_held = False
         self._has_begun = False
@@ -157,10 +157,12 @@ class _Exchange:
                     return answer.result if isinstance(answer, Returned) else None
         except _ProcessDied:
             is_over = True
-            raise process.obituary() from None
+            raise process.obituary(self._task.after_death) from None
         finally:
             if not is_over and not self._stop():
-                _LOG.info("the engine process did not stop %s in %.1f s and is killed", self._run.task, self._grace_s)
+                _LOG.info(
+                    "the engine process is killed: it did not stop %s in %.1f s", self._run.task, self._task.grace_s
+                )
                 process.kill()
 
     def _pass_hold_on(self) -> None:
@@ -174,7 +176,7 @@ class _Exchange:
         try:
             self._process.send(Stop(self._run.run_id))
             while True:
-                grace_s = self._grace_s if self._has_begun else _NOT_BEGUN_S
+                grace_s = self._task.grace_s if self._has_begun else _NOT_BEGUN_S
                 if (left := begin + grace_s - time.monotonic()) <= 0:
                     return not self._has_begun
                 try:
@@ -245,13 +247,13 @@ class _Process:
             raise queue.Empty
         return message
 
-    def obituary(self) -> EngineError:
-        """Wait for the end of a process whose pipe broke, and say how it died."""
+    def obituary(self, advice: str) -> EngineError:
+        """Wait for the end of a process whose pipe broke, and say how it died and what to do."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(1.0)
         code = self._popen.returncode
         self.kill()
-        error = EngineError(_cause_of_death(code))
+        error = EngineError(f"{_cause_of_death(code)} {advice}")
         error.details = self._last_words()
         return error
 
@@ -307,9 +309,9 @@ def _cause_of_death(code: int | None) -> str:
             if name == "SIGKILL":
                 return (
                     "The engine process was killed from outside (SIGKILL); mostly the system does that when memory "
-                    "runs out. Close other programs, or choose a smaller tile or crop, then run again."
+                    "runs out. Close other programs, or choose a smaller tile or crop."
                 )
-            return f"The engine process crashed ({name}). Run again; if it crashes again, choose the CPU as device."
+            return f"The engine process crashed ({name}). If it does so again, choose the CPU as device."
     return f"The engine process ended by itself (exit code {code}). Details shows its last messages."
 
 

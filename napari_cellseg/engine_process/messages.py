@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_cellseg.errors import CellSegError, EngineError
+from napari_cellseg.errors import CellSegError, EngineError, is_out_of_memory
 
 __all__ = [
     "Began",
@@ -111,11 +111,9 @@ _QUOTA = getattr(errno, "EDQUOT", errno.ENOSPC)  # Windows has no such number
 
 
 def _out_of_something(error: BaseException) -> str | None:
-    # torch is not imported for its name: OutOfMemoryError is a RuntimeError there, and older ones only say it in words.
-    text = str(error)
-    if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in text:
+    if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in str(error):
         return "The graphics card has not enough free memory for this. Choose a smaller tile or crop, or the CPU."
-    if isinstance(error, MemoryError) or "not enough memory" in text or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return "There is not enough free memory for this. Choose a smaller tile, crop or memory budget."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, _QUOTA):
         where = f" ({error.filename})" if error.filename else ""

@@ -21,10 +21,13 @@ class Task:
         between calls. Imported only where the task runs, since it brings torch.
     grace_s : float
         How long the generator may take to clean up after a stop, before the process is killed.
+    after_death : str
+        What a person should know and do when the process died in the middle of it.
     """
 
     target: str
     grace_s: float = 0.3
+    after_death: str = "Run again."
 
 
 class TaskRunner:
@@ -57,7 +60,9 @@ TASKS = {
     "warm_up": Task("napari_cellseg.engine_process.tasks:warm_up"),
     "predict": Task("napari_cellseg.engine_process.prediction:Prediction"),
     # Time to finish a step and write the state from which the run can be resumed.
-    "train": Task("training.engine:train", grace_s=1.6),
+    "train": Task(
+        "training.engine:train", grace_s=1.6, after_death="What the run had saved is kept: resume it to go on."
+    ),
     "report": Task("training.report:scan_steps"),
     "compare": Task("training.compare:compare"),
 }
