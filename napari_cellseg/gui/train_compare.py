@@ -108,7 +108,7 @@ class CompareWindow(QDialog):
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         for row, (name, cells, old, new, gained, lost) in enumerate(rows):
-            texts = [name, f"{cells:,}", *_scores(old, new), f"+{gained:,}", f"-{lost:,}"]
+            texts = [name, f"{cells:,}", *_scores(old, new), _signed(gained), _signed(-lost)]
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
                 if column:
@@ -206,7 +206,7 @@ def _rims(picture: npt.NDArray[np.uint8], cells: InstanceMasks, classes: ClassTa
 def _summary(comparison: Comparison) -> str:
     images = len(comparison.images)
     return (
-        f"On {images} {'image' if images == 1 else 'images'} that were held back, {comparison.new_name} found "
+        f"On {images} {'image that was' if images == 1 else 'images that were'} held back, {comparison.new_name} found "
         f"{comparison.gained:,} cells that {comparison.old_name} missed, and missed {comparison.lost:,} that it had "
         f"found (same class, IoU above 0.5, each model at its own score thresholds)."
     )
@@ -222,7 +222,7 @@ def _legend() -> str:
 
 
 def _image_line(image: ImageComparison) -> str:
-    return f"{image.image_id}   +{len(image.gained)}  -{len(image.lost)}"
+    return f"{image.image_id}   {_signed(len(image.gained))}  {_signed(-len(image.lost))}"
 
 
 def _scores(old: ModelScores | None, new: ModelScores) -> list[str]:
@@ -230,6 +230,10 @@ def _scores(old: ModelScores | None, new: ModelScores) -> list[str]:
     for name in ("ap50", "pq", "f1"):
         texts += ["unknown" if old is None else _number(getattr(old, name)), _number(getattr(new, name))]
     return texts
+
+
+def _signed(count: int) -> str:
+    return f"{count:+,}" if count else "0"
 
 
 def _number(value: float) -> str:
