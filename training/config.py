@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_cellseg.atomic import atomic_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
-from napari_cellseg.model.config import ModelConfig, config_error
+from napari_cellseg.model.config import ModelConfig, changed_values, config_error
 
 if TYPE_CHECKING:
     from training.report import DataReport
@@ -245,16 +245,7 @@ class TrainConfig(_Section):
         ConfigError
             An unknown name or a value out of range.
         """
-        data = self.model_dump()
-        for name, value in changes.items():
-            *groups, last = name.split("__")
-            place: Any = data
-            for group in groups:
-                place = place.get(group) if isinstance(place, dict) else None
-            if not isinstance(place, dict):
-                raise ConfigError(f"There is no training setting {name.replace('__', '.')!r}.")
-            place[last] = value.model_dump() if isinstance(value, BaseModel) else value
-        return self.parse(data)
+        return self.parse(changed_values(self, changes, "There is no training setting"))
 
     def to_yaml(self) -> str:
         """Return the settings as YAML text, which `from_yaml` reads back."""

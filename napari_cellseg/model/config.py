@@ -25,6 +25,7 @@ __all__ = [
     "PredictOptions",
     "PresetName",
     "RpnConfig",
+    "changed_values",
     "config_error",
 ]
 
@@ -254,16 +255,30 @@ class ModelConfig(_Settings):
         ConfigError
             An unknown name or a value out of range.
         """
-        data = self.model_dump()
-        for name, value in changes.items():
-            *groups, last = name.split("__")
-            place: Any = data
-            for group in groups:
-                place = place.get(group)
-                if not isinstance(place, dict):
-                    raise ConfigError(f"The model has no setting {name.replace('__', '.')!r}.")
-            place[last] = value.model_dump() if isinstance(value, BaseModel) else value
-        return ModelConfig.parse(data)
+        return ModelConfig.parse(changed_values(self, changes, "The model has no setting"))
+
+
+def changed_values(settings: BaseModel, changes: Mapping[str, Any], unknown: str) -> dict[str, Any]:
+    """Return the values of settings with some changed, not yet checked.
+
+    Parameters
+    ----------
+    settings : BaseModel
+    changes : mapping of name to value
+        ``rpn__nms`` is ``nms`` in the group ``rpn``.
+    unknown : str
+        How the `ConfigError` begins when there is no such group, for example "The model has no setting".
+    """
+    data = settings.model_dump()
+    for name, value in changes.items():
+        *groups, last = name.split("__")
+        place: Any = data
+        for group in groups:
+            place = place.get(group)
+            if not isinstance(place, dict):
+                raise ConfigError(f"{unknown} {name.replace('__', '.')!r}.")
+        place[last] = value.model_dump() if isinstance(value, BaseModel) else value
+    return data
 
 
 _CELL_SIZED: dict[str, Any] = {
