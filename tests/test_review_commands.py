@@ -105,6 +105,30 @@ def test_seeds_split_two_touching_discs_at_the_neck():
     assert not (session.cells[1].crop((0, 0, 60, 60)) & session.cells[3].crop((0, 0, 60, 60))).any()
 
 
+@pytest.mark.parametrize("seeds", [[(60, 53), (60, 67)], [(60, 58), (60, 62)], [(54, 54), (66, 66)]])
+def test_two_seeds_in_a_round_cell_halve_it(seeds):
+    y, x = np.ogrid[:20, :20]
+    session = ReviewSession((100, 100), CLASSES)
+    session.add(1, (50, 50, 70, 70), (y - 9.5) ** 2 + (x - 9.5) ** 2 <= 100)
+
+    session.split_by_seeds(1, seeds)
+
+    first, second = (session.cells[i].area for i in (1, 2))
+    assert abs(first - second) <= 60
+
+
+@pytest.mark.parametrize("seeds", [[(20, 5), (20, 40)], [(20, 26), (20, 34)], [(10, 14), (26, 42)]])
+def test_seeds_anywhere_in_two_touching_cells_cut_them_at_the_neck(seeds):
+    y, x = np.mgrid[:40, :60]
+    large, small = (y - 20) ** 2 + (x - 18) ** 2 <= 15**2, (y - 20) ** 2 + (x - 40) ** 2 <= 9**2
+    session = ReviewSession((40, 60), CLASSES)
+    session.add(1, (0, 0, 60, 40), large | small)
+
+    session.split_by_seeds(1, seeds)
+
+    assert abs(session.cells[1].area - np.count_nonzero(large)) <= 40
+
+
 def test_three_seeds_make_three_cells():
     session = ReviewSession(SIZE, CLASSES)
     session.add(2, (10, 10, 70, 20), np.ones((10, 60), bool))

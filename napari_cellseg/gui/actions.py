@@ -39,6 +39,7 @@ class ReviewActions(QObject):
         self._state, self._layers = state, layers
         self.queue = QueueWalk(state, layers)
         self.auto_advance = True
+        self._missed: int | None = None
         self.cutting = Cutting(state.viewer, self._cut_by_line, self._cut_by_seeds)
         self.pointing = Pointing(state, layers)
         self.cutting.changed.connect(self._on_cutting)
@@ -52,7 +53,12 @@ class ReviewActions(QObject):
     # ---- decisions ----
 
     def accept(self) -> None:
-        """Mark the selected cells as right."""
+        """Mark the selected cells as right; take over the cell on disk that the queue shows as missed."""
+        label = None if self._missed is None else self.queue.label(self._missed)
+        if label is not None:
+            self._run(lambda session: session.add(label.class_id, label.box, label.mask))
+            self.next()
+            return
         self._decide(lambda session, ids: session.accept(ids))
 
     def reject(self) -> None:
@@ -146,6 +152,11 @@ class ReviewActions(QObject):
             self._layers.activate(cell.class_id)
             move_to(self._state.viewer, cell.box)
 
+    @property
+    def missed(self) -> int | None:
+        """The item of the queue that is shown and that only the labels on disk have."""
+        return self._missed
+
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes 1..K."""
         session = self._state.session
@@ -163,6 +174,9 @@ class ReviewActions(QObject):
     ) -> None:
         ids = self._state.selection if cell_ids is None else tuple(cell_ids)
         session = self._state.session
+        if self._missed is not None and not ids:
+            show_warning("There is no cell here yet: A takes over the one on disk, N goes on.")
+            return
         if session is None or not ids:
             show_warning("Select a cell first: click it, or press N for the next one in the queue.")
             return
@@ -221,23 +235,28 @@ class ReviewActions(QObject):
         self._state.viewer.status = f"{verb}: {change.text}"
 
     def _current(self) -> int | None:
-        return self._state.selection[0] if self._state.selection else None
+        return self._state.selection[0] if self._state.selection else self._missed
 
     def _go(self, item: QueueItem | None) -> None:
         self.cutting.stop()
+        self._missed = None
         if item is None:
             self._state.select(())
             self._state.viewer.status = "Nothing is left in the queue."
-        elif item.cell_id:
+        elif not item.is_missed:
             self.show_cell(item.cell_id)
         else:  # a cell of the labels on disk that the review does not have
             self._layers.activate(item.class_id)
             move_to(self._state.viewer, item.box)
             self._state.select(())
-            self._state.viewer.status = item.text
+            self._missed = item.cell_id
+            name = self.class_names()[item.class_id - 1]
+            self._state.viewer.status = f"Missed: a cell {name} is {item.text}. A takes it over, N goes on."
+            self.changed.emit()
 
     def _on_current(self) -> None:
         self.cutting.stop()
+        self._missed = None
         self.changed.emit()
 
     def _queue_is_ready(self) -> bool:
@@ -262,6 +281,7 @@ class ReviewActions(QObject):
 
     def _on_selection(self) -> None:
         session, ids = self._state.session, self._state.selection
+        self._missed = None
         if session is None or not ids:
             return
         image = self._state.image

@@ -80,7 +80,6 @@ class Cutting(QObject):
             self._on_seeds(cell_id, seeds)
 
     def _on_press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        yield
         line = yield from dragged_path(viewer, event, self._sketch, closed=False)
         cell_id = self.cell_id
         if cell_id is None:  # given up with the button down

@@ -40,6 +40,9 @@ class GalleryDock(BottomDock):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.arrange)
+        self._follow = QTimer(self)
+        self._follow.setSingleShot(True)
+        self._follow.timeout.connect(self._turn_to_selected)
         self.state.current_changed.connect(self._on_current)
         self.state.classes_changed.connect(self._show_classes)
         self.state.selection_changed.connect(self._on_selection)
@@ -156,10 +159,19 @@ class GalleryDock(BottomDock):
         if rows:
             picked.setCurrentIndex(self.model.index(rows[0]), flags.NoUpdate)
             self.view.scrollTo(self.model.index(rows[0]))
+        elif self.state.selection and self.isVisible():
+            self._follow.start(150)  # not for each of many cells quickly gone through
         self._is_linking = False
         chosen = len(self.state.selection)
         for target in self._targets:
             target.explain(None if chosen else "Select a cell first, or drag one here.")
+
+    def _turn_to_selected(self) -> None:
+        """Show the page that the selected cell is on."""
+        page = self.model.page_of(self.state.selection[0]) if self.state.selection else None
+        if page is not None and page != self.model.page:
+            self.model.turn_to(page)
+            self._show_page()
 
     def _on_picked(self) -> None:
         if self._is_linking:

@@ -101,7 +101,10 @@ class GalleryModel(QAbstractListModel):
 
     def page_of(self, cell_id: int) -> int | None:
         """Return the page that a cell is on; None when it is not in the gallery."""
-        return self._all.index(cell_id) // PAGE if cell_id in set(self._all) else None
+        try:
+            return self._all.index(cell_id) // PAGE
+        except ValueError:
+            return None
 
     def row_of(self, cell_id: int) -> int | None:
         """Return the row of a cell on this page."""

@@ -28,7 +28,7 @@ _MANY_BOXES = 200
 _FEATURES_DELAY_MS = 400
 """Features are read by people who stop to look: quick decisions in a row write them once."""
 
-_AFTER_DRAWING_MS = 40
+_AFTER_DRAWING_MS = 120
 """What a person does not look at waits until the canvas is drawn: which layer is active, where the brush aims."""
 
 _LAYERS: WeakKeyDictionary[AppState, ClassLayers] = WeakKeyDictionary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -10,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPla
 
 from napari_cellseg.errors import CellSegError
 
-__all__ = ["DetailsDialog", "show_error", "show_info", "show_warning"]
+__all__ = ["DetailsDialog", "show_choice", "show_error", "show_info", "show_warning"]
 
 
 def show_error(error: CellSegError, window: QWidget | None = None) -> None:
@@ -26,6 +27,13 @@ def show_warning(text: str) -> None:
 def show_info(text: str) -> None:
     """Show something good to know."""
     _show(text, "info")
+
+
+def show_choice(text: str, label: str, on_click: Callable[[], object]) -> None:
+    """Show a warning with a button."""
+    from napari.utils.notifications import Notification, notification_manager
+
+    notification_manager.dispatch(Notification(text, "warning", [(label, lambda *_: on_click())]))
 
 
 def _show(text: str, severity: str, details: str = "", window: QWidget | None = None) -> None:

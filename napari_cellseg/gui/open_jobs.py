@@ -49,6 +49,8 @@ class LoadedImage:
     image: Image
     rgb: npt.NDArray[np.uint8]
     session: ReviewSession
+    labels_changed: bool = False
+    """Whether another program changed the ``class*.tif`` after the annotations were saved."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def load_image(
         except AnnotationError:
             workspace.close_session(file.image_id)
             raise
-    return LoadedImage(file, image, rgb, session)
+    return LoadedImage(file, image, rgb, session, workspace.labels_changed(file.image_id))
 
 
 def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:

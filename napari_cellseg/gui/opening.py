@@ -16,7 +16,7 @@ from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.camera import forget_extent
 from napari_cellseg.gui.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.notify import show_error, show_info, show_warning
+from napari_cellseg.gui.notify import show_choice, show_error, show_info, show_warning
 from napari_cellseg.gui.open_jobs import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
@@ -135,6 +135,18 @@ class Opener(QObject):
         self._state.status_changed.emit(image_id)
         return True
 
+    def begin_anew(self, image_id: str) -> None:
+        """Open an image again with the cells of its ``class*.tif``; its annotations are set aside as .bak."""
+        workspace, file = self._state.workspace, self._state.file
+        if workspace is None or file is None or file.image_id != image_id or not self._leave():
+            return
+        self._close_current()
+        try:
+            workspace.forget_annotations(image_id)
+        except CellSegError as error:
+            show_error(error, self._window())
+        self.show(image_id)
+
     # ---- how ----
 
     def _leave(self) -> bool:
@@ -229,6 +241,13 @@ class Opener(QObject):
         state.set_current(loaded.file, loaded.image, loaded.session)
         remember("image", loaded.file.image_id)
         self.note(loaded.file.image_id)
+        if loaded.labels_changed:
+            image_id = loaded.file.image_id
+            show_choice(
+                f"The class*.tif of {image_id} were changed after its annotations, which are shown, were saved.",
+                "Begin anew from class*.tif",
+                lambda: self.begin_anew(image_id),
+            )
         if loaded.image.planes > 1:
             show_info(f"{loaded.file.image_id} has {loaded.image.planes} planes; the first one is shown.")
 
@@ -273,6 +292,16 @@ class Opener(QObject):
         if workspace is not None:
             self.summaries[image_id] = workspace.summary(image_id)
             self._state.status_changed.emit(image_id)
+
+    @property
+    def reviewed_images(self) -> int:
+        """How many images of the folder have cells that are all decided about."""
+        workspace, current = self._state.workspace, self._state.image_id
+        now = dict(self.summaries)
+        if workspace is not None and current is not None:
+            now[current] = workspace.summary(current)
+        progress = [summary.progress for summary in now.values() if summary is not None]
+        return sum(0 < of.total == of.reviewed for of in progress)
 
     def note_current(self) -> None:
         """Bring the summary of the current image up to date."""

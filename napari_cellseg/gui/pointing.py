@@ -36,9 +36,9 @@ class Pointing:
             return
         more = "Shift" in event.modifiers
         lasso = "Control" in event.modifiers
-        yield
         if not (more or lasso):
             start = np.asarray(event.pos)
+            yield
             while event.type == "mouse_move":
                 yield
             if np.abs(np.asarray(event.pos) - start).max() <= _CLICK_PX:
@@ -83,13 +83,14 @@ class Pointing:
 def dragged_path(
     viewer: Any, event: Any, sketch: Sketch, *, box: bool = False, closed: bool = True
 ) -> Generator[None, None, list[Point]]:
-    """Follow the mouse from a press to its release, showing the way.
+    """Follow the mouse from its press, before the first ``yield`` of a callback, to its release, showing the way.
 
     Returns the way as (y, x) px; with ``box`` the four corners of the rectangle; empty when the mouse only clicked.
     """
     start, points = np.asarray(event.pos), [to_pixels(viewer, event.position)]
     moved = False
     shown: list[Point] = []
+    yield
     while event.type == "mouse_move":
         moved = moved or np.abs(np.asarray(event.pos) - start).max() > _CLICK_PX
         points.append(to_pixels(viewer, event.position))

@@ -11,7 +11,7 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Change, ReviewSession
+from napari_cellseg.review import Cell, Change, ReviewSession
 from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.workspace import Workspace
 
@@ -83,6 +83,10 @@ class QueueWalk(QObject):
     def previous(self, before: int | None) -> QueueItem | None:
         """Return the item before a cell; None when nothing is left."""
         return self._queue.previous(before, self.class_id) if self._queue is not None and self.is_ready else None
+
+    def label(self, item_id: int) -> Cell | None:
+        """Return the cell on disk that a missed item stands for."""
+        return self._queue.label(item_id) if self._queue is not None else None
 
     def begin(self) -> None:
         """Have a queue from now on, for this image and all to come; looking through the cells takes its time."""

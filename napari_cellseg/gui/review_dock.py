@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
@@ -17,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.gui.dock_base import WARNING, Dock, PrimaryButton, explain, small_label
-from napari_cellseg.gui.keys import actions_of, add_dock_keys
+from napari_cellseg.gui.keys import KeysDialog, actions_of, add_dock_keys
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.queue_model import QueueModel
 from napari_cellseg.gui.review_parts import ClassButtons, FilterRow, ShowRow, button, colour_icon
@@ -28,7 +29,7 @@ __all__ = ["ReviewDock"]
 
 _LISTED = 300
 """Items of the queue that the list shows; nobody scrolls further, and they are sorted by need."""
-_UPDATE_MS = 30
+_UPDATE_MS = 80
 """The dock is brought up to date after the canvas is drawn, so that a key press is seen there at once."""
 
 
@@ -70,6 +71,8 @@ class ReviewDock(Dock):
         self._counts = QLabel()
         self.column.addLayout(_row(self._title, self._counts, stretch=0))
         self.column.addWidget(self._progress)
+        self._folder = QLabel()
+        self.column.addWidget(self._folder)
         self._order = QComboBox()
         for order in QueueOrder:
             self._order.addItem(order.value, order)
@@ -79,7 +82,8 @@ class ReviewDock(Dock):
             box.setMinimumWidth(80)
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.activated.connect(self._on_queue_choice)
-        self.column.addLayout(_row(QLabel("Queue"), self._order, self._class))
+        self._keys = button("?", lambda: KeysDialog.show_for(self._do), "All keys of the review: ?")
+        self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
         self._model = QueueModel()
         self._list = QTreeView()
         self._list.setModel(self._model)
@@ -184,6 +188,10 @@ class ReviewDock(Dock):
 
     def _show_progress(self, session: ReviewSession | None) -> None:
         self._title.setText(self.state.image_id or "No image")
+        images = len(self.state.images)
+        self._folder.setVisible(images > 1)
+        if images > 1:
+            self._folder.setText(f"{Opener.of(self.state).reviewed_images:,} of {images:,} images reviewed")
         if session is None:
             self._counts.setText("")
             self._progress.setMaximum(1)
@@ -226,7 +234,9 @@ class ReviewDock(Dock):
         no_image = "Open an image first." if session is None else None
         no_cell = no_image or (None if chosen else "Select a cell first: click it, or press N.")
         many = f" ({chosen} cells)" if chosen > 1 else ""
-        explain(self._accept, no_cell, f"Mark as right{many}: A")
+        missed = self._do.missed is not None
+        accept = "Take over the cell on disk: A" if missed else f"Mark as right{many}: A"
+        explain(self._accept, None if missed else no_cell, accept)
         explain(self._reject, no_cell, f"Mark as wrong and hide{many}: R")
         self._classes.explain(no_cell)
         ready = no_image or (None if self._do.queue.is_ready else "The queue is not ready yet.")
@@ -269,7 +279,7 @@ class ReviewDock(Dock):
             elif workspace.is_modified(image_id):
                 text = "edits kept"
             else:
-                text, why_not = "saved", "Everything is saved."
+                text, why_not = saved_text(workspace.saved_at(image_id)), "Everything is saved."
         self._saved.setText(text)
         self._saved.setToolTip("Every edit is on disk within two seconds, and is offered again after a crash.")
         self._saved.setStyleSheet(f"color: {colour};" if colour else "")
@@ -277,6 +287,17 @@ class ReviewDock(Dock):
 
     def _open(self, name: str) -> None:
         self.state.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+
+
+def saved_text(at: float | None) -> str:
+    """Say how long ago an image was saved; ``at`` in seconds since 1970."""
+    if at is None:
+        return "saved"
+    seconds = max(time.time() - at, 0)
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"saved {seconds / size:.0f} {unit} ago"
+    return f"saved {seconds:.0f} s ago"
 
 
 def _row(*widgets: Any, stretch: int | None = None) -> QLayout:

@@ -64,7 +64,7 @@ class Author:
         pairs: list[Pair] = [(cell, self._reshaped(cell, placed)) for cell, placed in stroke.reshaped]
         pairs += [(cell, None) for cell in stroke.emptied]
         old = [cell for cell, _ in pairs if cell is not None]
-        text = f"draw {_names(new)}" if new else f"paint {_names(old)}" if stroke.reshaped else f"erase {_names(old)}"
+        text = f"draw {_names(new)}" if new else f"erase {_names(old)}" if stroke.erases else f"paint {_names(old)}"
         return text, [*pairs, *((None, cell) for cell in new)]
 
     def fill_holes(self, cells: Sequence[Cell]) -> Command:

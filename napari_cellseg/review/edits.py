@@ -99,7 +99,11 @@ def cut_by_line(cell: Cell, points: npt.ArrayLike) -> list[Placed]:
 
 
 def cut_by_seeds(cell: Cell, seeds: npt.ArrayLike) -> list[Placed]:
-    """Cut a cell by watershed on its distance transform, one piece a seed; the largest piece comes first.
+    """Cut a cell where fronts that start at the seeds meet, one piece a seed; the largest piece comes first.
+
+    A watershed of the distance transform by topographic distance (Meyer, 1994): each front starts at the top of the
+    hill its seed lies on, and is held up where the cell is narrow. Seeds on the same hill share it by distance alone;
+    flooded by depth, one of them would get all of it.
 
     Parameters
     ----------
@@ -113,16 +117,23 @@ def cut_by_seeds(cell: Cell, seeds: npt.ArrayLike) -> list[Placed]:
     AnnotationError
         Fewer than two different seeds inside the cell.
     """
-    from skimage.segmentation import watershed  # 0.3 s to import
+    from skimage.graph import MCP_Geometric  # 0.3 s to import
 
-    markers = np.zeros(cell.mask.shape, np.int32)
-    for y, x in np.unique(np.round(np.asarray(seeds, float).reshape(-1, 2)).astype(int), axis=0).tolist():
-        if cell.covers(y, x):
-            markers[y - cell.box[1], x - cell.box[0]] = markers.max() + 1
-    if markers.max() < 2:
+    places = np.unique(np.round(np.asarray(seeds, float).reshape(-1, 2)).astype(int), axis=0).tolist()
+    starts = [(y - cell.box[1], x - cell.box[0]) for y, x in places if cell.covers(y, x)]
+    if len(starts) < 2:
         raise AnnotationError(f"Click two or more different places inside cell #{cell.cell_id} to split it there.")
     depth = ndimage.distance_transform_edt(np.pad(cell.mask, 1))[1:-1, 1:-1]
-    return _shared_out(cell, watershed(-depth, markers, mask=cell.mask))
+    tops = [_climbed(depth, start) for start in starts]
+    if len(set(tops)) == len(tops):
+        starts = tops
+    else:
+        depth = cell.mask.astype(float)
+    with np.errstate(divide="ignore"):
+        slowness = np.where(cell.mask, 1 / depth**2, np.inf)
+    arrival = np.stack([MCP_Geometric(slowness).find_costs([start])[0] for start in starts])
+    reached = cell.mask & np.isfinite(arrival).any(0)
+    return _shared_out(cell, np.where(reached, arrival.argmin(0) + 1, 0).astype(np.int32))
 
 
 def polygon_mask(points: npt.ArrayLike, frame: Box) -> Placed | None:
@@ -132,6 +143,20 @@ def polygon_mask(points: npt.ArrayLike, frame: Box) -> Placed | None:
     """
     placed = fill_rings([np.asarray(points, float).reshape(-1, 2)[:, ::-1] + 0.5], frame)
     return None if placed is None else tightened(*placed)
+
+
+def _climbed(depth: npt.NDArray[np.float64], start: tuple[int, int]) -> tuple[int, int]:
+    """Go uphill from a place to the next top; small bumps are smoothed away."""
+    hills = np.pad(ndimage.gaussian_filter(depth, 1.5), 1, constant_values=-1.0)
+    y, x = start[0] + 1, start[1] + 1
+    while True:
+        window = hills[y - 1 : y + 2, x - 1 : x + 2]
+        dy, dx = divmod(int(window.argmax()), 3)
+        if window[dy, dx] <= hills[y, x]:
+            break
+        y, x = y + dy - 1, x + dx - 1
+    # Smoothed, a hill may have its top beside a thin cell.
+    return (y - 1, x - 1) if depth[y - 1, x - 1] > 0 else start
 
 
 def _extended(cell: Cell, path: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -154,6 +154,10 @@ class ReviewQueue:
         end = bisect_left(keys, self._keys[before]) if before in self._keys else 0
         return self._first_wanted(chain(keys[:end][::-1], keys[end:][::-1]), before, class_id, reviewed_too)
 
+    def label(self, item_id: int) -> Cell | None:
+        """Return the cell on disk that an item with an id below 0 stands for."""
+        return self._truth.label(-item_id) if self._truth is not None and item_id < 0 else None
+
     def close(self) -> None:
         """Follow the session no more."""
         self._unsubscribe()

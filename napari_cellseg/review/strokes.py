@@ -16,11 +16,15 @@ __all__ = ["Stroke", "read_stroke"]
 
 @dataclass(frozen=True)
 class Stroke:
-    """What a stroke asks for: cells with other pixels, cells without any, and new cells by rising value painted."""
+    """What a stroke asks for: cells with other pixels, cells without any, and new cells by rising value painted.
+
+    ``erases`` when it painted nothing but background.
+    """
 
     reshaped: tuple[tuple[Cell, Placed], ...]
     emptied: tuple[Cell, ...]
     drawn: tuple[Placed, ...]
+    erases: bool = False
 
 
 def read_stroke(
@@ -54,7 +58,8 @@ def read_stroke(
             reshaped.append((cell, placed))
     unknown = sorted(painted - {cell.cell_id for cell in visible})
     drawn = [tightened(box, changed & (after == value)) for value in unknown if value > 0]
-    return Stroke(tuple(reshaped), tuple(emptied), tuple(placed for placed in drawn if placed is not None))
+    new = tuple(placed for placed in drawn if placed is not None)
+    return Stroke(tuple(reshaped), tuple(emptied), new, erases=not painted)
 
 
 def _reshape(

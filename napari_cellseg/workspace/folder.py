@@ -195,6 +195,10 @@ class Workspace:
         """Whether an open image has changes that are not saved; undoing all of them makes it false again."""
         return image_id in self._open and self._open[image_id].is_modified
 
+    def saved_at(self, image_id: str) -> float | None:
+        """Return when an open image was saved, seconds since 1970; None when it was not since it was opened."""
+        return self._open[image_id].saved_at if image_id in self._open else None
+
     def save(self, image_id: str, *, class_images: bool = False) -> None:
         """Write the annotations of an open image.
 

@@ -59,6 +59,8 @@ class OpenImage:
         # Until the first change the journal does not exist: looking at an image leaves no trace.
         self._start: Annotations | None = None if recovered else base
         self._start_is_saved = saved
+        self.saved_at: float | None = None
+        """When it was saved last in this review, seconds since 1970."""
         self._lines: dict[int, tuple[Cell, str]] = {}
         self._unsubscribe = session.subscribe(self._on_change)
 
@@ -85,13 +87,14 @@ class OpenImage:
             They cannot be written; the journal then still has every change.
         """
         state, annotations = self.session.state, self.annotations(labels)
-        summary = summarise(annotations.cells, annotations.min_scores, time.time())
+        now = time.time()
+        summary = summarise(annotations.cells, annotations.min_scores, now)
         with file_errors(self.annotations_file.parent):
             self.annotations_file.parent.mkdir(parents=True, exist_ok=True)
         write_annotations(self.annotations_file, annotations, summary, self._cell_lines(annotations.cells))
         if self._writer is not None:
             self._writer.remove(self.journal_file)
-        self._saved_state = state
+        self._saved_state, self.saved_at = state, now
         self._start, self._start_is_saved = annotations, True
 
     def _cell_lines(self, cells: Sequence[Cell]) -> list[str]:
