@@ -195,9 +195,10 @@ class Batch(QObject):
             raise AnnotationError(f"The folder is open in another viewer: {workspace.owner}. Close it there first.")
         files, pixels = self.files_to_do(reviewed_too=reviewed_too, again=again)
         match = match_classes(model.header.classes, self._classes(model.header, workspace))
-        scores = self._state.min_scores if self.is_open_folder else first_min_scores(model.header)
-        if not self.is_open_folder:
-            scores = {match[class_id]: score for class_id, score in scores.items() if class_id in match}
+        scores: Mapping[int, float] = {match[i]: score for i, score in first_min_scores(model.header).items()}
+        if self.is_open_folder:
+            self._state.set_min_scores(self._state.min_scores or scores)
+            scores = self._state.min_scores
         self._chosen = self.folder  # the one that is open may change while it runs
         self._run = _Run(model, match, scores, PredictionLog(workspace.folder), files, pixels)
         self.failures = {}

@@ -72,10 +72,10 @@ class BatchDock(Dock):
         self.row = JobRow(self.batch.job, "Starting engine...", pausable=True)
         self.doing = small_label()
         self.device_reason = small_label()
-        self.failures = FailureList()
+        self.failures, self.failure_why = FailureList(), small_label()
         self.next_title = QLabel("<b>Review next</b>")
         self.next_hint = small_label()
-        self.next_images = GainList()
+        self.next_images, self.next_why = GainList(), small_label()
         self.results = ResultsBox(self.batch, self._model, self.look)
 
     def _fill(self) -> None:
@@ -95,15 +95,23 @@ class BatchDock(Dock):
         self.column.addLayout(form)
         self.column.addWidget(Section("Advanced", self.advanced))
         self.column.addWidget(Section("Minimum score", self.sliders))
-        for widget in (self.button, self.doing, self.row, self.device_reason, self.failures):
+        for widget in (self.button, self.doing, self.row, self.device_reason, self.failures, self.failure_why):
             self.column.addWidget(widget)
-        for widget in (self.next_title, self.next_hint, self.next_images, self.results):
+        for widget in (self.next_title, self.next_hint, self.next_images, self.next_why, self.results):
             self.column.addWidget(widget)
         self.column.addStretch(1)
-        for widget in (self.doing, self.device_reason, self.failures, self.next_images):
+        for widget in (
+            self.doing,
+            self.device_reason,
+            self.failures,
+            self.failure_why,
+            self.next_images,
+            self.next_why,
+        ):
             widget.hide()
 
     def _connect(self) -> None:
+        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
         state, batch = self.state, self.batch
         self.model.chosen.connect(state.set_model)
         state.model_changed.connect(self._on_model)
@@ -116,16 +124,18 @@ class BatchDock(Dock):
         for box in (self.which, self.reviewed):
             box.currentIndexChanged.connect(lambda _: self._show())
         batch.planned.connect(self._on_plan)
-        batch.plan_job.failed.connect(lambda error: self.counts.setText(str(error)))
+        batch.plan_job.failed.connect(self._on_plan_failed)
         batch.job.changed.connect(self._on_job)
         batch.job.finished.connect(self._on_finished)
         batch.progressed.connect(self._on_progress)
         batch.model_ready.connect(self._on_ready)
-        batch.failures_changed.connect(lambda: self.failures.show_failures(batch.failures))
+        batch.failures_changed.connect(self._on_failures)
         batch.ranked.connect(self._on_ranked)
-        batch.rank_job.failed.connect(lambda error: self.next_hint.setText(str(error)))
-        for rows in (self.failures, self.next_images):
+        batch.rank_job.failed.connect(self._on_rank_failed)
+        for rows, label in ((self.failures, self.failure_why), (self.next_images, self.next_why)):
             rows.wanted.connect(self.open_image)
+            rows.why.connect(label.setText)
+            rows.why.connect(lambda text, label=label: label.setVisible(bool(text)))
 
     # ---- what is asked for ----
 
@@ -217,7 +227,8 @@ class BatchDock(Dock):
 
     def _show(self) -> None:
         files, _ = self.batch.files_to_do(**self._wish)
-        self.button.setText(f"Predict {len(files)} images" if len(files) != 1 else "Predict 1 image")
+        number = "" if self.batch.plan is None else " 1 image" if len(files) == 1 else f" {len(files)} images"
+        self.button.setText(f"Predict{number}")
         explain(
             self.button, self._why_not(len(files)), "Each image is stored as soon as it is done; what is done stays"
         )
@@ -253,9 +264,8 @@ class BatchDock(Dock):
         done = (event.image - 1) * _STEPS + _STEPS * event.tile // event.tiles
         self.row.set_progress(done, event.images * _STEPS, f"{event.image}/{event.images}")
         left = "" if event.seconds_left is None else f", about {clock(event.seconds_left)} left"
-        self.doing.setText(
-            f"Image {event.image} of {event.images}{left}: {event.image_id}, tile {event.tile} of {event.tiles}"
-        )
+        tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
+        self.doing.setText(f"Image {event.image} of {event.images}{left}: {event.image_id}{tile}")
         self.doing.show()
 
     def _on_ready(self, event: ModelReady) -> None:
@@ -267,6 +277,15 @@ class BatchDock(Dock):
         done = self.batch.images_of_run - failed
         text = f"{done} images predicted in {clock(self.batch.job.elapsed_s)}"
         self.row.set_message(f"{text}, {failed} failed (see below)." if failed else f"{text}.", ERROR if failed else "")
+
+    def _on_failures(self) -> None:
+        self.failures.show_failures(self.batch.failures)
+
+    def _on_plan_failed(self, error: CellSegError) -> None:
+        self.counts.setText(str(error))
+
+    def _on_rank_failed(self, error: CellSegError) -> None:
+        self.next_hint.setText(str(error))
 
     def _on_ranked(self, gains: list[ImageGain]) -> None:
         self.next_images.show_gains(gains)

@@ -22,15 +22,18 @@ class RowList(QTreeWidget):
     ----------
     titles : sequence of str
         Of the columns; the first is the image, the last takes the room that is left.
-    rows_shown : int
-        How high it is.
+    most_rows : int
+        How many are seen without scrolling.
     """
 
     wanted = Signal(str)
     """The image_id of a row."""
+    why = Signal(str)
+    """The whole last text of the row selected, which may not fit into its column."""
 
-    def __init__(self, titles: Sequence[str], rows_shown: int) -> None:
+    def __init__(self, titles: Sequence[str], most_rows: int) -> None:
         super().__init__()
+        self._most_rows = most_rows
         self.setHeaderLabels(list(titles))
         self.setRootIsDecorated(False)
         self.setUniformRowHeights(True)
@@ -41,8 +44,7 @@ class RowList(QTreeWidget):
         header.setStretchLastSection(True)
         header.setSectionsMovable(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        row = self.fontMetrics().height() + 6
-        self.setMinimumHeight(row * (rows_shown + 1) + 8)
+        self.currentItemChanged.connect(self._tell_why)
         self.itemDoubleClicked.connect(self._ask)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102
@@ -69,13 +71,22 @@ class RowList(QTreeWidget):
         for column in range(self.columnCount() - 1):
             self.resizeColumnToContents(column)
             self.setColumnWidth(column, min(self.columnWidth(column), 140))
+        shown = min(max(self.topLevelItemCount(), 1), self._most_rows)
+        row = max(self.sizeHintForRow(0), self.fontMetrics().height() + 4)
+        self.setFixedHeight(self.header().sizeHint().height() + shown * row + 2 * self.frameWidth() + 4)
+        self.setCurrentItem(self.topLevelItem(0))
+        self._tell_why()
+
+    def _tell_why(self) -> None:
+        item = self.currentItem()
+        self.why.emit("" if item is None else f"{item.text(0)}: {item.text(self.columnCount() - 1)}")
 
 
 class FailureList(RowList):
     """Image and reason."""
 
     def __init__(self) -> None:
-        super().__init__(("Failed", "Why"), 3)
+        super().__init__(("Failed", "Why"), 4)
 
     def show_failures(self, failures: dict[str, str]) -> None:
         """Show what failed; without any the list is hidden."""
@@ -87,11 +98,9 @@ class GainList(RowList):
     """Image, expected gain and reason, the largest gain first."""
 
     def __init__(self) -> None:
-        super().__init__(("Image", "Gain", "Why"), 6)
+        super().__init__(("Image", "Gain", "Why"), 8)
         self.headerItem().setToolTip(1, "Bits of information that your decisions are expected to give")
 
     def show_gains(self, gains: Sequence[ImageGain]) -> None:
         """Show images in their order."""
         self.show_rows((image.image_id, (image.image_id, f"{image.gain:.0f}", image.text)) for image in gains)
-        if gains:
-            self.setCurrentItem(self.topLevelItem(0))

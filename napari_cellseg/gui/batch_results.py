@@ -73,7 +73,7 @@ class ResultsBox(QWidget):
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Choose a folder")
         self.folder.textChanged.connect(self.refresh)
-        self.write = QPushButton("Write test-results.json")
+        self.write = QPushButton("Write results")
         self.write.clicked.connect(lambda: self.submit())
         self.copy = QPushButton("Copy command line")
         self.copy.clicked.connect(self.copy_command)
@@ -150,7 +150,11 @@ class ResultsBox(QWidget):
 
     def refresh(self) -> None:
         """Enable what can work."""
-        explain(self.write, self._why_not(), "All cells nobody rejected, down to the lowest score, and the zip of it")
+        explain(
+            self.write,
+            self._why_not(),
+            "test-results.json and its zip: all cells nobody rejected, down to the lowest score",
+        )
         nothing = "Open a folder of images first." if self._batch.folder is None else None
         explain(self.copy, nothing, "The same prediction as a command, for a terminal or a cluster")
 

@@ -26,6 +26,9 @@ class BottomDock(QWidget):
         Gives the `AppState` that all docks of this viewer share, as ``self.state``.
     """
 
+    has_review_keys = True
+    """Whether A accepts, R rejects, ... while it has the focus."""
+
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.state = AppState.of(napari_viewer)
@@ -33,7 +36,8 @@ class BottomDock(QWidget):
         self.review = actions_of(self.state)
         self.review.queue.begin()
         self._is_placed = False
-        add_dock_keys(self, self.review)
+        if self.has_review_keys:
+            add_dock_keys(self, self.review)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         # napari puts it on the right at first; if it were wide there, the window would grow.

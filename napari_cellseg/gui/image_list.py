@@ -21,7 +21,7 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 def status_text(summary: ImageSummary | None) -> str:
     """Say how far the review of an image is."""
     if summary is None or not summary.progress.total:
-        return "-"
+        return "-" if summary is None or summary.saved_at is None else "no cells"
     reviewed, total = summary.progress.reviewed, summary.progress.total
     return "done" if reviewed == total else f"{reviewed} / {total}" if reviewed else "predicted"
 

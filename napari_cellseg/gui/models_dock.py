@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QFileDialog, QGridLayout, QHBoxLayout, QPushButton, QTextBrowser, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QPushButton,
+    QSplitter,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.bottom_dock import BottomDock
+from napari_cellseg.gui.dock_base import ERROR, PrimaryButton, explain, small_label
 from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.models_details import details_html, details_json
@@ -26,8 +36,10 @@ _FILES = "Models (*.safetensors);;All files (*)"
 _RUN_FILES = ("best", "last")
 
 
-class ModelsDock(Dock):
+class ModelsDock(BottomDock):
     """A table of all models, what the chosen one says about itself, and what can be done with it."""
+
+    has_review_keys = False
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
@@ -35,7 +47,6 @@ class ModelsDock(Dock):
         self.job = Job(self.state, "copying a model")
         self.table = ModelTable()
         self.details = QTextBrowser()
-        self.details.setMinimumHeight(200)
         self.use = PrimaryButton("Use in Segment")
         self.add = QPushButton("Import...")
         self.save = QPushButton("Export...")
@@ -62,15 +73,30 @@ class ModelsDock(Dock):
         self.refresh()
 
     def _fill(self) -> None:
-        buttons = QGridLayout()
-        for i, button in enumerate((self.add, self.save, self.copy, self.rename, self.remove)):
-            buttons.addWidget(button, i // 3, i % 3)
-        self.column.addWidget(self.table, 2)
-        self.column.addWidget(self.use)
-        self.column.addLayout(buttons)
-        self.column.addWidget(self._sure)
-        self.column.addWidget(self.row)
-        self.column.addWidget(self.details, 3)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        self.use.setMinimumWidth(130)
+        buttons.addWidget(self.use)
+        for button in (self.add, self.save, self.copy, self.rename, self.remove):
+            buttons.addWidget(button)
+        buttons.addStretch(1)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.table, 1)
+        column.addLayout(buttons)
+        column.addWidget(self._sure)
+        column.addWidget(self.row)
+        parts = QSplitter(Qt.Orientation.Horizontal)
+        for part, share in ((left, 3), (self.details, 2)):
+            parts.addWidget(part)
+            parts.setStretchFactor(parts.count() - 1, share)
+        parts.setChildrenCollapsible(False)
+        parts.setSizes([580, 420])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 4, 8, 4)
+        layout.addWidget(parts)
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)

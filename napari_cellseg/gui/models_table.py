@@ -146,7 +146,7 @@ class ModelTable(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(90)
         self.selectionModel().currentRowChanged.connect(lambda *_: self.picked.emit(self.entry))
 
     @property

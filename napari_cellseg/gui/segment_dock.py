@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, TileDone
@@ -24,6 +24,7 @@ from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.score_sliders import ScoreSliders
 from napari_cellseg.gui.segmentation import Segmentation
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
+from napari_cellseg.gui.workflow import show_dock
 from napari_cellseg.model.config import PredictOptions
 
 __all__ = ["SegmentDock", "device_names"]
@@ -63,6 +64,16 @@ class SegmentDock(Dock):
         self.column.addWidget(self.sliders)
         self.column.addWidget(self.button)
         self.column.addWidget(self.row)
+        more = QHBoxLayout()
+        for text, name, tip in (
+            ("Whole folder...", "Batch", "Predict all images of a folder, and write the results to hand in"),
+            ("Models...", "Models", "What the models are, and how good; import, rename, delete"),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(lambda _=False, name=name: show_dock(self.state.viewer, name))
+            more.addWidget(button)
+        self.column.addLayout(more)
         self.column.addStretch(1)
 
     def _connect(self) -> None:

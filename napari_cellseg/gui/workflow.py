@@ -37,14 +37,10 @@ def bring_docks(viewer: Any, asked: QWidget) -> None:
 
 
 def show_dock(viewer: Any, name: str) -> QWidget | None:
-    """Open a dock of the plugin as a tab, or bring it to the front; None where the viewer has no window."""
+    """Open a dock of the plugin, or bring it to the front; None where the viewer has no window."""
     window: Any = getattr(viewer, "window", None)
     if window is None or (dock := _open(viewer, name)) is None:
         return None
-    others = [other for other in window._qt_window.findChildren(QDockWidget) if other.windowTitle() in WORKFLOW]
-    right = [other for other in others if other is not dock and other.isVisible() and not other.isFloating()]
-    if right and name not in WORKFLOW and not window._qt_window.tabifiedDockWidgets(dock):
-        window._qt_window.tabifyDockWidget(right[-1], dock)
     dock.show()
     dock.raise_()
     return dock.widget()

@@ -1,0 +1,373 @@
+"""The dock *Batch* over a stand-in for the engine; `test_batch_real` has the real one."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_cellseg.cli import _parser
+from napari_cellseg.coco import ImageId, read_image_ids, write_image_ids
+from napari_cellseg.coco_results import check_results
+from napari_cellseg.commands.predict import command_line, prediction_options
+from napari_cellseg.errors import EngineError
+from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
+from napari_cellseg.gui.batch_dock import BatchDock
+from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.config import ModelConfig, PredictOptions
+from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
+from napari_cellseg.workspace import Workspace
+
+RGB, TRUTH = generate_tissue((96, 96), 10, seed=1)
+FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.3, len(TRUTH), dtype=np.float32))
+READY = ModelReady("lite", TISSUE_CLASSES.names, "cpu", "auto: CPU, no CUDA device found", 0.1)
+HEADER = CheckpointHeader(
+    name="lite", config=ModelConfig.preset("lite", TISSUE_CLASSES), thresholds=(0.5,) * 4, sha256="ab" * 32
+)
+
+
+class FakeEngine:
+    """Finds the same cells in each image; ``behaviour`` by image_id: seconds to wait, or an exception or failure."""
+
+    def __init__(self) -> None:
+        self.behaviour: dict[str, object] = {}
+        self.predicted: list[str] = []
+
+    def run(self, task, /, items, options):  # noqa: ARG002 - as the engine
+        assert task == "predict"
+        (item,) = items
+        how = self.behaviour.get(item.image_id)
+        yield READY
+        yield TileDone(1, 1, 1, 1, len(FOUND))
+        end = time.monotonic() + (how if isinstance(how, float) else 0)
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            yield None
+        if isinstance(how, Exception):
+            raise how
+        if isinstance(how, str):
+            yield ImageFailed(1, 1, item.image_id, how)
+            return PredictSummary(1, 1, 0, 0.1)
+        self.predicted.append(item.image_id)
+        yield ImageDone(1, 1, item.image_id, FOUND, 0.1)
+        return PredictSummary(1, 0, len(FOUND), 0.1)
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    yield viewer
+    AppState.of(viewer).close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "tiles", "abc")
+
+
+def make_folder(folder: Path, names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        tifffile.imwrite(folder / f"{name}.tif", RGB, photometric="rgb")
+    return folder
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def dock(qtbot, viewer, engine, monkeypatch) -> BatchDock:
+    dock = BatchDock(viewer)
+    qtbot.addWidget(dock)
+    monkeypatch.setattr(type(dock.model), "header", HEADER)
+    monkeypatch.setattr(dock.batch._engine, "run", engine.run)
+    return dock
+
+
+def open_folder(qtbot, dock, path):
+    dock._opener.open_path(path)
+    qtbot.waitUntil(lambda: dock.state.session is not None, timeout=20_000)
+    settle(qtbot, dock)
+
+
+def settle(qtbot, dock):
+    """Wait until the folder is looked into and its images are ordered."""
+    dock._soon.stop()
+    dock.look()
+    qtbot.waitUntil(lambda: dock.batch.plan is not None and not dock.batch.rank_job.is_busy, timeout=20_000)
+    qtbot.wait(60)
+
+
+def predict(qtbot, dock):
+    assert dock.button.isEnabled(), dock.button.toolTip()
+    dock.button.click()
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=20_000)
+    settle(qtbot, dock)
+
+
+def rows(tree):
+    return [
+        [tree.topLevelItem(i).text(column) for column in range(tree.columnCount())]
+        for i in range(tree.topLevelItemCount())
+    ]
+
+
+def test_without_a_folder_it_says_what_to_do(dock):
+    assert dock.button.toolTip() == "Open a folder of images first."
+    assert dock.counts.text() == "Open a folder of images, or choose one."
+    assert not dock.results.write.isEnabled()
+
+
+def test_a_folder_is_predicted_stored_and_listed(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    assert dock.button.text() == "Predict 3 images"
+    predict(qtbot, dock)
+    assert engine.predicted == ["a", "b", "c"]
+    assert dock.counts.text() == "3 images: 3 predicted"
+    assert dock.row._message.text().startswith("3 images predicted in ")
+    assert dock.state.session.count() == (FOUND.scores >= 0.5).sum()
+    assert [dock._opener.summaries[name].total for name in "abc"] == [dock.state.session.count()] * 3
+    assert not dock.button.isEnabled()
+    assert "Nothing is left to do" in dock.button.toolTip()
+
+
+def test_another_viewer_later_goes_on_where_it_was_stopped(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    engine.behaviour = {"b": 60.0}
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.doing.text().startswith("Image 2 of 3"), timeout=20_000)
+    dock.row._stop.click()
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=5000)
+    settle(qtbot, dock)
+    assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
+    engine.behaviour, engine.predicted = {}, []
+    predict(qtbot, dock)
+    assert engine.predicted == ["b", "c"]
+
+
+def test_pause_holds_and_resume_goes_on(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    engine.behaviour = dict.fromkeys("abc", 0.3)
+    dock.batch.job._holds_by_itself = True  # the stand-in does not obey the engine's hold
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=5000)
+    dock.row._pause.click()
+    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.PAUSED, timeout=5000)
+    done = list(engine.predicted)
+    qtbot.wait(500)
+    assert engine.predicted == done
+    assert dock.row._pause.text() == "Resume"
+    dock.row._pause.click()
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=10_000)
+    assert engine.predicted == ["a", "b", "c"]
+
+
+def test_a_failure_is_listed_with_its_reason_and_the_others_go_on(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    engine.behaviour = {"a": "a.tif is cut off", "b": EngineError("The engine process was killed from outside.")}
+    predict(qtbot, dock)
+    assert rows(dock.failures) == [
+        ["a", "a.tif is cut off"],
+        ["b", "The engine process was killed from outside."],
+    ]
+    assert dock.failures.isVisibleTo(dock)
+    assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
+    engine.behaviour = {}
+    predict(qtbot, dock)
+    assert not dock.failures.isVisibleTo(dock)
+
+
+def test_an_engine_that_dies_each_time_ends_the_run(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    engine.behaviour = dict.fromkeys("abc", EngineError("The engine process crashed (SIGSEGV)."))
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.FAILED, timeout=10_000)
+    assert "SIGSEGV" in dock.row._message.text()
+
+
+def test_images_with_reviewed_cells_are_left_alone_until_asked_for(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    predict(qtbot, dock)
+    dock.state.session.accept([1])
+    dock._opener.save()
+    dock.advanced.set_values({"tile": 512})
+    settle(qtbot, dock)
+    assert dock.counts.text() == "3 images: 2 to do, 1 reviewed"
+    assert dock.reviewed.isVisibleTo(dock)
+    engine.predicted = []
+    predict(qtbot, dock)
+    assert engine.predicted == ["b", "c"]
+
+    dock.reviewed.setCurrentIndex(1)
+    assert dock.button.text() == "Predict 1 image"
+    engine.predicted = []
+    predict(qtbot, dock)
+    assert engine.predicted == ["a"]
+    assert dock.state.session.cells[1].reviewed
+
+
+def test_all_again(qtbot, dock, engine, folder):
+    open_folder(qtbot, dock, folder)
+    predict(qtbot, dock)
+    dock.which.setCurrentIndex(1)
+    engine.predicted = []
+    predict(qtbot, dock)
+    assert engine.predicted == ["a", "b", "c"]
+
+
+def test_a_folder_that_is_not_open_is_predicted_while_another_one_is(qtbot, dock, engine, folder, tmp_path):
+    other = make_folder(tmp_path / "test", "xy")
+    open_folder(qtbot, dock, folder)
+    dock._use_folder(other)
+    settle(qtbot, dock)
+    predict(qtbot, dock)
+    assert engine.predicted == ["x", "y"]
+    assert dock.state.image_id == "a"
+    assert not dock.state.session.cells
+    with Workspace(other) as workspace:  # nobody holds it any more
+        assert not workspace.read_only
+        assert workspace.classes == TISSUE_CLASSES
+        assert len(workspace.read("x").cells) == len(FOUND)
+
+    dock.open_image("y")
+    qtbot.waitUntil(lambda: dock.state.image_id == "y", timeout=20_000)
+    assert dock.state.session.cells
+
+
+def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, engine, folder, tmp_path):
+    other = make_folder(tmp_path / "test", "xyz")
+    open_folder(qtbot, dock, folder)
+    dock._use_folder(other)
+    settle(qtbot, dock)
+    engine.behaviour = dict.fromkeys("xyz", 0.3)
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.doing.text().startswith("Image 2 of 3"), timeout=20_000)
+    dock._opener.open_path(other)
+    qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=20_000)
+    assert not dock.state.workspace.read_only
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=20_000)
+    assert not dock.batch.failures
+    assert [len(dock.state.workspace.read(name).cells) for name in "xyz"] == [len(FOUND)] * 3
+
+
+def test_a_folder_of_another_viewer_is_refused_in_words(qtbot, dock, tmp_path):
+    other = make_folder(tmp_path / "test", "x")
+    with Workspace(other, user="somebody"):
+        dock._use_folder(other)
+        settle(qtbot, dock)
+        dock.button.click()
+        assert "open in another viewer: somebody" in dock.row._message.text()
+        assert not dock.batch.job.is_busy
+
+
+def test_what_to_review_next_is_listed_with_the_reason_and_opens(qtbot, dock, folder):
+    open_folder(qtbot, dock, folder)
+    predict(qtbot, dock)
+    first, second, _ = rows(dock.next_images)
+    assert first[0] == "a"
+    assert "near the threshold" in first[2]
+    dock.state.session.accept(list(dock.state.session.cells))  # all decided about: nothing left in this one
+    dock._opener.save()
+    settle(qtbot, dock)
+    assert [row[0] for row in rows(dock.next_images)] == ["b", "c"]
+    dock.next_images.setCurrentItem(dock.next_images.topLevelItem(1))
+    qtbot.keyClick(dock.next_images, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: dock.state.image_id == "c", timeout=20_000)
+    assert second[0] == "b"
+
+
+def test_closing_the_dock_does_not_disturb_the_run_and_a_new_one_shows_it(qtbot, dock, engine, folder, viewer):
+    open_folder(qtbot, dock, folder)
+    engine.behaviour = {"a": "cut off", "b": 0.5}
+    dock.button.click()
+    batch = dock.batch
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=20_000)
+    again = BatchDock(viewer)
+    qtbot.addWidget(again)
+    assert again.batch is batch
+    qtbot.waitUntil(lambda: again.counts.text() == "3 images: 1 to do, 2 predicted", timeout=20_000)
+    assert rows(again.failures) == [["a", "cut off"]]
+
+
+# ---- the results file ----
+
+
+def ids_beside(folder: Path, names: str) -> Path:
+    path = folder.parent / "test_image_name_to_ids.json"
+    write_image_ids(path, [ImageId(f"{name}.tif", 10 + i, 96, 96) for i, name in enumerate(names)])
+    return path
+
+
+def test_the_id_file_is_found_and_what_does_not_fit_is_named(qtbot, dock, folder):
+    ids_beside(folder, "abx")
+    open_folder(qtbot, dock, folder)
+    assert (
+        dock.results.ids.text() == "3 images\nNot in this folder, so without a row: x\nNot in the list, so left out: c"
+    )
+    assert dock.results.ids_name.toolTip().endswith("test_image_name_to_ids.json")
+
+
+def test_the_results_have_every_cell_nobody_rejected_and_are_valid(qtbot, dock, folder, tmp_path):
+    ids = ids_beside(folder, "abx")
+    open_folder(qtbot, dock, folder)
+    predict(qtbot, dock)
+    dock.state.session.reject([1])
+    dock.results.folder.setText(str(tmp_path / "out"))
+    dock.results.write.click()
+    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=20_000)
+    assert dock.results.row._message.text().startswith(f"Written and checked: {2 * len(FOUND) - 1} cells, 2 images")
+    assert dock.results.problems.text() == "Without a row, for they are not here: x"
+    for name in ("test-results.json", "test-results.zip"):
+        assert check_results(tmp_path / "out" / name, read_image_ids(ids), 4) == []
+
+
+def test_results_before_a_prediction_are_refused(qtbot, dock, folder, tmp_path):
+    open_folder(qtbot, dock, folder)
+    dock.results.folder.setText(str(tmp_path / "out"))
+    dock.results.write.click()
+    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=20_000)
+    assert "No image is predicted yet" in dock.results.row._message.text()
+
+
+def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
+    ids = ids_beside(folder, "abc")
+    open_folder(qtbot, dock, folder)
+    dock.device.setCurrentText("cpu")
+    dock.pixel_size.setValue(0.25)
+    dock.advanced.set_values({"tile": 512, "overlap": 64, "nms": 0.4, "test_time_augmentation": True})
+    dock.results.folder.setText(str(tmp_path / "my out"))
+    dock.results.copy.click()
+    program, *arguments = shlex.split(QApplication.clipboard().text())
+    parsed = _parser().parse_args(arguments)
+    assert program == "napari-cellseg"
+    assert (parsed.images, parsed.out, parsed.ids) == ([folder], tmp_path / "my out", ids)
+    model = dock._model()
+    assert prediction_options(parsed, parsed.min_score) == model.options
+    assert parsed.pixel_size == model.pixel_size_um == 0.25
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        PredictOptions(),
+        PredictOptions(checkpoint=Path("my model.safetensors"), device="cuda:1", batch=4, precision="fp16", scale=1.5),
+        PredictOptions(min_score=0.2, nms=0.7, overlap=0),
+    ],
+)
+def test_every_option_has_its_place_on_the_command_line(options):
+    _, *arguments = command_line(options, Path("/images"), Path("/out"))
+    parsed = _parser().parse_args(arguments)
+    assert prediction_options(parsed, parsed.min_score) == options
