@@ -271,6 +271,40 @@ def test_a_name_twice_is_refused_in_words(qtbot, dock, folder):
     assert dock.state.classes.names == TISSUE_CLASSES.names
 
 
+def test_class_files_changed_by_another_program_are_told_and_can_be_taken(qtbot, dock, folder, errors):
+    open_path(qtbot, dock, folder)
+    session = dock.state.session
+    first = min(session.cells)
+    session.reject([first])
+    assert dock.opener.save()
+    count = session.count(statuses=[Status.ACCEPTED])
+    show(qtbot, dock, "tissue_02")
+    path = folder / "tissue_01" / "class1.tif"
+    tifffile.imwrite(path, tifffile.imread(path) * 0)
+    show(qtbot, dock, "tissue_01")
+    assert dock.state.session.count(statuses=[Status.ACCEPTED]) == count, "the annotations are what is shown"
+    assert any("changed after its annotations" in text for text in errors())
+
+    (_, begin_anew) = notification_manager.records[-1].actions[0]
+    begin_anew()
+    finish(qtbot, dock)
+
+    assert dock.state.session.count(1) == 0
+    assert dock.state.session.cells
+    assert {cell.status for cell in dock.state.session.cells.values()} == {Status.ACCEPTED}
+
+
+def test_a_large_image_is_shown_in_two_turns_and_none_is_lost(qtbot, dock, tmp_path):
+    for i in range(2):
+        rgb, _ = generate_tissue((1800, 1800), 3, i)
+        tifffile.imwrite(tmp_path / f"{i}.tif", rgb, photometric="rgb")
+    open_path(qtbot, dock, tmp_path)
+    dock.opener.show("1")  # before the first one is on the canvas
+    qtbot.waitUntil(lambda: dock.state.image_id == "1", timeout=20_000)
+    assert dock.state.workspace.is_open("1")
+    assert not dock.state.workspace.is_open("0")
+
+
 def test_a_class_can_be_added_and_the_last_one_removed(qtbot, dock, viewer, folder):
     open_path(qtbot, dock, folder)
     dock.layers.finish()

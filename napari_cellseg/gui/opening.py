@@ -28,6 +28,9 @@ from napari_cellseg.workspace import ImageSummary
 
 __all__ = ["Opener"]
 
+_MANY_BYTES = 8 * 2**20
+"""Pixels that take the window some time to show."""
+
 _OPENERS: WeakKeyDictionary[AppState, Opener] = WeakKeyDictionary()
 
 
@@ -221,7 +224,10 @@ class Opener(QObject):
             self._own_layer = ImageLayer(np.zeros((1, 1, 3), np.uint8), name=loaded.file.image_id, rgb=True)
             state.viewer.layers.insert(0, self._own_layer)
         self._loaded = loaded
-        self._turn.start(0)
+        if loaded.rgb.nbytes > _MANY_BYTES:
+            self._turn.start(0)
+        else:
+            self._show_loaded()
 
     def _show_loaded(self) -> None:
         """Put the image that was loaded on the canvas."""
