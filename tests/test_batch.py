@@ -288,18 +288,16 @@ def test_what_to_review_next_is_listed_with_the_reason_and_opens(qtbot, dock, fo
     assert second[0] == "b"
 
 
-def test_closing_the_dock_does_not_disturb_the_run_and_a_new_one_shows_it(qtbot, dock, engine, folder, viewer):
+def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot, dock, engine, folder, viewer):
     open_folder(qtbot, dock, folder)
     engine.behaviour = {"a": "cut off", "b": 0.5}
+    closed = BatchDock(viewer)
+    assert closed.batch is dock.batch
     dock.button.click()
-    batch = dock.batch
-    dock.deleteLater()
+    closed.deleteLater()
     qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=20_000)
-    again = BatchDock(viewer)
-    qtbot.addWidget(again)
-    assert again.batch is batch
-    qtbot.waitUntil(lambda: again.counts.text() == "3 images: 1 to do, 2 predicted", timeout=20_000)
-    assert rows(again.failures) == [["a", "cut off"]]
+    qtbot.waitUntil(lambda: dock.counts.text() == "3 images: 1 to do, 2 predicted", timeout=20_000)
+    assert rows(dock.failures) == [["a", "cut off"]]
 
 
 # ---- the results file ----
