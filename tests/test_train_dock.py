@@ -116,6 +116,53 @@ def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, eng
     assert dock.button.isEnabled()
 
 
+@pytest.mark.usefixtures("workspace")
+def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine, viewer):
+    engine.wait_s = 0.05
+    dock.button.click()
+    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=10_000)
+    dock.monitor.row._stop.click()
+    qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=10_000)
+    assert dock.past_label.text().startswith("Unfinished run: epoch ")
+
+    later = TrainDock(viewer)  # as after a restart: it knows only what is on disk
+    qtbot.addWidget(later)
+    later.run.engine.run = engine
+    later.show()
+    wait_checked(qtbot, later)
+    assert later.past_label.text() == dock.past_label.text()
+    engine.wait_s = 0.0
+    later.resume_button.click()
+    qtbot.waitUntil(lambda: not later.run.is_busy, timeout=10_000)
+    first, second = engine.of("train")
+    assert second == {**first, "resume": True}
+    assert later.run.job.state is JobState.FINISHED
+    assert not later._resume_row.isVisible(), "it came to its end"
+
+
+@pytest.mark.usefixtures("workspace")
+def test_pause_holds_the_run_and_resume_lets_it_go_on(qtbot, dock, engine):
+    engine.wait_s = 0.05
+    dock.button.click()
+    qtbot.waitUntil(lambda: dock.run.history.step is not None, timeout=10_000)
+    dock.monitor.row._pause.click()
+    assert dock.run.job.is_busy
+    assert dock.monitor.row._pause.text() == "Resume"
+    assert dock.button.toolTip() == "A training is at work; stop it first."
+    dock.monitor.row._pause.click()
+    qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=10_000)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_closing_the_viewer_stops_the_run_which_can_be_resumed(qtbot, dock, engine):
+    engine.wait_s = 0.05
+    dock.button.click()
+    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=10_000)
+    dock.state.close()
+    assert dock.run.job.state is JobState.STOPPED
+    assert (dock.run.plan.folder / "last.pt").exists()
+
+
 def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, dock, workspace, engine):
     (workspace.images[1].path.parent / "class2.tif").write_bytes(b"no TIFF")
     shown = []

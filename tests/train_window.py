@@ -24,6 +24,7 @@ from napari_cellseg.image_io import Image, ImageFile, read_tiff
 from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.workspace import Workspace
 from training.report import scan_steps
+from training.run_folder import RunFolder
 
 NAMES = TISSUE_CLASSES.names
 
@@ -93,16 +94,19 @@ class AnsweringEngine:
 
     def __call__(self, task: str, /, **arguments: Any) -> Iterator[Any]:
         self.calls.append((task, arguments))
-        return scan_steps(**arguments) if task == "report" else self._train(arguments["run_folder"])
+        if task == "report":
+            return scan_steps(**arguments)
+        arguments["config"].save(arguments["run_folder"] / "config.yaml")
+        return self._train(arguments["run_folder"])
 
     def _train(self, run_folder: Path) -> Iterator[Any]:
-        run_folder.mkdir(parents=True, exist_ok=True)
         for event in one_run(run_folder) if self.events is None else self.events:
             if isinstance(event, CheckpointSaved):
                 event.path.write_bytes(b"weights")
             if self.error is not None and isinstance(event, EpochDone):
                 raise self.error
             time.sleep(self.wait_s)
+            RunFolder(run_folder).log(event)
             yield event
         return TrainSummary(run_folder, StopReason.FINISHED, 3, 3, 0.3, run_folder / "best.safetensors")
 

@@ -50,7 +50,6 @@ class SourceBox(QWidget):
         self.counts = small_label()
         self.problems = QListWidget()
         self.problems.setWordWrap(True)
-        self.problems.setToolTip("Click a problem to see its image")
         self.problems.itemClicked.connect(self._go_to)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -111,6 +110,7 @@ class SourceBox(QWidget):
             item = QListWidgetItem(f"{'Error' if problem.level == 'error' else 'Note'}: {problem}")
             item.setForeground(QColor(ERROR if problem.level == "error" else WARNING))
             item.setData(Qt.ItemDataRole.UserRole, problem.image_id)
+            item.setToolTip(f"{problem}\nClick to see the image" if problem.image_id else str(problem))
             self.problems.addItem(item)
         more = len(checked.report.problems) - _SHOWN_PROBLEMS
         if more > 0:
