@@ -108,12 +108,20 @@ def test_a_known_error_keeps_its_type_and_text_and_brings_the_traceback(client):
         ("exit", "SystemExit: 3"),
     ],
 )
-def test_any_other_error_becomes_a_message_with_details_and_the_process_lives(client, kind, text):
+def test_any_other_error_becomes_a_message_with_details_and_the_next_run_works(client, kind, text):
     with pytest.raises(EngineError, match=text) as caught:
         finish(client.run("fail", kind=kind))
 
     assert "engine_tasks.py" in caught.value.details
     assert finish(client.run("count"))[0] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("kind", "is_replaced"), [("memory", True), ("cuda", True), ("other", False)])
+def test_a_process_in_which_memory_ran_out_is_replaced(client, kind, is_replaced):
+    first = finish(client.run("count"))[1]
+    with pytest.raises(EngineError):
+        finish(client.run("fail", kind=kind))
+    assert (finish(client.run("count"))[1] != first) is is_replaced
 
 
 def test_an_event_that_cannot_travel_is_an_error_not_a_hang(client):

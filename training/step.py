@@ -179,10 +179,12 @@ class Stepper:
         self.crop_limit = max(SMALLEST_CROP, int(limit * 0.75) // 32 * 32)
 
     def _memory_error(self, message: str) -> TrainingError:
-        return TrainingError(
+        error = TrainingError(
             f"There is not enough memory on {self.fabric.device} for a training step ({message}). Use a smaller batch "
             "(optimizer.batch) or crop (augment.crop), a smaller model, or close other programs."
         )
+        error.__cause__ = MemoryError(message)
+        return error
 
 
 def shrink(item: Item, limit: int) -> Item:

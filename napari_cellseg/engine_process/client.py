@@ -153,6 +153,8 @@ class _Exchange:
                 else:
                     is_over = True
                     if isinstance(answer, Failed):
+                        if answer.is_spent:
+                            process.kill()
                         raise answer.error
                     return answer.result if isinstance(answer, Returned) else None
         except _ProcessDied:

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +36,7 @@ from napari_cellseg.engine_process.messages import (
     to_cellseg_error,
 )
 from napari_cellseg.engine_process.tasks import TASKS, Task, TaskRunner
-from napari_cellseg.errors import EngineError
+from napari_cellseg.errors import EngineError, is_out_of_memory
 from napari_cellseg.events import Paused, Resumed
 
 __all__ = ["serve"]
@@ -141,7 +141,14 @@ def _failed(run_id: int, error: BaseException) -> Failed:
         plain = EngineError(str(named))
         plain.details = named.details
         named = plain
-    return Failed(run_id, named)
+    return Failed(run_id, named, is_spent=any(map(is_out_of_memory, _chain(error))))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and all that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _give_way() -> None:

@@ -79,10 +79,15 @@ class Returned:
 
 @dataclass(frozen=True)
 class Failed:
-    """From the engine: the generator raised this."""
+    """From the engine: the generator raised this.
+
+    ``is_spent``: memory ran out, and the process is better replaced. Native libraries do not always recover: oneDNN,
+    for one, still could not create some convolutions when there was memory again.
+    """
 
     run_id: int
     error: CellSegError
+    is_spent: bool = False
 
 
 @dataclass(frozen=True)
