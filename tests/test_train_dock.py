@@ -13,6 +13,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train_data import DataSource
 from napari_cellseg.gui.train_dock import TrainDock
 from napari_cellseg.label_images import read_class_images
+from napari_cellseg.review import Cell, Status, instances_of
 
 
 @pytest.fixture
@@ -180,10 +181,12 @@ def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, doc
 
 def test_corrections_are_written_to_the_label_images_when_asked(qtbot, dock, workspace, monkeypatch):
     asked = []
-    monkeypatch.setattr(dock_module, "ask_to_write", lambda _, ids: asked.append(ids) or Answer.SAVE)
+    monkeypatch.setattr(dock_module, "ask_to_write", lambda _, *about: asked.append(about) or Answer.SAVE)
     correct_a_cell(dock)
+    proposed = Cell(99, 2, 0.9, Status.PROPOSED, (20, 20, 26, 26), square(), 0, "model", 0.0)
+    dock.state.session.load_proposals(instances_of([proposed], dock.state.session.image_size))
     train(qtbot, dock)
-    assert asked == [["tissue_01"]]
+    assert asked == [(["tissue_01"], 1)]
     assert (read_class_images(workspace.images[0].path.parent)[1][2:8, 2:8] > 0).all()
     assert not workspace.is_modified("tissue_01")
     assert not workspace.labels_changed("tissue_01")

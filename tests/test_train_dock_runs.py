@@ -126,12 +126,15 @@ def test_a_class_that_was_never_measured_is_left_out(tmp_path):
 
 
 def test_a_resumed_run_goes_on_in_the_same_curves(tmp_path):
-    RunFolder(tmp_path).write_metrics([{"epoch": 1, "train_loss": 2.0, "ap50": 0.2}, {"epoch": 2, "train_loss": 1.0}])
+    rows = [{"epoch": 1, "train_loss": 2.0, "ap50": 0.2}, {"epoch": 2, "train_loss": 1.0}]
+    RunFolder(tmp_path).write_metrics(rows)
     (tmp_path / "best.safetensors").touch()
     history = RunHistory.of_folder(tmp_path)
     assert history.has_model
     assert [row["epoch"] for row in history.rows] == [1, 2]
     assert history.validated["ap50"] == 0.2
+    assert history.best_text() == "best AP50 0.200 at epoch 1"
+    assert RunHistory.of_folder(tmp_path, monitor="train_loss").best_text() == "best training loss 1.000 at epoch 2"
     (tmp_path / "metrics.csv").write_text("epoch\nnot a number\n")
     assert RunHistory.of_folder(tmp_path).rows == []
 

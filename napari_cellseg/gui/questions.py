@@ -43,14 +43,19 @@ def ask_about_recovery(parent: QWidget | None, recovery: Recovery) -> Answer:
     )
 
 
-def ask_to_write(parent: QWidget | None, image_ids: Sequence[str]) -> Answer:
-    """Ask whether corrected cells shall replace ``class*.tif`` before a training that reads these."""
+def ask_to_write(parent: QWidget | None, image_ids: Sequence[str], undecided: int = 0) -> Answer:
+    """Ask whether corrected cells shall replace ``class*.tif`` before a training that reads these.
+
+    ``undecided`` of the cells are proposals that nobody accepted or edited.
+    """
+    cells = "1 of them is a proposal" if undecided == 1 else f"{undecided:,} of them are proposals"
+    proposals = f" {cells} that nobody decided about." if undecided else ""
     which = image_ids[0] if len(image_ids) == 1 else f"{len(image_ids)} images"
     return _ask(
         parent,
         f"Train on the corrections of {which}?",
         "Training reads class*.tif, and the cells as Review shows them are not in there yet. Write and train puts them "
-        "in; the old files are kept as .bak.",
+        f"in; the old files are kept as .bak.{proposals}",
         ("Write and train", "Train without them"),
     )
 

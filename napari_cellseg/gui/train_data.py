@@ -84,6 +84,8 @@ class Checked:
     report : DataReport
     unwritten : tuple of ExportItem
         Images whose cells, as they are shown, are not those of ``class*.tif``.
+    undecided : int
+        Cells among those shown there that are proposals which nobody accepted or edited.
     stamps : tuple
         Names, sizes and times of the files that were read; equal for equal data.
     """
@@ -91,6 +93,7 @@ class Checked:
     data: TrainData
     report: DataReport
     unwritten: tuple[ExportItem, ...] = ()
+    undecided: int = 0
     stamps: tuple[Any, ...] = field(default=(), repr=False)
 
 
@@ -128,16 +131,17 @@ def check_data(
     yield None
     left_out: tuple[DataProblem, ...] = ()
     unwritten: tuple[ExportItem, ...] = ()
+    undecided = 0
     if data.source is DataSource.ANNOTATED:
         left_out = yield from _write_folder(data.path, items, classes)
     elif data.source is DataSource.FOLDER:
-        unwritten = yield from _unwritten(items)
+        unwritten, undecided = yield from _unwritten(items)
     stamps = _stamps(data.path)
     if known is not None and (known.data, known.stamps) == (data, stamps) and classes in (None, known.report.classes):
-        return Checked(data, known.report, unwritten, stamps)
+        return Checked(data, known.report, unwritten, undecided, stamps)
     report: DataReport = yield from run("report", data=data.path, classes=classes)
     problems = (*report.errors, *left_out, *report.warnings)
-    return Checked(data, DataReport(report.path, report.classes, report.images, problems), unwritten, stamps)
+    return Checked(data, DataReport(report.path, report.classes, report.images, problems), unwritten, undecided, stamps)
 
 
 def write_edits(workspace: Workspace, items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[str, ...]]:
@@ -186,14 +190,16 @@ def _write_folder(
         yield ScanStep(step.image, step.images, step.image_id)
 
 
-def _unwritten(items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[ExportItem, ...]]:
-    found = []
+def _unwritten(items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[tuple[ExportItem, ...], int]]:
+    """Return the images whose cells are not those of their files, and how many of these cells nobody decided about."""
+    found, undecided = [], 0
     for number, item in enumerate(items, start=1):
         annotations = item.read()
         if annotations is not None and _differs(annotations, item.file.path.parent):
             found.append(item)
+            undecided += sum(not cell.reviewed for cell in annotations.shown())
         yield ScanStep(number, len(items), item.file.image_id)
-    return tuple(found)
+    return tuple(found), undecided
 
 
 def _differs(annotations: Annotations, folder: Path) -> bool:

@@ -170,7 +170,8 @@ class TrainDock(Dock):
             return
         workspace = self.state.workspace
         if checked.unwritten and workspace is not None:
-            answer = ask_to_write(self.window(), [item.file.image_id for item in checked.unwritten])
+            image_ids = [item.file.image_id for item in checked.unwritten]
+            answer = ask_to_write(self.window(), image_ids, checked.undecided)
             if answer is Answer.CANCEL:
                 return
             if answer is Answer.SAVE:

@@ -63,6 +63,8 @@ class RunHistory:
         Longest length of the run.
     every : int
         Epochs between two validations.
+    monitor : str
+        What early stopping watches: "ap50", "val_loss" or "train_loss".
     rows : list of dict
         One an epoch, with flat names as in metrics.csv.
     steps : Curve
@@ -77,9 +79,10 @@ class RunHistory:
         The log.
     """
 
-    def __init__(self, folder: Path | None = None, every: int = 1) -> None:
+    def __init__(self, folder: Path | None = None, every: int = 1, monitor: str = "ap50") -> None:
         self.folder = folder
         self.every = every
+        self.monitor = monitor
         self.started: RunStarted | None = None
         self.epochs = 0
         self.rows: list[dict[str, float]] = []
@@ -94,15 +97,19 @@ class RunHistory:
         self.line_count = 0
 
     @classmethod
-    def of_folder(cls, folder: Path, every: int = 1) -> RunHistory:
+    def of_folder(cls, folder: Path, every: int = 1, monitor: str = "ap50") -> RunHistory:
         """Begin with the epochs of an earlier part of the run."""
-        history = cls(folder, every)
+        history = cls(folder, every, monitor)
         files = RunFolder(folder)
         history.has_model = files.best.exists()
         try:
             history.rows = files.read_metrics()
         except (OSError, ValueError, KeyError):  # a half-written or foreign table: the run itself does not need it
             history.rows = []
+        measured = [(row[monitor], row["epoch"]) for row in history.rows if monitor in row]
+        if measured:
+            first_best = max(measured, key=lambda pair: (pair[0] if monitor == "ap50" else -pair[0], -pair[1]))
+            history.best_value, history.best_epoch = first_best[0], int(first_best[1])
         return history
 
     def take(self, event: TrainEvent) -> None:
@@ -141,10 +148,10 @@ class RunHistory:
 
     def best_text(self) -> str:
         """Return "best AP50 0.520 at epoch 11; stops in 7 epochs without improvement"."""
-        if not self.best_epoch or self.last_epoch is None:
+        if not self.best_epoch:
             return "Nothing measured yet" if self.started is not None else ""
-        text = f"best {monitor_name(self.last_epoch.monitor)} {self.best_value:.3f} at epoch {self.best_epoch}"
-        if self.last_epoch.stops_in is None or self.finished is not None:
+        text = f"best {monitor_name(self.monitor)} {self.best_value:.3f} at epoch {self.best_epoch}"
+        if self.last_epoch is None or self.last_epoch.stops_in is None or self.finished is not None:
             return text
         left = self.last_epoch.stops_in * self.every
         return f"{text}; stops in {left} {'epoch' if left == 1 else 'epochs'} without improvement"

@@ -61,10 +61,9 @@ def end_text(history: RunHistory, classes: ClassTable) -> str:
     end = history.finished
     if end is None:
         return ""
-    monitor = monitor_name(history.last_epoch.monitor) if history.last_epoch is not None else ""
     lines = [f"Finished after {end.epochs} epochs: {end.reason.value}."]
     if end.best_epoch and math.isfinite(end.best_value):
-        lines.append(f"Best epoch {end.best_epoch}: {monitor} {end.best_value:.3f}.")
+        lines.append(f"Best epoch {end.best_epoch}: {monitor_name(history.monitor)} {end.best_value:.3f}.")
     if of_classes := history.precision_text(history.best_row, classes.names):
         lines.append(f"AP50: {of_classes}.")
     return " ".join(lines)

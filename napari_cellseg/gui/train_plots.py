@@ -167,7 +167,7 @@ def _entries(entries: Sequence[tuple[str, str, float | None]]) -> str:
         if len(name) <= _UNBROKEN:
             text = text.replace(" ", "\u00a0").replace("-", "\u2011")
         parts.append(f'<span style="color: {colour};">&#9632;</span>\u00a0{text}')
-    return " &nbsp;".join(parts)
+    return "&nbsp; ".join(parts)
 
 
 def _text_colour(viewer: Any) -> str:

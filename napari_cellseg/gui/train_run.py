@@ -93,7 +93,8 @@ class TrainRun(QObject):
 
     def start(self, plan: Plan) -> None:
         """Train."""
-        self._begin(plan, RunHistory(plan.folder, plan.config.validation.every))
+        config = plan.config
+        self._begin(plan, RunHistory(plan.folder, config.validation.every, config.stopping.monitor))
 
     def resume(self, past: PastRun) -> None:
         """Go on with a run that stopped.
@@ -105,7 +106,7 @@ class TrainRun(QObject):
         """
         config = TrainConfig.load(past.folder / "config.yaml")
         plan = Plan(config, past.data, past.folder, resume=True)
-        self._begin(plan, RunHistory.of_folder(past.folder, config.validation.every))
+        self._begin(plan, RunHistory.of_folder(past.folder, config.validation.every, config.stopping.monitor))
 
     def _begin(self, plan: Plan, history: RunHistory) -> None:
         self.plan, self.history = plan, history
