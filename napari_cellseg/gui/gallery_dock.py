@@ -67,7 +67,8 @@ class GalleryDock(BottomDock):
         for widget in (self._class, self._sort, self._back, self._page, self._forward):
             self._bar.addWidget(widget)
         self._bar.addStretch(1)
-        self._hint = QLabel("Drag onto a class, or Alt+1..9:")
+        self._hint = QLabel("Drag onto:")
+        self._hint.setToolTip("Drag cells onto a class, or select some and press Alt+1..9")
         self._bar.addWidget(self._hint)
         self.view = QListView()
         self.view.setModel(self.model)

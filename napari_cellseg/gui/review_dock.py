@@ -77,6 +77,7 @@ class ReviewDock(Dock):
         for order in QueueOrder:
             self._order.addItem(order.value, order)
         self._class = QComboBox()
+        self._class.setToolTip("Cells of this class, or of all")
         for box in (self._order, self._class):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             box.setMinimumWidth(80)
@@ -95,7 +96,7 @@ class ReviewDock(Dock):
         self._list.setMinimumHeight(130)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.header().setMinimumSectionSize(30)
-        for column, width in enumerate((74, 96, 40)):
+        for column, width in enumerate((64, 76, 36)):
             self._list.setColumnWidth(column, width)
         self._list.clicked.connect(lambda index: self._do.go_to(self._model.item(index.row())))
         self.column.addWidget(self._list, 1)
@@ -174,7 +175,7 @@ class ReviewDock(Dock):
         classes = self.state.classes if session is None else session.classes
         chosen = self._class.currentData()
         self._class.clear()
-        self._class.addItem("all classes", None)
+        self._class.addItem("all", None)
         for class_id, name, colour in classes:
             self._class.addItem(colour_icon(colour), name, class_id)
         self._class.setCurrentIndex(chosen if chosen is not None and chosen <= len(classes) else 0)

@@ -42,10 +42,10 @@ class QueueOrder(Enum):
     """What comes first."""
 
     WORST = "worst first"
-    LOWEST_SCORE = "lowest score first"
-    SMALLEST = "smallest first"
-    LARGEST = "largest first"
-    POSITION = "from top to bottom"
+    LOWEST_SCORE = "lowest score"
+    SMALLEST = "smallest"
+    LARGEST = "largest"
+    POSITION = "top to bottom"
 
 
 @dataclass(frozen=True, slots=True)
