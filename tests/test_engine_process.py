@@ -124,6 +124,14 @@ def test_a_process_in_which_memory_ran_out_is_replaced(client, kind, is_replaced
     assert (finish(client.run("count"))[1] != first) is is_replaced
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="only Linux shares out by sessions")
+def test_it_gives_way_to_the_window_also_where_sessions_share_the_processor(client):
+    process_id = finish(client.run("count"))[1]["pid"]
+    assert psutil.Process(process_id).nice() >= 5
+    assert Path(f"/proc/{process_id}/autogroup").read_text().endswith("nice 5\n")
+    assert not Path("/proc/self/autogroup").read_text().endswith("nice 5\n")
+
+
 def test_an_event_that_cannot_travel_is_an_error_not_a_hang(client):
     with pytest.raises(EngineError, match="pickle"):
         finish(client.run("unpicklable"))
