@@ -101,7 +101,7 @@ def test_a_history_says_how_far_how_good_and_how_long(tmp_path):
         "RAM 0.9 GB of 24.0 GB, images at most 1.0 GB; 2 images/s; learning rate 0.0003"
     )
     history.take(step_done(2, 4, vram_mib=2048.0))
-    assert "VRAM 2.0 GB" in resource_text(history, None, 24 * 1024)
+    assert "VRAM 2.0 GB of 8.0 GB" in resource_text(history, None, 24 * 1024, 8 * 1024)
     history.take(epoch_done(5, 0.05, best=(1, 0.1)))
     assert history.best_text() == "best AP50 0.100 at epoch 1; stops in 6 epochs without improvement"
     history.every = 2

@@ -34,7 +34,7 @@ def answer(text):
 def work(viewer, options, report):
     """Yield conditions to wait for."""
     folder = Path(options["data"])
-    _, segment = viewer.window.add_plugin_dock_widget("napari-cellseg", "Segment", tabify=True)
+    segment_dock, segment = viewer.window.add_plugin_dock_widget("napari-cellseg", "Segment", tabify=True)
     state = segment.state
     yield lambda: "Train (napari-cellseg)" in viewer.window._wrapped_dock_widgets
     dock = viewer.window._wrapped_dock_widgets["Train (napari-cellseg)"]
@@ -43,6 +43,9 @@ def work(viewer, options, report):
     report["reason without a folder"] = train.button.toolTip()
     Opener.of(state).open_path(folder)
     yield lambda: state.session is not None
+
+    segment_dock.raise_()
+    yield lambda: not train.isVisible() and not train.run.is_busy
 
     # Correct cells: one was missed, one is none, one has the wrong class.
     session = state.session
@@ -54,7 +57,7 @@ def work(viewer, options, report):
     report["cells"] = (before, session.count())
 
     dock.raise_()
-    yield lambda: train.run.checked is not None and not train.run.is_busy
+    yield lambda: "corrections" in train.source.counts.text()
     report["data"] = train.source.counts.text()
     form.start.choose(options["start"])
     for part, values in options["settings"].items():

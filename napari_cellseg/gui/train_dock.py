@@ -30,7 +30,7 @@ class TrainDock(Dock):
         super().__init__(napari_viewer)
         self.run = TrainRun(self.state)
         self.source = SourceBox(self.state)
-        self.check_row = JobRow(self.run.check_job, "Checking the data")
+        self.check_row = JobRow(self.run.check_job, "Checking the data", notify=False)
         self.write_row = JobRow(self.run.write_job, "Writing class*.tif")
         self.form = TrainForm()
         self.button = PrimaryButton("Train")
@@ -84,6 +84,7 @@ class TrainDock(Dock):
         run.check_job.changed.connect(self._on_check_state)
         run.write_job.reported.connect(self._on_write_step)
         run.write_job.finished.connect(lambda _: self._check())
+        run.write_job.changed.connect(self._on_write_state)
         run.job.changed.connect(self._on_job)
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
@@ -142,6 +143,10 @@ class TrainDock(Dock):
             self._wants_to_start = False
         if state is JobState.FAILED:
             self.check_row.set_message("")  # the reason stands where the numbers would
+
+    def _on_write_state(self) -> None:
+        if self.run.write_job.state in (JobState.STOPPED, JobState.FAILED):
+            self._wants_to_start = False
 
     def _on_checked(self, checked: Checked) -> None:
         if checked.data != self.source.data():
@@ -215,6 +220,7 @@ class TrainDock(Dock):
         if not self.run.job.is_busy:
             self.form.start.refresh()
             self.form.show_time()
+            self._check_if_new()  # another folder may have been opened meanwhile
         self._find_past()
 
     def _on_models(self) -> None:

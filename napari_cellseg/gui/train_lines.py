@@ -37,15 +37,15 @@ def step_text(history: RunHistory) -> str:
     return text
 
 
-def resource_text(history: RunHistory, budget_mib: int | None, total_mib: float) -> str:
-    """Return memory, speed and learning rate of the last step."""
+def resource_text(history: RunHistory, budget_mib: int | None, total_mib: float, vram_budget_mib: int = 0) -> str:
+    """Return memory against its budget (of VRAM 0: none), speed and learning rate of the last step."""
     step = history.step
     if step is None:
         return ""
     images = "" if budget_mib is None else f", images at most {_gib(budget_mib)}"
     parts = [f"RAM {_gib(step.ram_mib)} of {_gib(total_mib)}{images}"]
     if step.vram_mib:
-        parts.append(f"VRAM {_gib(step.vram_mib)}")
+        parts.append(f"VRAM {_gib(step.vram_mib)}" + (f" of {_gib(vram_budget_mib)}" if vram_budget_mib else ""))
     parts += [f"{step.images_per_s:.2g} images/s", f"learning rate {step.learning_rate:.2g}"]
     return "; ".join(parts)
 

@@ -13,6 +13,7 @@ from napari_cellseg.gui.dock_base import Section, explain, small_label
 from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.model_picker import ModelPicker
+from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.tensorboard_server import TensorBoardServer, tensorboard_is_installed
 from napari_cellseg.gui.train_compare import CompareWindow
@@ -145,7 +146,7 @@ class TrainMonitor(QWidget):
         texts = {
             self.step: step_text(history) if self._run.job.is_busy else "",
             self.best: history.best_text(),
-            self.resources: resource_text(history, budget, self._total_mib),
+            self.resources: resource_text(history, budget, self._total_mib, preferences().vram_budget_mib),
         }
         for label, text in texts.items():
             label.setText(text[:1].upper() + text[1:])
