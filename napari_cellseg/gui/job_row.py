@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.dock_base import ERROR, explain, small_label
@@ -58,7 +58,8 @@ class JobRow(QWidget):
         self._details.clicked.connect(self._open_details)
         top = QHBoxLayout()
         top.addWidget(self._bar, 1)
-        top.addWidget(self._label)
+        if not pausable:  # beside two buttons there is no room for it
+            top.addWidget(self._label)
         top.addWidget(self._pause)
         top.addWidget(self._stop)
         bottom = QHBoxLayout()
@@ -68,6 +69,10 @@ class JobRow(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(top)
+        if pausable:
+            # Rather cut off than a dock that becomes wider, or jumps as lines wrap.
+            self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            layout.addWidget(self._label)
         layout.addLayout(bottom)
         self._second = QTimer(self)
         self._second.setInterval(500)
@@ -147,5 +152,5 @@ class JobRow(QWidget):
 
     def _show_text(self) -> None:
         state = self._job.state
-        text = state.value if state.can_resume else self._text
+        text = f"{state.value}  {self._text}" if state.can_resume else self._text
         self._label.setText(f"{text}  {clock(self._job.elapsed_s)}")
