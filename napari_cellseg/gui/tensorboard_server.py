@@ -6,6 +6,7 @@ import importlib.util
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, QUrl
@@ -15,7 +16,8 @@ from napari_cellseg.gui.state import AppState
 
 __all__ = ["TensorBoardServer", "tensorboard_is_installed"]
 
-_STARTS_IN_MS = 4000
+_LOOK_MS = 300
+"""Time between two looks whether the server answers."""
 
 
 def tensorboard_is_installed() -> bool:
@@ -30,7 +32,10 @@ class TensorBoardServer(QObject):
         super().__init__(state)
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
-        self.url = ""
+        self._port = 0
+        self._looking = QTimer(self)
+        self._looking.setInterval(_LOOK_MS)
+        self._looking.timeout.connect(self._open_when_ready)
         state.closed.connect(self.stop)
 
     def show(self, folder: Path) -> None:
@@ -41,19 +46,27 @@ class TensorBoardServer(QObject):
         self.stop()
         with socket.socket() as free:
             free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
+            self._port = free.getsockname()[1]
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._folder, self.url = folder, f"http://localhost:{port}"
-        QTimer.singleShot(_STARTS_IN_MS, self._open)
+        self._folder = folder
+        self._looking.start()
 
     def stop(self) -> None:
         """End the server."""
+        self._looking.stop()
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
 
+    def _open_when_ready(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            self._looking.stop()  # it could not start; the run folder still has the curves as pictures
+            return
+        with suppress(OSError), socket.create_connection(("localhost", self._port), timeout=0.05):
+            self._looking.stop()
+            self._open()
+
     def _open(self) -> None:
-        if self._process is not None:
-            QDesktopServices.openUrl(QUrl(self.url))
+        QDesktopServices.openUrl(QUrl(f"http://localhost:{self._port}"))
