@@ -275,3 +275,29 @@ def test_a_smaller_image_takes_the_place_of_a_larger_one(window: Window) -> None
     assert [layer.data.shape for layer in window.layers] == [(30, 40)] * 4
     small.reject((1,))
     assert not window.layers.layer(2).data.any()
+
+
+def test_what_is_drawn_in_squares_is_what_would_be_drawn_as_a_whole(window: Window, session: ReviewSession) -> None:
+    def screenshot(*, whole: bool) -> Any:
+        for layer in window.layers:
+            node = window.viewer.window._qt_viewer.canvas.layer_to_visual[layer].node
+            if whole:
+                type(node)._build_vertex_data(node)
+            else:
+                node._build_vertex_data()
+        return window.viewer.screenshot(canvas_only=True, flash=False)
+
+    empty = ReviewSession(SIZE, CLASSES)
+    for shown in (session, empty):
+        window.open(shown)
+        pump(0.1)
+        assert np.array_equal(screenshot(whole=False), screenshot(whole=True))
+        window.layers.activate(1)
+        window.layers.settle()
+        window.review.draw_new()
+        stroke(window.layers.layer(1), [(75, 110), (80, 130)], 9)  # over squares that were empty
+        after = screenshot(whole=False)
+        assert np.array_equal(after, screenshot(whole=True))
+        shown.undo()
+        assert np.array_equal(screenshot(whole=False), screenshot(whole=True))
+        assert not np.array_equal(screenshot(whole=False), after)

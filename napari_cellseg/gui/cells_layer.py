@@ -12,6 +12,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
 from napari_cellseg.gui.colours import ColourMode, Looks, painted, palette
+from napari_cellseg.gui.covered_tiles import CoveredTiles
 from napari_cellseg.gui.layer_pictures import ClassPicture
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.review import Box
@@ -68,6 +69,7 @@ class CellsLayer(Labels):
         self._looks = looks
         self.class_colour = colour
         self._colours = palette(looks.mode, colour, preferences().fill_opacity)
+        self.tiles = CoveredTiles()
         self._shown: npt.NDArray[np.uint8] | None = picture.shown
         self._shown_key = _key_of(picture.labels)
         self._undo, self._redo = on_undo, on_redo
@@ -96,6 +98,7 @@ class CellsLayer(Labels):
             return
         window = painted(self.data, self._looks.fills, self.contour, (rows, columns))
         self._shown[rows, columns] = window
+        self.tiles.look(window, rows.start, columns.start)
         if self.visible and self._slice.image.view is self._shown:
             self.events.labels_update(data=window, offset=[rows.start, columns.start])
 
@@ -103,6 +106,7 @@ class CellsLayer(Labels):
         """Show the cells of another image; the layer must be hidden, so that nothing is drawn yet."""
         self.class_colour, self._colours = colour, palette(mode, colour, preferences().fill_opacity)
         self._shown, self._shown_key = picture.shown, _key_of(picture.labels)
+        self.tiles.forget()
         self.data = picture.labels
         self.colormap = CyclicLabelColormap(colors=self._colours)
 
@@ -117,6 +121,11 @@ class CellsLayer(Labels):
         self._colours = palette(mode, colour, preferences().fill_opacity)
         self._forget_shown()
         self.colormap = CyclicLabelColormap(colors=self._colours)  # shows all again
+
+    @property
+    def shown(self) -> npt.NDArray[np.uint8] | None:
+        """The palette byte of each pixel, (H, W); None until it is drawn."""
+        return self._shown
 
     # ---- what napari calls ----
 
@@ -190,6 +199,7 @@ class CellsLayer(Labels):
         key = _key_of(raw)
         if self._shown is None or self._shown_key != key:
             self._shown, self._shown_key = painted(raw, self._looks.fills, self.contour), key
+            self.tiles.forget()
         return self._shown
 
     def _partial_labels_refresh(self) -> None:

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_cellseg.gui.camera import forget_extent
 from napari_cellseg.gui.cells_layer import CellsLayer
 from napari_cellseg.gui.colours import ColourMode, Looks
+from napari_cellseg.gui.covered_tiles import draw_covered_tiles
 from napari_cellseg.gui.features import cell_features
 from napari_cellseg.gui.layer_pictures import ClassPainter, ClassPicture
 from napari_cellseg.gui.painting import brush_aim, brush_target, take_over
@@ -60,6 +61,7 @@ class ClassLayers(QObject):
         self._spare: dict[int, tuple[CellsLayer, bool]] = {}
         self._waiting: list[int] = []
         self._painter = ClassPainter(self._looks)
+        self._are_coming = False
         self._to_activate: int | None = None
         self._stale_features: set[int] = set()
         self._aimed: dict[int, int] = {}
@@ -156,7 +158,7 @@ class ClassLayers(QObject):
 
     def finish(self) -> None:
         """Do at once what waits for its turn: layers not yet added, features not yet written, and `settle`."""
-        while self._waiting:
+        while self._are_coming:
             self._next_step()
         self._write_features()
         self.settle()
@@ -175,7 +177,7 @@ class ClassLayers(QObject):
         if session is not None:
             self._unsubscribe = session.subscribe(self._on_change)
             self._looks.reset(session.cells.values())
-            self._waiting = list(session.classes.class_ids)
+            self._waiting, self._are_coming = list(session.classes.class_ids), True
             gc.freeze()  # a full collection takes 0.2 s, on top of the 0.2 s that napari takes for a layer
             self._turn.start(0)
 
@@ -183,7 +185,10 @@ class ClassLayers(QObject):
         """Do the next small step of bringing a layer, and the one after it in another turn of the event loop."""
         self._turn.stop()
         session = self._session
-        if session is None or not self._waiting:
+        if session is None or not self._are_coming:
+            return
+        if not self._waiting:
+            self._all_there()
             return
         class_id = self._waiting[0]
         picture = self._painter.picture
@@ -196,14 +201,15 @@ class ClassLayers(QObject):
                 self._use(*self._spare.pop(class_id), picture, session)
             else:
                 self._add(self._make(picture, session, class_id))
-        if self._waiting:
-            self._turn.start(0)
-        else:
-            for class_id, (spare, visible) in tuple(self._spare.items()):
-                self._put_away(class_id, spare, visible)
-            gc.unfreeze()
-            self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
-            self.ready.emit()
+        self._turn.start(0)
+
+    def _all_there(self) -> None:
+        self._are_coming = False
+        for class_id, (spare, visible) in tuple(self._spare.items()):
+            self._put_away(class_id, spare, visible)
+        gc.unfreeze()
+        self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
+        self.ready.emit()
 
     def _put_away(self, class_id: int, layer: CellsLayer, visible: bool) -> None:
         """Hide the layer of a class that this image does not have; it is kept, see `_on_current`."""
@@ -230,6 +236,7 @@ class ClassLayers(QObject):
     def _add(self, layer: CellsLayer) -> None:
         self._layers[layer.class_id] = layer
         self._state.viewer.add_layer(layer)
+        draw_covered_tiles(self._state.viewer, layer)
         layer.events.selected_label.connect(lambda _: self._on_brush(layer))
         layer.events.mode.connect(lambda _: self._on_mode(layer))
         self._mark_features(layer.class_id)
@@ -262,6 +269,7 @@ class ClassLayers(QObject):
         missing = [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]
         self._waiting += missing
         if missing:
+            self._are_coming = True
             self._turn.start(0)
 
     def _on_preferences(self) -> None:
@@ -297,7 +305,7 @@ class ClassLayers(QObject):
         self._turn.stop()
         self._features_turn.stop()
         self._after_drawing.stop()
-        self._waiting, self._to_activate = [], None
+        self._waiting, self._are_coming, self._to_activate = [], False, None
         self._painter.forget()
         self._stale_features.clear()
         if self._unsubscribe is not None:
