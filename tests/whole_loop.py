@@ -15,11 +15,13 @@ from pathlib import Path
 import napari
 import numpy as np
 import psutil
+from napari.utils import progress
 from qtpy.QtCore import QSettings, QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.workflow import is_in_front
 
 
 def answer(text):
@@ -45,7 +47,7 @@ def work(viewer, options, report):
     yield lambda: state.session is not None
 
     segment_dock.raise_()
-    yield lambda: not train.isVisible() and not train.run.is_busy
+    yield lambda: not is_in_front(train) and not train.run.is_busy
 
     # Correct cells: one was missed, one is none, one has the wrong class.
     session = state.session
@@ -110,6 +112,7 @@ def work(viewer, options, report):
     yield lambda: window.views[0].item.image is not None
     report["rows"] = window.table.rowCount()
     window.close()
+    report["progress left"] = [bar.desc for bar in progress._all_instances]
     report["children"] = [child.pid for child in psutil.Process().children(recursive=True)]
 
 
@@ -138,6 +141,7 @@ def main():
         except Exception:  # noqa: BLE001 - the test shows it
             report["failed"] = traceback.format_exc()
         report["torch in the viewer"] = "torch" in sys.modules
+        Path(options["out"]).write_text(json.dumps(report))
         AppState.of(viewer).close()  # else a viewer with work in it asks before it closes
         viewer.close()
 

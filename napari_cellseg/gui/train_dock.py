@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QHBoxLayout, QPushButton, QWidget
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, small_label
@@ -18,6 +18,7 @@ from napari_cellseg.gui.train_run import Plan, TrainRun
 from napari_cellseg.gui.train_runs import PastRun, forget, new_run_folder, run_name, unfinished
 from napari_cellseg.gui.train_settings import command_line
 from napari_cellseg.gui.train_source import SourceBox
+from napari_cellseg.gui.workflow import dock_of, is_in_front
 from training.report import ScanStep
 
 __all__ = ["TrainDock"]
@@ -38,6 +39,7 @@ class TrainDock(Dock):
         self.message = small_label()
         self.message.hide()
         self._past: PastRun | None = None
+        self._dock: QDockWidget | None = None
         self._wants_to_start = False
         self._checking: TrainData | None = None
         self._resume_row = self._make_resume_row()
@@ -89,7 +91,16 @@ class TrainDock(Dock):
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
-        self._check()  # cells may have been corrected since; files that did not change are not read again
+        dock = dock_of(self)
+        if dock is None:
+            self._check()
+        elif dock is not self._dock:
+            self._dock = dock
+            dock.visibilityChanged.connect(self._on_tab)
+
+    def _on_tab(self, is_in_front: bool) -> None:
+        if is_in_front:
+            self._check()  # cells may have been corrected since; files that did not change are not read again
 
     # ---- the data ----
 
@@ -109,7 +120,7 @@ class TrainDock(Dock):
         self._show()
 
     def _check_if_new(self) -> None:
-        if self.isVisible() and self.run.checked is None:
+        if is_in_front(self) and self.run.checked is None:
             self._check()
 
     def _check(self) -> None:

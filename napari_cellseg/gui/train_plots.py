@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.train_history import RunHistory
+from napari_cellseg.gui.workflow import is_in_front
 
 __all__ = ["TrainPlots"]
 
@@ -51,7 +52,6 @@ class TrainPlots(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(DRAW_MS)
         self._timer.timeout.connect(self._draw)
-        self._is_stale = False
         viewer.events.theme.connect(self._restyle)
         self._restyle()
 
@@ -61,23 +61,16 @@ class TrainPlots(QWidget):
         for plot in (self.loss, self.precision):
             plot.clear()
         self._lines.clear()
-        self._draw()
+        self.refresh()
 
     def refresh(self) -> None:
         """Draw again, soon: the run has more to show."""
-        self._is_stale = True
-        if self.isVisible() and not self._timer.isActive():
+        if not self._timer.isActive():
             self._timer.start()
 
-    def showEvent(self, event: Any) -> None:  # noqa: D102
-        super().showEvent(event)
-        if self._is_stale:
-            self._draw()
-
     def _draw(self) -> None:
-        self._is_stale = False
-        if not self.isVisible() and self.draws:
-            self._is_stale = True  # the tab was changed while the timer ran
+        if not is_in_front(self):
+            self._timer.start()  # look again
             return
         self.draws += 1
         history, rows = self._history, self._history.rows

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QDockWidget, QWidget
 
-__all__ = ["bring_docks", "dock_of", "show_dock"]
+__all__ = ["bring_docks", "dock_of", "is_in_front", "show_dock"]
 
 PLUGIN = "napari-cellseg"
 WORKFLOW = ("Open", "Segment", "Review", "Train", "Export")
@@ -20,6 +20,11 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
     return parent
+
+
+def is_in_front(widget: QWidget) -> bool:
+    """Whether a person can see a widget: Qt calls the docks behind other tabs visible too, and lays them off screen."""
+    return bool(widget.isVisible()) and not widget.visibleRegion().isEmpty()
 
 
 def bring_docks(viewer: Any, asked: QWidget) -> None:
