@@ -59,7 +59,7 @@ def draw_covered_tiles(viewer: Any, layer: Any) -> None:
     """Draw only the covered squares of a `CellsLayer` that was just added; all of it where vispy is another one."""
     canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
     visual = getattr(canvas, "layer_to_visual", {}).get(layer)
-    node = getattr(visual, "node", None)
+    node: Any = getattr(visual, "node", None)
     parts = ("_build_vertex_data", "_subdiv_position", "_subdiv_texcoord", "_need_vertex_update", "size")
     if not all(hasattr(node, part) for part in parts):
         return

@@ -66,6 +66,7 @@ class CellTable(QAbstractTableModel):
         self._names: list[str] = []
         self._order: npt.NDArray[np.intp] = np.zeros(0, np.intp)
         self._row_of: dict[int, int] = {}
+        self._place_of: dict[int, int] = {}
         self._filter = ""
         self._sort: tuple[int, bool] | None = None
         self._colours: dict[str, str] = {}
@@ -75,13 +76,13 @@ class CellTable(QAbstractTableModel):
         names = list(columns)
         self.beginResetModel()
         self.columns, self._names, self._colours = columns, names, colours
+        self._place_of = {cell_id: place for place, cell_id in enumerate(columns.get("cell_id", np.zeros(0)).tolist())}
         self._arrange()
         self.endResetModel()
 
     def update_cells(self, changed: dict[str, Column]) -> None:
         """Put other values in the rows of some cells, in place: none comes, none goes."""
-        rows = {cell_id: row for row, cell_id in enumerate(self.columns["cell_id"].tolist())}
-        where = [rows[i] for i in changed["cell_id"].tolist()]
+        where = [self._place_of[i] for i in changed["cell_id"].tolist()]
         for name, values in changed.items():
             self.columns[name][where] = values
         if self._order.size:
