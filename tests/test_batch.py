@@ -293,6 +293,7 @@ def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot,
     engine.behaviour = {"a": "cut off", "b": 0.5}
     closed = BatchDock(viewer)
     assert closed.batch is dock.batch
+    settle(qtbot, dock)
     dock.button.click()
     closed.deleteLater()
     qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=20_000)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,8 +16,10 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
 from napari_cellseg.export import ExportItem, Which, items_of
+from napari_cellseg.gui.batch_run import BatchModel, BatchProgress, BatchRun
 from napari_cellseg.gui.batch_work import (
     BatchPlan,
+    Finished,
     find_ids,
     items_of_folder,
     make_plan,
@@ -34,40 +37,12 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores
 from napari_cellseg.image_io import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.workspace import Workspace
-from napari_cellseg.workspace.predictions import ImageState, PredictionLog, prediction_key, store_proposals
+from napari_cellseg.workspace.predictions import ImageState, PredictionLog, store_proposals
 
-__all__ = ["Batch", "BatchModel", "BatchProgress"]
+__all__ = ["Batch"]
 
 _BATCHES: WeakKeyDictionary[AppState, Batch] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class BatchModel:
-    """With what to predict."""
-
-    options: PredictOptions
-    header: CheckpointHeader
-    name: str
-    pixel_size_um: float | None = None
-
-    @property
-    def key(self) -> str:
-        """Tells predictions apart whose results differ."""
-        return prediction_key(self.header.sha256, self.options.model_dump(mode="json"), self.pixel_size_um)
-
-
-@dataclass(frozen=True)
-class BatchProgress:
-    """Image ``image`` (1-based) of ``images`` is at ``tile`` of ``tiles``; ``seconds_left`` is None at first."""
-
-    image: int
-    images: int
-    tile: int
-    tiles: int
-    image_id: str
-    seconds_left: float | None
 
 
 class Batch(QObject):
@@ -109,8 +84,9 @@ class Batch(QObject):
         self._chosen: Path | None = None
         self._own: Workspace | None = None
         self._ids: Path | None = None
-        self._run: _Run | None = None
+        self._run: BatchRun | None = None
         self._waiting: deque[ImageDone] = deque()
+        self._storing = threading.RLock()  # the worker stores, unless the image is open or one is being opened
         self.job.reported.connect(self._on_event)
         self.plan_job.finished.connect(self._on_plan)
         self.rank_job.finished.connect(self.ranked)
@@ -200,11 +176,12 @@ class Batch(QObject):
             self._state.set_min_scores(self._state.min_scores or scores)
             scores = self._state.min_scores
         self._chosen = self.folder  # the one that is open may change while it runs
-        self._run = _Run(model, match, scores, PredictionLog(workspace.folder), files, pixels)
+        self._run = BatchRun(model, match, scores, PredictionLog(workspace.folder), files, pixels)
         self.failures = {}
         self.failures_changed.emit()
-        engine = self._engine
-        self.job.start(lambda: predict_images(engine.run, files, model.options, model.pixel_size_um))
+        engine, run = self._engine, self._run
+        store = partial(self._store_in_worker, run)
+        self.job.start(lambda: predict_images(engine.run, files, model.options, model.pixel_size_um, store))
 
     def files_to_do(self, *, reviewed_too: bool, again: bool) -> tuple[list[ImageFile], list[int]]:
         """Return the images that `start` would predict, and their sizes in px."""
@@ -239,9 +216,10 @@ class Batch(QObject):
         return self._own
 
     def _release(self) -> None:
-        if self._own is not None:
-            self._own.close()
-            self._own = None
+        with self._storing:
+            if self._own is not None:
+                self._own.close()
+                self._own = None
 
     def _on_loading(self) -> None:
         if self._state.loading:
@@ -262,9 +240,8 @@ class Batch(QObject):
             left = run.seconds_left(event, self.job.elapsed_s)
             image_id = run.files[event.image - 1].image_id
             self.progressed.emit(BatchProgress(event.image, event.images, event.tile, event.tiles, image_id, left))
-        elif isinstance(event, ImageDone):
-            self._waiting.append(event)
-            self._store_waiting()
+        elif isinstance(event, Finished):
+            self._on_image(run, event)
         elif isinstance(event, ImageFailed):
             self._note_failure(run, run.files[event.image - 1], event.message)
         elif isinstance(event, ModelReady):
@@ -273,6 +250,24 @@ class Batch(QObject):
         elif isinstance(event, Message):
             self.message.emit(event.text)
 
+    def _on_image(self, run: BatchRun, finished: Finished) -> None:
+        image_id = run.files[finished.event.image - 1].image_id
+        is_open = self.is_open_folder and self._state.workspace is not None and self._state.workspace.is_open(image_id)
+        # Also when it was opened while it was being stored: what was read may be the file of before.
+        if self._state.loading or is_open or not finished.is_stored:
+            self._waiting.append(finished.event)
+            self._store_waiting()
+        else:
+            self._tell_stored(image_id)
+
+    def _store_in_worker(self, run: BatchRun, file: ImageFile, event: ImageDone) -> bool:
+        """Store what is done, if the image is not open; in the thread of the job."""
+        with self._storing:
+            if self._state.loading or self._workspace().is_open(file.image_id):
+                return False
+            self._store(run, file, event)
+            return True
+
     def _store_waiting(self) -> None:
         """Store what is done; not while an image is being opened, which could be the same one."""
         run = self._run
@@ -280,19 +275,24 @@ class Batch(QObject):
             event = self._waiting.popleft()
             file = run.files[event.image - 1]
             try:
-                self._store(run, file, event)
+                with self._storing:
+                    self._store(run, file, event)
             except CellSegError as error:
                 self._note_failure(run, file, str(error))
+            else:
+                self._tell_stored(file.image_id)
 
-    def _store(self, run: _Run, file: ImageFile, event: ImageDone) -> None:
+    def _store(self, run: BatchRun, file: ImageFile, event: ImageDone) -> None:
         cells = with_class_ids(event.instances, run.match)
         if store_proposals(self._workspace(), file.image_id, cells, run.model.name, run.min_scores):
             run.log.note(file, run.model.key, run.model.name, len(cells))
-        if self.is_open_folder:
-            self._opener.note(file.image_id)
-        self.stored.emit(file.image_id)
 
-    def _note_failure(self, run: _Run, file: ImageFile, reason: str) -> None:
+    def _tell_stored(self, image_id: str) -> None:
+        if self.is_open_folder:
+            self._opener.note(image_id)
+        self.stored.emit(image_id)
+
+    def _note_failure(self, run: BatchRun, file: ImageFile, reason: str) -> None:
         self.failures[file.image_id] = reason
         self.failures_changed.emit()
         try:
@@ -333,36 +333,6 @@ class Batch(QObject):
             self.failures = {i: entry.problem for i, entry in entries.items() if entry is not None and entry.problem}
             self.failures_changed.emit()
         self.planned.emit()
-
-
-class _Run:
-    """One run: what it needs to store its results, and to say how long it will take."""
-
-    def __init__(
-        self,
-        model: BatchModel,
-        match: dict[int, int],
-        min_scores: Mapping[int, float],
-        log: PredictionLog,
-        files: list[ImageFile],
-        pixels: list[int],
-    ) -> None:
-        self.model = model
-        self.match = match
-        self.min_scores = dict(min_scores)
-        self.log = log
-        self.files = files
-        known = [size for size in pixels if size]
-        usual = sum(known) / len(known) if known else 1.0
-        self._pixels = [size or usual for size in pixels]
-        self.began_s = 0.0
-
-    def seconds_left(self, event: TileDone, elapsed_s: float) -> float | None:
-        """Return how long the rest takes at the speed so far; time goes with the pixels."""
-        before, now = sum(self._pixels[: event.image - 1]), self._pixels[event.image - 1]
-        done = before + now * event.tile / event.tiles
-        rest = sum(self._pixels) - done
-        return rest / done * (elapsed_s - self.began_s) if done else None
 
 
 def _inside(path: Path) -> Path:

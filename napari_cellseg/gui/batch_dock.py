@@ -11,9 +11,10 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 from napari_cellseg.active_learning import ImageGain
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady
-from napari_cellseg.gui.batch import Batch, BatchModel, BatchProgress
+from napari_cellseg.gui.batch import Batch
 from napari_cellseg.gui.batch_lists import FailureList, GainList
 from napari_cellseg.gui.batch_results import ResultsBox
+from napari_cellseg.gui.batch_run import BatchModel, BatchProgress
 from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.job_row import JobRow, clock

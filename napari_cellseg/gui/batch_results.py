@@ -25,7 +25,8 @@ from qtpy.QtWidgets import (
 from napari_cellseg.commands.predict import command_line
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export import ExportProgress, ExportSummary
-from napari_cellseg.gui.batch import Batch, BatchModel
+from napari_cellseg.gui.batch import Batch
+from napari_cellseg.gui.batch_run import BatchModel
 from napari_cellseg.gui.batch_work import BatchPlan
 from napari_cellseg.gui.dock_base import WARNING, explain, form_layout, small_label
 from napari_cellseg.gui.job_row import JobRow

@@ -10,7 +10,7 @@ from typing import Any
 from napari_cellseg.active_learning import ClassCounts, ImageGain, class_weights, image_gain, rank_images
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.coco import ImageId, read_image_ids
-from napari_cellseg.errors import AnnotationError, EngineError, ExportError
+from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, ExportError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
 from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
 from napari_cellseg.image_io import ImageFile, list_images
@@ -21,7 +21,17 @@ from napari_cellseg.workspace.annotations import read_header
 from napari_cellseg.workspace.places import annotations_file, state_folder
 from napari_cellseg.workspace.predictions import PlannedImage, plan_images
 
-__all__ = ["IDS_NAME", "BatchPlan", "find_ids", "make_plan", "predict_images", "rank_folder", "write_submission"]
+__all__ = [
+    "IDS_NAME",
+    "BatchPlan",
+    "Finished",
+    "find_ids",
+    "items_of_folder",
+    "make_plan",
+    "predict_images",
+    "rank_folder",
+    "write_submission",
+]
 
 IDS_NAME = "test_image_name_to_ids.json"
 _MOST_DEATHS = 3
@@ -43,6 +53,14 @@ class BatchPlan:
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     ids_problem: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An image is predicted; ``is_stored`` says whether its cells are on disk."""
+
+    event: ImageDone
+    is_stored: bool
 
 
 def find_ids(folder: Path) -> Path | None:
@@ -107,9 +125,10 @@ def predict_images(
     run: Callable[..., Generator[Any, None, Any]],
     files: Sequence[ImageFile],
     options: PredictOptions,
-    pixel_size_um: float | None = None,
+    pixel_size_um: float | None,
+    store: Callable[[ImageFile, ImageDone], bool],
 ) -> Generator[Any, None, None]:
-    """Predict images one by one; one that kills the engine has failed, and the others go on with a new engine.
+    """Predict and store images one by one; one that kills the engine has failed, the others go on with a new engine.
 
     One by one, so that a pause or a stop is never more than one image behind; the engine keeps the model.
 
@@ -119,12 +138,14 @@ def predict_images(
         `Engine.run`.
     files : sequence of ImageFile
     options : PredictOptions
-    pixel_size_um : float, optional
+    pixel_size_um : float or None
         In place of what the files say.
+    store : callable
+        Stores the cells of an image, here in the worker, and returns whether it did; if not, the window has to.
 
     Yields
     ------
-    ModelReady once, then for each image TileDone and ImageDone or ImageFailed; Message in between
+    ModelReady once, then for each image TileDone and `Finished` or ImageFailed; Message in between
 
     Raises
     ------
@@ -142,8 +163,10 @@ def predict_images(
                     if not is_ready:
                         yield event
                     is_ready = True
-                elif isinstance(event, TileDone | ImageDone | ImageFailed):
+                elif isinstance(event, TileDone | ImageFailed):
                     yield replace(event, image=number, images=len(files))
+                elif isinstance(event, ImageDone):
+                    yield _stored(file, replace(event, image=number, images=len(files)), store)
                 else:
                     yield event
             deaths = 0
@@ -154,6 +177,13 @@ def predict_images(
             yield ImageFailed(number, len(files), file.image_id, str(error))
         finally:
             events.close()
+
+
+def _stored(file: ImageFile, event: ImageDone, store: Callable[[ImageFile, ImageDone], bool]) -> Finished | ImageFailed:
+    try:
+        return Finished(event, store(file, event))
+    except CellSegError as error:
+        return ImageFailed(event.image, event.images, file.image_id, str(error))
 
 
 def rank_folder(

@@ -52,11 +52,12 @@ class Dock(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(300)
-        # All tabs are shown for a moment when they are opened, which is not what a person chose.
-        self._shown_for_long = QTimer(self)
-        self._shown_for_long.setSingleShot(True)
-        self._shown_for_long.setInterval(_REMEMBER_MS)
-        self._shown_for_long.timeout.connect(self._remember_tab)
+        self._is_followed = False
+        # All tabs are in front for a moment when they are opened, which is not what a person chose.
+        self._in_front = QTimer(self)
+        self._in_front.setSingleShot(True)
+        self._in_front.setInterval(_REMEMBER_MS)
+        self._in_front.timeout.connect(self._remember_tab)
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
@@ -64,15 +65,20 @@ class Dock(QWidget):
             self.state.has_docks = True
             # Not now: napari is still putting this one in its place.
             QTimer.singleShot(0, self._bring_docks)
-        self._shown_for_long.start()
+        dock = dock_of(self)
+        if dock is not None and not self._is_followed:
+            self._is_followed = True
+            dock.visibilityChanged.connect(self._on_front)  # of tabs that lie behind, Qt says they are visible as well
 
-    def hideEvent(self, event: Any) -> None:  # noqa: D102
-        super().hideEvent(event)
-        self._shown_for_long.stop()
+    def _on_front(self, is_front: bool) -> None:
+        if is_front:
+            self._in_front.start()
+        else:
+            self._in_front.stop()
 
     def _remember_tab(self) -> None:
         dock = dock_of(self)
-        if dock is not None and self.isVisible():
+        if dock is not None:
             remember("tab", dock.windowTitle().partition(" (")[0])
 
     def _bring_docks(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -47,6 +48,8 @@ class ModelsDock(BottomDock):
         self.job = Job(self.state, "copying a model")
         self.table = ModelTable()
         self.details = QTextBrowser()
+        self.details.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.details.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.use = PrimaryButton("Use in Segment")
         self.add = QPushButton("Import...")
         self.save = QPushButton("Export...")

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from napari_cellseg.gui.dock_base import small_label
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
-from napari_cellseg.gui.workflow import WORKFLOW, show_dock
+from napari_cellseg.gui.workflow import show_dock
 from napari_cellseg.samples import generate_tissue, ihc
 
 __all__ = ["Welcome", "write_samples"]
@@ -54,7 +54,7 @@ class Welcome(QWidget):
         """Open the folder, the image and the tab of last time."""
         tab = recall("tab")  # before another one is shown
         self._opener.open_path(Path(self._folder), image_id=self._image)
-        if tab in WORKFLOW:
+        if tab:
             show_dock(self._opener.viewer, tab)
 
     def _open_sample(self) -> None:

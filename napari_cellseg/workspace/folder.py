@@ -110,6 +110,10 @@ class Workspace:
             if not self.read_only:
                 write_classes(self.state_folder, classes)
 
+    def check_writable(self) -> None:
+        """Raise an `ExportError` when another viewer holds the folder, or took it over."""
+        self._check_mine()
+
     def refresh(self) -> None:
         """List the images again."""
         self.images = list_images(self.path)

@@ -16,9 +16,17 @@ from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.image_io import ImageFile, read_size
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import class_files
-from napari_cellseg.workspace.annotations import ImageSummary
+from napari_cellseg.review import ReviewSession
+from napari_cellseg.workspace.annotations import (
+    Annotations,
+    ImageSummary,
+    new_revision,
+    read_annotations,
+    summarise,
+    write_annotations,
+)
 from napari_cellseg.workspace.folder import Workspace
-from napari_cellseg.workspace.labels import class_folder
+from napari_cellseg.workspace.labels import annotations_from_labels, class_folder, label_stamps, long_enough
 from napari_cellseg.workspace.places import annotations_file, file_errors, journal_file, state_folder
 
 __all__ = [
@@ -199,6 +207,8 @@ def store_proposals(
 ) -> bool:
     """Put what a model found into an image, open or not; what a person decided stays.
 
+    For an image that is not open this may be called from any thread, one call at a time.
+
     Returns
     -------
     bool
@@ -212,24 +222,37 @@ def store_proposals(
     ExportError
         They cannot be written.
     """
-    was_open, was_modified = workspace.is_open(image_id), workspace.is_modified(image_id)
-    if not was_open and workspace.recoverable(image_id) is not None:
-        raise AnnotationError(f"{image_id} has edits that were never saved; open it, and bring them back or not.")
-    session = workspace.open_session(image_id, cells.image_size)
-    try:
-        if not was_open:
-            session.set_min_scores(min_scores)
-        session.load_proposals(cells, by)
-        if was_modified:
-            return False
+    if not workspace.is_open(image_id):
+        _write_proposals(workspace, image_id, cells, by, min_scores)
+        return True
+    was_modified = workspace.is_modified(image_id)
+    workspace.open_session(image_id, cells.image_size).load_proposals(cells, by)
+    if not was_modified:
         workspace.save(image_id)
-    except BaseException:
-        if not was_open:
-            workspace.discard_changes(image_id)
-        raise
-    if not was_open:
-        workspace.close_session(image_id)
-    return True
+    return not was_modified
+
+
+def _write_proposals(
+    workspace: Workspace, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]
+) -> None:
+    workspace.check_writable()
+    if workspace.recoverable(image_id) is not None:
+        raise AnnotationError(f"{image_id} has edits that were never saved; open it, and bring them back or not.")
+    file, path = workspace.file(image_id), annotations_file(workspace.state_folder, image_id)
+    size = cells.image_size
+    base = read_annotations(path, size) if path.exists() else annotations_from_labels(file, size, workspace.classes)
+    assert base is not None, "the size is known"
+    table = long_enough(workspace.classes or base.classes, base.classes, base.cells)
+    session = ReviewSession(size, table, base.cells, user=workspace.user, next_id=base.next_id)
+    session.set_min_scores(min_scores)
+    session.load_proposals(cells, by)
+    kept = tuple(session.cells.values())
+    found = Annotations(
+        size, table, kept, dict(session.min_scores), session.next_id, new_revision(), label_stamps(file)
+    )
+    with file_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_annotations(path, found, summarise(kept, found.min_scores, time.time()))
 
 
 def _is_touched(file: ImageFile, summary: ImageSummary | None) -> bool:
