@@ -96,6 +96,7 @@ class _Host:
                 return
 
     def _run(self, run: Run) -> Returned | Failed | Stopped:
+        _give_way_as_session()  # anew for each run: the client takes it back at a stop
         try:
             generator = self._tasks.run(run.task, **run.arguments)
             return self._drive(run.run_id, generator)
@@ -159,10 +160,13 @@ def _give_way() -> None:
         priority = 5
     with suppress(psutil.Error, OSError):
         psutil.Process().nice(priority)
-    # Linux desktops share the processor out among sessions first, and this process has one of its own.
+
+
+def _give_way_as_session() -> None:
+    """Do the same where Linux shares the processor out among sessions first; this process has one of its own."""
     if sys.platform == "linux" and os.getsid(0) == os.getpid():
         with suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(priority))
+            Path("/proc/self/autogroup").write_text("5")
 
 
 def serve(tasks: Mapping[str, Task], exchange: Path) -> None:

@@ -61,7 +61,7 @@ TASKS = {
     "predict": Task("napari_cellseg.engine_process.prediction:Prediction"),
     # Time to finish a step and write the state from which the run can be resumed.
     "train": Task(
-        "training.engine:train", grace_s=1.6, after_death="What the run had saved is kept: resume it to go on."
+        "training.engine:train", grace_s=1.4, after_death="What the run had saved is kept: resume it to go on."
     ),
     "report": Task("training.report:scan_steps"),
     "compare": Task("training.compare:compare"),
