@@ -32,6 +32,9 @@ _FEATURES_DELAY_MS = 400
 _AFTER_DRAWING_MS = 120
 """What a person does not look at waits until the canvas is drawn: which layer is active, where the brush aims."""
 
+_BREATH_MS = 10
+"""Before a step that takes napari long, so that the event loop does not take it in the same turn as another."""
+
 _LAYERS: WeakKeyDictionary[AppState, ClassLayers] = WeakKeyDictionary()
 
 
@@ -201,7 +204,7 @@ class ClassLayers(QObject):
                 self._use(*self._spare.pop(class_id), picture, session)
             else:
                 self._add(self._make(picture, session, class_id))
-        self._turn.start(0)
+        self._turn.start(_BREATH_MS if self._painter.picture is not None or not self._waiting else 0)
 
     def _all_there(self) -> None:
         self._are_coming = False

@@ -31,6 +31,9 @@ __all__ = ["Opener"]
 _MANY_BYTES = 8 * 2**20
 """Pixels that take the window some time to show."""
 
+_BREATH_MS = 15
+"""Between two long steps, so that the event loop takes keys and the mouse, and not the next step in the same turn."""
+
 _OPENERS: WeakKeyDictionary[AppState, Opener] = WeakKeyDictionary()
 
 
@@ -225,7 +228,7 @@ class Opener(QObject):
             state.viewer.layers.insert(0, self._own_layer)
         self._loaded = loaded
         if loaded.rgb.nbytes > _MANY_BYTES:
-            self._turn.start(0)
+            self._turn.start(_BREATH_MS)
         else:
             self._show_loaded()
 
@@ -275,7 +278,8 @@ class Opener(QObject):
         self._show_loaded()
         state = self._state
         image_id = state.image_id
-        state.set_current(None, None, None)
+        if state.file is not None or state.session is not None:  # every dock hears of it, 40 ms
+            state.set_current(None, None, None)
         if image_id is not None and state.workspace is not None:
             state.workspace.close_session(image_id)
             self.note(image_id)
