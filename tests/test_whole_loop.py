@@ -93,6 +93,7 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
     assert report["compared"][0] == "FINISHED", report["compared"]
     assert "gained" in report["compared"][1]
     assert report["rows"] >= 2
+    assert report["progress left"] == [], "napari's activity dock still shows work"
     assert not report["torch in the viewer"]
     deadline = time.monotonic() + 5
     while any(map(psutil.pid_exists, report["children"])) and time.monotonic() < deadline:

@@ -44,6 +44,7 @@ class JobRow(QWidget):
         self._pausable = pausable
         self._text = ""
         self._activity: Any = None
+        self._makes_activity = False
         self._total = 0
         self._bar = QProgressBar()
         self._bar.setMinimumWidth(24)  # in a narrow dock the words and buttons matter more
@@ -139,12 +140,20 @@ class JobRow(QWidget):
         if self._activity is not None and self._activity.total != total:
             self._activity.close()
             self._activity = None
-        if total and self._job.window is not None:
-            if self._activity is None:
-                from napari.utils import progress
+        if not total or self._job.window is None or self._makes_activity:
+            return
+        if self._activity is None:
+            from napari.utils import progress
 
-                self._activity = progress(total=total, desc=self._job.title)
-            self._activity.update(done - self._activity.n)
+            # napari runs Qt's events while it makes one: this method may be called, and the job may end, in between.
+            self._makes_activity = True
+            activity = progress(total=total, desc=self._job.title)
+            self._makes_activity = False
+            if not self._job.is_busy:
+                activity.close()
+                return
+            self._activity = activity
+        self._activity.update(done - self._activity.n)
 
     def _pause_or_resume(self) -> None:
         if not self._job.resume():

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+
+@pytest.mark.gui
+def test_no_progress_is_left_in_the_activity_dock_when_a_job_ends_while_napari_shows_it(qtbot, monkeypatch):
+    import napari
+    from napari.utils import progress
+
+    from napari_cellseg.gui.job_row import JobRow
+    from napari_cellseg.gui.jobs import Job
+    from napari_cellseg.gui.state import AppState
+
+    class SlowProgress(progress):
+        """As on a busy machine: napari lets Qt run its events until the job is over."""
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            qtbot.waitUntil(lambda: not job.is_busy, timeout=5000)
+
+    def work():
+        yield 1
+        time.sleep(0.2)
+
+    monkeypatch.setattr("napari.utils.progress", SlowProgress)
+    viewer = napari.Viewer(show=False)
+    job = Job(AppState.of(viewer), "working")
+    row = JobRow(job)
+    qtbot.addWidget(row)
+    job.reported.connect(lambda _: row.set_progress(1, 2, "half"))
+    job.start(work)
+    qtbot.waitUntil(lambda: job.state.name == "FINISHED", timeout=5000)
+    qtbot.wait(50)
+    left = [bar.desc for bar in progress._all_instances if bar.desc.startswith("working")]
+    viewer.close()
+    assert left == []
