@@ -147,7 +147,7 @@ def test_another_viewer_later_goes_on_where_it_was_stopped(qtbot, dock, engine, 
     open_folder(qtbot, dock, folder)
     engine.behaviour = {"b": 60.0}
     dock.button.click()
-    qtbot.waitUntil(lambda: dock.doing.text().startswith("Image 2 of 3"), timeout=20_000)
+    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=20_000)
     dock.row._stop.click()
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=5000)
     settle(qtbot, dock)
@@ -253,7 +253,7 @@ def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, en
     settle(qtbot, dock)
     engine.behaviour = dict.fromkeys("xyz", 0.3)
     dock.button.click()
-    qtbot.waitUntil(lambda: dock.doing.text().startswith("Image 2 of 3"), timeout=20_000)
+    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=20_000)
     dock._opener.open_path(other)
     qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=20_000)
     assert not dock.state.workspace.read_only

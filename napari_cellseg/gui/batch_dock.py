@@ -71,7 +71,6 @@ class BatchDock(Dock):
         self.button = PrimaryButton("Predict")
         self.button.clicked.connect(self._start)
         self.row = JobRow(self.batch.job, "Starting engine...", pausable=True)
-        self.doing = small_label()
         self.device_reason = small_label()
         self.failures, self.failure_why = FailureList(), small_label()
         self.next_title = QLabel("<b>Review next</b>")
@@ -96,13 +95,12 @@ class BatchDock(Dock):
         self.column.addLayout(form)
         self.column.addWidget(Section("Advanced", self.advanced))
         self.column.addWidget(Section("Minimum score", self.sliders))
-        for widget in (self.button, self.doing, self.row, self.device_reason, self.failures, self.failure_why):
+        for widget in (self.button, self.row, self.device_reason, self.failures, self.failure_why):
             self.column.addWidget(widget)
         for widget in (self.next_title, self.next_hint, self.next_images, self.next_why, self.results):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         for widget in (
-            self.doing,
             self.device_reason,
             self.failures,
             self.failure_why,
@@ -255,19 +253,16 @@ class BatchDock(Dock):
         state = self.batch.job.state
         if state is JobState.STARTING:
             self.device_reason.hide()
-            self.doing.setText("")
-        self.doing.setVisible(state.is_busy and bool(self.doing.text()))
         if not state.is_busy:
             self._soon.start()
         self._show()
 
     def _on_progress(self, event: BatchProgress) -> None:
         done = (event.image - 1) * _STEPS + _STEPS * event.tile // event.tiles
-        self.row.set_progress(done, event.images * _STEPS, f"{event.image}/{event.images}")
         left = "" if event.seconds_left is None else f", about {clock(event.seconds_left)} left"
         tile = f", tile {event.tile} of {event.tiles}" if event.tiles > 1 else ""
-        self.doing.setText(f"Image {event.image} of {event.images}{left}: {event.image_id}{tile}")
-        self.doing.show()
+        text = f"Image {event.image} of {event.images}{left}: {event.image_id}{tile}, "
+        self.row.set_progress(done, event.images * _STEPS, text)
 
     def _on_ready(self, event: ModelReady) -> None:
         self.device_reason.setText(event.reason)
