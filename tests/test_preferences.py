@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from napari import settings as napari_settings
 from napari.components import ViewerModel
-from napari.settings import get_plugin_settings
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui import autosave as autosave_module
@@ -18,7 +18,7 @@ from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.colours import ColourMode, palette
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening import Opener
-from napari_cellseg.gui.preferences import SECTIONS, Preferences, preferences
+from napari_cellseg.gui.preferences import Preferences, preferences
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
@@ -31,14 +31,11 @@ HEADER = CheckpointHeader(name="m", config=ModelConfig.preset("lite", CLASSES), 
 
 
 @pytest.fixture(autouse=True)
-def settings():
-    """The settings as napari keeps them; put back afterwards."""
-    plugin = get_plugin_settings("napari-cellseg")
-    for name in SECTIONS:
-        getattr(plugin, name).reset()
-    yield plugin
-    for name in SECTIONS:
-        getattr(plugin, name).reset()
+def settings(tmp_path):
+    """The settings as napari keeps them, in a file of their own."""
+    napari_settings._clear_plugin_settings_cache()
+    yield napari_settings.get_plugin_settings("napari-cellseg", path_dir=tmp_path)
+    napari_settings._clear_plugin_settings_cache()
 
 
 @pytest.fixture
