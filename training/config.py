@@ -287,10 +287,10 @@ _PRESET_SETTINGS: dict[str, dict[str, Any]] = {
             "scale": 0.2,
             "rotate": 45,
             "stain": 0.5,
-            "class_balance": 0.3,
+            "class_balance": 0.5,
         },
         "optimizer": {
-            "learning_rate": 3e-4,
+            "learning_rate": 6e-4,
             "weight_decay": 1e-2,
             "batch": 2,
             "schedule": "cosine",
