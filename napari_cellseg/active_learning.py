@@ -66,7 +66,7 @@ class ImageGain:
     ambiguous : int
         Cells between two classes.
     rare : mapping of class name to int
-        Likely or undecided cells of rare classes.
+        Cells of rare classes at or above their threshold.
     """
 
     image_id: str
@@ -158,7 +158,7 @@ def image_gain(
     whether, which = _entropy2(p[heads]), p[heads] * _entropy(odds)
     weight = np.array([weights.get(class_id, 1.0) for class_id in found.class_ids[heads].tolist()])
     rare = {
-        name: int(((found.class_ids[heads] == class_id) & (p[heads] > 0.25)).sum())
+        name: int(((found.class_ids[heads] == class_id) & (p[heads] > 0.999 * AT_THRESHOLD)).sum())
         for class_id, name, _ in classes
         if weights.get(class_id, 1.0) >= RARE
     }
