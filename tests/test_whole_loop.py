@@ -102,7 +102,7 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
 
 
 @pytest.mark.gui
-@pytest.mark.timeout(900)  # on a busy machine; else half a minute
+@pytest.mark.timeout(900)  # on a busy machine; else less than a minute
 def test_from_a_corrected_cell_to_a_better_model_in_the_window(tmp_path):
     data, model = tmp_path / "tissue", tmp_path / "small.safetensors"
     write_training_folder(data, 4, (128, 128))
