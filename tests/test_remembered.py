@@ -63,7 +63,7 @@ def test_a_slider_that_was_moved_is_where_it_was_left(folder):
         dock = window.dock("Segment")
         class_id, slider = next(iter(dock.sliders._sliders.items()))
         slider.setValue(77)
-        wait(lambda: window.state.min_scores[class_id] == 0.77)
+        wait(lambda: window.state.min_scores.get(class_id) == 0.77)
     with open_window() as window:
         _, dock = window.viewer.window.add_plugin_dock_widget("napari-cellseg", "Segment")
         assert window.state.min_scores[class_id] == 0.77
