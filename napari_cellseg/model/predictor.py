@@ -19,6 +19,7 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, autocast, choose_precision
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN, Detections
 from napari_cellseg.model.paste import paste_crops
+from napari_cellseg.model.pieces import in_one_piece
 from napari_cellseg.model.seams import merge_tiles, suppress
 from napari_cellseg.model.tiles import Tile, network_scale, plan_tiles
 from napari_cellseg.model.tta import VIEWS, fuse
@@ -142,7 +143,7 @@ class Predictor:
             found.class_ids[keep].cpu().numpy(),
             found.scores[keep].float().cpu().numpy(),
         )
-        cells = suppress(cells, self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
+        cells = suppress(in_one_piece(cells), self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
         return cells.select(cells.scores >= np.float32(self.min_score))
 
 
