@@ -269,3 +269,13 @@ def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock):
     assert dock.monitor.plots.draws <= 2
     assert list(dock.monitor.plots._lines["ap50"].xData) == [1, 2, 3]
     assert dock.monitor.plots._lines["ap50/epithelial"].opts["pen"].color().name() == dock.state.classes.colour(3)
+
+
+@pytest.mark.usefixtures("qtbot")
+@pytest.mark.parametrize(("epochs", "width"), [(1, 250), (4, 250), (150, 250), (3, 900)])
+def test_the_epoch_axis_has_ticks_at_whole_epochs_only(epochs, width):
+    from napari_cellseg.gui.train_plots import _EpochAxis
+
+    ticks = [value for _, values in _EpochAxis("bottom").tickValues(0, epochs, width) for value in values]
+    assert ticks
+    assert all(float(value).is_integer() for value in ticks)

@@ -120,8 +120,17 @@ class TrainPlots(QWidget):
             self._draw()
 
 
+class _EpochAxis(pyqtgraph.AxisItem):
+    """Ticks at whole epochs only."""
+
+    def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:
+        """Return pyqtgraph's spacings (spacing, offset) from one epoch up, coarsest first."""
+        wider = [(spacing, offset) for spacing, offset in super().tickSpacing(minVal, maxVal, size) if spacing >= 1]
+        return wider or [(1.0, 0.0)]
+
+
 def _plot(title: str) -> Any:
-    plot = pyqtgraph.PlotWidget()
+    plot = pyqtgraph.PlotWidget(axisItems={"bottom": _EpochAxis("bottom")})
     plot.title = title
     plot.setFixedHeight(_HEIGHT)
     plot.setMenuEnabled(False)
