@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from qtpy.QtCore import QPoint, QRect
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 __all__ = ["bring_docks", "dock_of", "is_in_front", "show_dock"]
@@ -24,7 +25,11 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
 
 def is_in_front(widget: QWidget) -> bool:
     """Whether a person can see a widget: Qt calls the docks behind other tabs visible too, and lays them off screen."""
-    return bool(widget.isVisible()) and not widget.visibleRegion().isEmpty()
+    if not widget.isVisible():
+        return False
+    window = widget.window()
+    # Not `visibleRegion`: it leaves out what opaque children cover, which may be all of a dock.
+    return bool(window.rect().intersects(QRect(widget.mapTo(window, QPoint(0, 0)), widget.size())))
 
 
 def bring_docks(viewer: Any, asked: QWidget) -> None:
