@@ -111,7 +111,7 @@ def settle(qtbot, dock):
 
 
 def predict(qtbot, dock):
-    assert dock.button.isEnabled(), dock.button.toolTip()
+    qtbot.waitUntil(dock.button.isEnabled, timeout=20_000)
     dock.button.click()
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=20_000)
     settle(qtbot, dock)
@@ -294,6 +294,7 @@ def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot,
     closed = BatchDock(viewer)
     assert closed.batch is dock.batch
     settle(qtbot, dock)
+    qtbot.waitUntil(dock.button.isEnabled, timeout=20_000)
     dock.button.click()
     closed.deleteLater()
     qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=20_000)
