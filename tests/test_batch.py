@@ -110,9 +110,14 @@ def settle(qtbot, dock):
     qtbot.wait(60)
 
 
-def predict(qtbot, dock):
+def press(qtbot, dock):
+    """Press the button once it can be; it waits while the folder is looked into."""
     qtbot.waitUntil(dock.button.isEnabled, timeout=20_000)
     dock.button.click()
+
+
+def predict(qtbot, dock):
+    press(qtbot, dock)
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=20_000)
     settle(qtbot, dock)
 
@@ -146,7 +151,7 @@ def test_a_folder_is_predicted_stored_and_listed(qtbot, dock, engine, folder):
 def test_another_viewer_later_goes_on_where_it_was_stopped(qtbot, dock, engine, folder):
     open_folder(qtbot, dock, folder)
     engine.behaviour = {"b": 60.0}
-    dock.button.click()
+    press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=20_000)
     dock.row._stop.click()
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=5000)
@@ -161,7 +166,7 @@ def test_pause_holds_and_resume_goes_on(qtbot, dock, engine, folder):
     open_folder(qtbot, dock, folder)
     engine.behaviour = dict.fromkeys("abc", 0.3)
     dock.batch.job._holds_by_itself = True  # the stand-in does not obey the engine's hold
-    dock.button.click()
+    press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=5000)
     dock.row._pause.click()
     qtbot.waitUntil(lambda: dock.batch.job.state is JobState.PAUSED, timeout=5000)
@@ -192,7 +197,7 @@ def test_a_failure_is_listed_with_its_reason_and_the_others_go_on(qtbot, dock, e
 def test_an_engine_that_dies_each_time_ends_the_run(qtbot, dock, engine, folder):
     open_folder(qtbot, dock, folder)
     engine.behaviour = dict.fromkeys("abc", EngineError("The engine process crashed (SIGSEGV)."))
-    dock.button.click()
+    press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.batch.job.state is JobState.FAILED, timeout=10_000)
     assert "SIGSEGV" in dock.row._message.text()
 
@@ -252,7 +257,7 @@ def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, en
     dock._use_folder(other)
     settle(qtbot, dock)
     engine.behaviour = dict.fromkeys("xyz", 0.3)
-    dock.button.click()
+    press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=20_000)
     dock._opener.open_path(other)
     qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=20_000)
@@ -267,7 +272,7 @@ def test_a_folder_of_another_viewer_is_refused_in_words(qtbot, dock, tmp_path):
     with Workspace(other, user="somebody"):
         dock._use_folder(other)
         settle(qtbot, dock)
-        dock.button.click()
+        press(qtbot, dock)
         assert "open in another viewer: somebody" in dock.row._message.text()
         assert not dock.batch.job.is_busy
 
@@ -294,8 +299,7 @@ def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot,
     closed = BatchDock(viewer)
     assert closed.batch is dock.batch
     settle(qtbot, dock)
-    qtbot.waitUntil(dock.button.isEnabled, timeout=20_000)
-    dock.button.click()
+    press(qtbot, dock)
     closed.deleteLater()
     qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=20_000)
     qtbot.waitUntil(lambda: dock.counts.text() == "3 images: 1 to do, 2 predicted", timeout=20_000)
