@@ -10,6 +10,9 @@ import pytest
 
 os.environ.setdefault("QT_API", "pyqt5")
 os.environ.setdefault("NAPARI_ASYNC", "0")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The processes share the cores: with a thread a core each, they would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool(
     os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 )

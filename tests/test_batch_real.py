@@ -46,6 +46,7 @@ def model_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # the engine gives way to everything else on a busy machine
 def test_a_folder_with_a_broken_image_gives_the_results_of_the_command(qtbot, folder, model_file, tmp_path):
     (folder / "broken.tif").write_bytes((folder / "a.tif").read_bytes()[:3000])

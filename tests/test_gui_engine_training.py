@@ -221,6 +221,7 @@ def limited(process, which, value):
             process.rlimit(which, before)
 
 
+@pytest.mark.slow
 @linux
 def test_running_out_of_memory_is_one_clear_message_and_the_next_run_works(qtbot, room, data, tmp_path):
     large = tissue(tmp_path / "large", images=4, side=512)
