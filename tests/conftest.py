@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Two processes that open windows on one screen would take the keyboard from each other.
     """
     for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
         has_window = item.get_closest_marker("gui") or "qtbot" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("windows" if has_window else item.path.name))
 

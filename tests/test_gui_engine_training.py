@@ -23,7 +23,8 @@ from napari_cellseg.samples import generate_tissue
 from training.comparison import Comparison, ComparisonStep
 from training.report import DataReport, ScanStep
 
-pytestmark = pytest.mark.timeout(600)  # on a busy machine; alone it takes seconds
+# No window is opened here, so it need not wait for the tests that do.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("engine")]  # alone it takes seconds
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of a running process are set with prlimit")
 
 ENDLESS = tiny_config(epochs=1000)
