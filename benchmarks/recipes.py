@@ -27,7 +27,6 @@ import torch
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import ImageDone, RunStarted, StepDone
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import to_instances
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import PredictOptions
@@ -35,10 +34,11 @@ from napari_cellseg.model.predict import predict
 from napari_cellseg.model.predict_item import PredictItem
 from napari_cellseg.samples import write_training_folder
 from training.config import TrainConfig
-from training.dataset import find_samples, label_images_of
+from training.dataset import find_samples, read_sample
 from training.engine import train
 from training.evaluate import Evaluation, evaluate
 from training.resume import read_state
+from training.validation import truth_of
 
 RECIPES: dict[str, dict[str, Any]] = {
     "lite": {},
@@ -118,8 +118,7 @@ def measure(checkpoint: Path, data: Path, folder: Path) -> Evaluation:
     for event in predict(items, PredictOptions(checkpoint=checkpoint, device="cpu")):
         if isinstance(event, ImageDone):
             found[event.image_id] = event.instances
-    sizes = {name: cells.image_size for name, cells in found.items()}
-    truth = {name: to_instances(dict(label_images_of(samples[name], size)), size) for name, size in sizes.items()}
+    truth = {name: truth_of(read_sample(sample)) for name, sample in samples.items()}
     return evaluate(truth, found, dataset.classes)
 
 
