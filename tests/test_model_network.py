@@ -12,6 +12,7 @@ from napari_cellseg.model.build import build_model
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
 from napari_cellseg.model.mask_targets import mask_targets
 from napari_cellseg.model.matching import match_anchors
+from napari_cellseg.model.roi_heads import _outline
 
 LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}
 
@@ -218,6 +219,58 @@ def test_dice_adds_to_the_mask_loss_and_samples_limit_it():
     model.roi_heads.mask_head.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     model([image], [target])
     assert seen == [5]
+
+
+def test_outlines_can_count_more_in_the_mask_loss():
+    target = draw_target((96, 96), 10)
+    image = draw_image(target)
+
+    def loss(weight: float) -> float:
+        model = make(mask_head__boundary_weight=weight).train()
+        torch.manual_seed(1)
+        return model([image], [target])["loss_mask"].item()
+
+    assert 1.05 * loss(0) < loss(1) < 2 * loss(0)  # some pixels count twice
+    assert loss(2) - loss(1) == pytest.approx(loss(1) - loss(0), rel=1e-3)
+
+
+def test_the_outline_is_both_sides_of_the_edge_and_not_the_frame():
+    mask = torch.zeros((1, 7, 7))
+    mask[0, :, :3] = 1
+    assert _outline(mask)[0, 3].tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert _outline(torch.ones((1, 7, 7))).sum() == 0
+
+
+def test_a_score_with_iou_is_the_geometric_mean_of_class_and_box():
+    target = draw_target((96, 96), 10)
+    image = draw_image(target)
+    plain = make(detection__min_score=0.0).eval()
+    with_iou = make(detection__min_score=0.0, box_head__iou_score=True).eval()
+    missing, unexpected = with_iou.load_state_dict(plain.state_dict(), strict=False)
+    assert (missing, unexpected) == (["roi_heads.iou_predictor.weight", "roi_heads.iou_predictor.bias"], [])
+    torch.nn.init.zeros_(with_iou.roi_heads.iou_predictor.weight)
+    torch.nn.init.constant_(with_iou.roi_heads.iou_predictor.bias, 1.5)
+    scores = plain.detect([image])[0].scores
+    expected = (scores * torch.sigmoid(torch.tensor(1.5))).sqrt()
+    assert torch.allclose(with_iou.detect([image])[0].scores, expected, atol=1e-5)
+
+
+def test_the_learnt_iou_follows_the_overlap_of_the_refined_box():
+    heads = make(box_head__iou_score=True).roi_heads
+    proposals = torch.tensor([[10.0, 10, 30, 30], [10, 10, 30, 30]])
+    cells = torch.tensor([[10.0, 10, 30, 30], [20, 10, 40, 30]])
+    wanted, nothing = heads.box_coder.encode_single(cells, proposals), torch.zeros((2, 4))
+    right, wrong = (
+        heads._iou_loss(torch.logit(torch.tensor(told)), nothing, wanted, proposals)
+        for told in ((0.99, 1 / 3), (1 / 3, 0.99))
+    )
+    assert right < wrong / 2
+    assert heads._iou_loss(torch.zeros(0), nothing[:0], wanted[:0], proposals[:0]) == 0
+    model, target = make(box_head__iou_score=True).train(), draw_target((96, 96), 10)
+    losses = model([draw_image(target)], [target])
+    assert set(losses) == {*LOSSES, "loss_iou"}
+    losses["loss_iou"].backward()
+    assert model.roi_heads.iou_predictor.weight.grad.abs().sum() > 0
 
 
 def test_original_preset_resizes_and_gives_boxes_in_the_images_own_pixels():

@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from napari_cellseg.model.config import ModelConfig
 from training.config import AugmentConfig
+from training.copy_paste import copy_cells
 from training.dataset import TrainingImage
 from training.stain import jitter_stains
 
@@ -114,6 +115,8 @@ class Augmentation:
             Label images of the same places; cells that the crop cut to a sliver are gone.
         """
         rng = np.random.default_rng(seed)
+        if self.config.enabled and self.config.copies:
+            image = copy_cells(image, self.config.copies, rng)
         window = self._window(image, rng)
         turn = self._turn(rng) if self.config.enabled else _Turn()
         rgb, class_maps = self._cut(image, window, turn)

@@ -108,6 +108,9 @@ class AugmentConfig(_Section):
     stain_strength: float = _field(
         0.05, "Largest change of each stain, as a share (0.05 light, 0.2 strong).", ge=0, le=0.5
     )
+    copies: int = _field(
+        0, "Cells that are copied to free places of their image, of classes drawn with equal chances.", ge=0, le=1000
+    )
     class_balance: float = _field(
         0.0,
         "Share of the crops placed on a cell of a class drawn with equal chances, so that rare classes are seen.",

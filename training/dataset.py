@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.coco import read_dataset
@@ -96,6 +97,11 @@ class TrainingImage:
     def cell_count(self) -> int:
         """Cells of all classes."""
         return sum(len(centres) for centres in self.centres.values())
+
+    @cached_property
+    def places(self) -> dict[int, list[tuple[slice, slice]]]:
+        """The rows and columns of each cell, by class_id; cell number ``i`` is item ``i - 1``."""
+        return {class_id: ndimage.find_objects(label_image) for class_id, label_image in self.class_maps.items()}
 
     @property
     def nbytes(self) -> int:

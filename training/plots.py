@@ -22,6 +22,7 @@ _LOSSES = {
     "loss_classifier": "class",
     "loss_box_reg": "box",
     "loss_mask": "mask",
+    "loss_iou": "IoU",
     "loss_objectness": "RPN objectness",
     "loss_rpn_box_reg": "RPN box",
 }

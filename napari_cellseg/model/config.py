@@ -136,6 +136,9 @@ class BoxHeadConfig(_Settings):
     sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
     hidden: int = Field(1024, ge=16)
     class_agnostic_boxes: bool = Field(False, description="One box for all classes")
+    iou_score: bool = Field(
+        False, description="Also learn each box's IoU with its cell; a score is then sqrt(class probability x IoU)"
+    )
     dropout: float = Field(0.0, ge=0, lt=1)
     positive_iou: Fraction = 0.5
     negative_iou: Fraction = 0.5
@@ -160,6 +163,7 @@ class MaskHeadConfig(_Settings):
     class_agnostic: bool = Field(False, description="One mask for all classes")
     dropout: float = Field(0.0, ge=0, lt=1)
     dice_weight: float = Field(0.0, ge=0, description="Dice loss added to binary cross-entropy (Milletari 2016)")
+    boundary_weight: float = Field(0.0, ge=0, description="Extra weight in the loss of the pixels along the outline")
     samples: int | None = Field(None, ge=1, description="Most masks an image in the loss; all positives when left out")
 
     @property

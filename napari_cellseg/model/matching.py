@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["BELOW", "BETWEEN", "AnchorGrid", "match_anchors", "match_boxes"]
+__all__ = ["BELOW", "BETWEEN", "AnchorGrid", "match_anchors", "match_boxes", "pair_iou"]
 
 BELOW = -1
 """No cell: the best overlap is under the low threshold (`torchvision.models.detection._utils.Matcher`)."""
@@ -64,7 +64,7 @@ def match_anchors(anchors: Tensor, grids: Sequence[AnchorGrid], boxes: Tensor, h
     cell_best = anchors.new_zeros(len(boxes))
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     for pair_anchor, pair_cell in _touching(grids, boxes):
-        iou = _pair_iou(boxes[pair_cell], anchors[pair_anchor])
+        iou = pair_iou(boxes[pair_cell], anchors[pair_anchor])
         touching = iou > 0
         pair_anchor, pair_cell, iou = pair_anchor[touching], pair_cell[touching], iou[touching]
         _update_best(best, index, pair_anchor, pair_cell, iou)
@@ -87,7 +87,7 @@ def match_boxes(proposals: Tensor, boxes: Tensor, high: float, low: float) -> Te
     index = torch.zeros(len(proposals), dtype=torch.int64, device=proposals.device)
     block = max(1, _PAIRS // max(1, len(proposals)))
     for start in range(0, len(boxes), block):
-        overlap = _pair_iou(boxes[start : start + block, None], proposals[None])
+        overlap = pair_iou(boxes[start : start + block, None], proposals[None])
         value, cell = overlap.max(dim=0)
         better = value > best
         best = torch.where(better, value, best)
@@ -105,7 +105,7 @@ def _update_best(best: Tensor, index: Tensor, pair_anchor: Tensor, pair_cell: Te
     index.scatter_reduce_(0, pair_anchor, pair_cell, "amin")
 
 
-def _pair_iou(first: Tensor, second: Tensor) -> Tensor:
+def pair_iou(first: Tensor, second: Tensor) -> Tensor:
     """`torchvision.ops.box_iou` of broadcast pairs, in the same order of operations so that no bit differs."""
     first_area = (first[..., 2] - first[..., 0]) * (first[..., 3] - first[..., 1])
     second_area = (second[..., 2] - second[..., 0]) * (second[..., 3] - second[..., 1])

@@ -13,7 +13,7 @@ from torchvision.ops import boxes as box_ops
 
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.mask_targets import mask_targets
-from napari_cellseg.model.matching import BELOW, BETWEEN, match_boxes
+from napari_cellseg.model.matching import BELOW, BETWEEN, match_boxes, pair_iou
 
 __all__ = ["CellRoIHeads"]
 
@@ -46,6 +46,7 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
             mask_predictor=parts["mask_predictor"],
         )
         self.config = config
+        self.iou_predictor = nn.Linear(box.hidden, 1) if box.iou_score else None
         weights = torch.tensor([1.0, *(box.class_weights or [1.0] * config.num_classes)])
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -80,20 +81,27 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
         """
         if targets is not None:
             return [], self._losses(features, proposals, targets)
-        logits, deltas = self._box_outputs(features, proposals)
+        logits, deltas, overlap = self._box_outputs(features, proposals)
+        scores = logits.softmax(1)[:, 1:]
+        if overlap is not None:
+            scores = (scores * overlap.sigmoid()[:, None]).sqrt()
         counts = [len(boxes) for boxes in proposals]
         results = []
-        for part_logits, part_deltas, boxes, shape in zip(
-            torch.split(logits, counts), torch.split(deltas, counts), proposals, image_shapes, strict=True
+        for part_scores, part_deltas, boxes, shape in zip(
+            torch.split(scores, counts), torch.split(deltas, counts), proposals, image_shapes, strict=True
         ):
-            results.append(self._select(part_logits, part_deltas, boxes, shape))
+            results.append(self._select(part_scores, part_deltas, boxes, shape))
         self._draw_masks(features, results)
         return results, {}
 
-    def _box_outputs(self, features: Mapping[str, Tensor], proposals: list[Tensor]) -> tuple[Tensor, Tensor]:
-        pooled = self.box_roi_pool(features, proposals, self._padded(features, len(proposals)))
-        logits, deltas = self.box_predictor(self.box_head(pooled))
-        return logits.float(), deltas.float().unflatten(1, (-1, 4))  # (P, K+1), (P, K+1 or 1, 4)
+    def _box_outputs(
+        self, features: Mapping[str, Tensor], proposals: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return class logits (P, K+1), box deltas (P, K+1 or 1, 4), and IoU logits (P,) or None."""
+        seen = self.box_head(self.box_roi_pool(features, proposals, self._padded(features, len(proposals))))
+        logits, deltas = self.box_predictor(seen)
+        overlap = None if self.iou_predictor is None else self.iou_predictor(seen)[:, 0].float()
+        return logits.float(), deltas.float().unflatten(1, (-1, 4)), overlap
 
     def _padded(self, features: Mapping[str, Tensor], images: int) -> list[tuple[int, int]]:
         """Return the padded size of each image: pooling infers the strides from it, exactly only from this one."""
@@ -102,8 +110,7 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
 
     # ---- detection ----
 
-    def _select(self, logits: Tensor, deltas: Tensor, proposals: Tensor, shape: tuple[int, int]) -> dict[str, Tensor]:
-        scores = logits.softmax(1)[:, 1:]
+    def _select(self, scores: Tensor, deltas: Tensor, proposals: Tensor, shape: tuple[int, int]) -> dict[str, Tensor]:
         if self.config.detection.class_agnostic_nms:  # each proposal speaks for its likeliest class only
             best, labels = scores.max(1)
             row = torch.nonzero(best > self.score_thresh)[:, 0]
@@ -147,16 +154,28 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
     ) -> dict[str, Tensor]:
         with torch.no_grad():
             proposals, matched, labels, regression = self.select_training_samples(proposals, list(targets))
-        logits, deltas = self._box_outputs(features, proposals)
+        logits, deltas, overlap = self._box_outputs(features, proposals)
         classes = torch.cat(labels)
         positive = torch.nonzero(classes > 0)[:, 0]
         own = deltas[positive, 0] if deltas.shape[1] == 1 else deltas[positive, classes[positive]]
-        box_loss = functional.smooth_l1_loss(own, torch.cat(regression)[positive], beta=1 / 9, reduction="sum")
-        return {
+        wanted = torch.cat(regression)[positive]
+        box_loss = functional.smooth_l1_loss(own, wanted, beta=1 / 9, reduction="sum")
+        losses = {
             "loss_classifier": self._score_loss(logits, classes),
             "loss_box_reg": box_loss / max(1, len(classes)),
             "loss_mask": self._mask_loss(features, proposals, matched, labels, targets),
         }
+        if overlap is not None:
+            losses["loss_iou"] = self._iou_loss(overlap[positive], own, wanted, torch.cat(proposals)[positive])
+        return losses
+
+    def _iou_loss(self, overlap: Tensor, deltas: Tensor, wanted: Tensor, proposals: Tensor) -> Tensor:
+        """Learn the IoU of each refined box with its cell's (Jiang et al., IoU-Net, ECCV 2018)."""
+        with torch.no_grad():
+            boxes, cells = (self.box_coder.decode_single(d, proposals) for d in (deltas, wanted))
+            truth = pair_iou(boxes, cells).clamp(0, 1)
+        each = functional.binary_cross_entropy_with_logits(overlap, truth, reduction="sum")
+        return each / max(1, len(truth))
 
     def _score_loss(self, logits: Tensor, classes: Tensor) -> Tensor:
         box = self.config.box_head
@@ -195,8 +214,15 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
         if not len(truth):
             nothing: Tensor = logits.sum() * 0  # keeps the graph whole when an image has no cell
             return nothing
-        loss = functional.binary_cross_entropy_with_logits(drawn, truth)
+        weights = 1 + head.boundary_weight * _outline(truth) if head.boundary_weight else None
+        loss = functional.binary_cross_entropy_with_logits(drawn, truth, weights)
         return loss + head.dice_weight * _dice_loss(drawn.sigmoid(), truth) if head.dice_weight else loss
+
+
+def _outline(masks: Tensor) -> Tensor:
+    """Return 1 within a pixel of the outline of soft masks (N, M, M), else 0."""
+    padded = functional.pad((masks > 0.5).float()[:, None], (1, 1, 1, 1), mode="replicate")
+    return (functional.max_pool2d(padded, 3, 1) + functional.max_pool2d(-padded, 3, 1))[:, 0]
 
 
 def _dice_loss(drawn: Tensor, truth: Tensor) -> Tensor:
