@@ -78,8 +78,9 @@ class CellMaskRCNN(nn.Module):
     ) -> dict[str, Tensor] | list[Detections]:
         """Return the losses when there are targets, else the detections of each image.
 
-        The losses are ``loss_objectness``, ``loss_rpn_box_reg``, ``loss_classifier``, ``loss_box_reg``,
-        ``loss_mask`` and, where it is learnt, ``loss_iou``. They draw random samples of anchors and proposals, in evaluation mode too.
+        The losses are ``loss_objectness``, ``loss_rpn_box_reg``, ``loss_classifier``, ``loss_box_reg``, ``loss_mask``
+        and, where it is learnt, ``loss_iou``. They draw random samples of anchors and proposals, in evaluation mode
+        too.
         """
         sizes = [self._network_size(image) for image in images]
         batch = self._batch(images, sizes)
