@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from command_cases import SIZE, write_labelled, write_model
 
 from napari_cellseg import __version__
@@ -16,6 +18,8 @@ from napari_cellseg.cli import main
 from napari_cellseg.coco import ImageId, read_dataset, result_rows, write_image_ids, write_results
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.label_images import read_class_images, to_instances
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.workspace import Workspace
 
 
@@ -256,6 +260,28 @@ def test_train_shows_its_settings_and_checks_the_data(
     assert "no data folder" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 2
     assert "no run to go on with" in capsys.readouterr().err
+
+
+def test_train_starts_from_a_model_that_knows_nuclei_and_takes_its_network(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def settings(*more: str) -> dict[str, Any]:
+        assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), "--dry-run", *more]) == 0
+        text = capsys.readouterr().out
+        found: dict[str, Any] = yaml.safe_load(text[text.index("name:") :])
+        return found
+
+    usual, network = settings(), read_header(bundled()).config
+    assert usual["start_from"] == "bundled"
+    assert usual["model"]["box_head"]["iou_score"] == network.box_head.iou_score
+    assert tuple(map(tuple, usual["model"]["rpn"]["anchor_sizes"])) == network.rpn.anchor_sizes
+    assert "w" in json.dumps(usual["model"]["classes"])
+    own = write_model(tmp_path / "own.safetensors")
+    assert settings("--start-from", str(own))["model"]["backbone"]["name"] == "test_resnet"
+    assert settings("--set", "model.backbone.name=test_resnet")["start_from"] == "imagenet"
+    assert settings("--preset", "original")["start_from"] == "imagenet"
+    assert settings("--as-is")["start_from"] == "imagenet"
+    assert settings("--start-from", "random")["start_from"] == "random"
 
 
 SMALL = [

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from napari_cellseg.model.checkpoint import CheckpointHeader
 from training.config import TrainConfig
 from training.report import DataReport
 
@@ -47,6 +48,20 @@ def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = N
     if ram < 6 * 1024:
         changes |= {"augment__crop": 384, "optimizer__batch": 1}
     return _with_schedule(config.with_changes(**changes), report)
+
+
+def going_on(config: TrainConfig, header: CheckpointHeader) -> TrainConfig:
+    """Return the settings with the network of the model that training starts from.
+
+    Its weights fit its own anchors and layers only. Classes and scale are the data's: cells come to the size it knows.
+    """
+    network = header.config.with_changes(
+        classes=config.model.classes,
+        working_scale=config.model.working_scale,
+        pixel_size_um=config.model.pixel_size_um,
+        box_head__class_weights=None,
+    )
+    return config.with_changes(model=network)
 
 
 def working_scale_of(sides: npt.NDArray[np.float32]) -> float:

@@ -22,6 +22,12 @@ Several devices:   napari-cellseg train ... --devices 2
 Several machines:  torchrun --nnodes 2 --nproc-per-node 4 -m napari_cellseg.cli train ..."""
 
 
+_START_HELP = (
+    '"imagenet", "random", "bundled" or a model file, whose network is then taken too; default: bundled for the preset '
+    "lite when it is fitted to the data and its network not changed, else imagenet"
+)
+
+
 def add_parser(subparsers: Any) -> None:
     """Describe the command line."""
     parser = subparsers.add_parser(
@@ -43,7 +49,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="lite", choices=("lite", "reference", "original"), help="default: lite")
     parser.add_argument("--as-is", action="store_true", help="take the preset as it is, not fitted to the data")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
-    parser.add_argument("--start-from", metavar="MODEL", help='"imagenet", "random", "bundled" or a model file')
+    parser.add_argument("--start-from", metavar="MODEL", help=_START_HELP)
     parser.add_argument("--epochs", type=int, metavar="N", help="longest run")
     parser.add_argument("--max-steps", type=int, metavar="N", help="stop after this many optimiser steps")
     parser.add_argument("--seed", type=int, metavar="S", help="of split, order, augmentation and first weights")
@@ -126,8 +132,11 @@ def _config_of_run(folder: Path) -> TrainConfig:
 
 def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     from napari_cellseg.commands.progress import drive
+    from napari_cellseg.model.bundled import bundled
+    from napari_cellseg.model.checkpoint import read_header
     from training.config import TrainConfig
     from training.report import DataReport, ScanStep, scan_steps
+    from training.suggest import going_on
 
     def show(step: ScanStep) -> None:
         bar.at(step.image, step.images, f"looking at {step.image_id}")
@@ -135,7 +144,18 @@ def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     report: DataReport = drive(scan_steps(options.data), show)
     report.check()
     bar.line(report.summary())
-    return TrainConfig.suggest(report, options.preset)
+    config = TrainConfig.suggest(report, options.preset)
+    start = options.start_from or _usual_start(options)
+    if start in ("imagenet", "random"):
+        return config
+    model = bundled() if start == "bundled" else Path(start)
+    return going_on(config.with_changes(start_from=start), read_header(model))
+
+
+def _usual_start(options: argparse.Namespace) -> str:
+    """Return what to start from when nobody said: a model that knows nuclei, where the network is that model's."""
+    other_network = any(text.startswith("model.") for text in [*options.set, *getattr(options, "vary", [])])
+    return "bundled" if options.preset == "lite" and not other_network else "imagenet"
 
 
 def _setting(text: str) -> tuple[str, Any]:

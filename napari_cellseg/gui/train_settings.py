@@ -18,6 +18,7 @@ from napari_cellseg.gui.preferences import preferences, recall, remember
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from training.config import PRESETS, TrainConfig
 from training.report import DataReport
+from training.suggest import going_on
 
 __all__ = ["command_line", "epoch_seconds", "fitted", "flat", "remember_speed", "start_hint"]
 
@@ -44,16 +45,7 @@ def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointH
     config = TrainConfig.suggest(report, preset).with_changes(start_from=start_from)
     if preferences().ram_budget_mib:
         config = config.with_changes(data__ram_budget_mib=preferences().ram_budget_mib)
-    if header is None:
-        return config
-    # Its weights fit its own anchors and layers only. The scale is the data's: cells come to the size it knows.
-    network = header.config.with_changes(
-        classes=report.classes,
-        working_scale=config.model.working_scale,
-        pixel_size_um=config.model.pixel_size_um,
-        box_head__class_weights=None,
-    )
-    return config.with_changes(model=network)
+    return config if header is None else going_on(config, header)
 
 
 def start_hint(header: CheckpointHeader | None, classes: ClassTable, preset: str, data_name: str) -> str:
