@@ -57,6 +57,7 @@ _LABELS = {
     "saturation": "Largest saturation",
     "value": "Largest value",
     "stain": "Stain jitter",
+    "copies": "Copied cells",
     "ema_decay": "Average of weights",
     "every": "Measure every",
     "max_images": "At most",
