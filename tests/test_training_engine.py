@@ -83,7 +83,7 @@ def test_a_run_reports_every_step_epoch_and_file(finished) -> None:
     ]
     for event in steps:
         parts = {name: value for name, value in event.losses.items() if name != "loss"}
-        assert len(parts) == 5
+        assert len(parts) == 6
         assert event.losses["loss"] == pytest.approx(sum(parts.values()), rel=1e-5)
         assert event.ram_mib > 50
     assert {e.image for e in of_type(events, ValidationStep)} == {1}
