@@ -87,10 +87,11 @@ def stock(model: CellMaskRCNN, size: int) -> MaskRCNN:
 
 def network(preset: str) -> CellMaskRCNN:
     config = ModelConfig.preset(preset, ClassTable.numbered(CLASSES))
-    # What torchvision's own class has no setting for is alike on both sides: anchors on every level, heads by class.
+    # What torchvision's own class has no setting for is alike on both sides: anchors on every level, heads by
+    # class, no IoU.
     sizes = tuple(sizes or (8, 12, 18) for sizes in config.rpn.anchor_sizes)
-    same = {"box_head__class_agnostic_boxes": False, "mask_head__class_agnostic": False, "rpn__anchor_sizes": sizes}
-    return build_model(config.with_changes(**same))
+    same = {"box_head__class_agnostic_boxes": False, "mask_head__class_agnostic": False, "box_head__iou_score": False}
+    return build_model(config.with_changes(**same, rpn__anchor_sizes=sizes))
 
 
 def one_case(side: str, preset: str, size: int, count: int) -> dict[str, Any]:
