@@ -262,7 +262,8 @@ def test_layers_come_one_a_turn_of_the_event_loop_and_are_used_again(window: Win
         seen.add(len(list(window.layers)))
         if len(list(window.layers)) == len(CLASSES):
             break
-    assert {1, 2, 3, 4} <= seen
+    assert seen & {1, 2, 3}  # not all in one turn; a busy machine may take two turns in one `pump`
+    assert 4 in seen
     assert list(window.layers) == kept
     assert all(layer.visible for layer in kept)
     assert [np.array_equal(layer.data, session.view(layer.class_id)) for layer in kept] == [True] * 4
