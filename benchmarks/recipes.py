@@ -61,7 +61,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer__ema_decay": None,
     },
     "the original's scale": {"model__working_scale": 0.8},
-    "IoU in the score": {"model__box_head__iou_score": True},
+    "no IoU in the score": {"model__box_head__iou_score": False, "model__detection__min_score": 0.05},
     "30 cells copied": {"augment__copies": 30},
     "outlines count threefold": {"model__mask_head__boundary_weight": 2.0},
     "anchors of one shape": {"model__rpn__aspect_ratios": (1.0,)},

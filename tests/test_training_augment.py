@@ -201,9 +201,10 @@ def test_the_model_gives_scale_classes_and_fill() -> None:
 
 
 @pytest.mark.data
-def test_every_crop_of_a_real_tile_is_a_valid_target(consep) -> None:
+@pytest.mark.parametrize("copies", [0, 30])
+def test_every_crop_of_a_real_tile_is_a_valid_target(consep, copies: int) -> None:
     image = read_sample(find_samples(consep).samples[0])
-    augment = Augmentation(AugmentConfig(stain=0.5, class_balance=0.5), working_scale=2.0, class_count=4)
+    augment = Augmentation(AugmentConfig(stain=0.5, class_balance=0.5, copies=copies), working_scale=2.0, class_count=4)
     for seed in range(10):
         rgb, maps = augment(image, seed)
         validate_target(rgb, targets_from_maps(maps), 4)

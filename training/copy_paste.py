@@ -21,7 +21,7 @@ _SOFT_EDGE = 0.7
 
 
 def copy_cells(image: TrainingImage, count: int, rng: np.random.Generator) -> TrainingImage:
-    """Return the image with up to ``count`` more cells; a copy that would touch another cell or the edge is left out.
+    """Return the image with up to ``count`` more cells; a copy that would touch another cell is left out.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from napari_cellseg.model.checkpoint import CheckpointHeader
 from training.config import TrainConfig
 from training.report import DataReport
 
-__all__ = ["anchor_factor", "suggest", "working_scale_of"]
+__all__ = ["anchor_factor", "going_on", "suggest", "working_scale_of"]
 
 CELL_SIDE_PX = 32
 """Side a median cell shall have in the network: eight features of the finest pyramid level."""
