@@ -85,8 +85,8 @@ PREDICTION: dict[str, dict[str, Any]] = {
     "predicted at scale 2.5": {"scale": 2.5},
 }
 # What a short run needs: a fast warm-up, and a running average that does not look back at the start.
+SHORT_RUN = 500  # steps; from here on the preset's own are right
 SHORT = {
-    "optimizer__learning_rate": 6e-4,
     "optimizer__warmup_steps": 20,
     "optimizer__ema_decay": 0.98,
 }
@@ -111,7 +111,8 @@ def config_of(recipe: str, classes: ClassTable, seed: int, steps: int, start_fro
     if recipe == "original":
         same_backbone = {"model__backbone__name": "tf_efficientnet_lite0", "start_from": "imagenet"}
         return TrainConfig.preset("original", classes).with_changes(**shared, **same_backbone)
-    common = {**shared, **SHORT, "max_steps": steps, "start_from": start_from}
+    course = SHORT if steps < SHORT_RUN else {}
+    common = {**shared, **course, "max_steps": steps, "start_from": start_from}
     return TrainConfig.preset("lite", classes).with_changes(**{**common, **RECIPES[recipe]})
 
 

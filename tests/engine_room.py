@@ -76,7 +76,7 @@ class EngineRoom:
         self.state.close()
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> bool:
+def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait without a window; return whether it came to be."""
     end = time.monotonic() + seconds
     while not is_so() and time.monotonic() < end:

@@ -98,7 +98,7 @@ def dock(qtbot, viewer, engine, monkeypatch) -> BatchDock:
 
 def open_folder(qtbot, dock, path):
     dock._opener.open_path(path)
-    qtbot.waitUntil(lambda: dock.state.session is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.state.session is not None, timeout=60_000)
     settle(qtbot, dock)
 
 
@@ -106,19 +106,19 @@ def settle(qtbot, dock):
     """Wait until the folder is looked into and its images are ordered."""
     dock._soon.stop()
     dock.look()
-    qtbot.waitUntil(lambda: dock.batch.plan is not None and not dock.batch.rank_job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.batch.plan is not None and not dock.batch.rank_job.is_busy, timeout=60_000)
     qtbot.wait(60)
 
 
 def press(qtbot, dock):
     """Press the button once it can be; it waits while the folder is looked into."""
-    qtbot.waitUntil(dock.button.isEnabled, timeout=20_000)
+    qtbot.waitUntil(dock.button.isEnabled, timeout=60_000)
     dock.button.click()
 
 
 def predict(qtbot, dock):
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
     settle(qtbot, dock)
 
 
@@ -152,9 +152,9 @@ def test_another_viewer_later_goes_on_where_it_was_stopped(qtbot, dock, engine, 
     open_folder(qtbot, dock, folder)
     engine.behaviour = {"b": 60.0}
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=20_000)
+    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=60_000)
     dock.row._stop.click()
-    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=5000)
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
     settle(qtbot, dock)
     assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
     engine.behaviour, engine.predicted = {}, []
@@ -167,15 +167,15 @@ def test_pause_holds_and_resume_goes_on(qtbot, dock, engine, folder):
     engine.behaviour = dict.fromkeys("abc", 0.3)
     dock.batch.job._holds_by_itself = True  # the stand-in does not obey the engine's hold
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=5000)
+    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=60_000)
     dock.row._pause.click()
-    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.PAUSED, timeout=5000)
+    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.PAUSED, timeout=60_000)
     done = list(engine.predicted)
     qtbot.wait(500)
     assert engine.predicted == done
     assert dock.row._pause.text() == "Resume"
     dock.row._pause.click()
-    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=10_000)
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
     assert engine.predicted == ["a", "b", "c"]
 
 
@@ -198,7 +198,7 @@ def test_an_engine_that_dies_each_time_ends_the_run(qtbot, dock, engine, folder)
     open_folder(qtbot, dock, folder)
     engine.behaviour = dict.fromkeys("abc", EngineError("The engine process crashed (SIGSEGV)."))
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.FAILED, timeout=10_000)
+    qtbot.waitUntil(lambda: dock.batch.job.state is JobState.FAILED, timeout=60_000)
     assert "SIGSEGV" in dock.row._message.text()
 
 
@@ -247,7 +247,7 @@ def test_a_folder_that_is_not_open_is_predicted_while_another_one_is(qtbot, dock
         assert len(workspace.read("x").cells) == len(FOUND)
 
     dock.open_image("y")
-    qtbot.waitUntil(lambda: dock.state.image_id == "y", timeout=20_000)
+    qtbot.waitUntil(lambda: dock.state.image_id == "y", timeout=60_000)
     assert dock.state.session.cells
 
 
@@ -258,11 +258,11 @@ def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, en
     settle(qtbot, dock)
     engine.behaviour = dict.fromkeys("xyz", 0.3)
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=20_000)
+    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=60_000)
     dock._opener.open_path(other)
-    qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=20_000)
+    qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=60_000)
     assert not dock.state.workspace.read_only
-    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
     assert not dock.batch.failures
     assert [len(dock.state.workspace.read(name).cells) for name in "xyz"] == [len(FOUND)] * 3
 
@@ -289,7 +289,7 @@ def test_what_to_review_next_is_listed_with_the_reason_and_opens(qtbot, dock, fo
     assert [row[0] for row in rows(dock.next_images)] == ["b", "c"]
     dock.next_images.setCurrentItem(dock.next_images.topLevelItem(1))
     qtbot.keyClick(dock.next_images, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: dock.state.image_id == "c", timeout=20_000)
+    qtbot.waitUntil(lambda: dock.state.image_id == "c", timeout=60_000)
     assert second[0] == "b"
 
 
@@ -301,8 +301,8 @@ def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot,
     settle(qtbot, dock)
     press(qtbot, dock)
     closed.deleteLater()
-    qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=20_000)
-    qtbot.waitUntil(lambda: dock.counts.text() == "3 images: 1 to do, 2 predicted", timeout=20_000)
+    qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=60_000)
+    qtbot.waitUntil(lambda: dock.counts.text() == "3 images: 1 to do, 2 predicted", timeout=60_000)
     assert rows(dock.failures) == [["a", "cut off"]]
 
 
@@ -331,7 +331,7 @@ def test_the_results_have_every_cell_nobody_rejected_and_are_valid(qtbot, dock, 
     dock.state.session.reject([1])
     dock.results.folder.setText(str(tmp_path / "out"))
     dock.results.write.click()
-    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
     assert dock.results.row._message.text().startswith(f"Written and checked: {2 * len(FOUND) - 1} cells, 2 images")
     assert dock.results.problems.text() == "Without a row, for they are not here: x"
     for name in ("test-results.json", "test-results.zip"):
@@ -342,7 +342,7 @@ def test_results_before_a_prediction_are_refused(qtbot, dock, folder, tmp_path):
     open_folder(qtbot, dock, folder)
     dock.results.folder.setText(str(tmp_path / "out"))
     dock.results.write.click()
-    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
     assert "No image is predicted yet" in dock.results.row._message.text()
 
 

@@ -173,7 +173,7 @@ def test_closing_kills_a_task_that_does_not_come_to_its_next_event(client):
     start = time.monotonic()
     run.close()
 
-    assert time.monotonic() - start < TASKS["hang"].grace_s + 1
+    assert time.monotonic() - start < TASKS["hang"].grace_s + 20  # it would hang for 60 s
     assert is_gone(process_id)
     assert client.process_id is None
     assert finish(client.run("count"))[0] == [0, 1, 2]
@@ -222,7 +222,7 @@ def test_a_forgotten_client_ends_its_process_and_its_thread():
     gc.collect()
 
     assert is_gone(process_id)
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while any(t.name == "engine answers" for t in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(t.name == "engine answers" for t in threading.enumerate())
@@ -243,7 +243,7 @@ def test_the_process_ends_when_the_viewer_is_killed_and_leaves_nothing(tmp_path)
         viewer.kill()
     folder = Path(frames._shared_memory() or "/tmp")
 
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 30
     while not is_gone(engine) and time.monotonic() < deadline:
         time.sleep(0.05)
 

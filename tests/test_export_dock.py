@@ -36,13 +36,13 @@ def dock(qtbot: Any) -> Any:
 def open_folder(qtbot: Any, dock: ExportDock, folder: Path) -> None:
     opener = Opener.of(dock.state)
     opener.open_path(folder)
-    qtbot.waitUntil(lambda: not opener.job.is_busy and dock.state.session is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: not opener.job.is_busy and dock.state.session is not None, timeout=60_000)
 
 
 def export(qtbot: Any, dock: ExportDock) -> None:
     assert dock.export_button.isEnabled(), dock.export_button.toolTip()
     dock.export_button.click()
-    qtbot.waitUntil(lambda: not dock.job.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.job.is_busy, timeout=60_000)
 
 
 def test_the_button_says_what_is_missing(qtbot, dock, folder):

@@ -19,7 +19,7 @@ def test_no_progress_is_left_in_the_activity_dock_when_a_job_ends_while_napari_s
 
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            qtbot.waitUntil(lambda: not job.is_busy, timeout=5000)
+            qtbot.waitUntil(lambda: not job.is_busy, timeout=60_000)
 
     def work():
         yield 1
@@ -32,7 +32,7 @@ def test_no_progress_is_left_in_the_activity_dock_when_a_job_ends_while_napari_s
     qtbot.addWidget(row)
     job.reported.connect(lambda _: row.set_progress(1, 2, "half"))
     job.start(work)
-    qtbot.waitUntil(lambda: job.state.name == "FINISHED", timeout=5000)
+    qtbot.waitUntil(lambda: job.state.name == "FINISHED", timeout=60_000)
     qtbot.wait(50)
     left = [bar.desc for bar in progress._all_instances if bar.desc.startswith("working")]
     viewer.close()

@@ -29,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of a running 
 
 ENDLESS = tiny_config(epochs=1000)
 STOPPED_S = 10.0  # a hang; how long it really takes is measured by benchmarks/training_latency.py
-FELT_S = 0.5
+FELT_S = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_stop_while_the_engine_starts(qtbot, data, tmp_path):
     assert felt < FELT_S
     assert stopped < STOPPED_S
 
-    qtbot.waitUntil(lambda: room.engine._client.process_id is None or not room.process.children(), timeout=5000)
+    qtbot.waitUntil(lambda: room.engine._client.process_id is None or not room.process.children(), timeout=60_000)
     room.close()
     assert room.engine._client.process_id is None
     assert not (tmp_path / "run").exists()
@@ -142,7 +142,7 @@ def test_stop_while_the_training_is_paused(qtbot, room, data, tmp_path):
     train(room, data, tmp_path / "run")
     room.wait_for(qtbot, StepDone)
     room.job.pause()
-    qtbot.waitUntil(lambda: room.job.state is JobState.PAUSED, timeout=30_000)
+    qtbot.waitUntil(lambda: room.job.state is JobState.PAUSED, timeout=60_000)
     felt, stopped = room.stop(qtbot)
     assert felt < FELT_S
     assert stopped < STOPPED_S
@@ -322,7 +322,7 @@ def test_when_the_viewer_is_killed_the_training_saves_itself_and_ends(qtbot, roo
         engine = psutil.Process(int(viewer.stdout.readline()))
         viewer.kill()
 
-    assert wait_until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, 8)
+    assert wait_until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE)
     resumes(qtbot, room, data, tmp_path / "run")
 
 
@@ -340,7 +340,7 @@ def test_a_prediction_runs_while_a_training_does(qtbot, room, data, finished, tm
     assert any(isinstance(event, ImageDone) for event in segment.events)
 
     steps = len(room.events)
-    qtbot.waitUntil(lambda: len(room.events) > steps, timeout=30_000)
+    qtbot.waitUntil(lambda: len(room.events) > steps, timeout=60_000)
     assert room.job.state is JobState.RUNNING
     room.stop(qtbot)
     segment.close()

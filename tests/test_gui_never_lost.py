@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     qtbot.addWidget(dock)
     opener = Opener.of(state)
     opener.open_path(small_disk)
-    qtbot.waitUntil(lambda: state.session is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: state.session is not None, timeout=60_000)
     session = state.session
     draw(session, 3)
     filler = small_disk / "filler"
@@ -121,13 +121,13 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     messages = [str(record.message) for record in notification_manager.records]
     assert len(messages) == 1, messages
     assert "No space left" in messages[0]
-    qtbot.waitUntil(lambda: "journal" in state.workspace.problem, timeout=10_000)
+    qtbot.waitUntil(lambda: "journal" in state.workspace.problem, timeout=60_000)
     dock.refresh()
     assert "No space left" in dock._saved.text()
     assert len(session.cells) == 43
 
     filler.unlink()
-    qtbot.waitUntil(lambda: not state.workspace.problem, timeout=10_000)
+    qtbot.waitUntil(lambda: not state.workspace.problem, timeout=60_000)
     assert opener.save()
     state.close()
     with Workspace(small_disk) as workspace:

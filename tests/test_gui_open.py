@@ -47,7 +47,7 @@ def errors():
 
 
 def finish(qtbot, dock):
-    qtbot.waitUntil(lambda: not dock.opener.job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.opener.job.is_busy, timeout=60_000)
 
 
 def open_path(qtbot, dock, path):
@@ -106,7 +106,7 @@ def test_many_quick_steps_end_at_the_last_wish(qtbot, dock, folder):
     dock.opener.step(1)
     dock.opener.step(1)
     finish(qtbot, dock)
-    qtbot.waitUntil(lambda: not dock.state.loading, timeout=10_000)
+    qtbot.waitUntil(lambda: not dock.state.loading, timeout=60_000)
     assert dock.state.image_id == "tissue_03"
 
 
@@ -300,7 +300,7 @@ def test_a_large_image_is_shown_in_two_turns_and_none_is_lost(qtbot, dock, tmp_p
         tifffile.imwrite(tmp_path / f"{i}.tif", rgb, photometric="rgb")
     open_path(qtbot, dock, tmp_path)
     dock.opener.show("1")  # before the first one is on the canvas
-    qtbot.waitUntil(lambda: dock.state.image_id == "1", timeout=20_000)
+    qtbot.waitUntil(lambda: dock.state.image_id == "1", timeout=60_000)
     assert dock.state.workspace.is_open("1")
     assert not dock.state.workspace.is_open("0")
 

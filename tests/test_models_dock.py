@@ -65,7 +65,7 @@ def own(qtbot, dock, model_file):
 
 def import_file(qtbot, dock, path):
     dock.import_file(path)
-    qtbot.waitUntil(lambda: not dock.job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.job.is_busy, timeout=60_000)
 
 
 def names(dock):
@@ -130,7 +130,7 @@ def test_the_name_is_edited_in_the_table(qtbot, dock, own):
     field = dock.table.findChild(QLineEdit)
     field.setText("Kröte 細胞")
     qtbot.keyClick(field, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: "gut" not in names(dock), timeout=2000)
+    qtbot.waitUntil(lambda: "gut" not in names(dock), timeout=60_000)
     assert names(dock) == ["Kröte 細胞", "lite-consep"]
     assert dock.table.entry.path.exists()
     assert not own.path.exists()
@@ -168,7 +168,7 @@ def test_choosing_another_model_takes_the_question_back(dock):
 
 def test_a_model_is_exported(qtbot, dock, own, tmp_path):
     dock.export_file(own, tmp_path / "copy.safetensors")
-    qtbot.waitUntil(lambda: not dock.job.is_busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not dock.job.is_busy, timeout=60_000)
     assert (tmp_path / "copy.safetensors").read_bytes() == own.path.read_bytes()
 
 

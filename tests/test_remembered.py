@@ -20,7 +20,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def wait(condition, seconds=20):
+def wait(condition, seconds=60):
     for _ in range(int(seconds * 20)):
         pump(0.05)
         if condition():

@@ -36,7 +36,7 @@ def dock(qtbot, viewer, engine):
     qtbot.addWidget(dock)
     dock.run.engine.run = engine
     dock.show()
-    qtbot.waitUntil(lambda: is_in_front(dock), timeout=30_000)
+    qtbot.waitUntil(lambda: is_in_front(dock), timeout=60_000)
     return dock
 
 
@@ -49,12 +49,12 @@ def workspace(qtbot, dock, tmp_path):
 
 
 def wait_checked(qtbot, dock):
-    qtbot.waitUntil(lambda: dock.run.checked is not None and not dock.run.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.run.checked is not None and not dock.run.is_busy, timeout=60_000)
 
 
 def train(qtbot, dock):
     dock.button.click()
-    qtbot.waitUntil(lambda: dock.run.plan is not None and not dock.run.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.run.plan is not None and not dock.run.is_busy, timeout=60_000)
 
 
 def correct_a_cell(dock):
@@ -107,13 +107,13 @@ def test_a_run_from_the_button_to_the_summary(qtbot, dock, workspace, engine):
 def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, engine):
     engine.wait_s = 0.05
     dock.button.click()
-    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
     assert dock.button.toolTip() == "A training is at work; stop it first."
     assert dock.monitor.compare_button.toolTip() == "The engine is at work; wait for it or stop it."
-    qtbot.waitUntil(dock.monitor.use_button.isEnabled, timeout=5000)
+    qtbot.waitUntil(dock.monitor.use_button.isEnabled, timeout=60_000)
     assert dock.copy_button.isEnabled()
     dock.monitor.row._stop.click()
-    qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=60_000)
     assert dock.run.job.state is JobState.STOPPED
     assert dock.monitor.row._message.text().startswith("Stopped (best and last model kept).")
     assert dock.button.isEnabled()
@@ -123,9 +123,9 @@ def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, eng
 def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine, viewer):
     engine.wait_s = 0.05
     dock.button.click()
-    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
     dock.monitor.row._stop.click()
-    qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=60_000)
     assert dock.past_label.text().startswith("Unfinished run: epoch ")
 
     later = TrainDock(viewer)  # as after a restart: it knows only what is on disk
@@ -136,7 +136,7 @@ def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine,
     assert later.past_label.text() == dock.past_label.text()
     engine.wait_s = 0.0
     later.resume_button.click()
-    qtbot.waitUntil(lambda: not later.run.is_busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not later.run.is_busy, timeout=60_000)
     first, second = engine.of("train")
     assert second == {**first, "resume": True}
     assert later.run.job.state is JobState.FINISHED
@@ -147,20 +147,20 @@ def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine,
 def test_pause_holds_the_run_and_resume_lets_it_go_on(qtbot, dock, engine):
     engine.wait_s = 0.05
     dock.button.click()
-    qtbot.waitUntil(lambda: dock.run.history.step is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.run.history.step is not None, timeout=60_000)
     dock.monitor.row._pause.click()
     assert dock.run.job.is_busy
     assert dock.monitor.row._pause.text() == "Resume"
     assert dock.button.toolTip() == "A training is at work; stop it first."
     dock.monitor.row._pause.click()
-    qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=60_000)
 
 
 @pytest.mark.usefixtures("workspace")
 def test_closing_the_viewer_stops_the_run_which_can_be_resumed(qtbot, dock, engine):
     engine.wait_s = 0.05
     dock.button.click()
-    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
     dock.state.close()
     assert dock.run.job.state is JobState.STOPPED
     assert (dock.run.plan.folder / "last.pt").exists()
@@ -171,7 +171,7 @@ def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, doc
     shown = []
     dock.source._opener.show = shown.append
     dock.button.click()
-    qtbot.waitUntil(lambda: dock.message.text() != "", timeout=30_000)
+    qtbot.waitUntil(lambda: dock.message.text() != "", timeout=60_000)
     assert dock.message.text().startswith("Training cannot start: mend 1 problem first.")
     assert not engine.of("train")
     item = dock.source.problems.item(0)
@@ -208,7 +208,7 @@ def test_cancel_starts_nothing(qtbot, dock, engine, monkeypatch):
     monkeypatch.setattr(dock_module, "ask_to_write", lambda *_: Answer.CANCEL)
     correct_a_cell(dock)
     dock.button.click()
-    qtbot.waitUntil(lambda: not dock.run.is_busy and dock.button.isEnabled(), timeout=30_000)
+    qtbot.waitUntil(lambda: not dock.run.is_busy and dock.button.isEnabled(), timeout=60_000)
     assert not engine.of("train")
     assert "1 image has corrections" in dock.source.counts.text()
 
@@ -231,7 +231,7 @@ def test_annotated_images_are_trained_on_as_review_shows_them(qtbot, dock, tmp_p
     for image in sorted(folder.glob("*/image.tif")):
         (flat / f"{image.parent.name}.tif").write_bytes(image.read_bytes())
     workspace = open_folder(dock.state, flat)
-    qtbot.waitUntil(lambda: "annotated yet" in dock.source.counts.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "annotated yet" in dock.source.counts.text(), timeout=60_000)
     assert dock.source.choice.currentData() is DataSource.ANNOTATED
     correct_a_cell(dock)
     train(qtbot, dock)
@@ -255,7 +255,7 @@ def test_a_failure_is_one_message_and_the_next_run_works(qtbot, dock, engine, er
     assert dock.button.isEnabled()
     engine.error = None
     train(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=30_000)
+    qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=60_000)
 
 
 @pytest.mark.usefixtures("workspace")
@@ -265,7 +265,7 @@ def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock):
     hidden = dock.monitor.plots.draws
     assert hidden == 0
     dock.show()
-    qtbot.waitUntil(lambda: "ap50" in dock.monitor.plots._lines, timeout=30_000)
+    qtbot.waitUntil(lambda: "ap50" in dock.monitor.plots._lines, timeout=60_000)
     assert dock.monitor.plots.draws <= 2
     assert list(dock.monitor.plots._lines["ap50"].xData) == [1, 2, 3]
     assert dock.monitor.plots._lines["ap50/epithelial"].opts["pen"].color().name() == dock.state.classes.colour(3)
