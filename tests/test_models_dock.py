@@ -16,6 +16,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.models_dock import ModelsDock
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.train_dock import TrainDock
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
@@ -211,3 +212,19 @@ def test_any_column_sorts_and_names_as_people_count(qtbot, dock, model_file):
     qtbot.keyClick(dock.table, Qt.Key.Key_Down)
     assert dock.table.currentIndex().row() == 1
     assert dock.table.entry.name == names(dock)[1]
+
+
+def test_train_starts_from_it_under_its_new_name_and_from_the_bundled_one_when_it_is_deleted(qtbot, viewer, dock, own):
+    train = TrainDock(viewer)
+    qtbot.addWidget(train)
+    start = train.form.start
+    start.choose(str(own.path))
+    dock.table.renamed.emit(own, "mine")
+    assert start.currentText() == "mine (imported)"
+    assert start.path.stem == "mine"
+    assert start.path.exists()
+
+    dock.remove.click()
+    dock._sure.yes.click()
+    assert start.value == "bundled"
+    assert "mine" not in [start.itemText(row) for row in range(start.count())]

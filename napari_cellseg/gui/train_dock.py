@@ -78,6 +78,7 @@ class TrainDock(Dock):
         self.source.changed.connect(self._on_data)
         state.workspace_changed.connect(self._on_workspace)
         state.model_changed.connect(self._on_models)
+        state.models_changed.connect(self._on_models)
         self.form.changed.connect(self._show)
         run.changed.connect(self._show)
         run.check_job.reported.connect(self._on_scan)

@@ -92,6 +92,7 @@ class StartPicker(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self._value = recall("start_from", "bundled")
+        self._sha256 = ""
         self.activated.connect(self._on_activated)
         self.refresh()
 
@@ -116,11 +117,13 @@ class StartPicker(QComboBox):
             return None
 
     def refresh(self) -> None:
-        """List the models anew; the choice stays when it can."""
+        """List the models anew; the choice stays when it can, also when its file has another name now."""
+        before = self._value
         self.clear()
         self._add("ImageNet weights", "imagenet", "Weights of the backbone alone; the rest begins at random")
         self._add("random weights", "random", "For comparisons: needs many more images")
-        for entry in ModelLibrary().entries():
+        entries = ModelLibrary().entries()
+        for entry in entries:
             if entry.header is not None:
                 value = "bundled" if entry.path == bundled() else str(entry.path)
                 about = f"{entry.path}\n{entry.header.config.name}: {', '.join(entry.class_names)}"
@@ -129,10 +132,15 @@ class StartPicker(QComboBox):
             if self.header is not None:
                 self._add(Path(self._value).stem, self._value, self._value)
             else:
-                self._value = "bundled"
+                same = (str(e.path) for e in entries if e.header is not None and e.header.sha256 == self._sha256)
+                self._value = next(same, "bundled")
         self.addItem(_OTHER, None)
         self.setCurrentIndex(max(0, self.findData(self._value)))
         self._value = self.currentData()
+        self._sha256 = "" if self.header is None else self.header.sha256
+        if self._value != before:
+            remember("start_from", self._value)
+            self.chosen.emit()
 
     def choose(self, value: str) -> None:
         """Choose "imagenet", "random", "bundled" or a model file.
@@ -149,6 +157,7 @@ class StartPicker(QComboBox):
         self.setCurrentIndex(self.findData(value))
         if value != self._value:
             self._value = value
+            self._sha256 = "" if self.header is None else self.header.sha256
             remember("start_from", value)
             self.chosen.emit()
 
