@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 from training import metrics
 from training.average_precision import AveragePrecision, Found
+from training.error_kinds import ErrorKinds, error_kinds
 
 __all__ = ["ClassScores", "Evaluation", "evaluate"]
 
@@ -58,6 +60,8 @@ class Evaluation:
         F_d: finding cells by their centroids, whatever the class.
     confusion : (K + 1, K + 1) int64
         Row: true class_id (0: no cell there), column: found class_id (0: missed).
+    errors : ErrorKinds
+        What went wrong, by kind, over all images.
     scores_picked : bool
         Whether the score thresholds were picked as the best on these very images, which flatters a little.
     """
@@ -71,6 +75,7 @@ class Evaluation:
     pq: float
     f1: float
     confusion: npt.NDArray[np.int64]
+    errors: ErrorKinds
     scores_picked: bool
 
     @property
@@ -99,6 +104,7 @@ class Evaluation:
             "all_cells": {name: getattr(self, name) for name in ("dice", "aji", "dq", "sq", "pq", "f1")},
             "classes": [asdict(scores) for scores in self.classes],
             "confusion": self.confusion.tolist(),
+            "errors": asdict(self.errors),
             "scores_picked_on_these_images": self.scores_picked,
         }
         cleaned: dict[str, Any] = _without_nan(values)
@@ -128,6 +134,7 @@ class Evaluation:
         )
         lines += ["", "whatever the class: " + "  ".join(f"{name} {_number(value)}" for name, value in every)]
         lines += ["", *self._confusion_lines(width)]
+        lines += ["", *textwrap.wrap(f"In short: {self.errors}.", 110)]
         chosen = "picked as the best on these images" if self.scores_picked else "given"
         lines += [
             "",
@@ -209,6 +216,7 @@ def evaluate(
         _mean([c.pq for c in counts]),
         metrics.detection_f1(pairs),
         np.sum([metrics.confusion(table, len(classes)) for table in tables], axis=0),
+        sum((error_kinds(table) for table in tables), ErrorKinds()),
         min_scores is None,
     )
 
