@@ -22,6 +22,7 @@ from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN, Detections
 from napari_cellseg.model.predict import ModelCache, PredictItem, Predictor, predict, share_of_rank
+from napari_cellseg.model.tiles import plan_tiles
 from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
 
 CPU = Device("cpu", "for a test")
@@ -192,6 +193,26 @@ def test_a_floor_score_and_nms_of_the_options_win_and_leave_the_model_as_it_was(
     assert 0 < len(high) < len(low)
     assert high.scores.min() >= floor
     assert model.roi_heads.score_thresh == model.config.detection.min_score
+
+
+def test_a_cell_that_suppression_trusts_less_falls_below_the_floor_only_when_nobody_asked_for_one(
+    model: CellMaskRCNN,
+) -> None:
+    box = torch.tensor([[10.0, 10.0, 50.0, 50.0], [10.0, 25.0, 50.0, 65.0]])  # IoU 0.45: lowered by exp(-2)
+    scores = torch.tensor([0.9, 0.2])
+    detections = Detections(box, scores, torch.ones(2, dtype=torch.int64), torch.ones(2, 28, 28))
+    tile = plan_tiles((80, 80), 128, 32, 1.0)[0]
+    floor = model.config.detection.min_score  # 0.01
+
+    def lowest(options: PredictOptions) -> float:
+        return float(Predictor(model, None, CPU, options)._paste(detections, tile, (80, 80)).scores.min())
+
+    assert floor < lowest(PredictOptions()) < 0.1
+    assert lowest(PredictOptions(min_score=0.15)) == pytest.approx(0.9)
+    detections.scores[1] = 0.05
+    assert 0.4 * floor < lowest(PredictOptions()) < floor
+    detections.scores[1] = 0.02
+    assert lowest(PredictOptions()) == pytest.approx(0.9)
 
 
 def test_an_empty_slide_has_no_cells_and_needs_no_network() -> None:

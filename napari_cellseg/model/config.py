@@ -349,7 +349,9 @@ class PredictOptions(_Settings):
     scale: float | None = Field(
         None, gt=0, le=16, description="Network px per image px; from the model and the pixel size when left out"
     )
-    min_score: Fraction | None = Field(None, description="Floor of kept scores; the model's when left out")
+    min_score: Fraction | None = Field(
+        None, description="Floor of kept scores; when left out the model's, and 0.4 of it for cells that overlap others"
+    )
     nms: Fraction | None = Field(
         None, description="IoU above which two detections are one cell; the model's when left out"
     )
