@@ -99,24 +99,23 @@ def kill_and_resume(folder: Path, kills: int, seed: int, epochs: int) -> Outcome
     settings(epochs).save(config)
     write_training_folder(data, 6, (96, 96))
     rng = random.Random(seed)
-    started = time.perf_counter()
     whole = start(config, data, folder / "whole")
     if whole.wait() != 0:
         raise SystemExit("the run that is not killed failed")
-    length = time.perf_counter() - started
     run = folder / "killed"
     unreadable = most_lost = done = 0
     steps_a_chunk = 5 * 4 // CHUNKS
-    while done < kills:
+    # Not at random times: a fast machine would be done before the last kill.
+    for step in sorted(rng.sample(range(epochs * 5 * 4 - 5 * 4), kills)):
         process = start(config, data, run)
-        try:
-            if process.wait(rng.uniform(0.05, 0.9) * length * 3 / kills + 4) != 0:
+        while steps_logged(run) <= step:
+            if process.poll() is not None:
                 raise SystemExit("resuming failed")
-            break  # finished before the kill
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            done += 1
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))  # anywhere within a few steps, and in what is written after them
+        process.kill()
+        process.wait()
+        done += 1
         lost, broken = look(run)
         unreadable += broken
         most_lost = max(most_lost, lost)
