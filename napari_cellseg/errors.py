@@ -74,6 +74,10 @@ _MEMORY_TEXTS = (
     "not enough memory",
     "can't allocate memory",
     "could not create a primitive",  # of oneDNN, for a convolution on the CPU
+    "could not create a memory",  # of oneDNN
+    "Cannot allocate memory",  # the system's own words
+    "std::bad_alloc",
+    "can't start new thread",  # no room for its stack
 )
 
 

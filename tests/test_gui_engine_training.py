@@ -237,7 +237,7 @@ def test_running_out_of_memory_is_one_clear_message_and_the_next_run_works(qtbot
         assert room.wait_for_end(qtbot) is JobState.FAILED
     assert len(room.errors) == 1
     assert isinstance(room.errors[0], TrainingError | EngineError)
-    assert "not enough" in str(room.errors[0])
+    assert "not enough" in str(room.errors[0]), room.errors[0].details
     assert "memory" in str(room.errors[0])
 
     train(room, data, tmp_path / "next")

@@ -104,6 +104,9 @@ def test_only_memory_errors_count_as_such() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."))
     assert is_out_of_memory(RuntimeError("could not create a primitive"))  # of oneDNN, seen under a memory limit
+    assert is_out_of_memory(RuntimeError("unable to mmap 1048576 bytes: Cannot allocate memory (12)"))
+    assert is_out_of_memory(RuntimeError("can't start new thread"))
+    assert is_out_of_memory(RuntimeError("std::bad_alloc"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     assert not is_out_of_memory(ValueError("not enough memory"))
 
