@@ -104,9 +104,10 @@ def kill_and_resume(folder: Path, kills: int, seed: int, epochs: int) -> Outcome
         raise SystemExit("the run that is not killed failed")
     run = folder / "killed"
     unreadable = most_lost = done = 0
-    steps_a_chunk = 5 * 4 // CHUNKS
+    steps_an_epoch = 5 * 4  # images that train, views of each
+    steps_a_chunk = steps_an_epoch // CHUNKS
     # Not at random times: a fast machine would be done before the last kill.
-    for step in sorted(rng.sample(range(epochs * 5 * 4 - 5 * 4), kills)):
+    for step in sorted(rng.sample(range((epochs - 1) * steps_an_epoch), kills)):
         process = start(config, data, run)
         while steps_logged(run) <= step:
             if process.poll() is not None:

@@ -40,7 +40,7 @@ class ErrorKinds:
         Found cells, none of the matches, that lie mostly in a true cell which another one matches, or wholly under
         other found cells.
     invented : int
-        Found cells with an IoU below 0.1 with every true cell.
+        Other found cells with an IoU below 0.1 with every true cell.
     """
 
     right: int = 0

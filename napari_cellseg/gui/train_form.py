@@ -92,7 +92,7 @@ class StartPicker(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self._value = recall("start_from", "bundled")
-        self._sha256 = ""
+        self._sha256: str | None = None  # of the chosen model, to know it again under another name
         self.activated.connect(self._on_activated)
         self.refresh()
 
@@ -136,11 +136,7 @@ class StartPicker(QComboBox):
                 self._value = next(same, "bundled")
         self.addItem(_OTHER, None)
         self.setCurrentIndex(max(0, self.findData(self._value)))
-        self._value = self.currentData()
-        self._sha256 = "" if self.header is None else self.header.sha256
-        if self._value != before:
-            remember("start_from", self._value)
-            self.chosen.emit()
+        self._keep(self.currentData(), before)
 
     def choose(self, value: str) -> None:
         """Choose "imagenet", "random", "bundled" or a model file.
@@ -155,9 +151,13 @@ class StartPicker(QComboBox):
         if self.findData(value) < 0:
             self.insertItem(self.count() - 1, Path(value).stem, value)
         self.setCurrentIndex(self.findData(value))
-        if value != self._value:
-            self._value = value
-            self._sha256 = "" if self.header is None else self.header.sha256
+        self._keep(value, self._value)
+
+    def _keep(self, value: str, before: str) -> None:
+        self._value = value
+        header = self.header
+        self._sha256 = None if header is None else header.sha256
+        if value != before:
             remember("start_from", value)
             self.chosen.emit()
 
