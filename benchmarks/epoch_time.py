@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from napari_cellseg.events import EpochDone, StepDone
+from napari_cellseg.images.samples import write_training_folder
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
-from napari_cellseg.samples import write_training_folder
 from training import engine, records, validation
 from training.config import TrainConfig
 from training.dataset import find_samples

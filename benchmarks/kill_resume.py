@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from napari_cellseg.errors import CheckpointError
+from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.model.checkpoint import load_weights
-from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
 from training.config import TrainConfig
 from training.resume import read_state
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from napari_cellseg.samples import write_training_folder
+from napari_cellseg.images.samples import write_training_folder
 from training.chunks import ChunkedLoader
 from training.dataset import Sample, TrainingImage, find_samples, read_sample
 

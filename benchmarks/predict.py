@@ -26,7 +26,8 @@ from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from napari_cellseg import rle
-from napari_cellseg.image_io import read_tiff
+from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import load_checkpoint
@@ -35,7 +36,6 @@ from napari_cellseg.model.device import Device
 from napari_cellseg.model.folding import fold_batch_norms
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
 from napari_cellseg.model.predict import Predictor
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
 
 
 def ours(model: CellMaskRCNN, rgb: np.ndarray, options: PredictOptions) -> int:

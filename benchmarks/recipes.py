@@ -28,13 +28,13 @@ import torch
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import ImageDone, RunStarted, StepDone
+from napari_cellseg.images.samples import write_training_folder
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.predict import predict
 from napari_cellseg.model.predict_item import PredictItem
-from napari_cellseg.samples import write_training_folder
 from training.config import TrainConfig
 from training.dataset import find_samples, read_sample
 from training.engine import train

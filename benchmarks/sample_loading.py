@@ -24,7 +24,7 @@ from torchvision.ops import masks_to_boxes
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from napari_cellseg.samples import write_training_folder
+from napari_cellseg.images.samples import write_training_folder
 from training.augment import Augmentation
 from training.config import AugmentConfig
 from training.dataset import find_samples, read_sample

@@ -31,8 +31,8 @@ from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
 from napari_cellseg.events import CheckpointSaved, RunStarted, StepDone, ValidationStep
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.model.bundled import bundled
-from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
 from training.comparison import ComparisonStep
 from training.config import TrainConfig
 from training.report import ScanStep

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
-from napari_cellseg.image_io import read_raw
+from napari_cellseg.images.read import read_raw
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = [

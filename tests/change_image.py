@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication
 from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.samples import TISSUE_CLASSES
+from napari_cellseg.images.samples import TISSUE_CLASSES
 
 
 def wait(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import tifffile
 import torch
 
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
 
 SIZE = (96, 128)
 

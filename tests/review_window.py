@@ -46,7 +46,7 @@ class Window:
 
     def open(self, session: ReviewSession | None = None) -> ReviewSession:
         """Put an image under review."""
-        from napari_cellseg.image_io import Image, ImageFile
+        from napari_cellseg.images.read import Image, ImageFile
 
         session = make_session() if session is None else session
         rgb = np.random.default_rng(0).integers(120, 220, (*session.image_size, 3), np.uint8)

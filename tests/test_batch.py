@@ -23,9 +23,9 @@ from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSum
 from napari_cellseg.gui.batch_dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig, PredictOptions
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.workspace import Workspace
 
 RGB, TRUTH = generate_tissue((96, 96), 10, seed=1)

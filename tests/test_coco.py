@@ -25,7 +25,7 @@ from napari_cellseg.coco import (
     write_results,
 )
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.image_io import list_images, read_tiff
+from napari_cellseg.images.read import list_images, read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import from_instances, read_class_images, to_instances
 

@@ -14,7 +14,7 @@ from napari_cellseg.export import ExportFormat, Which
 from napari_cellseg.gui.export_dock import ExportDock
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.samples import write_training_folder
+from napari_cellseg.images.samples import write_training_folder
 
 
 @pytest.fixture

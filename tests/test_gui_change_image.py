@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from napari_cellseg.samples import generate_tissue
+from napari_cellseg.images.samples import generate_tissue
 
 
 @pytest.mark.gui

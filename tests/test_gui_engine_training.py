@@ -17,9 +17,9 @@ from training_settings import tiny_config, tissue
 from napari_cellseg.errors import CellSegError, EngineError, TrainingError
 from napari_cellseg.events import CheckpointSaved, ImageDone, RunStarted, StepDone, StopReason, ValidationStep
 from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.predict_item import PredictItem
-from napari_cellseg.samples import generate_tissue
 from training.comparison import Comparison, ComparisonStep
 from training.report import DataReport, ScanStep
 

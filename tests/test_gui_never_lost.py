@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.workspace import Workspace
 
 pytestmark = [pytest.mark.gui, pytest.mark.skipif(os.name != "posix", reason="kill -9 and tmpfs are of POSIX systems")]

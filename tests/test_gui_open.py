@@ -15,8 +15,8 @@ from napari_cellseg.gui import opening
 from napari_cellseg.gui.open_dock import OpenDock
 from napari_cellseg.gui.questions import Answer
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.workspace import Workspace
 
 

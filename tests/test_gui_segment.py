@@ -22,9 +22,9 @@ from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import Preferences
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
 
 RGB, TRUTH = generate_tissue((128, 128), 16)
 FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.2, len(TRUTH), dtype=np.float32))

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.image_io import list_images, read_tiff
+from napari_cellseg.images.read import list_images, read_tiff
 
 SIZE = (37, 53)
 

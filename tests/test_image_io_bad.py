@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.image_io import read_tiff
+from napari_cellseg.images.read import read_tiff
 
 
 def header(width: int, height: int, *, bits: int = 8, strip_bytes: int = 16) -> bytes:

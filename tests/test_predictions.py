@@ -12,8 +12,8 @@ import tifffile
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.review import Status
-from napari_cellseg.samples import generate_tissue
 from napari_cellseg.workspace import Workspace
 from napari_cellseg.workspace.predictions import (
     ImageState,
@@ -118,7 +118,7 @@ def test_cells_a_person_decided_about_stay_and_their_image_is_told_apart(workspa
 
 
 def test_labels_on_disk_are_a_persons_work(tmp_path):
-    from napari_cellseg.samples import write_training_folder
+    from napari_cellseg.images.samples import write_training_folder
 
     write_training_folder(tmp_path, 1, (64, 64), seed=0)
     with Workspace(tmp_path / "train") as labelled:

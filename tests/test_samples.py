@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue, ihc, write_training_folder
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, ihc, write_training_folder
 
 
 def test_ihc_photograph_is_colour() -> None:

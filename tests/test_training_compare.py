@@ -14,10 +14,10 @@ from training_settings import tissue
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
 from napari_cellseg.events import Message
+from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointMetadata, load_checkpoint, read_header, save_checkpoint
-from napari_cellseg.samples import TISSUE_CLASSES
 from training.compare import _compare_image, compare
 from training.comparison import Comparison, ComparisonStep
 from training.dataset import find_samples, read_sample

@@ -10,7 +10,7 @@ from training_folders import coco_file, squares, write_sample
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError, ImageReadError
-from napari_cellseg.samples import write_training_folder
+from napari_cellseg.images.samples import write_training_folder
 from training.dataset import TrainingImage, find_samples, read_sample
 
 

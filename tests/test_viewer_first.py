@@ -10,7 +10,7 @@ import psutil
 import pytest
 import tifffile
 
-from napari_cellseg.samples import TISSUE_CLASSES, generate_tissue
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 
 SAVE_A_MODEL = """
 import sys, torch
@@ -18,7 +18,7 @@ from pathlib import Path
 from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.samples import TISSUE_CLASSES
+from napari_cellseg.images.samples import TISSUE_CLASSES
 torch.manual_seed(0)
 few = {"detection__per_image": 20, "rpn__post_nms_test": 100, "detection__min_score": 0.0}
 config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)

@@ -20,8 +20,8 @@ from napari_cellseg.events import (
     TrainSummary,
     ValidationStep,
 )
-from napari_cellseg.image_io import Image, ImageFile, read_tiff
-from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
+from napari_cellseg.images.read import Image, ImageFile, read_tiff
+from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.workspace import Workspace
 from training.report import scan_steps
 from training.run_folder import RunFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.samples import TISSUE_CLASSES, write_training_folder
+from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from training.config import TrainConfig
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message
-from napari_cellseg.image_io import read_tiff
+from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.config import PredictOptions

@@ -21,8 +21,8 @@ from scipy import ndimage
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.coco import read_dataset
 from napari_cellseg.errors import AnnotationError, ConfigError
-from napari_cellseg.image_files import natural_key
-from napari_cellseg.image_io import read_tiff
+from napari_cellseg.images.listing import natural_key
+from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import class_files, from_instances, read_label_image
 

@@ -71,7 +71,7 @@ def write_samples(folder: Path) -> None:
 
     from napari_cellseg.atomic import export_write
     from napari_cellseg.errors import ExportError
-    from napari_cellseg.samples import generate_tissue, ihc
+    from napari_cellseg.images.samples import generate_tissue, ihc
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

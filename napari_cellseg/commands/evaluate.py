@@ -60,7 +60,7 @@ Cells = dict[str, "InstanceMasks"]
 
 
 def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
-    from napari_cellseg.image_io import read_size
+    from napari_cellseg.images.read import read_size
     from napari_cellseg.label_images import to_instances
     from training.dataset import label_images_of
 
@@ -103,7 +103,7 @@ def _of_model(
 ) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None]:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ConfigError, ImageReadError
-    from napari_cellseg.image_io import ImageFile
+    from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
 

@@ -112,7 +112,7 @@ def _no_cells(source: Path) -> ClassTable:
 
 def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.commands.found import FoundImage, export_items
-    from napari_cellseg.image_io import ImageFile, read_size
+    from napari_cellseg.images.read import ImageFile, read_size
     from napari_cellseg.label_images import to_instances
     from training.dataset import find_samples, label_images_of
 
@@ -133,7 +133,7 @@ def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTab
     from napari_cellseg.coco import read_image_ids, read_results
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.errors import ConfigError
-    from napari_cellseg.image_io import list_images
+    from napari_cellseg.images.read import list_images
 
     if options.ids is None or options.images is None:
         raise ConfigError(f"{options.source} is a results file: give --ids FILE and --images DIR with it.")

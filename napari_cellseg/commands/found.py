@@ -11,7 +11,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.progress import drive
 from napari_cellseg.errors import ExportError
 from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportSummary, export_folder
-from napari_cellseg.image_io import ImageFile
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Status
 from napari_cellseg.workspace import Annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent, PredictSummary
     from napari_cellseg.export import ExportFormat
-    from napari_cellseg.image_io import ImageFile
+    from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
 __all__ = [
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
 def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
     """List the images of all paths; two of one id are a `ConfigError`."""
     from napari_cellseg.errors import ConfigError
-    from napari_cellseg.image_io import list_images
+    from napari_cellseg.images.read import list_images
 
     files = [file for path in paths for file in list_images(path)]
     seen: dict[str, Path] = {}
@@ -145,7 +145,7 @@ def _check_ids(files: Sequence[ImageFile], path: Path | None) -> None:
     """Refuse, before anything is computed, images that the id file does not have or has in another size."""
     from napari_cellseg.coco import read_image_ids
     from napari_cellseg.errors import AnnotationError, ImageReadError
-    from napari_cellseg.image_io import read_size
+    from napari_cellseg.images.read import read_size
 
     if path is None:
         return

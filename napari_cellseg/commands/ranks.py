@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
-    from napari_cellseg.image_io import ImageFile
+    from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
 __all__ = ["Ranks"]

@@ -26,7 +26,7 @@ from napari_cellseg.export.geojson import write_geojson
 from napari_cellseg.export.imagej import write_rois
 from napari_cellseg.export.overlay import write_overlay
 from napari_cellseg.export.plan import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary
-from napari_cellseg.image_io import Image, ImageFile, read_tiff
+from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import write_class_images
 from napari_cellseg.measure import measure, write_csv

@@ -8,7 +8,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from napari_cellseg.image_io import ImageFile
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.workspace import Annotations, Workspace
 
 __all__ = ["ExportFormat", "ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]

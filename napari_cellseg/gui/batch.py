@@ -35,7 +35,7 @@ from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores
-from napari_cellseg.image_io import ImageFile
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.workspace import Workspace
 from napari_cellseg.workspace.predictions import ImageState, PredictionLog, store_proposals

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from napari_cellseg.events import TileDone
-from napari_cellseg.image_io import ImageFile
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.workspace.predictions import PredictionLog, prediction_key

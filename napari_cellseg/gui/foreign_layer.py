@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cellseg.image_io import Image, Scaling
+from napari_cellseg.images.read import Image, Scaling
 
 __all__ = ["image_of_layer"]
 

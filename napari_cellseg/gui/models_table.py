@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
-from napari_cellseg.image_files import natural_key
+from napari_cellseg.images.listing import natural_key
 from napari_cellseg.model.library import ModelEntry
 
 __all__ = ["ModelTable", "date_text", "size_text"]

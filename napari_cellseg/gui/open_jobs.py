@@ -14,7 +14,7 @@ from napari_cellseg.coco import read_dataset
 from napari_cellseg.coco_images import read_image_ids
 from napari_cellseg.coco_results import read_results
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.image_io import Image, ImageFile, read_tiff
+from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import ImageSummary, Recovery, Workspace

@@ -21,7 +21,7 @@ from napari_cellseg.gui.open_jobs import Imported, LoadedImage, OpenedFolder, Un
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.image_io import ImageFile
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import ImageSummary

@@ -17,7 +17,7 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.image_io import Image
+from napari_cellseg.images.read import Image
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.predict_item import PredictItem
 from napari_cellseg.review import ReviewSession

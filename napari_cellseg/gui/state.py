@@ -18,7 +18,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.palettes import with_preferred_colours
 
 if TYPE_CHECKING:
-    from napari_cellseg.image_io import Image, ImageFile
+    from napari_cellseg.images.read import Image, ImageFile
     from napari_cellseg.review import ReviewSession
     from napari_cellseg.workspace import Workspace
 

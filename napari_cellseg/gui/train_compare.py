@@ -31,7 +31,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.image_io import read_tiff
+from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
 from training.comparison import Comparison, ImageComparison, ModelScores
 from training.dataset import find_samples

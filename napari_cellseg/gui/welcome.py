@@ -13,7 +13,7 @@ from napari_cellseg.gui.dock_base import small_label
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.workflow import show_dock
-from napari_cellseg.samples import generate_tissue, ihc
+from napari_cellseg.images.samples import generate_tissue, ihc
 
 __all__ = ["Welcome", "write_samples"]
 

@@ -23,7 +23,7 @@ import platformdirs
 
 from napari_cellseg.atomic import atomic_write
 from napari_cellseg.errors import CheckpointError, ConfigError, ExportError
-from napari_cellseg.image_files import natural_key
+from napari_cellseg.images.listing import natural_key
 from napari_cellseg.model.bundled import WEIGHTS, bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_cellseg.errors import CellSegError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
-from napari_cellseg.image_io import read_tiff
+from napari_cellseg.images.read import read_tiff
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header

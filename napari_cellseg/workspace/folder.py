@@ -11,7 +11,7 @@ from typing import Self
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.image_io import ImageFile, list_images
+from napari_cellseg.images.read import ImageFile, list_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import write_class_images
 from napari_cellseg.review import ReviewSession, account_name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellseg.errors import AnnotationError, ImageReadError
-from napari_cellseg.image_io import ImageFile, read_size
+from napari_cellseg.images.read import ImageFile, read_size
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.label_images import class_files
 from napari_cellseg.review import ReviewSession

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.image_files import ImageFile, check_regular_file, list_images, natural_key
-from napari_cellseg.tiff_meaning import pixel_size_um, to_colours
+from napari_cellseg.images.listing import ImageFile, check_regular_file, list_images, natural_key
+from napari_cellseg.images.tags import pixel_size_um, to_colours
 
 __all__ = [
     "MAX_BYTES",

@@ -1,0 +1,1 @@
+"""Images: reading files, what their tags mean, listing folders, samples."""
