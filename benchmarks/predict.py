@@ -25,7 +25,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from napari_cellseg import rle
+from napari_cellseg.formats import rle
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.instances import InstanceMasks

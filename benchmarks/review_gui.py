@@ -31,6 +31,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.formats.label_images import read_class_images, to_instances
 from napari_cellseg.gui.camera import camera_of
 from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.layers import ClassLayers
@@ -38,7 +39,6 @@ from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import read_class_images, to_instances
 from napari_cellseg.workspace import Workspace
 
 CLASSES = ClassTable.numbered(4)

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import read_dataset
-from napari_cellseg.coco_results import result_rows
-from napari_cellseg.coco_results import write_results as write_results_files
 from napari_cellseg.errors import CellSegError, ExportError
-from napari_cellseg.images.read import list_images, read_tiff
-from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, ihc
-from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import (
+from napari_cellseg.formats.coco import read_dataset
+from napari_cellseg.formats.coco_results import result_rows
+from napari_cellseg.formats.coco_results import write_results as write_results_files
+from napari_cellseg.formats.label_images import (
     from_instances,
     read_label_image,
     to_instances,
 )
-from napari_cellseg.label_images import (
+from napari_cellseg.formats.label_images import (
     write_class_images as write_files,
 )
+from napari_cellseg.images.read import list_images, read_tiff
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, ihc
+from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["get_reader", "sample_ihc", "sample_tissue", "write_class_images", "write_results"]
 

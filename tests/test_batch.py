@@ -15,11 +15,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.cli import _parser
-from napari_cellseg.coco import ImageId, read_image_ids, write_image_ids
-from napari_cellseg.coco_results import check_results
 from napari_cellseg.commands.predict import command_line, prediction_options
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
+from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
+from napari_cellseg.formats.coco_results import check_results
 from napari_cellseg.gui.batch_dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.state import AppState

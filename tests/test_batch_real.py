@@ -12,8 +12,8 @@ from model_cases import TINY
 from napari.components import ViewerModel
 
 from napari_cellseg.cli import main
-from napari_cellseg.coco import ImageId, read_image_ids, write_image_ids
-from napari_cellseg.coco_results import check_results
+from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
+from napari_cellseg.formats.coco_results import check_results
 from napari_cellseg.gui.batch_dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.state import AppState

@@ -15,9 +15,9 @@ from command_cases import SIZE, write_labelled, write_model
 
 from napari_cellseg import __version__
 from napari_cellseg.cli import main
-from napari_cellseg.coco import ImageId, read_dataset, result_rows, write_image_ids, write_results
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.label_images import read_class_images, to_instances
+from napari_cellseg.formats.coco import ImageId, read_dataset, result_rows, write_image_ids, write_results
+from napari_cellseg.formats.label_images import read_class_images, to_instances
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.workspace import Workspace

@@ -15,7 +15,7 @@ import pytest
 from command_cases import SIZE, write_image, write_model
 
 from napari_cellseg.cli import main
-from napari_cellseg.coco import ImageId, check_results, read_image_ids, read_results, write_image_ids
+from napari_cellseg.formats.coco import ImageId, check_results, read_image_ids, read_results, write_image_ids
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import (
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.coco import (
     CocoDataset,
     ImageId,
     read_dataset,
@@ -24,10 +25,9 @@ from napari_cellseg.coco import (
     write_image_ids,
     write_results,
 )
-from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.label_images import from_instances, read_class_images, to_instances
 from napari_cellseg.images.read import list_images, read_tiff
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import from_instances, read_class_images, to_instances
 
 
 def test_image_ids_make_the_round_trip(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from napari_cellseg.coco import ImageId, check_results, read_results, result_rows, write_results
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.coco import ImageId, check_results, read_results, result_rows, write_results
 from napari_cellseg.instances import InstanceMasks
 
 IMAGES = (ImageId("a.tif", 7, 30, 40), ImageId("b.tif", 3, 20, 20))

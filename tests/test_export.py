@@ -14,8 +14,6 @@ import tifffile
 from review_actions import disc, some_cells
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import read_dataset, read_image_ids, read_results, write_image_ids
-from napari_cellseg.coco_images import ImageId
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.export import (
     IDS_NAME,
@@ -31,8 +29,10 @@ from napari_cellseg.export import (
     write_geojson,
     write_rois,
 )
+from napari_cellseg.formats.coco import read_dataset, read_image_ids, read_results, write_image_ids
+from napari_cellseg.formats.coco_images import ImageId
+from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.review import Cell, Status, cells_from, instances_of
 from napari_cellseg.workspace import Workspace
 

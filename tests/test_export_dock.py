@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from napari.components import ViewerModel
 
-from napari_cellseg.coco_images import ImageId, write_image_ids
 from napari_cellseg.export import ExportFormat, Which
+from napari_cellseg.formats.coco_images import ImageId, write_image_ids
 from napari_cellseg.gui.export_dock import ExportDock
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.state import AppState

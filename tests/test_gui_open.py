@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import CocoDataset, write_dataset
-from napari_cellseg.coco_images import ImageId
+from napari_cellseg.formats.coco import CocoDataset, write_dataset
+from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.gui import opening
 from napari_cellseg.gui.open_dock import OpenDock
 from napari_cellseg.gui.questions import Answer

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import (
+from napari_cellseg.formats.label_images import (
     class_file,
     from_instances,
     read_class_images,
     to_instances,
     write_class_images,
 )
+from napari_cellseg.instances import InstanceMasks
 
 LABELS = hnp.arrays(
     np.int64,

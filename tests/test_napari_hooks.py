@@ -16,11 +16,11 @@ import yaml
 from napari.components import ViewerModel
 
 from napari_cellseg import napari_hooks
-from napari_cellseg.coco import CocoDataset, write_dataset
-from napari_cellseg.coco_images import ImageId
 from napari_cellseg.errors import ExportError, ImageReadError
+from napari_cellseg.formats.coco import CocoDataset, write_dataset
+from napari_cellseg.formats.coco_images import ImageId
+from napari_cellseg.formats.label_images import read_class_images
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
-from napari_cellseg.label_images import read_class_images
 
 MANIFEST = Path(napari_hooks.__file__).with_name("napari.yaml")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from napari_cellseg.outlines import outlines, signed_area
+from napari_cellseg.formats.outlines import outlines, signed_area
 
 
 def filled(rings: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.rle import decode, decode_all, encode_all
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.rle import decode, decode_all, encode_all
 
 
 def full_frame(instances: InstanceMasks, i: int) -> np.ndarray:

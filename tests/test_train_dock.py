@@ -6,6 +6,7 @@ from napari.utils.notifications import notification_manager
 from train_window import AnsweringEngine, open_folder, square, tissue_folder
 
 from napari_cellseg.errors import EngineError, TrainingError
+from napari_cellseg.formats.label_images import read_class_images
 from napari_cellseg.gui import train_dock as dock_module
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.questions import Answer
@@ -13,7 +14,6 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train_data import DataSource
 from napari_cellseg.gui.train_dock import TrainDock
 from napari_cellseg.gui.workflow import is_in_front
-from napari_cellseg.label_images import read_class_images
 from napari_cellseg.review import Cell, Status, instances_of
 
 

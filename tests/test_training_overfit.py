@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.images.read import read_tiff
-from napari_cellseg.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.model.checkpoint import load_checkpoint
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import choose_device

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from napari_cellseg.formats.label_images import read_class_images
 from napari_cellseg.images.samples import write_training_folder
-from napari_cellseg.label_images import read_class_images
 from napari_cellseg.model.checkpoint import read_header
 
 SAVE_A_SMALL_MODEL = """

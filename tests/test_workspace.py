@@ -12,8 +12,8 @@ from review_actions import disc, some_cells
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Workspace
 

@@ -16,7 +16,7 @@ import tifffile
 from kill_worker import checksum
 from review_actions import CLASSES, SIZE, some_cells
 
-from napari_cellseg.label_images import write_class_images
+from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.workspace import Workspace
 
 EDITS = 500

@@ -8,8 +8,8 @@ import numpy as np
 import tifffile
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import CocoDataset, ImageId, write_dataset
-from napari_cellseg.label_images import to_instances
+from napari_cellseg.formats.coco import CocoDataset, ImageId, write_dataset
+from napari_cellseg.formats.label_images import to_instances
 
 
 def write_sample(folder: Path, label_images: dict[int, np.ndarray], size=(40, 50), seed=0) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
-from napari_cellseg import rle
+from napari_cellseg.formats import rle
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["LEADERBOARD_CELLS", "AveragePrecision", "Found"]

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import read_dataset
 from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.formats.coco import read_dataset
+from napari_cellseg.formats.label_images import class_files, from_instances, read_label_image
 from napari_cellseg.images.listing import natural_key
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import class_files, from_instances, read_label_image
 
 __all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
 

@@ -16,8 +16,8 @@ from scipy import ndimage
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError, TrainingError
 from napari_cellseg.events import Progress
+from napari_cellseg.formats.label_images import class_files, read_label_image
 from napari_cellseg.images.read import read_tiff
-from napari_cellseg.label_images import class_files, read_label_image
 from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
 
 __all__ = ["DataProblem", "DataReport", "ImageFacts", "ScanStep", "scan", "scan_steps"]

@@ -12,8 +12,8 @@ import torch
 from lightning_fabric import Fabric
 
 from napari_cellseg.events import ValidationStep
+from napari_cellseg.formats.label_images import to_instances
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import to_instances
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.mask_rcnn import CellMaskRCNN
 from napari_cellseg.model.predictor import Predictor

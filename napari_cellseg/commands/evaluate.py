@@ -32,8 +32,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print the table."""
-    from napari_cellseg.coco_images import write_json
     from napari_cellseg.errors import ConfigError
+    from napari_cellseg.formats.coco_images import write_json
     from training.dataset import find_samples
     from training.evaluate import evaluate
 
@@ -60,8 +60,8 @@ Cells = dict[str, "InstanceMasks"]
 
 
 def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
+    from napari_cellseg.formats.label_images import to_instances
     from napari_cellseg.images.read import read_size
-    from napari_cellseg.label_images import to_instances
     from training.dataset import label_images_of
 
     truth = {}
@@ -82,8 +82,8 @@ def _has_names(source: DataSource) -> bool:
 
 def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable]:
     from napari_cellseg.classes import ClassTable
-    from napari_cellseg.coco import read_image_ids, read_results
     from napari_cellseg.errors import AnnotationError
+    from napari_cellseg.formats.coco import read_image_ids, read_results
 
     images = {image.image_id: image for image in read_image_ids(options.ids)}
     truth = _truth(source, images)

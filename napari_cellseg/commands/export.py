@@ -80,7 +80,7 @@ def _items(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
 
 
 def _is_results(path: Path) -> bool:
-    from napari_cellseg.coco_images import read_json
+    from napari_cellseg.formats.coco_images import read_json
 
     return path.suffix.lower() == ".zip" or isinstance(read_json(path), list)
 
@@ -112,8 +112,8 @@ def _no_cells(source: Path) -> ClassTable:
 
 def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.commands.found import FoundImage, export_items
+    from napari_cellseg.formats.label_images import to_instances
     from napari_cellseg.images.read import ImageFile, read_size
-    from napari_cellseg.label_images import to_instances
     from training.dataset import find_samples, label_images_of
 
     source = find_samples(options.source, _named(options))
@@ -130,9 +130,9 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
 
 def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.classes import ClassTable
-    from napari_cellseg.coco import read_image_ids, read_results
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.errors import ConfigError
+    from napari_cellseg.formats.coco import read_image_ids, read_results
     from napari_cellseg.images.read import list_images
 
     if options.ids is None or options.images is None:

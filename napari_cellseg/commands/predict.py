@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_cellseg.coco import ImageId
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent, PredictSummary
     from napari_cellseg.export import ExportFormat
+    from napari_cellseg.formats.coco import ImageId
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
@@ -143,8 +143,8 @@ def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
 
 def _check_ids(files: Sequence[ImageFile], path: Path | None) -> None:
     """Refuse, before anything is computed, images that the id file does not have or has in another size."""
-    from napari_cellseg.coco import read_image_ids
     from napari_cellseg.errors import AnnotationError, ImageReadError
+    from napari_cellseg.formats.coco import read_image_ids
     from napari_cellseg.images.read import read_size
 
     if path is None:

@@ -12,7 +12,12 @@ import numpy as np
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import (
+from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
+from napari_cellseg.export.geojson import write_geojson
+from napari_cellseg.export.imagej import write_rois
+from napari_cellseg.export.overlay import write_overlay
+from napari_cellseg.export.plan import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary
+from napari_cellseg.formats.coco import (
     CocoDataset,
     ImageId,
     read_image_ids,
@@ -21,14 +26,9 @@ from napari_cellseg.coco import (
     write_image_ids,
     write_results,
 )
-from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
-from napari_cellseg.export.geojson import write_geojson
-from napari_cellseg.export.imagej import write_rois
-from napari_cellseg.export.overlay import write_overlay
-from napari_cellseg.export.plan import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary
+from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import write_class_images
 from napari_cellseg.measure import measure, write_csv
 from napari_cellseg.review import Cell
 from napari_cellseg.workspace import Annotations

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_cellseg.outlines import outlines, signed_area
+from napari_cellseg.formats.outlines import outlines, signed_area
 from napari_cellseg.review import BoolMask, Box
 
 __all__ = ["Polygon", "polygons_of"]

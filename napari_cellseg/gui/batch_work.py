@@ -9,10 +9,10 @@ from typing import Any
 
 from napari_cellseg.active_learning import ClassCounts, ImageGain, class_weights, image_gain, rank_images
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import ImageId, read_image_ids
 from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, ExportError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
 from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
+from napari_cellseg.formats.coco import ImageId, read_image_ids
 from napari_cellseg.images.read import ImageFile, list_images
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.predict_item import PredictItem

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco import read_dataset
-from napari_cellseg.coco_images import read_image_ids
-from napari_cellseg.coco_results import read_results
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.coco import read_dataset
+from napari_cellseg.formats.coco_images import read_image_ids
+from napari_cellseg.formats.coco_results import read_results
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import ReviewSession

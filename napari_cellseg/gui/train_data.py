@@ -14,7 +14,7 @@ import numpy as np
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, TrainingError
 from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
-from napari_cellseg.label_images import class_files, from_instances, read_class_images
+from napari_cellseg.formats.label_images import class_files, from_instances, read_class_images
 from napari_cellseg.workspace import Annotations, Workspace
 from napari_cellseg.workspace.places import state_folder
 from training.report import DataProblem, DataReport, ScanStep

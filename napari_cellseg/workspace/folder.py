@@ -11,9 +11,9 @@ from typing import Self
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.images.read import ImageFile, list_images
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import write_class_images
 from napari_cellseg.review import ReviewSession, account_name
 from napari_cellseg.workspace.annotations import (
     Annotations,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.formats.label_images import class_files, read_class_images, to_instances
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import class_files, read_class_images, to_instances
 from napari_cellseg.review import Cell, Status, cells_from
 from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.formats.label_images import class_files
 from napari_cellseg.images.read import ImageFile, read_size
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.label_images import class_files
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace.annotations import (
     Annotations,

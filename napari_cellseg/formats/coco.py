@@ -16,7 +16,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.coco_images import (
+from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.formats.coco_images import (
     ImageId,
     check_unique,
     image_id_of,
@@ -25,7 +26,7 @@ from napari_cellseg.coco_images import (
     write_image_ids,
     write_json,
 )
-from napari_cellseg.coco_results import (
+from napari_cellseg.formats.coco_results import (
     RESULTS_NAME,
     Problem,
     check_results,
@@ -33,10 +34,9 @@ from napari_cellseg.coco_results import (
     result_rows,
     write_results,
 )
-from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.formats.outlines import outlines, signed_area
+from napari_cellseg.formats.rle import Decoded, decode, decode_all, encode_all
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.outlines import outlines, signed_area
-from napari_cellseg.rle import Decoded, decode, decode_all, encode_all
 
 __all__ = [
     "RESULTS_NAME",

@@ -11,8 +11,8 @@ from typing import Any
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.formats.rle import MAX_FRAME_PIXELS
 from napari_cellseg.images.listing import check_regular_file
-from napari_cellseg.rle import MAX_FRAME_PIXELS
 
 __all__ = ["ImageId", "check_unique", "image_id_of", "read_image_ids", "read_json", "write_image_ids", "write_json"]
 

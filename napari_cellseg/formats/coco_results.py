@@ -19,10 +19,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from napari_cellseg.atomic import export_write
-from napari_cellseg.coco_images import ImageId, parse_json, read_json
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.coco_images import ImageId, parse_json, read_json
+from napari_cellseg.formats.rle import Decoded, decode_all, encode_all
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.rle import Decoded, decode_all, encode_all
 
 __all__ = ["RESULTS_NAME", "Problem", "check_results", "read_results", "result_rows", "write_results"]
 

@@ -1,0 +1,1 @@
+"""File formats of annotations: COCO, run lengths, label images, outlines."""
