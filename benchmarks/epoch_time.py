@@ -20,7 +20,7 @@ import yaml
 
 from napari_cellseg.events import EpochDone, StepDone
 from napari_cellseg.images.samples import write_training_folder
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 from training import engine, records, validation
 from training.config import TrainConfig
 from training.dataset import find_samples

@@ -29,12 +29,12 @@ from napari_cellseg.formats import rle
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import load_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
-from napari_cellseg.model.folding import fold_batch_norms
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.build import build_model
+from napari_cellseg.model.network.folding import fold_batch_norms
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 from napari_cellseg.model.predict import Predictor
 
 

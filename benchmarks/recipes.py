@@ -30,9 +30,9 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import ImageDone, RunStarted, StepDone
 from napari_cellseg.images.samples import write_training_folder
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.predict import predict
 from napari_cellseg.model.predict_item import PredictItem
 from training.config import TrainConfig

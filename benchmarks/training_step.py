@@ -23,9 +23,9 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.build import build_model
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 
 CLASSES = 4
 

@@ -31,9 +31,9 @@ from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import save_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
+from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.predict_item import PredictItem
 
 INTERVAL_MS = 5

@@ -10,9 +10,9 @@ import tifffile
 import torch
 
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.network.build import build_model
 
 SIZE = (96, 128)
 

@@ -18,9 +18,9 @@ from napari_cellseg.gui.batch_dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.network.build import build_model
 
 SIZE = (128, 160)
 

@@ -12,7 +12,6 @@ from model_cases import draw_image, draw_target, tiny_config
 from safetensors.torch import save_file
 
 from napari_cellseg.errors import CheckpointError
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import (
     CheckpointMetadata,
     load_checkpoint,
@@ -20,6 +19,7 @@ from napari_cellseg.model.checkpoint import (
     read_header,
     save_checkpoint,
 )
+from napari_cellseg.model.network.build import build_model
 
 METADATA = CheckpointMetadata(
     name="Kerne",

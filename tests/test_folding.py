@@ -6,7 +6,7 @@ import torch
 from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-from napari_cellseg.model.folding import fold_batch_norms
+from napari_cellseg.model.network.folding import fold_batch_norms
 
 
 def lively(body: nn.Module) -> nn.Module:

@@ -9,10 +9,10 @@ import torch
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CheckpointError, ConfigError, ExportError
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.library import ModelLibrary, default_folder
+from napari_cellseg.model.network.build import build_model
 
 
 @pytest.fixture(scope="module")

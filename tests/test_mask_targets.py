@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
-from napari_cellseg.model import mask_targets as module
-from napari_cellseg.model.mask_targets import mask_targets
+from napari_cellseg.model.network import mask_targets as module
+from napari_cellseg.model.network.mask_targets import mask_targets
 
 HEIGHT, WIDTH = 210, 150
 

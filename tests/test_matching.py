@@ -10,8 +10,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
-from napari_cellseg.model import matching
-from napari_cellseg.model.matching import BELOW, AnchorGrid, match_anchors, match_boxes
+from napari_cellseg.model.network import matching
+from napari_cellseg.model.network.matching import BELOW, AnchorGrid, match_anchors, match_boxes
 
 PYRAMID = ((((16,), (32,), (64,), (128,)), (4, 8, 16, 32)), (((16, 24, 36), (54, 80, 120)), (8, 16)))
 

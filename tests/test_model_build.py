@@ -13,8 +13,8 @@ from timm.layers import FrozenBatchNormAct2d
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CheckpointError, ConfigError
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.config import ModelConfig, PresetName
+from napari_cellseg.model.network.build import build_model
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_byobnet"])

@@ -8,11 +8,11 @@ from model_cases import draw_image, draw_target, tiny_config
 from torchvision.models.detection import MaskRCNN
 from torchvision.ops import box_iou
 
-from napari_cellseg.model.build import build_model
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.mask_targets import mask_targets
-from napari_cellseg.model.matching import match_anchors
-from napari_cellseg.model.roi_heads import _outline
+from napari_cellseg.model.network.build import build_model
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.mask_targets import mask_targets
+from napari_cellseg.model.network.matching import match_anchors
+from napari_cellseg.model.network.roi_heads import _outline
 
 LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask"}
 
@@ -166,8 +166,8 @@ def test_half_precision_moves_neither_anchors_nor_targets(monkeypatch):
         seen.append(mask_targets(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("napari_cellseg.model.proposals.match_anchors", keep)
-    monkeypatch.setattr("napari_cellseg.model.roi_heads.mask_targets", keep_targets)
+    monkeypatch.setattr("napari_cellseg.model.network.rpn.match_anchors", keep)
+    monkeypatch.setattr("napari_cellseg.model.network.roi_heads.mask_targets", keep_targets)
     target, model = draw_target((64, 640), 10), make(box_head__positive_fraction=1.0).train()
     monkeypatch.setattr(model.rpn, "_pre_nms_top_n", {"training": 1, "testing": 1})  # the cells themselves remain
     for half in (False, True):

@@ -17,9 +17,9 @@ from napari_cellseg.gui.models_dock import ModelsDock
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train_dock import TrainDock
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.network.build import build_model
 
 LONG = "a class whose name is forty letters long"
 PROVENANCE = {

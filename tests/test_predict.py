@@ -16,12 +16,12 @@ from napari_cellseg.errors import CheckpointError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.instances import InstanceMasks, intersections
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header, save_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN, Detections
+from napari_cellseg.model.network.build import build_model
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
 from napari_cellseg.model.predict import ModelCache, PredictItem, Predictor, predict, share_of_rank
 from napari_cellseg.model.tiles import plan_tiles
 

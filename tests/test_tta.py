@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_cellseg.model.mask_rcnn import Detections
+from napari_cellseg.model.network.mask_rcnn import Detections
 from napari_cellseg.model.tta import VIEWS, View, fuse
 
 

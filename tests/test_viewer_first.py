@@ -15,7 +15,7 @@ from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 SAVE_A_MODEL = """
 import sys, torch
 from pathlib import Path
-from napari_cellseg.model.build import build_model
+from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.images.samples import TISSUE_CLASSES

@@ -21,7 +21,7 @@ SAVE_A_SMALL_MODEL = """
 import sys, torch
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from napari_cellseg.model.build import build_model
+from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from training_setup import tiny_config
 torch.manual_seed(0)

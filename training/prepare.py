@@ -15,12 +15,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.events import Message
-from napari_cellseg.model.build import build_model
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import load_weights
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.device import Device
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.build import build_model
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 from training.augment import Augmentation, sample_seed
 from training.chunks import ChunkedLoader
 from training.config import TrainConfig

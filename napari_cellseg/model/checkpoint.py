@@ -26,7 +26,7 @@ from napari_cellseg.model.config import ModelConfig, config_error
 if TYPE_CHECKING:
     import torch
 
-    from napari_cellseg.model.mask_rcnn import CellMaskRCNN
+    from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 
 __all__ = [
     "CheckpointHeader",
@@ -146,7 +146,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Cel
     CheckpointError
         There is no such file, it is no model of napari-cellseg, or it is damaged.
     """
-    from napari_cellseg.model.build import build_model
+    from napari_cellseg.model.network.build import build_model
 
     state, header = load_weights(path)
     try:

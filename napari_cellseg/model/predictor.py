@@ -17,7 +17,7 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, autocast, choose_precision
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN, Detections
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
 from napari_cellseg.model.paste import paste_crops
 from napari_cellseg.model.pieces import in_one_piece
 from napari_cellseg.model.seams import merge_tiles, suppress

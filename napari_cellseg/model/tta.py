@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from napari_cellseg.model.mask_rcnn import Detections
+from napari_cellseg.model.network.mask_rcnn import Detections
 
 __all__ = ["VIEWS", "View", "fuse"]
 

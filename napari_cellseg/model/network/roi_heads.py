@@ -12,8 +12,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import boxes as box_ops
 
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.model.mask_targets import mask_targets
-from napari_cellseg.model.matching import BELOW, BETWEEN, match_boxes, pair_iou
+from napari_cellseg.model.network.mask_targets import mask_targets
+from napari_cellseg.model.network.matching import BELOW, BETWEEN, match_boxes, pair_iou
 
 __all__ = ["CellRoIHeads"]
 

@@ -10,11 +10,11 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign
 
-from napari_cellseg.model.backbone import make_backbone
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.model.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.proposals import ProposalNetwork
-from napari_cellseg.model.roi_heads import CellRoIHeads
+from napari_cellseg.model.network.backbone import make_backbone
+from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.roi_heads import CellRoIHeads
+from napari_cellseg.model.network.rpn import ProposalNetwork
 
 __all__ = ["build_model"]
 

@@ -12,9 +12,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import boxes as box_ops
 
-from napari_cellseg.model.backbone import separable_conv
 from napari_cellseg.model.config import RpnConfig
-from napari_cellseg.model.matching import BELOW, BETWEEN, AnchorGrid, match_anchors
+from napari_cellseg.model.network.backbone import separable_conv
+from napari_cellseg.model.network.matching import BELOW, BETWEEN, AnchorGrid, match_anchors
 
 __all__ = ["ProposalNetwork"]
 

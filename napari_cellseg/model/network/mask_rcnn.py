@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
 
-from napari_cellseg.model.backbone import PyramidBackbone
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.model.proposals import ProposalNetwork
-from napari_cellseg.model.roi_heads import CellRoIHeads
+from napari_cellseg.model.network.backbone import PyramidBackbone
+from napari_cellseg.model.network.roi_heads import CellRoIHeads
+from napari_cellseg.model.network.rpn import ProposalNetwork
 
 __all__ = ["CellMaskRCNN", "Detections"]
 
