@@ -24,7 +24,7 @@ from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from napari_cellseg.formats.rle import encode_all
-from napari_cellseg.model.paste import paste_crops
+from napari_cellseg.model.inference.paste import paste_crops
 
 SIZE = (1000, 1000)
 

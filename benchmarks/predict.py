@@ -32,10 +32,10 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import load_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
+from napari_cellseg.model.inference.predict import Predictor
 from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.network.folding import fold_batch_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.predict import Predictor
 
 
 def ours(model: CellMaskRCNN, rgb: np.ndarray, options: PredictOptions) -> int:

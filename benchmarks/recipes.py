@@ -32,9 +32,9 @@ from napari_cellseg.images.samples import write_training_folder
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.inference.predict import predict
+from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.network.build import build_model
-from napari_cellseg.model.predict import predict
-from napari_cellseg.model.predict_item import PredictItem
 from training.config import TrainConfig
 from training.dataset import find_samples, read_sample
 from training.engine import train

@@ -33,8 +33,8 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import save_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
+from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.network.build import build_model
-from napari_cellseg.model.predict_item import PredictItem
 
 INTERVAL_MS = 5
 

@@ -19,7 +19,7 @@ from napari_cellseg.events import CheckpointSaved, ImageDone, RunStarted, StepDo
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.config import PredictOptions
-from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.model.inference.predict_item import PredictItem
 from training.comparison import Comparison, ComparisonStep
 from training.report import DataReport, ScanStep
 

@@ -6,7 +6,7 @@ import torch
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.paste import paste_crops
+from napari_cellseg.model.inference.paste import paste_crops
 
 Floats = npt.NDArray[np.float32]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.pieces import in_one_piece
+from napari_cellseg.model.inference.pieces import in_one_piece
 
 
 def cells_of(*pictures: str) -> InstanceMasks:

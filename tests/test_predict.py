@@ -20,10 +20,10 @@ from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header, save_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
+from napari_cellseg.model.inference.predict import ModelCache, PredictItem, Predictor, predict, share_of_rank
+from napari_cellseg.model.inference.tiles import plan_tiles
 from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
-from napari_cellseg.model.predict import ModelCache, PredictItem, Predictor, predict, share_of_rank
-from napari_cellseg.model.tiles import plan_tiles
 
 CPU = Device("cpu", "for a test")
 

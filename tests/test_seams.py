@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.seams import merge_tiles, suppress
-from napari_cellseg.model.tiles import Tile, plan_tiles
+from napari_cellseg.model.inference.seams import merge_tiles, suppress
+from napari_cellseg.model.inference.tiles import Tile, plan_tiles
 
 
 def crowd(side: int, pitch: int, radius: tuple[float, float], seed: int) -> InstanceMasks:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_cellseg.model.tiles import network_scale, plan_tiles
+from napari_cellseg.model.inference.tiles import network_scale, plan_tiles
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 86), (256, 257), (1000, 1000), (512, 20_000), (699, 1301)])

@@ -29,7 +29,7 @@ from napari_cellseg.events import (
 from napari_cellseg.model.checkpoint import load_checkpoint, read_header
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import choose_device
-from napari_cellseg.model.predictor import Predictor
+from napari_cellseg.model.inference.predictor import Predictor
 from training import records
 from training.augment import Augmentation
 from training.config import TrainConfig

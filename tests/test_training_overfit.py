@@ -9,7 +9,7 @@ from napari_cellseg.images.read import read_tiff
 from napari_cellseg.model.checkpoint import load_checkpoint
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import choose_device
-from napari_cellseg.model.predictor import Predictor
+from napari_cellseg.model.inference.predictor import Predictor
 from training.config import TrainConfig
 from training.dataset import find_samples, read_sample
 from training.engine import train

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from napari_cellseg.model.inference.views import VIEWS, View, fuse
 from napari_cellseg.model.network.mask_rcnn import Detections
-from napari_cellseg.model.tta import VIEWS, View, fuse
 
 
 def found(

@@ -19,8 +19,8 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
-from napari_cellseg.model.predict import ModelCache
-from napari_cellseg.model.predictor import Predictor
+from napari_cellseg.model.inference.predict import ModelCache
+from napari_cellseg.model.inference.predictor import Predictor
 from training.comparison import ClassComparison, Comparison, ComparisonStep, ImageComparison, ModelScores
 from training.dataset import Sample, TrainingImage, find_samples, label_images_of
 from training.evaluate import Evaluation, evaluate

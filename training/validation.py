@@ -15,8 +15,8 @@ from napari_cellseg.events import ValidationStep
 from napari_cellseg.formats.label_images import to_instances
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.inference.predictor import Predictor
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.predictor import Predictor
 from training.augment import Augmentation, sample_seed
 from training.config import TrainConfig
 from training.dataset import Sample, TrainingImage, read_sample

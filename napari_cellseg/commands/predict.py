@@ -172,7 +172,7 @@ def predict_files(
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import counted, drive
     from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
-    from napari_cellseg.model.predict import PredictItem, predict
+    from napari_cellseg.model.inference.predict import PredictItem, predict
 
     by_id = {file.image_id: file for file in files}
     found: list[FoundImage] = []

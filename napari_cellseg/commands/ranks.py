@@ -51,7 +51,7 @@ class Ranks:
         """Return the images that this process predicts."""
         if self.count == 1:
             return list(files)
-        from napari_cellseg.model.predict import share_of_rank
+        from napari_cellseg.model.inference.predict import share_of_rank
 
         return share_of_rank(files, self.rank, self.count)
 

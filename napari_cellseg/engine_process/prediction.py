@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 
 from napari_cellseg.events import PredictEvent, PredictSummary
 from napari_cellseg.model.config import PredictOptions
-from napari_cellseg.model.predict import ModelCache, predict
-from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.model.inference.predict import ModelCache, predict
+from napari_cellseg.model.inference.predict_item import PredictItem
 
 __all__ = ["Prediction"]
 

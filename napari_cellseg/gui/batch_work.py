@@ -15,7 +15,7 @@ from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportPr
 from napari_cellseg.formats.coco import ImageId, read_image_ids
 from napari_cellseg.images.read import ImageFile, list_images
 from napari_cellseg.model.config import PredictOptions
-from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.workspace import Annotations, ImageSummary, read_annotations
 from napari_cellseg.workspace.annotations import read_header
 from napari_cellseg.workspace.places import annotations_file, state_folder

@@ -19,7 +19,7 @@ from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.read import Image
 from napari_cellseg.model.config import PredictOptions
-from napari_cellseg.model.predict_item import PredictItem
+from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.review import ReviewSession
 
 __all__ = ["Segmentation"]

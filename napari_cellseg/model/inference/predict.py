@@ -19,10 +19,10 @@ from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
+from napari_cellseg.model.inference.predict_item import PredictItem
+from napari_cellseg.model.inference.predictor import Predictor
 from napari_cellseg.model.network.folding import fold_batch_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.predict_item import PredictItem
-from napari_cellseg.model.predictor import Predictor
 
 __all__ = ["ModelCache", "PredictItem", "Predictor", "predict", "share_of_rank"]
 

@@ -17,12 +17,12 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, autocast, choose_precision
+from napari_cellseg.model.inference.paste import paste_crops
+from napari_cellseg.model.inference.pieces import in_one_piece
+from napari_cellseg.model.inference.seams import merge_tiles, suppress
+from napari_cellseg.model.inference.tiles import Tile, network_scale, plan_tiles
+from napari_cellseg.model.inference.views import VIEWS, fuse
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
-from napari_cellseg.model.paste import paste_crops
-from napari_cellseg.model.pieces import in_one_piece
-from napari_cellseg.model.seams import merge_tiles, suppress
-from napari_cellseg.model.tiles import Tile, network_scale, plan_tiles
-from napari_cellseg.model.tta import VIEWS, fuse
 
 __all__ = ["Predictor"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.instances import InstanceMasks, intersections
-from napari_cellseg.model.tiles import Tile
+from napari_cellseg.model.inference.tiles import Tile
 
 __all__ = ["merge_tiles", "suppress"]
 

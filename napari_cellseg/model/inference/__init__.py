@@ -1,0 +1,1 @@
+"""Prediction: tiles, views, seams, pasting."""
