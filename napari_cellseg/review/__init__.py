@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from napari_cellseg.review.account import account_name
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
+from napari_cellseg.review.conversion import cells_from, instances_of
 from napari_cellseg.review.doubts import Reason
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
-from napari_cellseg.review.proposals import cells_from, instances_of
 from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.review.session import Progress, ReviewSession
 

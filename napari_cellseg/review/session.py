@@ -16,10 +16,10 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review.account import account_name
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status, check_cell
 from napari_cellseg.review.commands import Author, Command
+from napari_cellseg.review.conversion import cells_from, instances_of, known_already
 from napari_cellseg.review.edits import cut_by_line, cut_by_seeds, tightened
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind, History, Pair
-from napari_cellseg.review.proposals import cells_from, instances_of, known_already
 from napari_cellseg.review.shown import ShownCells, boxes_by_class
 from napari_cellseg.review.strokes import read_stroke
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review.cells import Box, Cell, Status
+from napari_cellseg.review.conversion import cells_from
 from napari_cellseg.review.doubts import Doubt, Reason, iou
 from napari_cellseg.review.grid import CellGrid
-from napari_cellseg.review.proposals import cells_from
 
 __all__ = ["Truth"]
 
