@@ -12,11 +12,11 @@ from engine_tasks import TASKS
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
+from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
 from napari_cellseg.gui import engine as engine_module
-from napari_cellseg.gui.class_match import match_classes, with_class_ids
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import Preferences

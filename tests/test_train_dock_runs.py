@@ -15,14 +15,14 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.progress import drive
 from napari_cellseg.events import CheckpointSaved, Message
 from napari_cellseg.gui.train_compare import GAINED, LOST, compared_pictures
-from napari_cellseg.gui.train_data import TrainData
 from napari_cellseg.gui.train_examples import last_examples
-from napari_cellseg.gui.train_history import Curve, RunHistory
 from napari_cellseg.gui.train_lines import end_text, progress_of, resource_text, step_text, stopped_text
-from napari_cellseg.gui.train_runs import forget, new_run_folder, unfinished
 from napari_cellseg.instances import InstanceMasks
 from training.comparison import ImageComparison
+from training.history import Curve, RunHistory
+from training.past_runs import forget, new_run_folder, unfinished
 from training.run_folder import RunFolder
+from training.sources import TrainData
 
 
 @pytest.fixture

@@ -12,12 +12,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import AnnotationError, CellSegError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
-from napari_cellseg.export import ExportItem, Which, items_of
-from napari_cellseg.gui.batch_run import BatchModel, BatchProgress, BatchRun
-from napari_cellseg.gui.batch_work import (
+from napari_cellseg.batch import (
     BatchPlan,
     Finished,
     find_ids,
@@ -27,7 +22,12 @@ from napari_cellseg.gui.batch_work import (
     rank_folder,
     write_submission,
 )
-from napari_cellseg.gui.class_match import match_classes, with_class_ids
+from napari_cellseg.class_match import match_classes, with_class_ids
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError, CellSegError
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
+from napari_cellseg.export import ExportItem, Which, items_of
+from napari_cellseg.gui.batch_run import BatchModel, BatchProgress, BatchRun
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error

@@ -17,7 +17,6 @@ from napari_cellseg.gui.camera import forget_extent
 from napari_cellseg.gui.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_choice, show_error, show_info, show_warning
-from napari_cellseg.gui.open_jobs import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
 from napari_cellseg.gui.state import AppState
@@ -25,6 +24,7 @@ from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import ImageSummary
+from napari_cellseg.workspace.open_any import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
 
 __all__ = ["Opener"]
 

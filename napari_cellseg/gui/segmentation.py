@@ -8,10 +8,10 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, TileDone
-from napari_cellseg.gui.class_match import match_classes, with_class_ids
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error

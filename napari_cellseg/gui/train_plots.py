@@ -12,8 +12,8 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui.train_history import RunHistory
 from napari_cellseg.gui.workflow import is_in_front
+from training.history import RunHistory
 
 __all__ = ["TrainPlots"]
 

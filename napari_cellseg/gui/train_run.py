@@ -16,14 +16,14 @@ from napari_cellseg.export import ExportItem
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.train_data import Checked, TrainData, check_data, write_edits
-from napari_cellseg.gui.train_history import RunHistory
-from napari_cellseg.gui.train_runs import PastRun
 from napari_cellseg.gui.train_settings import remember_speed
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
 from napari_cellseg.workspace import Workspace
 from training.config import TrainConfig
+from training.history import RunHistory
+from training.past_runs import PastRun
 from training.run_folder import RunFolder
+from training.sources import Checked, TrainData, check_data, write_edits
 from training.split import Split
 
 __all__ = ["Plan", "TrainRun"]

@@ -15,8 +15,8 @@ from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.train_data import Checked, DataSource, TrainData
 from training.report import DataReport
+from training.sources import Checked, DataSource, TrainData
 
 __all__ = ["SourceBox"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from napari_cellseg.atomic import atomic_write
 from napari_cellseg.errors import TrainingError
-from napari_cellseg.gui.train_data import TrainData
 from training.run_folder import RunFolder
+from training.sources import TrainData
 
 __all__ = ["PastRun", "forget", "new_run_folder", "run_name", "unfinished"]
 
