@@ -88,8 +88,8 @@ def open_window() -> Iterator[Window]:
     """Open a viewer; close it in the end."""
     import napari
 
+    from napari_cellseg.gui.canvas.layers import ClassLayers
     from napari_cellseg.gui.keys import actions_of
-    from napari_cellseg.gui.layers import ClassLayers
     from napari_cellseg.gui.state import AppState
 
     viewer = napari.Viewer(show=True)

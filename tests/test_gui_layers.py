@@ -213,7 +213,7 @@ def test_the_selected_cell_is_outlined_in_white(window: Window, session: ReviewS
 
 
 def test_colours_by_status_follow_every_decision(window: Window, session: ReviewSession) -> None:
-    from napari_cellseg.gui.colours import STATUS_COLOURS, ColourMode, to_rgb
+    from napari_cellseg.gui.canvas.colours import STATUS_COLOURS, ColourMode, to_rgb
 
     window.layers.colour_mode = ColourMode.STATUS
     try:

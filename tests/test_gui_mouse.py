@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cellseg.gui.camera import camera_of
+from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import ReviewSession, Status
 from tests.review_window import Window, open_window, pump
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cellseg.gui.camera import camera_of
+from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import CellFilter, ReviewSession, Status
 from tests.review_window import CLASSES, Window, open_window, pump
 

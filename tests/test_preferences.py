@@ -15,7 +15,7 @@ from napari.components import ViewerModel
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui import autosave as autosave_module
 from napari_cellseg.gui.autosave import Autosave
-from napari_cellseg.gui.colours import ColourMode, palette
+from napari_cellseg.gui.canvas.colours import ColourMode, palette
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import Preferences, preferences

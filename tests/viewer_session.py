@@ -20,8 +20,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui import opening
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.keys import actions_of
-from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.questions import Answer
 from napari_cellseg.gui.state import AppState

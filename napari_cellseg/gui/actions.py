@@ -9,13 +9,13 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.camera import is_in_view, move_to
-from napari_cellseg.gui.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.camera import is_in_view, move_to
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.features import cell_line
+from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.pointing import Pointing
 from napari_cellseg.gui.cutting import Cutting
-from napari_cellseg.gui.features import cell_line
-from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.notify import show_warning
-from napari_cellseg.gui.pointing import Pointing
 from napari_cellseg.gui.queue_walk import QueueWalk
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.review import Change, ChangeKind, ReviewSession, Status

@@ -7,9 +7,9 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_cellseg.gui.camera import camera_of
-from napari_cellseg.gui.pointing import dragged_path
-from napari_cellseg.gui.sketch import Point, Sketch, to_pixels
+from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.pointing import dragged_path
+from napari_cellseg.gui.canvas.sketch import Point, Sketch, to_pixels
 
 __all__ = ["Cutting"]
 

@@ -8,8 +8,8 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from napari_cellseg.gui.autosave import Autosave
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.keys import actions_of
-from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.workflow import bring_docks, dock_of

@@ -8,8 +8,8 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, Qt
 
-from napari_cellseg.gui.features import cell_line
-from napari_cellseg.gui.thumbnails import Thumbnails
+from napari_cellseg.gui.canvas.features import cell_line
+from napari_cellseg.gui.canvas.thumbnails import Thumbnails
 from napari_cellseg.review import Cell, ReviewSession
 
 __all__ = ["CELL_MIME", "PAGE", "GalleryModel", "GallerySort"]

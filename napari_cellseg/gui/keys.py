@@ -12,8 +12,8 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_cellseg.gui.actions import ReviewActions
-from napari_cellseg.gui.cells_layer import CellsLayer
-from napari_cellseg.gui.layers import ClassLayers
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.state import AppState
 
 __all__ = ["KEYS", "KeysDialog", "actions_of", "add_dock_keys"]

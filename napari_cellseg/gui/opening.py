@@ -13,8 +13,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
-from napari_cellseg.gui.camera import forget_extent
-from napari_cellseg.gui.foreign_layer import image_of_layer
+from napari_cellseg.gui.canvas.camera import forget_extent
+from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_choice, show_error, show_info, show_warning
 from napari_cellseg.gui.preferences import remember

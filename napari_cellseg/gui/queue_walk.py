@@ -7,8 +7,8 @@ from functools import partial
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.layers import ClassLayers
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Change, ReviewSession

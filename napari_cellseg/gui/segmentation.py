@@ -12,10 +12,10 @@ from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, TileDone
+from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.notify import show_error
-from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.read import Image
 from napari_cellseg.model.config import PredictOptions

@@ -15,7 +15,7 @@ from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui.palettes import with_preferred_colours
+from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 
 if TYPE_CHECKING:
     from napari_cellseg.images.read import Image, ImageFile

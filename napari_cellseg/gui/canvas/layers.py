@@ -9,16 +9,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellseg.gui.camera import forget_extent
-from napari_cellseg.gui.cells_layer import CellsLayer
-from napari_cellseg.gui.colours import ColourMode, Looks
-from napari_cellseg.gui.covered_tiles import draw_covered_tiles
-from napari_cellseg.gui.features import cell_features
-from napari_cellseg.gui.layer_pictures import ClassPainter, ClassPicture
-from napari_cellseg.gui.painting import brush_aim, brush_target, take_over
+from napari_cellseg.gui.canvas.camera import forget_extent
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.colours import ColourMode, Looks
+from napari_cellseg.gui.canvas.covered_tiles import draw_covered_tiles
+from napari_cellseg.gui.canvas.features import cell_features
+from napari_cellseg.gui.canvas.layer_pictures import ClassPainter, ClassPicture
+from napari_cellseg.gui.canvas.painting import brush_aim, brush_target, take_over
+from napari_cellseg.gui.canvas.warm_up import warm_up
 from napari_cellseg.gui.preferences import on_preferences_changed, preferences
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.warm_up import warm_up
 from napari_cellseg.review import Box, Cell, Change, ReviewSession
 
 __all__ = ["ClassLayers"]

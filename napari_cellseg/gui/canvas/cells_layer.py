@@ -11,9 +11,9 @@ import numpy.typing as npt
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
-from napari_cellseg.gui.colours import ColourMode, Looks, painted, palette
-from napari_cellseg.gui.covered_tiles import CoveredTiles
-from napari_cellseg.gui.layer_pictures import ClassPicture
+from napari_cellseg.gui.canvas.colours import ColourMode, Looks, painted, palette
+from napari_cellseg.gui.canvas.covered_tiles import CoveredTiles
+from napari_cellseg.gui.canvas.layer_pictures import ClassPicture
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.review import Box
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_cellseg.gui.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.review import Box, Change, ReviewSession
 from napari_cellseg.review.cells import overlap, union_box
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Shapes
 
-from napari_cellseg.gui.camera import camera_of
-from napari_cellseg.gui.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 
 __all__ = ["Sketch", "to_pixels"]
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QRect, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 
-from napari_cellseg.gui.colours import to_rgb
+from napari_cellseg.gui.canvas.colours import to_rgb
 from napari_cellseg.review import Cell, Status
 
 __all__ = ["CROSS_PX", "THUMBNAIL_PX", "Thumbnails"]

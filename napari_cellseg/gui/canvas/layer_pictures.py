@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.gui.colours import Looks, painted
+from napari_cellseg.gui.canvas.colours import Looks, painted
 from napari_cellseg.review import ReviewSession
 
 __all__ = ["ClassPainter", "ClassPicture"]

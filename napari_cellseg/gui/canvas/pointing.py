@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_cellseg.gui.cells_layer import CellsLayer
-from napari_cellseg.gui.layers import ClassLayers
-from napari_cellseg.gui.sketch import Point, Sketch, to_pixels
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.sketch import Point, Sketch, to_pixels
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.review import CellFilter
 

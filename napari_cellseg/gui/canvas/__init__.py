@@ -1,0 +1,1 @@
+"""The canvas: class layers as views of the session, colours, camera, painting and pointing."""
