@@ -10,9 +10,9 @@ def test_no_progress_is_left_in_the_activity_dock_when_a_job_ends_while_napari_s
     import napari
     from napari.utils import progress
 
-    from napari_cellseg.gui.job_row import JobRow
     from napari_cellseg.gui.jobs import Job
     from napari_cellseg.gui.state import AppState
+    from napari_cellseg.gui.widgets.job_row import JobRow
 
     class SlowProgress(progress):
         """As on a busy machine: napari lets Qt run its events until the job is over."""

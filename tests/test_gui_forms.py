@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_cellseg.gui.forms import SettingsForm
+from napari_cellseg.gui.widgets.forms import SettingsForm
 from napari_cellseg.model.config import PredictOptions
 from training.config import AugmentConfig, DataConfig, OptimizerConfig
 

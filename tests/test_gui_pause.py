@@ -13,9 +13,9 @@ from napari.components import ViewerModel
 from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.engine_process.pausing import pausable
 from napari_cellseg.events import Paused, Resumed
-from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.job_row import JobRow
 
 
 @pytest.fixture

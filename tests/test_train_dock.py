@@ -9,10 +9,10 @@ from napari_cellseg.errors import EngineError, TrainingError
 from napari_cellseg.formats.label_images import read_class_images
 from napari_cellseg.gui import train_dock as dock_module
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.questions import Answer
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train_dock import TrainDock
-from napari_cellseg.gui.workflow import is_in_front
+from napari_cellseg.gui.widgets.questions import Answer
+from napari_cellseg.gui.widgets.workflow import is_in_front
 from napari_cellseg.review import Cell, Status, instances_of
 from training.sources import DataSource
 

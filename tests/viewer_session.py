@@ -23,8 +23,8 @@ from napari_cellseg.gui import opening
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.opening import Opener
-from napari_cellseg.gui.questions import Answer
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.questions import Answer
 
 
 def wait(condition: Callable[[], bool], seconds: float = 60) -> None:

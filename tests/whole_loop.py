@@ -21,7 +21,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.workflow import is_in_front
+from napari_cellseg.gui.widgets.workflow import is_in_front
 
 
 def answer(text):

@@ -15,16 +15,16 @@ from napari_cellseg.gui.batch import Batch
 from napari_cellseg.gui.batch_lists import FailureList, GainList
 from napari_cellseg.gui.batch_results import ResultsBox
 from napari_cellseg.gui.batch_run import BatchModel, BatchProgress
-from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
-from napari_cellseg.gui.forms import tame
-from napari_cellseg.gui.job_row import JobRow, clock
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.model_picker import ModelPicker
 from napari_cellseg.gui.opening import Opener
-from napari_cellseg.gui.predict_fields import PixelSize, advanced_form, device_choice, prediction_options
 from napari_cellseg.gui.preferences import recall
-from napari_cellseg.gui.score_sliders import ScoreSliders
-from napari_cellseg.gui.workflow import show_dock
+from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.forms import tame
+from napari_cellseg.gui.widgets.job_row import JobRow, clock
+from napari_cellseg.gui.widgets.model_picker import ModelPicker
+from napari_cellseg.gui.widgets.predict_fields import PixelSize, advanced_form, device_choice, prediction_options
+from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
+from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.workspace.predictions import ImageState
 
 __all__ = ["BatchDock"]

@@ -28,9 +28,9 @@ from napari_cellseg.errors import CellSegError
 from napari_cellseg.export import ExportProgress, ExportSummary
 from napari_cellseg.gui.batch import Batch
 from napari_cellseg.gui.batch_run import BatchModel
-from napari_cellseg.gui.dock_base import WARNING, explain, form_layout, small_label
-from napari_cellseg.gui.job_row import JobRow
-from napari_cellseg.gui.notify import show_error, show_info
+from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.gui.widgets.notify import show_error, show_info
 
 __all__ = ["ResultsBox", "ids_text"]
 

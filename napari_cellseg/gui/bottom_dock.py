@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.keys import actions_of, add_dock_keys
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.workflow import dock_of
+from napari_cellseg.gui.widgets.workflow import dock_of
 
 __all__ = ["BottomDock"]
 

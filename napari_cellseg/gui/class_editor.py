@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
 from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
-from napari_cellseg.gui.dock_base import ERROR, explain, small_label
-from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.dock import ERROR, explain, small_label
+from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.model.checkpoint import read_header
 
 __all__ = ["ClassEditor", "ColourChip"]

@@ -29,11 +29,11 @@ from napari_cellseg.export import (
     export_folder,
     items_of,
 )
-from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, explain, form_layout, small_label
-from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.notify import show_error
 from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.gui.widgets.notify import show_error
 
 __all__ = ["ExportDock"]
 

@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 from napari_cellseg.gui.bottom_dock import BottomDock
 from napari_cellseg.gui.canvas.colours import to_rgb
 from napari_cellseg.gui.canvas.thumbnails import CROSS_PX, THUMBNAIL_PX, Thumbnails
-from napari_cellseg.gui.dock_base import explain
 from napari_cellseg.gui.gallery_model import CELL_MIME, GalleryModel, GallerySort
 from napari_cellseg.gui.review_parts import button, colour_icon
+from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.review import Cell, Change, ChangeKind, Status
 
 __all__ = ["GalleryDock"]

@@ -9,12 +9,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_cellseg.gui.class_editor import ClassEditor
-from napari_cellseg.gui.dock_base import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.image_list import ImageList, status_text
-from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.welcome import Welcome
+from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.widgets.job_row import JobRow
 
 __all__ = ["OpenDock"]
 

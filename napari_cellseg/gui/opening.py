@@ -16,10 +16,10 @@ from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.canvas.camera import forget_extent
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.notify import show_choice, show_error, show_info, show_warning
 from napari_cellseg.gui.preferences import remember
-from napari_cellseg.gui.questions import Answer, ask_about_recovery, ask_to_save
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info, show_warning
+from napari_cellseg.gui.widgets.questions import Answer, ask_about_recovery, ask_to_save
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession

@@ -17,11 +17,11 @@ from qtpy.QtWidgets import (
     QTreeView,
 )
 
-from napari_cellseg.gui.dock_base import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.keys import KeysDialog, actions_of, add_dock_keys
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.queue_model import QueueModel
 from napari_cellseg.gui.review_parts import ClassButtons, FilterRow, ShowRow, button, colour_icon
+from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.review import CellFilter, ReviewSession
 from napari_cellseg.review.queue import QueueOrder
 

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.canvas.colours import ColourMode
-from napari_cellseg.gui.dock_base import explain
+from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.review import CellFilter, Status
 
 __all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]

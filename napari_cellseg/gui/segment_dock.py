@@ -9,22 +9,22 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, TileDone
-from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
-from napari_cellseg.gui.job_row import JobRow, clock
-from napari_cellseg.gui.model_picker import ModelPicker
 from napari_cellseg.gui.opening import Opener
-from napari_cellseg.gui.predict_fields import (
+from napari_cellseg.gui.preferences import preferences
+from napari_cellseg.gui.segmentation import Segmentation
+from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
+from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.job_row import JobRow, clock
+from napari_cellseg.gui.widgets.model_picker import ModelPicker
+from napari_cellseg.gui.widgets.predict_fields import (
     PixelSize,
     advanced_form,
     device_choice,
     device_names,
     prediction_options,
 )
-from napari_cellseg.gui.preferences import preferences
-from napari_cellseg.gui.score_sliders import ScoreSliders
-from napari_cellseg.gui.segmentation import Segmentation
-from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
-from napari_cellseg.gui.workflow import show_dock
+from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
+from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.model.config import PredictOptions
 
 __all__ = ["SegmentDock", "device_names"]

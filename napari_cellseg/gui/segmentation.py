@@ -15,8 +15,8 @@ from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, P
 from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.notify import show_error
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.images.read import Image
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem

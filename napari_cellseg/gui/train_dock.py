@@ -7,16 +7,16 @@ from typing import Any
 from qtpy.QtWidgets import QApplication, QDockWidget, QHBoxLayout, QPushButton, QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.dock_base import ERROR, Dock, PrimaryButton, Section, explain, small_label
-from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.questions import Answer, ask_to_write
 from napari_cellseg.gui.train_form import TrainForm
 from napari_cellseg.gui.train_monitor import TrainMonitor
 from napari_cellseg.gui.train_run import Plan, TrainRun
 from napari_cellseg.gui.train_settings import command_line
 from napari_cellseg.gui.train_source import SourceBox
-from napari_cellseg.gui.workflow import dock_of, is_in_front
+from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, small_label
+from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.gui.widgets.questions import Answer, ask_to_write
+from napari_cellseg.gui.widgets.workflow import dock_of, is_in_front
 from training.past_runs import PastRun, forget, new_run_folder, run_name, unfinished
 from training.report import ScanStep
 from training.sources import Checked, DataSource, TrainData, edited_items

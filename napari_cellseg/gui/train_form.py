@@ -10,13 +10,13 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError, CheckpointError, ConfigError
-from napari_cellseg.gui.dock_base import Section, form_layout, small_label
-from napari_cellseg.gui.forms import SettingsForm, tame
-from napari_cellseg.gui.job_row import clock
-from napari_cellseg.gui.notify import show_error
-from napari_cellseg.gui.predict_fields import device_choice
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.train_settings import epoch_seconds, fitted, start_hint
+from napari_cellseg.gui.widgets.dock import Section, form_layout, small_label
+from napari_cellseg.gui.widgets.forms import SettingsForm, tame
+from napari_cellseg.gui.widgets.job_row import clock
+from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.gui.widgets.predict_fields import device_choice
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.library import ModelLibrary

@@ -6,7 +6,7 @@ import math
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import StepDone, ValidationStep
-from napari_cellseg.gui.job_row import clock
+from napari_cellseg.gui.widgets.job_row import clock
 from training.history import RunHistory, monitor_name
 
 __all__ = ["end_text", "progress_of", "resource_text", "step_text", "stopped_text"]

@@ -9,10 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPlainTextEdit, QPushButton
 
 from napari_cellseg.errors import CheckpointError
 from napari_cellseg.events import EpochDone
-from napari_cellseg.gui.dock_base import Section, explain, small_label
-from napari_cellseg.gui.job_row import JobRow
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.model_picker import ModelPicker
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.tensorboard_server import TensorBoardServer, tensorboard_is_installed
@@ -21,6 +18,9 @@ from napari_cellseg.gui.train_examples import ExampleLayer, last_examples
 from napari_cellseg.gui.train_lines import end_text, progress_of, resource_text, step_text, stopped_text
 from napari_cellseg.gui.train_plots import TrainPlots
 from napari_cellseg.gui.train_run import TrainRun
+from napari_cellseg.gui.widgets.dock import Section, explain, small_label
+from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.gui.widgets.model_picker import ModelPicker
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.library import ModelEntry
 from training.comparison import Comparison, ComparisonStep

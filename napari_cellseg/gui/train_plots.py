@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui.workflow import is_in_front
+from napari_cellseg.gui.widgets.workflow import is_in_front
 from training.history import RunHistory
 
 __all__ = ["TrainPlots"]

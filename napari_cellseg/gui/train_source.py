@@ -10,11 +10,11 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QFileDialog, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.dock_base import ERROR, WARNING, small_label
-from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.dock import ERROR, WARNING, small_label
+from napari_cellseg.gui.widgets.forms import tame
 from training.report import DataReport
 from training.sources import Checked, DataSource, TrainData
 

@@ -9,10 +9,10 @@ import tifffile
 from qtpy.QtCore import QStandardPaths
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellseg.gui.dock_base import small_label
 from napari_cellseg.gui.opening import Opener
 from napari_cellseg.gui.preferences import recall
-from napari_cellseg.gui.workflow import show_dock
+from napari_cellseg.gui.widgets.dock import small_label
+from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.images.samples import generate_tissue, ihc
 
 __all__ = ["Welcome", "write_samples"]

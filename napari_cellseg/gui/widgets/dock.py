@@ -12,7 +12,7 @@ from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.workflow import bring_docks, dock_of
+from napari_cellseg.gui.widgets.workflow import bring_docks, dock_of
 
 __all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
 

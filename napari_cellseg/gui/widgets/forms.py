@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellseg.gui.dock_base import form_layout
+from napari_cellseg.gui.widgets.dock import form_layout
 
 __all__ = ["SettingsForm", "tame"]
 

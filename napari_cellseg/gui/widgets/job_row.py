@@ -8,9 +8,9 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.dock_base import ERROR, explain, small_label
 from napari_cellseg.gui.jobs import Job, JobState
-from napari_cellseg.gui.notify import DetailsDialog, show_error
+from napari_cellseg.gui.widgets.dock import ERROR, explain, small_label
+from napari_cellseg.gui.widgets.notify import DetailsDialog, show_error
 
 __all__ = ["JobRow", "clock"]
 

@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from napari_cellseg.errors import CellSegError, CheckpointError
-from napari_cellseg.gui.forms import tame
-from napari_cellseg.gui.notify import show_error
 from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.widgets.forms import tame
+from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.library import ModelLibrary
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox
 
-from napari_cellseg.gui.forms import SettingsForm, tame
 from napari_cellseg.gui.preferences import preferences
+from napari_cellseg.gui.widgets.forms import SettingsForm, tame
 from napari_cellseg.model.config import PredictOptions, config_error
 
 __all__ = ["PixelSize", "advanced_form", "device_choice", "device_names", "prediction_options"]

@@ -6,8 +6,8 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
 
 from napari_cellseg.gui.class_editor import ColourChip
-from napari_cellseg.gui.forms import tame
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.forms import tame
 
 __all__ = ["ScoreSliders"]
 
