@@ -11,7 +11,7 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES
 

@@ -11,8 +11,8 @@ from napari.utils.notifications import notification_manager
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
-from napari_cellseg.gui import opening
-from napari_cellseg.gui.open_dock import OpenDock
+from napari_cellseg.gui.opening import opening
+from napari_cellseg.gui.opening.dock import OpenDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder

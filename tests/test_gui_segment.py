@@ -283,6 +283,6 @@ def test_this_process_runs_the_same_generator(viewer, monkeypatch):
 
 def test_the_dock_brings_no_torch():
     check = (
-        "import sys, napari_cellseg.gui.segment_dock, napari_cellseg.gui.open_dock; sys.exit('torch' in sys.modules)"
+        "import sys, napari_cellseg.gui.segment_dock, napari_cellseg.gui.opening.dock; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[1]).returncode == 0

@@ -17,7 +17,7 @@ from napari_cellseg.gui import autosave as autosave_module
 from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.canvas.colours import ColourMode, palette
 from napari_cellseg.gui.engine import Engine
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import Preferences, preferences
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from review_window import open_window, pump
 
-from napari_cellseg.gui.open_dock import OpenDock
+from napari_cellseg.gui.opening.dock import OpenDock
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.widgets.workflow import show_dock

@@ -19,10 +19,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_cellseg.gui import opening
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.keys import actions_of
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening import opening
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.questions import Answer
 

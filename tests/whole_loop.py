@@ -19,7 +19,7 @@ from napari.utils import progress
 from qtpy.QtCore import QSettings, QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.workflow import is_in_front
 

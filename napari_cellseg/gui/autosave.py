@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import on_preferences_changed, preferences
 from napari_cellseg.gui.state import AppState
 

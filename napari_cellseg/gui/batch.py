@@ -31,7 +31,7 @@ from napari_cellseg.gui.batch_run import BatchModel, BatchProgress, BatchRun
 from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores
 from napari_cellseg.gui.widgets.notify import show_error

@@ -16,7 +16,7 @@ from napari_cellseg.gui.batch_lists import FailureList, GainList
 from napari_cellseg.gui.batch_results import ResultsBox
 from napari_cellseg.gui.batch_run import BatchModel, BatchProgress
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.forms import tame

@@ -18,7 +18,7 @@ from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QTimer
 
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.segment_dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.model.bundled import bundled

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.gui.keys import KeysDialog, actions_of, add_dock_keys
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.queue_model import QueueModel
 from napari_cellseg.gui.review_parts import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label

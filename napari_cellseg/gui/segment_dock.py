@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, TileDone
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.segmentation import Segmentation
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores

@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QFileDialog, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, WARNING, small_label

@@ -8,11 +8,11 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_cellseg.gui.class_editor import ClassEditor
-from napari_cellseg.gui.image_list import ImageList, status_text
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.class_editor import ClassEditor
+from napari_cellseg.gui.opening.image_list import ImageList, status_text
+from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.opening.welcome import Welcome
 from napari_cellseg.gui.preferences import recall
-from napari_cellseg.gui.welcome import Welcome
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 

@@ -9,7 +9,7 @@ import tifffile
 from qtpy.QtCore import QStandardPaths
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_cellseg.gui.opening import Opener
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.widgets.dock import small_label
 from napari_cellseg.gui.widgets.workflow import show_dock

@@ -1,0 +1,1 @@
+"""The *Open* dock and what opens images."""
