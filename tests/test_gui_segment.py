@@ -20,7 +20,7 @@ from napari_cellseg.gui import engine as engine_module
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import Preferences
-from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
@@ -283,6 +283,6 @@ def test_this_process_runs_the_same_generator(viewer, monkeypatch):
 
 def test_the_dock_brings_no_torch():
     check = (
-        "import sys, napari_cellseg.gui.segment_dock, napari_cellseg.gui.opening.dock; sys.exit('torch' in sys.modules)"
+        "import sys, napari_cellseg.gui.segment.dock, napari_cellseg.gui.opening.dock; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[1]).returncode == 0

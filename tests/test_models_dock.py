@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.models_dock import ModelsDock
-from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train_dock import TrainDock
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint

@@ -19,7 +19,7 @@ from napari_cellseg.gui.canvas.colours import ColourMode, palette
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import Preferences, preferences
-from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.model.checkpoint import CheckpointHeader

@@ -9,7 +9,7 @@ from review_window import open_window, pump
 
 from napari_cellseg.gui.opening.dock import OpenDock
 from napari_cellseg.gui.preferences import recall, remember
-from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.widgets.workflow import show_dock
 
 

@@ -19,7 +19,7 @@ from qtpy.QtCore import QTimer
 
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.segment_dock import SegmentDock
+from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.model.bundled import bundled
 

@@ -11,7 +11,7 @@ from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, TileDone
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
-from napari_cellseg.gui.segmentation import Segmentation
+from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow, clock

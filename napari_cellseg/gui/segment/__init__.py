@@ -1,0 +1,1 @@
+"""The *Segment* dock and its controller."""
