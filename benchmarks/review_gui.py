@@ -34,8 +34,8 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.label_images import read_class_images, to_instances
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.review.keys import actions_of
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks

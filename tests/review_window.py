@@ -89,7 +89,7 @@ def open_window() -> Iterator[Window]:
     import napari
 
     from napari_cellseg.gui.canvas.layers import ClassLayers
-    from napari_cellseg.gui.keys import actions_of
+    from napari_cellseg.gui.review.keys import actions_of
     from napari_cellseg.gui.state import AppState
 
     viewer = napari.Viewer(show=True)

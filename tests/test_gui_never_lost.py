@@ -92,7 +92,7 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     from napari.utils.notifications import notification_manager
 
     from napari_cellseg.gui.opening.opening import Opener
-    from napari_cellseg.gui.review_dock import ReviewDock
+    from napari_cellseg.gui.review.dock import ReviewDock
     from napari_cellseg.gui.state import AppState
 
     rgb, _ = generate_tissue((96, 96), 4, 1)

@@ -191,7 +191,7 @@ def test_review_dock_shows_the_queue_and_bulk_rejects_by_filter(window: Window, 
 
 
 def test_gallery_pages_rejects_and_reclassifies(window: Window) -> None:
-    from napari_cellseg.gui.gallery_model import CELL_MIME
+    from napari_cellseg.gui.review.gallery_model import CELL_MIME
 
     session = window.open()
     gallery = window.dock("Gallery")
@@ -245,7 +245,7 @@ def test_table_sorts_filters_copies_and_writes_harmless_csv(window: Window, tmp_
 def test_the_list_of_keys_names_every_class(window: Window, session: ReviewSession) -> None:  # noqa: ARG001
     from qtpy.QtWidgets import QLabel
 
-    from napari_cellseg.gui.keys import KEYS, KeysDialog
+    from napari_cellseg.gui.review.keys import KEYS, KeysDialog
 
     dialog = KeysDialog(window.review)
     texts = [label.text() for label in dialog.findChildren(QLabel)]

@@ -94,7 +94,7 @@ def make_cells(count: int) -> list:
     ("seconds", "text"), [(3, "saved 3 s ago"), (90, "saved 2 min ago"), (7300, "saved 2 h ago"), (-5, "saved 0 s ago")]
 )
 def test_how_long_ago_it_was_saved(monkeypatch: pytest.MonkeyPatch, seconds: float, text: str) -> None:
-    from napari_cellseg.gui import review_dock
+    from napari_cellseg.gui.review import dock as review_dock
 
     monkeypatch.setattr(review_dock.time, "time", lambda: 1_000_000.0)
     assert review_dock.saved_text(1_000_000.0 - seconds) == text
@@ -104,7 +104,7 @@ def test_how_long_ago_it_was_saved(monkeypatch: pytest.MonkeyPatch, seconds: flo
 def test_the_question_mark_opens_the_keys(window: Window) -> None:
     from qtpy.QtWidgets import QApplication
 
-    from napari_cellseg.gui.keys import KeysDialog
+    from napari_cellseg.gui.review.keys import KeysDialog
 
     window.open()
     dock = window.dock("Review")

@@ -20,9 +20,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.opening import opening
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.review.keys import actions_of
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.questions import Answer
 

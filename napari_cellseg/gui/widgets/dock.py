@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea
 
 from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.keys import actions_of
 from napari_cellseg.gui.preferences import remember
+from napari_cellseg.gui.review.keys import actions_of
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.workflow import bring_docks, dock_of
 

@@ -17,11 +17,11 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_cellseg.gui.bottom_dock import BottomDock
 from napari_cellseg.gui.canvas.colours import to_rgb
 from napari_cellseg.gui.canvas.thumbnails import CROSS_PX, THUMBNAIL_PX, Thumbnails
-from napari_cellseg.gui.gallery_model import CELL_MIME, GalleryModel, GallerySort
-from napari_cellseg.gui.review_parts import button, colour_icon
+from napari_cellseg.gui.review.bottom_dock import BottomDock
+from napari_cellseg.gui.review.gallery_model import CELL_MIME, GalleryModel, GallerySort
+from napari_cellseg.gui.review.rows import button, colour_icon
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.review import Cell, Change, ChangeKind, Status
 

@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
     QTreeView,
 )
 
-from napari_cellseg.gui.keys import KeysDialog, actions_of, add_dock_keys
 from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.queue_model import QueueModel
-from napari_cellseg.gui.review_parts import ClassButtons, FilterRow, ShowRow, button, colour_icon
+from napari_cellseg.gui.review.keys import KeysDialog, actions_of, add_dock_keys
+from napari_cellseg.gui.review.queue_model import QueueModel
+from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.review import CellFilter, ReviewSession
 from napari_cellseg.review.queue import QueueOrder

@@ -11,9 +11,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cellseg.gui.actions import ReviewActions
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.state import AppState
 
 __all__ = ["KEYS", "KeysDialog", "actions_of", "add_dock_keys"]

@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.keys import actions_of, add_dock_keys
+from napari_cellseg.gui.review.keys import actions_of, add_dock_keys
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.workflow import dock_of
 

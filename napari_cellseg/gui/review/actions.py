@@ -14,8 +14,8 @@ from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.features import cell_line
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.pointing import Pointing
-from napari_cellseg.gui.cutting import Cutting
-from napari_cellseg.gui.queue_walk import QueueWalk
+from napari_cellseg.gui.review.cutting import Cutting
+from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.review import Change, ChangeKind, ReviewSession, Status

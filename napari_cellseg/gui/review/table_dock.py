@@ -21,10 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.bottom_dock import BottomDock
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.review_parts import button
-from napari_cellseg.gui.table_model import CellTable, Column, cell_columns, measured_columns
+from napari_cellseg.gui.review.bottom_dock import BottomDock
+from napari_cellseg.gui.review.rows import button
+from napari_cellseg.gui.review.table_model import CellTable, Column, cell_columns, measured_columns
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.gui.widgets.notify import show_error, show_info
 from napari_cellseg.measure import write_csv

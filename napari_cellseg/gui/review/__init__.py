@@ -1,0 +1,1 @@
+"""The *Review*, *Gallery* and *Table* docks, their actions and keys."""
