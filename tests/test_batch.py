@@ -20,7 +20,7 @@ from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
 from napari_cellseg.formats.coco_results import check_results
-from napari_cellseg.gui.batch_dock import BatchDock
+from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue

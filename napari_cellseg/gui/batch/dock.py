@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 from napari_cellseg.active_learning import ImageGain
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady
-from napari_cellseg.gui.batch import Batch
-from napari_cellseg.gui.batch_lists import FailureList, GainList
-from napari_cellseg.gui.batch_results import ResultsBox
-from napari_cellseg.gui.batch_run import BatchModel, BatchProgress
+from napari_cellseg.gui.batch.batch import Batch
+from napari_cellseg.gui.batch.lists import FailureList, GainList
+from napari_cellseg.gui.batch.results import ResultsBox
+from napari_cellseg.gui.batch.run import BatchModel, BatchProgress
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall

@@ -27,7 +27,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
 from napari_cellseg.export import ExportItem, Which, items_of
-from napari_cellseg.gui.batch_run import BatchModel, BatchProgress, BatchRun
+from napari_cellseg.gui.batch.run import BatchModel, BatchProgress, BatchRun
 from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job

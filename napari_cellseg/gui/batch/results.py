@@ -26,8 +26,8 @@ from napari_cellseg.batch import BatchPlan
 from napari_cellseg.commands.predict import command_line
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export import ExportProgress, ExportSummary
-from napari_cellseg.gui.batch import Batch
-from napari_cellseg.gui.batch_run import BatchModel
+from napari_cellseg.gui.batch.batch import Batch
+from napari_cellseg.gui.batch.run import BatchModel
 from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error, show_info
