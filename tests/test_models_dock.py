@@ -16,7 +16,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.models_dock import ModelsDock
 from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.train_dock import TrainDock
+from napari_cellseg.gui.train.dock import TrainDock
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.network.build import build_model

@@ -7,10 +7,10 @@ from train_window import AnsweringEngine, open_folder, square, tissue_folder
 
 from napari_cellseg.errors import EngineError, TrainingError
 from napari_cellseg.formats.label_images import read_class_images
-from napari_cellseg.gui import train_dock as dock_module
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.train_dock import TrainDock
+from napari_cellseg.gui.train import dock as dock_module
+from napari_cellseg.gui.train.dock import TrainDock
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.gui.widgets.workflow import is_in_front
 from napari_cellseg.review import Cell, Status, instances_of
@@ -274,7 +274,7 @@ def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock):
 @pytest.mark.usefixtures("qtbot")
 @pytest.mark.parametrize(("epochs", "width"), [(1, 250), (4, 250), (150, 250), (3, 900)])
 def test_the_epoch_axis_has_ticks_at_whole_epochs_only(epochs, width):
-    from napari_cellseg.gui.train_plots import _EpochAxis
+    from napari_cellseg.gui.train.plots import _EpochAxis
 
     ticks = [value for _, values in _EpochAxis("bottom").tickValues(0, epochs, width) for value in values]
     assert ticks

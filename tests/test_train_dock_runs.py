@@ -14,9 +14,9 @@ from training_folders import write_sample
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.progress import drive
 from napari_cellseg.events import CheckpointSaved, Message
-from napari_cellseg.gui.train_compare import GAINED, LOST, compared_pictures
-from napari_cellseg.gui.train_examples import last_examples
-from napari_cellseg.gui.train_lines import end_text, progress_of, resource_text, step_text, stopped_text
+from napari_cellseg.gui.train.compare import GAINED, LOST, compared_pictures
+from napari_cellseg.gui.train.examples import last_examples
+from napari_cellseg.gui.train.lines import end_text, progress_of, resource_text, step_text, stopped_text
 from napari_cellseg.instances import InstanceMasks
 from training.comparison import ImageComparison
 from training.history import Curve, RunHistory

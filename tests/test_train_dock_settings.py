@@ -10,8 +10,8 @@ import pytest
 from train_window import classes_of, tissue_folder
 
 from napari_cellseg.commands.train import add_parser, config_of
-from napari_cellseg.gui.train_form import TrainForm
-from napari_cellseg.gui.train_settings import command_line, epoch_seconds, fitted, remember_speed, start_hint
+from napari_cellseg.gui.train.form import TrainForm
+from napari_cellseg.gui.train.settings import command_line, epoch_seconds, fitted, remember_speed, start_hint
 from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from napari.components import ViewerModel
 
-from napari_cellseg.gui import tensorboard_server as server_module
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.tensorboard_server import TensorBoardServer, tensorboard_is_installed
+from napari_cellseg.gui.train import tensorboard_server as server_module
+from napari_cellseg.gui.train.tensorboard_server import TensorBoardServer, tensorboard_is_installed
 
 
 @pytest.mark.slow

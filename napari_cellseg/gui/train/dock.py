@@ -8,11 +8,11 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QHBoxLayout, QPushButton, 
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.train_form import TrainForm
-from napari_cellseg.gui.train_monitor import TrainMonitor
-from napari_cellseg.gui.train_run import Plan, TrainRun
-from napari_cellseg.gui.train_settings import command_line
-from napari_cellseg.gui.train_source import SourceBox
+from napari_cellseg.gui.train.form import TrainForm
+from napari_cellseg.gui.train.monitor import TrainMonitor
+from napari_cellseg.gui.train.run import Plan, TrainRun
+from napari_cellseg.gui.train.settings import command_line
+from napari_cellseg.gui.train.source import SourceBox
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.questions import Answer, ask_to_write

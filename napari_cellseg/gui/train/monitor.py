@@ -12,12 +12,12 @@ from napari_cellseg.events import EpochDone
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.tensorboard_server import TensorBoardServer, tensorboard_is_installed
-from napari_cellseg.gui.train_compare import CompareWindow
-from napari_cellseg.gui.train_examples import ExampleLayer, last_examples
-from napari_cellseg.gui.train_lines import end_text, progress_of, resource_text, step_text, stopped_text
-from napari_cellseg.gui.train_plots import TrainPlots
-from napari_cellseg.gui.train_run import TrainRun
+from napari_cellseg.gui.train.compare import CompareWindow
+from napari_cellseg.gui.train.examples import ExampleLayer, last_examples
+from napari_cellseg.gui.train.lines import end_text, progress_of, resource_text, step_text, stopped_text
+from napari_cellseg.gui.train.plots import TrainPlots
+from napari_cellseg.gui.train.run import TrainRun
+from napari_cellseg.gui.train.tensorboard_server import TensorBoardServer, tensorboard_is_installed
 from napari_cellseg.gui.widgets.dock import Section, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.model_picker import ModelPicker

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError, CheckpointError, ConfigError
 from napari_cellseg.gui.preferences import recall, remember
-from napari_cellseg.gui.train_settings import epoch_seconds, fitted, start_hint
+from napari_cellseg.gui.train.settings import epoch_seconds, fitted, start_hint
 from napari_cellseg.gui.widgets.dock import Section, form_layout, small_label
 from napari_cellseg.gui.widgets.forms import SettingsForm, tame
 from napari_cellseg.gui.widgets.job_row import clock

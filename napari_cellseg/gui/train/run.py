@@ -16,7 +16,7 @@ from napari_cellseg.export import ExportItem
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.train_settings import remember_speed
+from napari_cellseg.gui.train.settings import remember_speed
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
 from napari_cellseg.workspace import Workspace
 from training.config import TrainConfig
