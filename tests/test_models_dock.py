@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui.models_dock import ModelsDock
+from napari_cellseg.gui.models.dock import ModelsDock
 from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.dock import TrainDock

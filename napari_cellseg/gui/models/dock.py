@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.models_details import details_html, details_json
-from napari_cellseg.gui.models_table import ModelTable
+from napari_cellseg.gui.models.details import details_html, details_json
+from napari_cellseg.gui.models.table import ModelTable
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.review.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import ERROR, PrimaryButton, explain, small_label

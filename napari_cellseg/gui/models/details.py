@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from napari_cellseg.gui.models_table import date_text, size_text
+from napari_cellseg.gui.models.table import date_text, size_text
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.library import ModelEntry
 
