@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 
 from napari_cellseg.export import ExportFormat, Which
 from napari_cellseg.formats.coco_images import ImageId, write_image_ids
-from napari_cellseg.gui.export_dock import ExportDock
+from napari_cellseg.gui.exporting.dock import ExportDock
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import write_training_folder
