@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from napari_cellseg.commands.train import epoch_line
 from napari_cellseg.events import (
     CheckpointSaved,
     EpochDone,
@@ -21,7 +20,7 @@ from napari_cellseg.events import (
 )
 from training.run_folder import RunFolder
 
-__all__ = ["Curve", "RunHistory"]
+__all__ = ["Curve", "RunHistory", "epoch_line"]
 
 _LINES = 500
 _POINTS = 1000
@@ -185,3 +184,12 @@ def total_loss(losses: Mapping[str, float]) -> float:
 def monitor_name(monitor: str) -> str:
     """Return how to say what early stopping watches."""
     return {"ap50": "AP50", "val_loss": "validation loss", "train_loss": "training loss"}.get(monitor, monitor)
+
+
+def epoch_line(event: EpochDone) -> str:
+    """Return an `EpochDone` as one line of a log."""
+    loss = event.losses.get("loss", sum(event.losses.values()))
+    shown = [f"{name} {event.metrics[name]:.3f}" for name in ("val_loss", "ap50", "pq") if name in event.metrics]
+    left = f", stops in {event.stops_in}" if event.stops_in is not None and event.epochs_without_improvement else ""
+    best = " (best)" if event.is_best else f" (best: epoch {event.best_epoch}{left})"
+    return f"epoch {event.epoch}: loss {loss:.3f}  {'  '.join(shown)}{best}  {event.seconds:.0f} s"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_cellseg.events import TrainEvent, TrainSummary
     from training.config import TrainConfig
 
-__all__ = ["add_parser", "add_settings", "config_of", "epoch_line", "is_first_process", "run", "show_training"]
+__all__ = ["add_parser", "add_settings", "config_of", "is_first_process", "run", "show_training"]
 
 _EPILOG = """\
 The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the state to go on from.
@@ -176,6 +176,7 @@ def _setting(text: str) -> tuple[str, Any]:
 def show_training(event: TrainEvent, bar: Bar) -> None:
     """Show an event of a training run."""
     from napari_cellseg.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ValidationStep
+    from training.history import epoch_line
 
     if isinstance(event, StepDone):
         loss = sum(event.losses.values()) if "loss" not in event.losses else event.losses["loss"]
@@ -194,12 +195,3 @@ def show_training(event: TrainEvent, bar: Bar) -> None:
         bar.line(f"{event.reason.value}: best epoch {event.best_epoch} ({event.best_value:.4f}) of {event.epochs}")
     elif isinstance(event, Message):
         bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
-
-
-def epoch_line(event: Any) -> str:
-    """Return an `EpochDone` as one line of a log."""
-    loss = event.losses.get("loss", sum(event.losses.values()))
-    shown = [f"{name} {event.metrics[name]:.3f}" for name in ("val_loss", "ap50", "pq") if name in event.metrics]
-    left = f", stops in {event.stops_in}" if event.stops_in is not None and event.epochs_without_improvement else ""
-    best = " (best)" if event.is_best else f" (best: epoch {event.best_epoch}{left})"
-    return f"epoch {event.epoch}: loss {loss:.3f}  {'  '.join(shown)}{best}  {event.seconds:.0f} s"
