@@ -28,6 +28,7 @@ __all__ = [
     "find_ids",
     "items_of_folder",
     "make_plan",
+    "predict_command",
     "predict_images",
     "rank_folder",
     "write_submission",
@@ -277,3 +278,22 @@ def _has_proposals(annotations: Annotations, thresholds: Mapping[int, float]) ->
     """Whether something is left to decide: proposals that are shown, or none decided about yet."""
     shown = replace(annotations, min_scores=thresholds).shown()
     return any(not cell.reviewed for cell in shown) or not any(cell.reviewed for cell in annotations.cells)
+
+
+def predict_command(
+    options: PredictOptions,
+    images: Path,
+    out: Path,
+    ids: Path | None = None,
+    pixel_size_um: float | None = None,
+) -> list[str]:
+    """Return the command that predicts with these options, as a list of arguments; what is default is left out."""
+    default = PredictOptions()
+    given: dict[str, object] = {"--out": out, "--ids": ids, "--checkpoint": options.checkpoint}
+    for name in ("device", "tile", "overlap", "scale", "nms", "batch", "precision", "min_score"):
+        value = getattr(options, name)
+        given[f"--{name.replace('_', '-')}"] = None if value == getattr(default, name) else value
+    given["--pixel-size"] = pixel_size_um
+    # With "=", since a value may begin with "-".
+    named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return ["napari-cellseg", "predict", str(images), *named, *(["--tta"] if options.test_time_augmentation else [])]

@@ -14,8 +14,9 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_cellseg.batch import predict_command
 from napari_cellseg.cli import _parser
-from napari_cellseg.commands.predict import command_line, prediction_options
+from napari_cellseg.commands.predict import prediction_options
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
@@ -372,6 +373,6 @@ def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
     ],
 )
 def test_every_option_has_its_place_on_the_command_line(options):
-    _, *arguments = command_line(options, Path("/images"), Path("/out"))
+    _, *arguments = predict_command(options, Path("/images"), Path("/out"))
     parsed = _parser().parse_args(arguments)
     assert prediction_options(parsed, parsed.min_score) == options

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "add_model_options",
     "add_parser",
-    "command_line",
     "list_inputs",
     "predict_files",
     "prediction_options",
@@ -77,27 +76,6 @@ def prediction_options(options: argparse.Namespace, min_score: float | None) -> 
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen |= {"checkpoint": options.checkpoint, "device": options.device, "min_score": min_score}
     return PredictOptions.parse({**chosen, "test_time_augmentation": options.tta})
-
-
-def command_line(
-    options: PredictOptions,
-    images: Path,
-    out: Path,
-    ids: Path | None = None,
-    pixel_size_um: float | None = None,
-) -> list[str]:
-    """Return the command that predicts with these options, as a list of arguments; what is default is left out."""
-    from napari_cellseg.model.config import PredictOptions
-
-    default = PredictOptions()
-    given: dict[str, object] = {"--out": out, "--ids": ids, "--checkpoint": options.checkpoint}
-    for name in ("device", "tile", "overlap", "scale", "nms", "batch", "precision", "min_score"):
-        value = getattr(options, name)
-        given[f"--{name.replace('_', '-')}"] = None if value == getattr(default, name) else value
-    given["--pixel-size"] = pixel_size_um
-    # With "=", since a value may begin with "-".
-    named = [f"{name}={value}" for name, value in given.items() if value is not None]
-    return ["napari-cellseg", "predict", str(images), *named, *(["--tta"] if options.test_time_augmentation else [])]
 
 
 def run(options: argparse.Namespace) -> int:

@@ -22,8 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellseg.batch import BatchPlan
-from napari_cellseg.commands.predict import command_line
+from napari_cellseg.batch import BatchPlan, predict_command
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export import ExportProgress, ExportSummary
 from napari_cellseg.gui.batch.batch import Batch
@@ -135,7 +134,7 @@ class ResultsBox(QWidget):
         if model is None or folder is None:
             return None
         out = Path(self.folder.text().strip()).expanduser()
-        return command_line(model.options, folder, out, self._batch.ids_file, model.pixel_size_um)
+        return predict_command(model.options, folder, out, self._batch.ids_file, model.pixel_size_um)
 
     def copy_command(self) -> None:
         """Put the command on the clipboard, quoted for this system's shell."""
