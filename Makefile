@@ -1,5 +1,5 @@
 # Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
-# More: make lint | benchmarks | test-slow | format | clean
+# More: make lint | benchmarks | test-slow | test-faults | format | clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -15,7 +15,7 @@ SCREEN ?= $(if $(DISPLAY)$(WAYLAND_DISPLAY),real,virtual)
 VIRTUAL_SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 
-.PHONY: demo test test-slow lint format benchmarks setup system-libraries clean
+.PHONY: demo test test-slow test-faults lint format benchmarks setup system-libraries clean
 
 demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
@@ -25,6 +25,9 @@ test: setup
 
 test-slow: setup
 	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -m slow
+
+test-faults: setup
+	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -m faults
 
 lint: setup
 	$(VENV)/bin/ruff check .
