@@ -29,6 +29,7 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.instances import InstanceMasks, intersections
 from napari_cellseg.review import Cell, Status, instances_of
+from napari_cellseg.wording import counted
 
 __all__ = ["ClassCounts", "ImageGain", "class_weights", "image_gain", "rank_images"]
 
@@ -79,12 +80,12 @@ class ImageGain:
     @property
     def text(self) -> str:
         """Why it stands where it stands, in words."""
-        parts = [f"{_counted(self.undecided, 'cell')} near the threshold"] if self.undecided else []
+        parts = [f"{counted(self.undecided, 'cell')} near the threshold"] if self.undecided else []
         parts += [f"{count} of the rare class {name}" for name, count in self.rare.items()]
         parts += [f"{self.ambiguous} between two classes"] if self.ambiguous else []
         if parts:
             return "; ".join(parts)
-        return f"the model is sure of {_counted(self.cells, 'cell')}" if self.cells else "no cell was found"
+        return f"the model is sure of {counted(self.cells, 'cell')}" if self.cells else "no cell was found"
 
 
 class ClassCounts:
@@ -226,7 +227,3 @@ def _entropy2(p: Floats) -> Floats:
 def _entropy(shares: Floats) -> Floats:
     """Return the entropy over the last axis, bits."""
     return -np.asarray((shares * np.log2(np.where(shares > 0, shares, 1))).sum(-1))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

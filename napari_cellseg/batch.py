@@ -12,7 +12,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, ExportError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
 from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
-from napari_cellseg.formats.coco import ImageId, read_image_ids
+from napari_cellseg.formats.ids import IdMatch, match_ids
 from napari_cellseg.images.read import ImageFile, list_images
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
@@ -22,10 +22,8 @@ from napari_cellseg.workspace.places import annotations_file, state_folder
 from napari_cellseg.workspace.predictions import PlannedImage, plan_images
 
 __all__ = [
-    "IDS_NAME",
     "BatchPlan",
     "Finished",
-    "find_ids",
     "items_of_folder",
     "make_plan",
     "predict_command",
@@ -34,25 +32,19 @@ __all__ = [
     "write_submission",
 ]
 
-IDS_NAME = "test_image_name_to_ids.json"
 _MOST_DEATHS = 3
 """Engine processes that may die one after the other, each at another image, before the whole run has failed."""
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What is in a folder, before anything is computed.
-
-    ``missing`` are the names of the id file without an image here, ``unknown`` the images without an id.
-    """
+    """What is in a folder, before anything is computed; ``ids_problem`` says why ``ids_file`` cannot be used."""
 
     folder: Path
     key: str
     images: tuple[PlannedImage, ...]
     ids_file: Path | None = None
-    ids: int = 0
-    missing: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
+    ids: IdMatch | None = None
     ids_problem: str = ""
 
 
@@ -62,12 +54,6 @@ class Finished:
 
     event: ImageDone
     is_stored: bool
-
-
-def find_ids(folder: Path) -> Path | None:
-    """Return the id file of a test folder: in it or beside it."""
-    found = (place / IDS_NAME for place in (folder, folder.parent))
-    return next((path for path in found if path.is_file()), None)
 
 
 def make_plan(
@@ -103,13 +89,10 @@ def make_plan(
     if ids_file is None:
         return BatchPlan(folder, key, planned)
     try:
-        ids = read_image_ids(ids_file)
+        ids = match_ids(ids_file, [file.image_id for file in files])
     except AnnotationError as error:
         return BatchPlan(folder, key, planned, ids_file, ids_problem=str(error))
-    listed, here = {image.image_id for image in ids}, {file.image_id for file in files}
-    missing = tuple(image.image_id for image in ids if image.image_id not in here)
-    unknown = tuple(file.image_id for file in files if file.image_id not in listed)
-    return BatchPlan(folder, key, planned, ids_file, len(ids), missing, unknown)
+    return BatchPlan(folder, key, planned, ids_file, ids)
 
 
 def _summaries_of(folder: Path) -> Callable[[str], ImageSummary | None]:
@@ -246,17 +229,13 @@ def write_submission(
     plan = ExportPlan(folder, frozenset({ExportFormat.RESULTS}), ids_file)
     wanted = items
     if ids_file is not None:
-        listed: set[str] = {image.image_id for image in _ids(ids_file)}
+        listed = match_ids(ids_file, [item.file.image_id for item in items]).of_image
         wanted = [item for item in items if item.file.image_id in listed]
         if not wanted:
             raise ExportError(f"None of the {len(items)} images here is listed in {ids_file}; choose another id file.")
     if not any(item.read() is not None for item in wanted):
         raise ExportError("No image is predicted yet; predict the folder first.")
     return (yield from export_folder([ExportItem(item.file, _all_scores(item)) for item in wanted], classes, plan))
-
-
-def _ids(path: Path) -> tuple[ImageId, ...]:
-    return read_image_ids(path)
 
 
 def _all_scores(item: ExportItem) -> Callable[[], Annotations | None]:

@@ -319,9 +319,11 @@ def ids_beside(folder: Path, names: str) -> Path:
 def test_the_id_file_is_found_and_what_does_not_fit_is_named(qtbot, dock, folder):
     ids_beside(folder, "abx")
     open_folder(qtbot, dock, folder)
-    assert (
-        dock.results.ids.text() == "3 images\nNot in this folder, so without a row: x\nNot in the list, so left out: c"
-    )
+    assert dock.results.ids.text().splitlines() == [
+        "2 of 3 images in the id file",
+        "Not in this folder, so without a row: x",
+        "Not in the id file, so left out: c",
+    ]
     assert dock.results.ids_name.toolTip().endswith("test_image_name_to_ids.json")
 
 
@@ -334,7 +336,7 @@ def test_the_results_have_every_cell_nobody_rejected_and_are_valid(qtbot, dock, 
     dock.results.write.click()
     qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
     assert dock.results.row._message.text().startswith(f"Written and checked: {2 * len(FOUND) - 1} cells, 2 images")
-    assert dock.results.problems.text() == "Without a row, for they are not here: x"
+    assert dock.results.problems.text() == "Not in this folder, so without a row: x"
     for name in ("test-results.json", "test-results.zip"):
         assert check_results(tmp_path / "out" / name, read_image_ids(ids), 4) == []
 

@@ -106,8 +106,8 @@ def test_given_ids_are_used(tmp_path: Path, images: Path, model: Path) -> None:
     [
         ({"file_name": "../x1.tif"}, "not a name inside"),
         ({"id": 2}, "id 2 is used twice"),
-        ({"height": 97}, "97 x 128 px (height x width), but"),
-        ({"file_name": "other.tif"}, "no id for"),
+        ({"height": 97}, "97 x 128 px (height x width)"),
+        ({"file_name": "other.tif"}, "does not list the image"),
     ],
 )
 def test_a_wrong_id_file_stops_before_anything_is_written(

@@ -16,7 +16,6 @@ from review_actions import disc, some_cells
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.export import (
-    IDS_NAME,
     ExportFormat,
     ExportPlan,
     ExportSummary,
@@ -31,6 +30,7 @@ from napari_cellseg.export import (
 )
 from napari_cellseg.formats.coco import read_dataset, read_image_ids, read_results, write_image_ids
 from napari_cellseg.formats.coco_images import ImageId
+from napari_cellseg.formats.ids import IDS_NAME
 from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Status, cells_from, instances_of

@@ -21,6 +21,7 @@ from scipy import ndimage
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.formats.coco import read_dataset
+from napari_cellseg.formats.ids import short_names
 from napari_cellseg.formats.label_images import class_files, from_instances, read_label_image
 from napari_cellseg.images.listing import natural_key
 from napari_cellseg.images.read import read_tiff
@@ -173,7 +174,8 @@ def _coco_samples(path: Path, classes: ClassTable | None) -> DataSource:
             f"{path} has the classes {', '.join(dataset.classes.names)}; the settings say {', '.join(classes.names)}."
         )
     samples = [
-        Sample(image.image_id, path.parent / image.file_name, dataset.instances(image)) for image in dataset.images
+        Sample(name, path.parent / image.file_name, dataset.instances(image))
+        for name, image in zip(short_names(dataset.images), dataset.images, strict=True)
     ]
     if not samples:
         raise AnnotationError(f"{path} lists no image.")

@@ -18,6 +18,7 @@ from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError,
 from napari_cellseg.events import Progress
 from napari_cellseg.formats.label_images import class_files, read_label_image
 from napari_cellseg.images.read import read_tiff
+from napari_cellseg.wording import counted
 from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
 
 __all__ = ["DataProblem", "DataReport", "ImageFacts", "ScanStep", "scan", "scan_steps"]
@@ -135,20 +136,20 @@ class DataReport:
         """Raise a `TrainingError` that lists every blocking problem, if there is one."""
         if self.errors:
             lines = "\n".join(f"  {problem}" for problem in self.errors)
-            count = _counted(len(self.errors), "problem")
+            count = counted(len(self.errors), "problem")
             raise TrainingError(f"{count} in {self.path} must be mended before training:\n{lines}")
 
     def summary(self) -> str:
         """Return the report as text: the numbers, then the problems, at most 30 of a level."""
         counts = ", ".join(f"{name} {n:,}" for name, n in zip(self.classes.names, self.cells.tolist(), strict=True))
-        cells = _counted(int(self.cells.sum()), "cell")
-        lines = [f"{_counted(len(self.images), 'image')}, {cells}: {counts}"]
+        cells = counted(int(self.cells.sum()), "cell")
+        lines = [f"{counted(len(self.images), 'image')}, {cells}: {counts}"]
         if len(self.sides):
             small, middle, large = np.percentile(self.sides, [5, 50, 95])
             lines.append(f"cell size: median {middle:.0f} px, from {small:.0f} (5 %) to {large:.0f} px (95 %)")
         without = sum(not image.cells.any() for image in self.images)
         if without:
-            lines.append(f"{_counted(without, 'image')} without cells, from which the model learns what is no cell")
+            lines.append(f"{counted(without, 'image')} without cells, from which the model learns what is no cell")
         for level, problems in (("error", self.errors), ("warning", self.warnings)):
             lines += [f"{level}: {problem}" for problem in problems[:_SHOWN]]
             if len(problems) > _SHOWN:
@@ -262,10 +263,10 @@ def _shapes(image: TrainingImage) -> tuple[npt.NDArray[np.float32], int]:
 def _oddities(image: TrainingImage, scattered: int) -> Iterator[DataProblem]:
     tiny = sum(int(np.count_nonzero(areas[1:] < TINY_CELL_PX)) for areas in image.areas.values())
     if tiny:
-        yield DataProblem("warning", image.image_id, f"{_counted(tiny, 'cell')} of fewer than {TINY_CELL_PX} px.")
+        yield DataProblem("warning", image.image_id, f"{counted(tiny, 'cell')} of fewer than {TINY_CELL_PX} px.")
     if scattered:
         yield DataProblem(
-            "warning", image.image_id, f"{_counted(scattered, 'cell')} in several parts that do not touch."
+            "warning", image.image_id, f"{counted(scattered, 'cell')} in several parts that do not touch."
         )
     if len(image.class_maps) > 1:
         shared = np.count_nonzero(sum((m > 0).astype(np.uint8) for m in image.class_maps.values()) > 1)
@@ -293,7 +294,3 @@ def _of_all(report: DataReport) -> Iterator[DataProblem]:
         if len(image_ids) > 1:
             text = f"The same picture as {', '.join(image_ids[1:])}; they are kept on one side of the split."
             yield DataProblem("warning", image_ids[0], text)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -83,15 +83,17 @@ def _has_names(source: DataSource) -> bool:
 def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable]:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.errors import AnnotationError
-    from napari_cellseg.formats.coco import read_image_ids, read_results
+    from napari_cellseg.formats.coco import read_results
+    from napari_cellseg.formats.ids import match_ids
 
-    images = {image.image_id: image for image in read_image_ids(options.ids)}
+    ids = match_ids(options.ids, [sample.image_id for sample in source.samples])
+    images = ids.of_image
     truth = _truth(source, images)
     if not truth:
         raise AnnotationError(f"None of the images of {options.data} is in {options.ids}.")
     if len(truth) < len(source.samples):
         print(f"{len(source.samples) - len(truth)} images of {options.data} are not in {options.ids}", file=sys.stderr)
-    results = read_results(options.results, list(images.values()))
+    results = read_results(options.results, ids.entries)
     found = {image_id: results[images[image_id].id] for image_id in truth}
     highest = max(int(cells.class_ids.max(initial=1)) for cells in found.values())
     more = highest > len(source.classes) and not _has_names(source)

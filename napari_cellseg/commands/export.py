@@ -132,19 +132,20 @@ def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTab
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.errors import ConfigError
-    from napari_cellseg.formats.coco import read_image_ids, read_results
+    from napari_cellseg.formats.coco import read_results
+    from napari_cellseg.formats.ids import match_ids
     from napari_cellseg.images.read import list_images
 
     if options.ids is None or options.images is None:
         raise ConfigError(f"{options.source} is a results file: give --ids FILE and --images DIR with it.")
     files = {file.image_id: file for file in list_images(options.images)}
-    images = [image for image in read_image_ids(options.ids) if image.image_id in files]
-    if not images:
+    ids = match_ids(options.ids, files)
+    if not ids.of_image:
         raise ConfigError(f"None of the images of {options.ids} is in {options.images}.")
-    results = read_results(options.source, read_image_ids(options.ids))
+    results = read_results(options.source, ids.entries)
     highest = max((int(cells.class_ids.max(initial=1)) for cells in results.values()), default=1)
     classes = _named(options) or ClassTable.numbered(highest)
     if len(classes) < highest:
         raise ConfigError(f"{options.source} has cells of class {highest}, but --classes names {len(classes)}.")
-    found = (FoundImage(files[image.image_id], results[image.id]) for image in images)
+    found = (FoundImage(files[image_id], results[image.id]) for image_id, image in ids.of_image.items())
     return export_items(found, classes, dict.fromkeys(classes.class_ids, options.min_score)), classes

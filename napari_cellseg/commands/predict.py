@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent, PredictSummary
     from napari_cellseg.export import ExportFormat
-    from napari_cellseg.formats.coco import ImageId
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
@@ -121,26 +120,19 @@ def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
 
 def _check_ids(files: Sequence[ImageFile], path: Path | None) -> None:
     """Refuse, before anything is computed, images that the id file does not have or has in another size."""
-    from napari_cellseg.errors import AnnotationError, ImageReadError
-    from napari_cellseg.formats.coco import read_image_ids
+    from contextlib import suppress
+
+    from napari_cellseg.errors import ImageReadError
+    from napari_cellseg.formats.ids import match_ids
     from napari_cellseg.images.read import read_size
 
     if path is None:
         return
-    known: dict[str, ImageId] = {image.image_id: image for image in read_image_ids(path)}
+    ids = match_ids(path, [file.image_id for file in files])
     for file in files:
-        if file.image_id not in known:
-            raise AnnotationError(f"{path} has no id for {file.path}; remove the image or add it to the file.")
-        expected = known[file.image_id].size
-        try:
-            size = read_size(file.path)
-        except ImageReadError:  # reported when it is its turn
-            continue
-        if size != expected:
-            raise AnnotationError(
-                f"{path} says {file.image_id} has {expected[0]} x {expected[1]} px (height x width), "
-                f"but {file.path} has {size[0]} x {size[1]} px."
-            )
+        ids.entry(file.image_id)
+        with suppress(ImageReadError):  # reported when it is its turn
+            ids.entry(file.image_id, read_size(file.path))
 
 
 def predict_files(
@@ -148,9 +140,10 @@ def predict_files(
 ) -> tuple[list[FoundImage], list[tuple[str, str]]]:
     """Predict; return the cells of each image, and (image id, what) of each that failed."""
     from napari_cellseg.commands.found import FoundImage
-    from napari_cellseg.commands.progress import counted, drive
+    from napari_cellseg.commands.progress import drive
     from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
     from napari_cellseg.model.inference.predict import PredictItem, predict
+    from napari_cellseg.wording import counted
 
     by_id = {file.image_id: file for file in files}
     found: list[FoundImage] = []
@@ -161,7 +154,7 @@ def predict_files(
             bar.at(event.image - 1 + event.tile / event.tiles, event.images, f"tile {event.tile}/{event.tiles}")
         elif isinstance(event, ImageDone):
             found.append(FoundImage(by_id[event.image_id], event.instances))
-            bar.line(f"{event.image_id}: {len(event.instances)} cells ({event.seconds:.1f} s)")
+            bar.line(f"{event.image_id}: {counted(len(event.instances), 'cell')} ({event.seconds:.1f} s)")
         elif isinstance(event, ImageFailed):
             failed.append((event.image_id, event.message))
             bar.line(f"{event.image_id}: failed")
@@ -172,7 +165,8 @@ def predict_files(
 
     items = [PredictItem(file.image_id, file.path, pixel_size_um) for file in files]
     summary: PredictSummary = drive(predict(items, settings), show)
-    bar.line(f"{counted(summary.images - summary.failed, 'image')}, {summary.cells} cells, {summary.seconds:.1f} s")
+    images = counted(summary.images - summary.failed, "image")
+    bar.line(f"{images}, {counted(summary.cells, 'cell')}, {summary.seconds:.1f} s")
     return found, failed
 
 

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["Bar", "counted", "drive"]
+__all__ = ["Bar", "drive"]
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -30,11 +30,6 @@ def drive(events: Generator[Event, None, Result], show: Callable[[Event], None])
             show(event)
     finally:
         events.close()
-
-
-def counted(number: int, what: str) -> str:
-    """Return "1 image", "2 images"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 class Bar:

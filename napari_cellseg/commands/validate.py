@@ -24,8 +24,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check; return 0 when nothing is wrong, else 1."""
-    from napari_cellseg.commands.progress import counted
     from napari_cellseg.formats.coco import check_results, read_image_ids
+    from napari_cellseg.wording import counted
 
     images = read_image_ids(options.ids)
     problems = check_results(options.results, images, options.classes)

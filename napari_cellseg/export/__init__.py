@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_cellseg.export.folder import IDS_NAME, export_folder
+from napari_cellseg.export.folder import export_folder
 from napari_cellseg.export.geojson import read_geojson, write_geojson
 from napari_cellseg.export.imagej import read_rois, write_rois
 from napari_cellseg.export.overlay import draw_overlay, write_overlay
@@ -17,7 +17,6 @@ from napari_cellseg.export.plan import (
 )
 
 __all__ = [
-    "IDS_NAME",
     "ExportFormat",
     "ExportItem",
     "ExportPlan",

@@ -20,12 +20,12 @@ from napari_cellseg.export.plan import ExportFormat, ExportItem, ExportPlan, Exp
 from napari_cellseg.formats.coco import (
     CocoDataset,
     ImageId,
-    read_image_ids,
     result_rows,
     write_dataset,
     write_image_ids,
     write_results,
 )
+from napari_cellseg.formats.ids import IDS_NAME, IdMatch, match_ids, numbered_ids
 from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
@@ -33,10 +33,7 @@ from napari_cellseg.measure import measure, write_csv
 from napari_cellseg.review import Cell
 from napari_cellseg.workspace import Annotations
 
-__all__ = ["IDS_NAME", "export_folder"]
-
-IDS_NAME = "test_image_name_to_ids.json"
-"""The images and ids that a ``test-results.json`` beside it speaks of."""
+__all__ = ["export_folder"]
 
 
 def export_folder(
@@ -63,7 +60,8 @@ def export_folder(
         The file with the ids is wrong.
     """
     chosen = tuple(items)
-    work = _Export(classes, plan)
+    ids = None if plan.ids_file is None else match_ids(plan.ids_file, [item.file.image_id for item in chosen])
+    work = _Export(classes, plan, ids)
     problems: list[tuple[str, str]] = []
     for number, item in enumerate(chosen, start=1):
         cells = 0
@@ -88,10 +86,10 @@ def export_folder(
 class _Export:
     """The work of one export: files of each image at once, those of all images collected until `finish`."""
 
-    def __init__(self, classes: ClassTable, plan: ExportPlan) -> None:
+    def __init__(self, classes: ClassTable, plan: ExportPlan, ids: IdMatch | None) -> None:
         self._classes = classes
         self._plan = plan
-        self._ids = None if plan.ids_file is None else {i.image_id: i for i in read_image_ids(plan.ids_file)}
+        self._ids = ids
         self._rows: list[dict[str, Any]] = []
         self._images: list[ImageId] = []
         self._instances: dict[int, InstanceMasks] = {}
@@ -127,7 +125,7 @@ class _Export:
         """Write the files of all images together."""
         folder = self._plan.folder
         if self._wants(ExportFormat.RESULTS):
-            images = list(self._ids.values()) if self._ids is not None else self._numbered()
+            images = self._numbered() if self._ids is None else self._ids.entries
             path = write_results(folder, self._rows, images)
             self.files += [path, path.with_suffix(".zip")]
             if self._ids is None:
@@ -149,8 +147,8 @@ class _Export:
     def _wants(self, *formats: ExportFormat) -> bool:
         return not self._plan.formats.isdisjoint(formats)
 
-    def _numbered(self) -> list[ImageId]:
-        return [ImageId(f"{image.image_id}.tif", image.id, image.height, image.width) for image in self._images]
+    def _numbered(self) -> tuple[ImageId, ...]:
+        return numbered_ids((image.image_id, image.size) for image in self._images)
 
     def _pixels(self, file: ImageFile, annotations: Annotations) -> Image | None:
         if not self._wants(ExportFormat.MEASUREMENTS, ExportFormat.OVERLAY):
@@ -167,15 +165,7 @@ class _Export:
             return None
         if self._ids is None:
             return ImageId(f"{file.image_id}.tif", len(self.cell_counts) + 1, *annotations.image_size)
-        found = self._ids.get(file.image_id)
-        if found is None:
-            raise AnnotationError(f"{self._plan.ids_file} has no id for the image {file.image_id}.")
-        if found.size != annotations.image_size:
-            raise AnnotationError(
-                f"{self._plan.ids_file} says {file.image_id} has {found.size} px (height, width); "
-                f"it has {annotations.image_size}."
-            )
-        return found
+        return self._ids.entry(file.image_id, annotations.image_size)
 
     def _write_files(
         self, file: ImageFile, cells: Sequence[Cell], instances: InstanceMasks, image: Image | None

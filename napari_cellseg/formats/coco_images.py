@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -35,9 +36,10 @@ class ImageId:
 
     @property
     def image_id(self) -> str:
-        """Its name in this program: ``a.tif`` is "a", ``a/image.tif`` is "a"."""
+        """Its name in a project: ``a.tif`` and ``a/image.tif`` are "a", ``slide/a.tif`` is "slide/a"."""
         name = PurePosixPath(self.file_name)
-        return name.parent.name if name.stem.lower() == "image" and name.parent.name else name.stem
+        own_folder = name.stem.lower() == "image" and name.parent.name
+        return str(name.parent if own_folder else name.with_suffix(""))
 
 
 def read_image_ids(path: str | os.PathLike[str]) -> tuple[ImageId, ...]:
@@ -54,9 +56,6 @@ def read_image_ids(path: str | os.PathLike[str]) -> tuple[ImageId, ...]:
     if not isinstance(rows, list) or not rows:
         raise AnnotationError(f"{path}: expected a list of images, each with file_name, id, height and width.")
     images = tuple(image_id_of(row, f"{path}, entry {number}") for number, row in enumerate(rows, start=1))
-    for image in images:
-        if "/" in image.file_name and not isinstance(data, dict):
-            raise AnnotationError(f"{path}: the file name {image.file_name!r} must be a plain name without a folder.")
     check_unique(images, path)
     return images
 
@@ -92,10 +91,11 @@ def check_unique(images: Sequence[ImageId], path: Path) -> None:
     for image in images:
         if image.id in ids:
             raise AnnotationError(f"{path}: the id {image.id} is used twice, the second time for {image.file_name}.")
-        if image.file_name in names:
+        name = unicodedata.normalize("NFC", image.file_name)
+        if name in names:
             raise AnnotationError(f"{path}: the file name {image.file_name} is listed twice.")
         ids.add(image.id)
-        names.add(image.file_name)
+        names.add(name)
 
 
 def write_image_ids(path: str | os.PathLike[str], images: Iterable[ImageId]) -> None:

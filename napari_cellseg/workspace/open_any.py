@@ -14,14 +14,13 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.coco import read_dataset
 from napari_cellseg.formats.coco_images import read_image_ids
 from napari_cellseg.formats.coco_results import read_results
+from napari_cellseg.formats.ids import IDS_NAME, find_ids, short_names
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import ImageSummary, Recovery, Workspace
 
 __all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "load_image", "open_folder"]
-
-IDS_NAME = "test_image_name_to_ids.json"
 
 
 @dataclass(frozen=True)
@@ -138,16 +137,17 @@ def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:
         is_results = file.read(64).lstrip().startswith(b"[")
     if not is_results:
         dataset = read_dataset(path)
-        cells = {image.image_id: dataset.instances(image) for image in dataset.images}
+        names = short_names(dataset.images)
+        cells = {name: dataset.instances(image) for name, image in zip(names, dataset.images, strict=True)}
         return Imported(path.name, cells), dataset.classes
-    ids_file = path.with_name(IDS_NAME)
-    if not ids_file.is_file():
+    ids_file = find_ids(path.parent)
+    if ids_file is None:
         raise AnnotationError(
-            f"{path.name} holds results; the file {IDS_NAME} with the ids of its images must lie beside."
+            f"{path.name} holds results. Put {IDS_NAME}, which gives the ids of its images, in the same folder."
         )
     ids = read_image_ids(ids_file)
     found = read_results(path, ids)
-    return Imported(path.name, {image.image_id: found[image.id] for image in ids if image.id in found}), None
+    return Imported(path.name, {name: found[image.id] for name, image in zip(short_names(ids), ids, strict=True)}), None
 
 
 def _summary(workspace: Workspace, image_id: str) -> ImageSummary | None:

@@ -15,7 +15,6 @@ from qtpy.QtCore import QObject, Signal
 from napari_cellseg.batch import (
     BatchPlan,
     Finished,
-    find_ids,
     items_of_folder,
     make_plan,
     predict_images,
@@ -27,6 +26,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
 from napari_cellseg.export import ExportItem, Which, items_of
+from napari_cellseg.formats.ids import find_ids
 from napari_cellseg.gui.batch.run import BatchModel, BatchProgress, BatchRun
 from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine

@@ -30,6 +30,7 @@ from napari_cellseg.gui.batch.run import BatchModel
 from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error, show_info
+from napari_cellseg.wording import listed
 
 __all__ = ["ResultsBox", "ids_text"]
 
@@ -43,14 +44,9 @@ def ids_text(plan: BatchPlan) -> tuple[str, bool]:
         return "Without an id file the images get 1, 2, ... in the order of their names.", False
     if plan.ids_problem:
         return plan.ids_problem, True
-    lines = [f"{plan.ids} images"]
-    if plan.missing:
-        lines.append(f"Not in this folder, so without a row: {_some(plan.missing)}")
-    if plan.unknown:
-        lines.append(f"Not in the list, so left out: {_some(plan.unknown)}")
-    if not plan.missing and not plan.unknown:
-        lines[0] += ", all here"
-    return "\n".join(lines), bool(plan.missing or plan.unknown)
+    assert plan.ids is not None  # there is a file, and nothing is wrong with it
+    lines = plan.ids.preview()
+    return "\n".join(lines), len(lines) > 1
 
 
 class ResultsBox(QWidget):
@@ -199,9 +195,9 @@ class ResultsBox(QWidget):
         self._summary = summary
         self.row.set_message(f"Written and checked: {summary.cells:,} cells, {summary}.")
         plan = self._batch.plan
-        missing = plan.missing if plan is not None else ()
+        missing = plan.ids.missing if plan is not None and plan.ids is not None else ()
         lines = [f"{image_id}: {text}" for image_id, text in summary.problems[:_NAMED]]
-        lines += [f"Without a row, for they are not here: {_some(missing)}"] if missing else []
+        lines += [f"Not in this folder, so without a row: {listed(missing)}"] if missing else []
         self.problems.setText("\n".join(lines))
         self.problems.setVisible(bool(lines))
         self.open.show()
@@ -221,11 +217,6 @@ class ResultsBox(QWidget):
     def _open_folder(self) -> None:
         if self._summary is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._summary.folder)))
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMED])
-    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
 
 
 def _small_button(tip: str, on_click: Callable[[], None]) -> QPushButton:

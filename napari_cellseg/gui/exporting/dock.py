@@ -29,6 +29,7 @@ from napari_cellseg.export import (
     export_folder,
     items_of,
 )
+from napari_cellseg.formats.ids import IDS_NAME
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, explain, form_layout, small_label
@@ -150,7 +151,7 @@ class ExportDock(Dock):
         self._ids = path
         name = "ids: 1, 2, ..." if path is None else f"ids: {path.name}"
         self._ids_button.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 110))
-        self._ids_button.setToolTip("test_image_name_to_ids.json" if path is None else str(path))
+        self._ids_button.setToolTip(IDS_NAME if path is None else str(path))
 
     # ---- exporting ----
 
@@ -201,7 +202,7 @@ class ExportDock(Dock):
         no_image = None if self.state.image_id is not None else "No image is open."
         explain(self._which[Which.ONE], no_image, "Only the image on the canvas")
         not_asked = None if ExportFormat.RESULTS in self.formats else "Tick test-results.json first."
-        explain(self._ids_button, not_asked, str(self._ids or "Take the image ids from test_image_name_to_ids.json"))
+        explain(self._ids_button, not_asked, str(self._ids or f"Take the image ids from {IDS_NAME}"))
         explain(
             self._polygons,
             None if ExportFormat.COCO in self.formats else "Tick COCO data set first.",
