@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from review_actions import CLASSES, SIZE, disc, some_cells
+from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
@@ -157,6 +158,43 @@ def test_holes_are_filled_and_outlines_rounded():
     session.smooth([2])
     assert session.cells[2].box[2] < 85
     assert session.cells[2].status is Status.EDITED
+
+
+def _two_disks(gap):
+    """Return a session with two disks of radius 8 whose edges are ``gap`` px apart."""
+    session = ReviewSession(SIZE, CLASSES)
+    session.add(1, (10, 10, 27, 27), disc(8))
+    session.add(1, (27 + gap, 10, 44 + gap, 27), disc(8))
+    return session
+
+
+@pytest.mark.parametrize("gap", [1, 3, 12])
+def test_cells_that_do_not_touch_are_merged_only_with_a_bridge(gap):
+    session = _two_disks(gap)
+    with pytest.raises(AnnotationError, match="#1 and #2 do not touch"):
+        session.merge([1, 2])
+    assert sorted(session.cells) == [1, 2]
+    before = session.cells[1].area + session.cells[2].area
+    session.merge([1, 2], bridge=True)
+    merged = session.cells[1]
+    assert ndimage.label(merged.mask, np.ones((3, 3)))[1] == 1
+    assert before < merged.area < before + 17 * gap + 17  # no more than the strip between them
+    session.undo()
+    assert sorted(session.cells) == [1, 2]
+
+
+def test_cells_far_apart_are_not_bridged():
+    session = _two_disks(40)
+    with pytest.raises(AnnotationError, match="more than 20 px apart"):
+        session.merge([1, 2], bridge=True)
+
+
+def test_cells_that_touch_at_a_corner_are_merged():
+    session = ReviewSession(SIZE, CLASSES)
+    session.add(1, (10, 10, 12, 12), np.ones((2, 2), bool))
+    session.add(1, (12, 12, 14, 14), np.ones((2, 2), bool))
+    session.merge([1, 2])
+    assert session.cells[1].area == 8
 
 
 def test_a_cell_too_small_to_smooth_stays():

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.review.cells import Box, Cell, Status, union_box
-from napari_cellseg.review.edits import Placed, filled, joined, smoothed
+from napari_cellseg.review.cells import Cell, Status
+from napari_cellseg.review.edits import Placed, bridged, filled, joined, pieces_of, smoothed
 from napari_cellseg.review.history import Pair
 from napari_cellseg.review.strokes import Stroke
 
@@ -42,14 +42,18 @@ class Author:
         ]
         return f"{_names(changing)} {'is' if len(changing) == 1 else 'are'} {class_name}", pairs
 
-    def merge(self, cells: Sequence[Cell]) -> Command:
-        """Give the first cell the pixels of all, and the highest score."""
+    def merge(self, cells: Sequence[Cell], *, bridge: bool = False) -> Command:
+        """Give the first cell the pixels of all, and the highest score; with ``bridge``, fill the gaps between them."""
         if len(cells) < 2:
             raise AnnotationError("Select two or more cells to merge them.")
-        box = union_box(cell.box for cell in cells)
-        if max(_sides(box)) > 2 * sum(max(_sides(cell.box)) for cell in cells):
-            raise AnnotationError(f"{_names(cells)} lie too far apart to be one; merge cells that touch, or nearly do.")
-        whole = self._reshaped(cells[0], joined(cells), score=max(cell.score for cell in cells))
+        placed = bridged(cells) if bridge else joined(cells)
+        # A cell that was in two pieces before may stay so; a merge makes no new one of that kind.
+        if not bridge and pieces_of(placed[1]) > max(pieces_of(cell.mask) for cell in cells):
+            raise AnnotationError(
+                f"{' and '.join(f'#{cell.cell_id}' for cell in cells[:4])} do not touch, so they are not merged. "
+                "Merge and bridge fills the gap between them."
+            )
+        whole = self._reshaped(cells[0], placed, score=max(cell.score for cell in cells))
         text = "merge " + " + ".join(f"#{cell.cell_id}" for cell in cells[:4]) + (" ..." if len(cells) > 4 else "")
         return text, [(cells[0], whole), *((cell, None) for cell in cells[1:])]
 
@@ -91,10 +95,6 @@ class Author:
 
     def _signed(self, cell: Cell, **fields: object) -> Cell:
         return replace(cell, by=self.name, at=self.clock(), **fields)  # type: ignore[arg-type]
-
-
-def _sides(box: Box) -> tuple[int, int]:
-    return box[3] - box[1], box[2] - box[0]
 
 
 def _names(cells: Sequence[Cell]) -> str:

@@ -274,15 +274,21 @@ class ReviewSession:
         stroke = read_stroke(self.near(class_id, box), box, before, after)
         return self._do(self._author.paint(class_id, stroke, self._next_id))
 
-    def merge(self, cell_ids: Iterable[int]) -> Change:
+    def merge(self, cell_ids: Iterable[int], *, bridge: bool = False) -> Change:
         """Make one cell of two or more; it keeps the id and the class of the first.
+
+        Parameters
+        ----------
+        cell_ids : iterable of int
+        bridge : bool
+            Fill a gap of up to `edits.MAX_GAP` px between the cells.
 
         Raises
         ------
         AnnotationError
-            Fewer than two cells, or cells far from each other.
+            Fewer than two cells, cells that do not touch (without ``bridge``), or a gap too wide to bridge.
         """
-        return self._do(self._author.merge(self._get(cell_ids)))
+        return self._do(self._author.merge(self._get(cell_ids), bridge=bridge))
 
     def split_by_line(self, cell_id: int, points: npt.ArrayLike) -> Change:
         """Cut a cell along a line, (M, 2) float points as (y, x); the largest piece keeps the id.
