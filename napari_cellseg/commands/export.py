@@ -80,7 +80,7 @@ def _items(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
 
 
 def _is_results(path: Path) -> bool:
-    from napari_cellseg.formats.coco_images import read_json
+    from napari_cellseg.formats.json_gate import read_json
 
     return path.suffix.lower() == ".zip" or isinstance(read_json(path), list)
 

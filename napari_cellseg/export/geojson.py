@@ -14,7 +14,7 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.export.polygons import polygons_of
-from napari_cellseg.formats.coco_images import read_json
+from napari_cellseg.formats.json_gate import read_json
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
 from napari_cellseg.review.rings import fill_rings

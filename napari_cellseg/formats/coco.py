@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
@@ -22,7 +21,6 @@ from napari_cellseg.formats.coco_images import (
     check_unique,
     image_id_of,
     read_image_ids,
-    read_json,
     write_image_ids,
     write_json,
 )
@@ -34,8 +32,11 @@ from napari_cellseg.formats.coco_results import (
     result_rows,
     write_results,
 )
+from napari_cellseg.formats.json_gate import read_json, short
+from napari_cellseg.formats.label_images import LARGEST_VALUE
 from napari_cellseg.formats.outlines import outlines, signed_area
-from napari_cellseg.formats.rle import Decoded, decode, decode_all, encode_all
+from napari_cellseg.formats.polygon_mask import decode_polygons
+from napari_cellseg.formats.rle import MOST_PIXELS, Decoded, decode, decode_all, encode_all
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = [
@@ -131,7 +132,7 @@ def read_dataset(path: str | os.PathLike[str]) -> CocoDataset:
         Not such a file, or an annotation that is wrong.
     """
     path = Path(path)
-    data = read_json(path)
+    data = read_json(path, nan="keep")
     lists = {key: data.get(key) if isinstance(data, dict) else None for key in ("images", "categories", "annotations")}
     for key, value in lists.items():
         if not isinstance(value, list):
@@ -147,7 +148,7 @@ def read_dataset(path: str | os.PathLike[str]) -> CocoDataset:
 def _read_categories(rows: list[Any], path: Path) -> tuple[ClassTable, dict[int, int]]:
     for row in rows:
         if not isinstance(row, dict) or type(row.get("id")) is not int or not isinstance(row.get("name"), str):
-            raise AnnotationError(f"{path}: a category needs a whole number as id and a name, not {row!r}.")
+            raise AnnotationError(f"{path}: a category needs a whole number as id and a name, not {short(row)}.")
     rows = sorted(rows, key=lambda row: int(row["id"]))
     class_ids = {row["id"]: i for i, row in enumerate(rows, start=1)}
     if len(class_ids) != len(rows):
@@ -168,8 +169,9 @@ def _read_annotations(
         if not isinstance(row, dict) or not _is_key(row.get("image_id"), images):
             raise AnnotationError(f"{where}: it belongs to no image of the file.")
         if not _is_key(row.get("category_id"), class_ids):
-            raise AnnotationError(f"{where}: there is no category {row.get('category_id')!r}.")
+            raise AnnotationError(f"{where}: there is no category {short(row.get('category_id'))}.")
     quick = _decode_texts(rows, images)
+    left = MOST_PIXELS
     for number, row in enumerate(rows):
         where = f"{path}, annotation {number}"
         if row.get("iscrowd"):
@@ -179,11 +181,17 @@ def _read_annotations(
         image = images[row["image_id"]]
         decoded = quick[number] if number in quick else _decode_any(row.get("segmentation"), image, where)
         label_value, score = row.get("label_id", len(cells) + 1), row.get("score", 1.0)
-        if type(label_value) is not int or type(score) not in (int, float) or not 0 <= score <= 1:
-            raise AnnotationError(f"{where}: label_id must be a whole number and score lie in 0..1.")
+        is_value = type(label_value) is int and 0 <= label_value <= LARGEST_VALUE
+        if not is_value or type(score) not in (int, float) or not 0 <= score <= 1:
+            raise AnnotationError(
+                f"{where}: label_id must be a whole number from 0 to {LARGEST_VALUE}, and score lie in 0..1."
+            )
         if decoded is None:
             logger.warning("%s: a mask without a pixel is left out", where)
             continue
+        left -= decoded[1].size
+        if left < 0:
+            raise AnnotationError(f"{where}: up to here the boxes of the cells have more than {MOST_PIXELS} px.")
         cells.append((decoded, class_ids[row["category_id"]], score, label_value))
     return {image_id: _join(images[image_id], cells) for image_id, cells in found.items()}
 
@@ -213,15 +221,11 @@ def _decode_any(segmentation: Any, image: ImageId, where: str) -> Decoded | None
     try:
         if isinstance(segmentation, dict):
             if segmentation.get("size") != list(image.size):
-                raise AnnotationError(f"the mask's size {segmentation.get('size')} is not the image's {image.size}.")
+                raise AnnotationError(
+                    f"the mask's size {short(segmentation.get('size'))} is not the image's {image.size}."
+                )
             return decode(segmentation.get("counts", ""), image.size)
-        if not isinstance(segmentation, list) or not segmentation:
-            raise AnnotationError("it has no segmentation.")
-        rings = np.concatenate([np.asarray(ring, np.float64) for ring in segmentation])
-        if not np.isfinite(rings).all() or any(len(ring) < 6 or len(ring) % 2 for ring in segmentation):
-            raise AnnotationError("a polygon needs three or more points x, y.")
-        merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, image.height, image.width))
-        return decode(merged["counts"], image.size)
+        return decode_polygons(segmentation, image.size)
     except AnnotationError as error:
         raise AnnotationError(f"{where}: {error}") from error
     except (TypeError, ValueError) as error:

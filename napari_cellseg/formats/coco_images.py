@@ -1,4 +1,4 @@
-"""The images of COCO files: their names, ids and sizes; and reading JSON so that a wrong file is one clear error."""
+"""The images of COCO files: their names, ids and sizes; and writing JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_cellseg.atomic import export_write
-from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.json_gate import read_json, short
 from napari_cellseg.formats.rle import MAX_FRAME_PIXELS
-from napari_cellseg.images.listing import check_regular_file
 
-__all__ = ["ImageId", "check_unique", "image_id_of", "read_image_ids", "read_json", "write_image_ids", "write_json"]
-
-_MAX_JSON_BYTES = 2**31
+__all__ = ["ImageId", "check_unique", "image_id_of", "read_image_ids", "write_image_ids", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,14 @@ def read_image_ids(path: str | os.PathLike[str]) -> tuple[ImageId, ...]:
 def image_id_of(row: object, where: str) -> ImageId:
     """Check one entry of a list of images; ``where`` begins the message of the `AnnotationError`."""
     if not isinstance(row, dict):
-        raise AnnotationError(f"{where}: expected file_name, id, height and width, not {_short(row)}.")
+        raise AnnotationError(f"{where}: expected file_name, id, height and width, not {short(row)}.")
     name = row.get("file_name")
     if not isinstance(name, str) or not _stays_inside(name):
-        raise AnnotationError(f"{where}: the file name {_short(name)} is not a name inside the image folder.")
+        raise AnnotationError(f"{where}: the file name {short(name)} is not a name inside the image folder.")
     numbers = {key: row.get(key) for key in ("id", "height", "width")}
     for key, value in numbers.items():
         if type(value) is not int or value < (0 if key == "id" else 1):
-            raise AnnotationError(f"{where} ({name}): {key} must be a whole number, not {_short(value)}.")
+            raise AnnotationError(f"{where} ({name}): {key} must be a whole number, not {short(value)}.")
     image = ImageId(name, row["id"], row["height"], row["width"])
     if image.height * image.width > MAX_FRAME_PIXELS:
         raise AnnotationError(f"{where} ({name}): {image.height} x {image.width} px is larger than COCO can describe.")
@@ -115,37 +113,3 @@ def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
     text = json.dumps(data, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False)
     with export_write(path) as file:
         file.write(text.encode())
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    AnnotationError
-        It does not exist, is not a regular file, is too large, or is not JSON in UTF-8.
-    """
-    try:
-        check_regular_file(path)
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise AnnotationError(f"{path} is larger than {_MAX_JSON_BYTES / 2**30:.0f} GiB; it is not read.")
-        return parse_json(path.read_bytes(), path)
-    except ImageReadError as error:
-        raise AnnotationError(str(error).replace("an image", "a JSON file")) from error
-    except OSError as error:
-        raise AnnotationError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-def parse_json(data: bytes, path: Path) -> Any:
-    """Parse the bytes of ``path``; an `AnnotationError` that says where it stops being JSON."""
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path} is not JSON: it is not text in UTF-8.") from error
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path} is not JSON: {error or 'nested too deep'}.") from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

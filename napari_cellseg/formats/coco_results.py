@@ -20,8 +20,10 @@ from pycocotools.coco import COCO
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.formats.coco_images import ImageId, parse_json, read_json
+from napari_cellseg.formats.coco_images import ImageId
+from napari_cellseg.formats.json_gate import parse_json, read_json, short
 from napari_cellseg.formats.rle import Decoded, decode_all, encode_all
+from napari_cellseg.formats.zip_gate import opened_zip
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["RESULTS_NAME", "Problem", "check_results", "read_results", "result_rows", "write_results"]
@@ -130,19 +132,17 @@ def _check_written(path: Path, data: bytes, images: Sequence[ImageId]) -> None:
 
 def _unzipped(path: Path) -> bytes:
     """Return the one file in a results zip."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if names != [RESULTS_NAME]:
-                raise AnnotationError(f"{path} must hold {RESULTS_NAME} and nothing else, not {names[:5]}.")
-            return archive.read(RESULTS_NAME)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise AnnotationError(f"{path} is not a sound zip file ({error}).") from error
+    with opened_zip(path) as archive:
+        if archive.names != (RESULTS_NAME,):
+            raise AnnotationError(f"{path} must hold {RESULTS_NAME} and nothing else, not {archive.names[:5]}.")
+        return archive.read(RESULTS_NAME)
 
 
 def _load(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
-    return parse_json(_unzipped(path), path) if path.suffix.lower() == ".zip" else read_json(path)
+    if path.suffix.lower() != ".zip":
+        return read_json(path, nan="keep")
+    return parse_json(_unzipped(path), path, packed_bytes=path.stat().st_size, nan="keep")
 
 
 def read_results(path: str | os.PathLike[str], image_ids: Sequence[ImageId]) -> dict[int, InstanceMasks]:
@@ -261,19 +261,19 @@ def _row_problems(row: object, images: dict[int, ImageId], classes: int | None) 
     wrong = []
     category_id = row["category_id"]
     if type(category_id) is not int or category_id < 1 or category_id > (classes or category_id):
-        wrong.append(f"category_id {category_id!r} is not a whole number 1..{classes or 'K'}")
+        wrong.append(f"category_id {short(category_id)} is not a whole number 1..{classes or 'K'}")
     score = row["score"]
     if type(score) not in (int, float) or not 0 <= score <= 1:
-        wrong.append(f"score {score!r} is not a number 0..1")
+        wrong.append(f"score {short(score)} is not a number 0..1")
     image = images.get(row["image_id"]) if type(row["image_id"]) is int else None
     if image is None:
-        return [*wrong, f"image_id {row['image_id']!r} is not in the id file"]
+        return [*wrong, f"image_id {short(row['image_id'])} is not in the id file"]
     segmentation = row["segmentation"]
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
         wrong.append("segmentation is not RLE: an object with size and counts")
     elif segmentation["size"] != list(image.size):
         size = segmentation["size"]
-        wrong.append(f"segmentation has size {size!r}, but {image.file_name} is {list(image.size)}")
+        wrong.append(f"segmentation has size {short(size)}, but {image.file_name} is {list(image.size)}")
     elif not isinstance(segmentation["counts"], str):
         wrong.append("the counts are not a string; write compressed RLE with ASCII counts")
     return wrong
@@ -285,7 +285,7 @@ def _box_problem(bbox: object, box: npt.NDArray[np.int32]) -> str:
         or len(bbox) != 4
         or not all(type(v) in (int, float) and math.isfinite(v) for v in bbox)
     ):
-        return f"bbox {bbox!r} is not [x, y, width, height]"
+        return f"bbox {short(bbox)} is not [x, y, width, height]"
     x0, y0, x1, y1 = box.tolist()
     expected = [x0, y0, x1 - x0, y1 - y0]
     if max(abs(a - b) for a, b in zip(bbox, expected, strict=True)) > _BOX_TOLERANCE:

@@ -22,6 +22,7 @@ from napari_cellseg.images.read import read_raw
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = [
+    "LARGEST_VALUE",
     "class_file",
     "class_files",
     "from_instances",
@@ -31,7 +32,7 @@ __all__ = [
     "write_class_images",
 ]
 
-_LARGEST_VALUE = 2**53
+LARGEST_VALUE = 2**53
 """Above this, float64 (the type on disk) cannot tell neighbouring whole numbers apart."""
 
 LabelImage = npt.NDArray[np.int64]
@@ -123,8 +124,8 @@ def read_label_image(path: Path, image_size: tuple[int, ...] | None = None) -> L
         raise AnnotationError(f"{path} has {values.dtype} pixels; labels are whole numbers.")
     if values.size and values.min() < 0:
         raise AnnotationError(f"{path} has the value {values.min()}; labels are 0 (background) or above.")
-    if values.size and values.max() > _LARGEST_VALUE:
-        raise AnnotationError(f"{path} has the value {values.max()}; labels go up to {_LARGEST_VALUE}.")
+    if values.size and values.max() > LARGEST_VALUE:
+        raise AnnotationError(f"{path} has the value {values.max()}; labels go up to {LARGEST_VALUE}.")
     if image_size is not None and values.shape != tuple(image_size):
         raise AnnotationError(f"{path} has {_size(values.shape)} px; it must have {_size(image_size)} px.")
     return values.astype(np.int64)

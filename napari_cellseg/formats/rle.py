@@ -16,15 +16,21 @@ import numpy.typing as npt
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["MAX_FRAME_PIXELS", "Decoded", "decode", "decode_all", "encode_all"]
+__all__ = ["MAX_CROP_PIXELS", "MAX_FRAME_PIXELS", "Decoded", "check_frame", "decode", "decode_all", "encode_all"]
 
 MAX_FRAME_PIXELS = 2**32 - 1
 """pycocotools keeps a count in 32 bits, so no frame may have more pixels."""
+MAX_CROP_PIXELS = 2**27
+"""Largest box of one cell that is decoded, px (11,585 x 11,585): a few characters can claim a box of 4 GB."""
+MOST_PIXELS = 2**30
+"""Most px that the boxes of all cells of a file may have together, a byte each; a million nuclei have about this."""
 
 _CHARACTER_BITS, _MORE, _SIGN, _FIRST_CHARACTER = 5, 0x20, 0x10, 48
 _MAX_CHARACTERS = 7  # of one count: 7 * 5 bits hold 33 bits with their sign
 
 _GROUP_PIXELS = 1 << 24  # painted at once when decoding
+_GROUP_CHARACTERS = 1 << 22  # of counts read at once; each takes about 64 bytes
+_MOST_CHARACTERS = 1 << 23  # of the counts of one mask
 
 Ints = npt.NDArray[np.int64]
 Decoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]
@@ -43,7 +49,7 @@ def encode_all(instances: InstanceMasks) -> list[str]:
     """
     if not len(instances):
         return []
-    _check_frame(instances.image_size)
+    check_frame(instances.image_size)
     mask_index, starts, ends = _frame_runs(instances)
     counts, firsts = _counts(mask_index, starts, ends, len(instances), instances.image_size)
     return _to_strings(counts, firsts)
@@ -70,29 +76,45 @@ def decode(counts: str | bytes | Sequence[int], image_size: tuple[int, int]) -> 
     """
     if isinstance(counts, (str, bytes)):
         return decode_all([counts], [image_size])[0]
-    _check_frame(image_size)
+    check_frame(image_size)
     if not all(type(count) is int and 0 <= count <= MAX_FRAME_PIXELS for count in counts):
         raise AnnotationError("The RLE counts must be whole numbers from 0 on.")
     return _decode_runs(np.array(counts, np.int64), np.array([0, len(counts)]), np.array([image_size]))[0]
 
 
-def decode_all(counts: Sequence[str | bytes], image_sizes: Sequence[tuple[int, int]]) -> list[Decoded | None]:
+def decode_all(
+    counts: Sequence[str | bytes], image_sizes: Sequence[tuple[int, int]], *, most_pixels: int = MOST_PIXELS
+) -> list[Decoded | None]:
     """`decode` many masks at once, each of its own frame; about ten times as fast as one by one.
 
     Raises
     ------
     AnnotationError
-        For the first counts that cannot be read or do not cover their frame.
+        For the first counts that cannot be read or do not cover their frame, or when the boxes have more than
+        ``most_pixels`` px together.
     """
-    if not len(counts):
-        return []
-    for image_size in image_sizes:
-        _check_frame(image_size)
-    runs, firsts = _from_strings(counts)
-    return _decode_runs(runs, firsts, np.array(image_sizes, np.int64))
+    for image_size in set(image_sizes):
+        check_frame(image_size)
+    decoded: list[Decoded | None] = []
+    for chosen in _groups(counts):
+        runs, firsts = _from_strings(counts[chosen])
+        found = _decode_runs(runs, firsts, np.array(image_sizes[chosen], np.int64), most_pixels)
+        most_pixels -= sum(crop.size for _, crop in filter(None, found))
+        decoded += found
+    return decoded
 
 
-def _decode_runs(runs: Ints, firsts: Ints, sizes: Ints) -> list[Decoded | None]:
+def _groups(counts: Sequence[str | bytes]) -> Iterator[slice]:
+    """Cut the masks into groups of bounded length."""
+    lengths = np.array([len(text) for text in counts], np.int64)
+    if len(lengths) and lengths.max() > _MOST_CHARACTERS:
+        raise AnnotationError(f"The RLE counts have {lengths.max()} characters; the limit is {_MOST_CHARACTERS}.")
+    group = np.cumsum(lengths) // _GROUP_CHARACTERS
+    for begin, end in pairwise([*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(lengths)]):
+        yield slice(begin, end)
+
+
+def _decode_runs(runs: Ints, firsts: Ints, sizes: Ints, most_pixels: int = MOST_PIXELS) -> list[Decoded | None]:
     """Decode the run lengths of all masks; those of mask i are ``runs[firsts[i]:firsts[i + 1]]``."""
     heights, pixels = sizes[:, 0], sizes.prod(1)
     totals = np.concatenate([[0], np.cumsum(runs)])
@@ -108,11 +130,20 @@ def _decode_runs(runs: Ints, firsts: Ints, sizes: Ints) -> list[Decoded | None]:
     mask_index, lengths = mask_index[is_cell], runs[is_cell]
     starts = totals[:-1][is_cell] - totals[firsts[mask_index]]
     boxes, present = _tight_boxes(mask_index, starts, lengths, heights)
+    _check_boxes(boxes, most_pixels)
     decoded: list[Decoded | None] = [None] * len(sizes)
     crops = _paint(np.searchsorted(present, mask_index), starts, lengths, boxes, heights[present])
     for i, box, crop in zip(present.tolist(), boxes.astype(np.int32), crops, strict=True):
         decoded[i] = box, crop
     return decoded
+
+
+def _check_boxes(boxes: Ints, most_pixels: int) -> None:
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    if len(areas) and areas.max() > MAX_CROP_PIXELS:
+        raise AnnotationError(f"The box of a cell has {areas.max()} px; the limit is {MAX_CROP_PIXELS} px.")
+    if areas.sum() > most_pixels:
+        raise AnnotationError(f"The boxes of all cells have {areas.sum()} px; that would take too much memory.")
 
 
 def _tight_boxes(mask_index: Ints, starts: Ints, lengths: Ints, heights: Ints) -> tuple[Ints, Ints]:
@@ -150,7 +181,8 @@ def _paint(which: Ints, starts: Ints, lengths: Ints, boxes: Ints, heights: Ints)
             yield np.ascontiguousarray(flat[start:stop].reshape(int(x1[k] - x0[k]), -1).T)
 
 
-def _check_frame(image_size: tuple[int, int]) -> None:
+def check_frame(image_size: tuple[int, int]) -> None:
+    """Raise an `AnnotationError` for an image that has no pixel, or more than COCO's RLE can count."""
     height, width = image_size
     if not 0 < height * width <= MAX_FRAME_PIXELS:
         raise AnnotationError(f"COCO's RLE cannot describe an image of {height} x {width} px.")
@@ -244,7 +276,7 @@ def _from_strings(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
 
 def _six_bits(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
     """Return the characters of all texts as numbers 0..63, and where each text begins."""
-    encoded = [text.encode("utf-8") if isinstance(text, str) else text for text in texts]
+    encoded = [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
     bounds = np.concatenate([[0], np.cumsum([len(text) for text in encoded])])
     packed = np.frombuffer(b"".join(encoded), np.uint8).astype(np.int64) - _FIRST_CHARACTER
     foreign = np.flatnonzero((packed < 0) | (packed > 63))
