@@ -10,6 +10,7 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
+from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
@@ -36,7 +37,12 @@ def main() -> None:
             opener.show(file.image_id)
             wait(lambda file=file: state.file == file and len(list(layers)) == len(TISSUE_CLASSES))
             wait(lambda: False, 0.5)  # let the canvas draw
+            camera = camera_of(viewer)
+            share = camera.zoom * max(
+                side / canvas for side, canvas in zip(state.image.size, viewer.canvas.size, strict=True)
+            )
             sys.stdout.write(f"{state.image_id} {len(viewer.layers)} {viewer.layers.extent.world[1]}\n")
+            sys.stdout.write(f"camera {camera.center[-2]:.0f} {camera.center[-1]:.0f} {share:.2f}\n")
             sys.stdout.flush()
     viewer.close()
 

@@ -14,8 +14,8 @@ from napari_cellseg.images.samples import generate_tissue
 @pytest.mark.timeout(300)
 def test_the_viewer_survives_going_from_image_to_image_and_knows_their_sizes(tmp_path):
     # In a process of its own: what went wrong was a segmentation fault in the renderer.
-    for i in range(2):
-        rgb, _ = generate_tissue((512 - 100 * i, 512), 20, i)
+    for i, size in enumerate([(512, 512), (411, 512), (120, 160), (300, 300)]):
+        rgb, _ = generate_tissue(size, 20, i)
         tifffile.imwrite(tmp_path / f"tissue_{i}.tif", rgb, photometric="rgb")
 
     program = Path(__file__).with_name("change_image.py")
@@ -29,4 +29,8 @@ def test_the_viewer_survives_going_from_image_to_image_and_knows_their_sizes(tmp
 
     assert result.returncode == 0, result.stderr[-3000:]
     shown = [line for line in result.stdout.splitlines() if line.startswith("tissue_")]  # napari prints there too
-    assert shown == ["tissue_0 5 [511. 511.]", "tissue_1 5 [411. 511.]"] * 3
+    extents = ["tissue_0 5 [511. 511.]", "tissue_1 5 [410. 511.]", "tissue_2 5 [119. 159.]", "tissue_3 5 [299. 299.]"]
+    assert shown == extents * 3
+    # Each image fills 95 % of the canvas, whatever was on the canvas before.
+    cameras = [line for line in result.stdout.splitlines() if line.startswith("camera ")]
+    assert cameras == ["camera 256 256 0.95", "camera 205 256 0.95", "camera 60 80 0.95", "camera 150 150 0.95"] * 3

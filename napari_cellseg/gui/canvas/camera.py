@@ -6,10 +6,12 @@ from typing import Any
 
 from napari_cellseg.review import Box
 
-__all__ = ["camera_of", "forget_extent", "is_in_view", "move_to"]
+__all__ = ["camera_of", "fit_image", "forget_extent", "is_in_view", "move_to"]
 
 _SMALLEST, _LARGEST = 60, 350
 """How large a cell is to be seen, px of the screen; between the two the user's zoom is kept."""
+_MARGIN = 0.05
+"""Share of the canvas that stays free around an image that is shown whole."""
 _SPECK = 15
 """A smaller cell is not magnified more than one of this size, px of the image: its surroundings say what it is."""
 
@@ -19,15 +21,48 @@ def camera_of(viewer: Any) -> Any:
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
-def move_to(viewer: Any, box: Box) -> None:
-    """Put the middle of a box in the middle of the canvas, and zoom when it would be too small or too large."""
+def fit_image(viewer: Any, image_size: tuple[int, int]) -> None:
+    """Show a whole image, (height, width) px, in the middle of the canvas.
+
+    napari's own ``reset_view`` fits all layers, and while images change the class layers still have the size of the
+    image before: a small image after a large one became a stamp in the corner.
+    """
+    camera = camera_of(viewer)
+    camera.center = tuple((side - 1) / 2 for side in image_size)
+    camera.zoom = (1 - _MARGIN) * min(
+        canvas / side for canvas, side in zip(_canvas_size(viewer), image_size, strict=True)
+    )
+
+
+def move_to(viewer: Any, box: Box, image_size: tuple[int, int]) -> None:
+    """Put a box in the middle of the canvas, and zoom when it would be too small or too large.
+
+    Near the border of an image the view stays inside it, so that the canvas shows tissue and not the black around it.
+    """
     x0, y0, x1, y1 = box
     size = max(x1 - x0, y1 - y0, _SPECK)
     camera = camera_of(viewer)
-    camera.center = ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
     zoom = min(max(camera.zoom, _SMALLEST / size), _LARGEST / size)
+    middle = ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+    camera.center = tuple(
+        _inside(where, side, canvas / zoom)
+        for where, side, canvas in zip(middle, image_size, _canvas_size(viewer), strict=True)
+    )
     if zoom != camera.zoom:
         camera.zoom = zoom
+
+
+def _inside(where: float, side: int, view: float) -> float:
+    """Return the centre nearest to ``where`` at which a view, px of the image, does not leave an image of that side."""
+    if view >= side:
+        return (side - 1) / 2
+    return min(max(where, (view - 1) / 2), side - (view + 1) / 2)
+
+
+def _canvas_size(viewer: Any) -> tuple[int, int]:
+    """Return the height and width of the canvas, px of the screen; napari 0.9 moved it to its canvas."""
+    height, width = viewer.canvas.size if hasattr(viewer, "canvas") else viewer._canvas_size
+    return int(height), int(width)
 
 
 def is_in_view(layer: Any, box: Box) -> bool:

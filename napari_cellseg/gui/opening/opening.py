@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
-from napari_cellseg.gui.canvas.camera import forget_extent
+from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import remember
@@ -272,7 +272,7 @@ class Opener(QObject):
         self._own_layer.data, self._own_layer.name = loaded.rgb, loaded.file.image_id
         self._own_layer.visible = True
         forget_extent(self._own_layer)
-        self._state.viewer.reset_view()
+        fit_image(self._state.viewer, loaded.image.size)
 
     def _close_current(self) -> None:
         self._show_loaded()

@@ -147,10 +147,10 @@ class ReviewActions(QObject):
         """Select a cell, move the canvas to it and make its layer the active one."""
         session = self._state.session
         cell = None if session is None else session.cells.get(cell_id)
-        if cell is not None:
+        if session is not None and cell is not None:
             self._state.select((cell_id,))
             self._layers.activate(cell.class_id)
-            move_to(self._state.viewer, cell.box)
+            move_to(self._state.viewer, cell.box, session.image_size)
 
     @property
     def missed(self) -> int | None:
@@ -230,7 +230,7 @@ class ReviewActions(QObject):
         self._layers.activate(where.class_id)
         layer = self._layers.layer(where.class_id)
         if layer is not None and not is_in_view(layer, where.box):
-            move_to(self._state.viewer, where.box)
+            move_to(self._state.viewer, where.box, session.image_size)
         verb = "Undone" if change.kind is ChangeKind.UNDO else "Done again"
         self._state.viewer.status = f"{verb}: {change.text}"
 
@@ -247,7 +247,9 @@ class ReviewActions(QObject):
             self.show_cell(item.cell_id)
         else:  # a cell of the labels on disk that the review does not have
             self._layers.activate(item.class_id)
-            move_to(self._state.viewer, item.box)
+            image = self._state.image
+            if image is not None:
+                move_to(self._state.viewer, item.box, image.size)
             self._state.select(())
             self._missed = item.cell_id
             name = self.class_names()[item.class_id - 1]
