@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.listing import natural_key
 from napari_cellseg.images.read import list_images, read_tiff
 
 SIZE = (37, 53)
@@ -219,6 +220,19 @@ def test_a_level_of_a_pyramid_has_its_own_pixel_size(tmp_path: Path) -> None:
 def test_a_tiny_image_is_read(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", picture(1, 1, 3), photometric="rgb")
     assert read_tiff(tmp_path / "a.tif").rgb().shape == (1, 1, 3)
+
+
+def test_names_that_are_hashes_sort_letter_by_letter() -> None:
+    names = ["06c779330d", "0402a81e75", "0bf33d3db4", "02903040e1", "03f583ec50"]
+    assert sorted(names, key=natural_key) == sorted(names)
+    assert sorted(["x10", "x2", "10", "9", "20260101_2", "20260101_10"], key=natural_key) == [
+        "9",
+        "10",
+        "20260101_2",
+        "20260101_10",
+        "x2",
+        "x10",
+    ]
 
 
 def test_images_are_listed_in_natural_order(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from napari_cellseg.errors import ImageReadError
 
 __all__ = ["ImageFile", "check_regular_file", "list_images", "natural_key"]
 
+_HASH = re.compile(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(\..*)?")
+"""A hexadecimal number with digits and letters, at least eight characters, with or without an ending."""
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -38,8 +41,11 @@ def check_regular_file(path: Path) -> None:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which "x2" comes before "x10"."""
-    parts = re.split(r"(\d+)", name.casefold())
+    """Return a sort key under which "x2" comes before "x10"; a hash such as "0bf33d3d" sorts letter by letter."""
+    name = name.casefold()
+    if _HASH.fullmatch(name):  # its digits are no numbers: "0402..." would come after "06c..."
+        return [(1, 0, name)]
+    parts = re.split(r"(\d+)", name)
     return [(0, int(part), "") if i % 2 else (1, 0, part) for i, part in enumerate(parts)]
 
 
