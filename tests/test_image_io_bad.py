@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.read import read_raw, read_tiff
 
 
 def header(width: int, height: int, *, bits: int = 8, strip_bytes: int = 16) -> bytes:
@@ -61,6 +61,72 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(path, blank, compression="zstd", rowsperstrip=20_000)
     assert path.stat().st_size < 100_000
     with pytest.raises(ImageReadError, match="claims to unpack"):
+        read_tiff(path)
+
+
+def test_a_deflate_bomb_is_refused_and_a_blank_image_of_modest_size_is_read(tmp_path: Path) -> None:
+    bomb, modest = tmp_path / "bomb.tif", tmp_path / "modest.tif"
+    for path, rows in ((bomb, 20_000), (modest, 12_000)):
+        tifffile.imwrite(path, np.zeros((rows, 20_000), np.uint8), compression="zlib", rowsperstrip=rows)
+    assert 900 < 20_000 * 20_000 / bomb.stat().st_size < 1100  # as far as Deflate goes
+    with pytest.raises(ImageReadError, match="more than 500 times"):
+        read_tiff(bomb)
+    assert read_tiff(modest).size == (12_000, 20_000)
+
+
+def test_a_label_image_of_few_cells_is_no_bomb(tmp_path: Path) -> None:
+    path = tmp_path / "class1.tif"
+    tifffile.imwrite(path, np.zeros((9000, 9000)), compression="zlib", rowsperstrip=9000)
+    with pytest.raises(ImageReadError, match="more than 500 times"):
+        read_raw(path)
+    assert read_raw(path, (9000, 9000)).shape == (9000, 9000)  # its image is as large, so it is no surprise
+    with pytest.raises(ImageReadError, match="it must have 64 x 64 px"):
+        read_raw(path, (64, 64))
+
+
+def damaged_tag(path: Path, name: str, offset: int, value: int) -> None:
+    """Write an RGB image with other bytes in one tag: offset 4 is its count, 8 its value or the place of it."""
+    pixels = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+    tifffile.imwrite(path, pixels, photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(path) as tif:
+        place = tif.pages[0].tags[name].offset + offset
+    data = bytearray(path.read_bytes())
+    data[place : place + 4] = struct.pack("<I", value)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["BitsPerSample", "SamplesPerPixel", "PhotometricInterpretation"])
+def test_a_tag_that_claims_4e9_values_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.tif"
+    damaged_tag(path, name, 4, 4_000_000_000)
+    with pytest.raises(ImageReadError, match=f"its tag {name} cannot be read"):
+        read_tiff(path)
+
+
+def test_a_damaged_tag_that_says_nothing_about_pixels_is_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    damaged_tag(path, "Software", 4, 4_000_000_000)
+    assert read_tiff(path).pixels[0, 1, 0] == 3
+
+
+@pytest.mark.parametrize("name", ["StripOffsets", "StripByteCounts"])
+def test_a_lost_strip_is_not_silently_black(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.tif"
+    damaged_tag(path, name, 8, 0)
+    with pytest.raises(ImageReadError, match="no place in the file for some of its pixels"):
+        read_tiff(path)
+
+
+def test_pages_that_follow_each_other_in_a_circle_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 16, 16), np.uint8), photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        first, last = tif.pages[0].offset, tif.pages[2]
+        place = last.offset + 2 + 12 * len(last.tags)
+    data = bytearray(path.read_bytes())
+    data[place : place + 4] = struct.pack("<I", first)
+    path.write_bytes(data)
+    with pytest.raises(ImageReadError, match="circular reference"):
         read_tiff(path)
 
 

@@ -85,9 +85,9 @@ def test_values_that_are_no_labels_are_errors(tmp_path: Path, values: Any, messa
 def test_a_wrong_size_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, 1, np.zeros((4, 5)))
     write(tmp_path, 2, np.zeros((4, 6)))
-    with pytest.raises(AnnotationError, match=r"class2\.tif has 4 x 6 px; it must have 4 x 5 px"):
+    with pytest.raises(AnnotationError, match=r"class2\.tif: it has 4 x 6 px; it must have 4 x 5 px"):
         read_class_images(tmp_path)
-    with pytest.raises(AnnotationError, match=r"class1\.tif has 4 x 5 px; it must have 9 x 9 px"):
+    with pytest.raises(AnnotationError, match=r"class1\.tif: it has 4 x 5 px; it must have 9 x 9 px"):
         read_class_images(tmp_path, (9, 9))
     with pytest.raises(AnnotationError, match="class 1 has 4 x 5 px, the image 9 x 9"):
         to_instances({1: np.zeros((4, 5), int)}, (9, 9))

@@ -109,26 +109,26 @@ def read_label_image(path: Path, image_size: tuple[int, ...] | None = None) -> L
         As `read_class_images`.
     """
     try:
-        values = read_raw(path)
+        values = read_raw(path, image_size)
     except ImageReadError as error:
         raise AnnotationError(str(error)) from error
     values = np.squeeze(values) if values.ndim > 2 else values
     if values.ndim != 2:
         raise AnnotationError(f"{path} has the shape {_size(values.shape)}; a label image has one value a pixel.")
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise AnnotationError(f"{path} has values that are not numbers (NaN or infinite).")
-        if (fractions := values != np.rint(values)).any():
-            raise AnnotationError(f"{path} has the value {values[fractions][0]}; labels are whole numbers.")
-    elif values.dtype.kind not in "bui":
+    if values.dtype.kind not in "buif":
         raise AnnotationError(f"{path} has {values.dtype} pixels; labels are whole numbers.")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise AnnotationError(f"{path} has values that are not numbers (NaN or infinite).")
     if values.size and values.min() < 0:
         raise AnnotationError(f"{path} has the value {values.min()}; labels are 0 (background) or above.")
     if values.size and values.max() > LARGEST_VALUE:
         raise AnnotationError(f"{path} has the value {values.max()}; labels go up to {LARGEST_VALUE}.")
     if image_size is not None and values.shape != tuple(image_size):
         raise AnnotationError(f"{path} has {_size(values.shape)} px; it must have {_size(image_size)} px.")
-    return values.astype(np.int64)
+    label_image = values.astype(np.int64, copy=False)
+    if values.dtype.kind == "f" and (fractions := label_image != values).any():
+        raise AnnotationError(f"{path} has the value {values[fractions][0]}; labels are whole numbers.")
+    return label_image
 
 
 def to_instances(label_images: Mapping[int, npt.NDArray[Any]], image_size: tuple[int, int]) -> InstanceMasks:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_limits, check_log
 from napari_cellseg.images.listing import ImageFile, check_regular_file, list_images, natural_key
 from napari_cellseg.images.tags import pixel_size_um, to_colours
 
@@ -34,12 +35,6 @@ __all__ = [
     "read_tiff",
 ]
 
-MAX_SIDE = 100_000
-"""Longest side of an image that is decoded, px."""
-MAX_BYTES = 4 * 2**30
-"""Largest decoded size of what is read at once."""
-
-_MODEST_BYTES, _MAX_RATIO = 256 * 2**20, 2000  # beyond the first, data that unpacks to 2000 times its file is a bomb
 _SAMPLED_VALUES = 2**22  # percentiles of larger images are those of an even sample
 
 # All that a damaged file makes tifffile and the codecs raise.
@@ -49,6 +44,9 @@ _READ_ERRORS = (
 )  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+Log = list[tuple[int, str]]
+"""Level and text of what tifffile logged."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +144,18 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     path = Path(path)
     with _opened(path) as (tif, _):
         series = _choose_level(tif, 0)[0]
-        _check_limits(series, series.keyframe, path.stat().st_size, one_page=False)
+        check_limits(series, series.keyframe, path.stat().st_size, is_known=True)  # nothing is decoded
         return int(series.keyframe.imagelength), int(series.keyframe.imagewidth)
 
 
-def read_raw(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+def read_raw(path: str | os.PathLike[str], image_size: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     """Read the values of the first series as they are stored, whatever the tags say of colours: for label images.
+
+    Parameters
+    ----------
+    path : path
+    image_size : tuple of int, optional
+        Height and width it must have; another size is refused before it is decoded.
 
     Raises
     ------
@@ -160,11 +164,18 @@ def read_raw(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     """
     path = Path(path)
     with _opened(path) as (tif, log):
-        return _decode_checked(_choose_level(tif, 0)[0], path, None, log)[0]
+        series = _choose_level(tif, 0)[0]
+        size = (int(series.keyframe.imagelength), int(series.keyframe.imagewidth))
+        if image_size is not None and size != tuple(image_size):
+            raise ImageReadError(
+                f"it has {size[0]} x {size[1]} px; it must have {image_size[0]} x {image_size[1]} px, as its image"
+            )
+        check_limits(series, series.keyframe, path.stat().st_size, labels=True, is_known=image_size is not None)
+        return _decode_watched(series, path, None, log)[0]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
+def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
     """Open a TIFF; whatever goes wrong in the block becomes one `ImageReadError` that names the file."""
     check_regular_file(path)
     try:
@@ -188,41 +199,22 @@ def _choose_level(tif: tifffile.TiffFile, level: int) -> tuple[Any, Any]:
     return levels[level], levels[0]
 
 
-def _decode_checked(series: Any, path: Path, plane: int | None, log: list[str]) -> tuple[npt.NDArray[Any], str]:
+def _decode_checked(series: Any, path: Path, plane: int | None, log: Log) -> tuple[npt.NDArray[Any], str]:
     one_page = plane is not None and len(series.pages) > 1
-    _check_limits(series, series.keyframe, path.stat().st_size, one_page=one_page)
-    for warning in log:
+    check_limits(series, series.keyframe, path.stat().st_size, one_page=one_page)
+    return _decode_watched(series, path, plane, log)
+
+
+def _decode_watched(series: Any, path: Path, plane: int | None, log: Log) -> tuple[npt.NDArray[Any], str]:
+    for warning in check_log(log):
         logger.warning("%s: %s", path, warning)
     log.clear()
     pixels, axes = _decode(series, plane)
     if log:  # tifffile logs a damaged strip and leaves its pixels black
-        raise ImageReadError(f"its data are damaged ({log[0]})")
+        raise ImageReadError(f"its data are damaged ({log[0][1]})")
     if pixels.dtype.kind not in "buif":
         raise ImageReadError(f"its pixels are {pixels.dtype}, not whole or real numbers")
     return pixels, axes
-
-
-def _check_limits(series: Any, page: Any, file_bytes: int, *, one_page: bool) -> None:
-    """Refuse, by the header alone, what is too large, packed beyond belief, or not all there."""
-    height, width = int(page.imagelength), int(page.imagewidth)
-    if min(height, width) < 1 or max(height, width) > MAX_SIDE:
-        raise ImageReadError(f"its header says {height} x {width} px; the limit is {MAX_SIDE} px a side")
-    shape = page.shape if one_page else series.shape
-    decoded = int(np.prod([int(n) for n in shape], dtype=object)) * series.dtype.itemsize
-    tile = int(page.tilewidth) * int(page.tilelength) * series.dtype.itemsize if page.is_tiled else 0
-    if max(decoded, tile) > MAX_BYTES:
-        raise ImageReadError(
-            f"it would take {decoded / 2**30:.1f} GiB of memory ({height} x {width} px, {series.dtype}); "
-            f"the limit is {MAX_BYTES / 2**30:.0f} GiB: choose a lower resolution level, one page or a part"
-        )
-    if decoded > _MODEST_BYTES and decoded > _MAX_RATIO * file_bytes:
-        raise ImageReadError(f"a file of {file_bytes} bytes claims to unpack to {decoded / 2**30:.1f} GiB")
-    for frame in series.pages:
-        if frame is None:
-            continue
-        for offset, count in zip(frame.dataoffsets, frame.databytecounts, strict=False):
-            if count and offset + count > file_bytes:
-                raise ImageReadError("it is cut off: some of its data lie beyond the end of the file")
 
 
 def _decode(series: Any, plane: int | None) -> tuple[npt.NDArray[Any], str]:
@@ -245,15 +237,15 @@ def _decode(series: Any, plane: int | None) -> tuple[npt.NDArray[Any], str]:
 
 
 @contextmanager
-def _watched_log() -> Iterator[list[str]]:
+def _watched_log() -> Iterator[Log]:
     """Collect what tifffile would log in this thread at warning level and above."""
-    lines: list[str] = []
+    lines: Log = []
     thread = threading.get_ident()
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread:
-                lines.append(_one_line(record.getMessage()))
+                lines.append((record.levelno, _one_line(record.getMessage())))
 
     handler = Collector(logging.WARNING)
     source = tifffile.logger()

@@ -1,0 +1,103 @@
+"""What of a TIFF is refused by its header and by what tifffile logs, before a pixel is decoded."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from napari_cellseg.errors import ImageReadError
+
+__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log"]
+
+MAX_SIDE = 100_000
+"""Longest side of an image that is decoded, px."""
+MAX_BYTES = 4 * 2**30
+"""Largest decoded size of what is read at once."""
+
+# Deflate packs nothing more than 1030 times, and no photograph more than about 100 times. Beyond a modest size, data
+# that unpacks to more than this many times its file is a bomb.
+_MODEST_BYTES, _MAX_RATIO = 256 * 2**20, 500
+# Label images of few cells are nearly empty: 10,000 x 10,000 px of float64 pack 900 times.
+_MODEST_LABEL_BYTES = 512 * 2**20
+
+# Without these, or with a wrong guess at them, pixels mean something else: sizes, types, packing, colours, places.
+_ESSENTIAL_TAGS = frozenset(
+    {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530, 32997}
+)
+# What tifffile logs as an error and then reads by the plain rules all the same: metadata that says how pages belong
+# together. The pixels are right then.
+_HARMLESS = re.compile(
+    r"series (raised|failed to reshape|axes do not match|metadata|shape|length|\w+=)|series metadata"
+)
+
+
+def check_limits(
+    series: Any, page: Any, file_bytes: int, *, one_page: bool = False, labels: bool = False, is_known: bool = False
+) -> None:
+    """Refuse, by the header alone, what is too large, packed beyond belief, or not all there.
+
+    Parameters
+    ----------
+    series, page : tifffile.TiffPageSeries, tifffile.TiffPage
+        What is to be decoded.
+    file_bytes : int
+    one_page : bool
+        Only one page of the series is wanted.
+    labels : bool
+        It is a label image, which may be nearly empty.
+    is_known : bool
+        Its height and width are those of an image that was read already, so that its size is no surprise.
+    """
+    height, width = int(page.imagelength), int(page.imagewidth)
+    if min(height, width) < 1 or max(height, width) > MAX_SIDE:
+        raise ImageReadError(f"its header says {height} x {width} px; the limit is {MAX_SIDE} px a side")
+    shape = page.shape if one_page else series.shape
+    decoded = int(np.prod([int(n) for n in shape], dtype=object)) * series.dtype.itemsize
+    tile = int(page.tilewidth) * int(page.tilelength) * series.dtype.itemsize if page.is_tiled else 0
+    if max(decoded, tile) > MAX_BYTES:
+        raise ImageReadError(
+            f"it would take {max(decoded, tile) / 2**30:.1f} GiB of memory ({height} x {width} px, {series.dtype}); "
+            f"the limit is {MAX_BYTES / 2**30:.0f} GiB: choose a lower resolution level, one page or a part"
+        )
+    modest = _MODEST_LABEL_BYTES if labels else _MODEST_BYTES
+    if max(decoded, tile) > modest and decoded > _MAX_RATIO * file_bytes and not is_known:
+        raise ImageReadError(
+            f"a file of {file_bytes} bytes claims to unpack to {decoded / 2**30:.1f} GiB, more than {_MAX_RATIO} times "
+            "as much; if it is a real image, save it without compression"
+        )
+    for frame in series.pages:
+        if frame is None:
+            continue
+        places = list(zip(frame.dataoffsets, frame.databytecounts, strict=False))
+        if any(count and offset + count > file_bytes for offset, count in places):
+            raise ImageReadError("it is cut off: some of its data lie beyond the end of the file")
+        # Tiles without data are the blank parts of a slide; a strip without data is a lost one, read as black.
+        present = [bool(offset and count) for offset, count in places]
+        if not (any if page.is_tiled else all)(present):
+            raise ImageReadError("it is damaged: its header gives no place in the file for some of its pixels")
+
+
+def check_log(records: Iterable[tuple[int, str]]) -> list[str]:
+    """Return the warnings among what tifffile logged (level, line) about the structure of a file.
+
+    tifffile logs that it could not read a tag and goes on with a guess.
+
+    Raises
+    ------
+    ImageReadError
+        An error that concerns the pixels.
+    """
+    warnings = []
+    for level, line in records:
+        tag = re.search(r"TiffTag (\d+)", line)
+        is_essential = int(tag[1]) in _ESSENTIAL_TAGS if tag else not _HARMLESS.search(line)
+        if level >= logging.ERROR and is_essential:
+            what = f"its tag {tifffile.TIFF.TAGS.get(int(tag[1]))} cannot be read" if tag else line
+            raise ImageReadError(f"its header is damaged ({what}); copy the file again or save the image again")
+        warnings.append(line)
+    return warnings
