@@ -14,7 +14,7 @@ import numpy as np
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.read import ReadOptions, read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.config import PredictOptions
@@ -81,7 +81,7 @@ def compare(
         yield Message("warning", f"{older.name} does not know {', '.join(unknown)}; only its other classes count.")
     truth: Cells = {}
     found: dict[_Which, Cells] = {"old": {}, "new": {}}
-    samples = _samples(data, classes, image_ids)
+    samples = _samples(data, classes, image_ids, newer.predictor.model.config.reading)
     for number, sample in enumerate(samples, 1):
         image, pixel_size_um = _read(sample, side)
         truth[image.image_id] = truth_of(image)
@@ -153,8 +153,8 @@ def _by_name(own: ClassTable, classes: ClassTable) -> dict[int, int]:
     return {class_id: classes.class_id(name) for class_id, name, _ in own if name in classes.names}
 
 
-def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None) -> list[Sample]:
-    samples = find_samples(data, classes).samples
+def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None, reading: ReadOptions) -> list[Sample]:
+    samples = find_samples(data, classes, reading).samples
     if image_ids is None:
         return list(samples)
     by_id = {sample.image_id: sample for sample in samples}
@@ -164,7 +164,7 @@ def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None) -
 
 
 def _read(sample: Sample, side: int | None) -> tuple[TrainingImage, float | None]:
-    file = read_tiff(sample.image)
+    file = read_tiff(sample.image, options=sample.reading)
     label_images = label_images_of(sample, file.size)
     return window(TrainingImage.from_label_images(sample.image_id, file.rgb(), label_images), side), file.pixel_size_um
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from napari_cellseg.formats.coco import read_dataset
 from napari_cellseg.formats.ids import short_names
 from napari_cellseg.formats.label_images import class_files, from_instances, read_label_image
 from napari_cellseg.images.listing import natural_key
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.read import ReadOptions, read_tiff
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
@@ -44,11 +44,14 @@ class Sample:
         The image file; its class files lie beside it.
     cells : InstanceMasks, optional
         The cells themselves, when they come from a COCO file.
+    reading : ReadOptions
+        How to read the image.
     """
 
     image_id: str
     image: Path
     cells: InstanceMasks | None = field(default=None, compare=False, repr=False)
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _compact(
     return compact, areas, np.stack(sums, 1) / areas[1:, None]
 
 
-def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:
+def find_samples(data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None) -> DataSource:
     """List the samples of a data folder or a COCO file.
 
     Parameters
@@ -138,6 +141,8 @@ def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:
     data : Path
     classes : ClassTable, optional
         What class1.tif, class2.tif, ... mean; read from ``classes.json`` when left out, and numbered without that file.
+    reading : ReadOptions, optional
+        How to read the images.
 
     Raises
     ------
@@ -147,8 +152,13 @@ def find_samples(data: Path, classes: ClassTable | None = None) -> DataSource:
         ``classes.json`` is no table of classes, or the given classes are others than the data's (more are allowed).
     """
     data = Path(data)
-    if data.is_file():
-        return _coco_samples(data, classes)
+    source = _coco_samples(data, classes) if data.is_file() else _folder_samples(data, classes)
+    if reading is None:
+        return source
+    return replace(source, samples=tuple(replace(sample, reading=reading) for sample in source.samples))
+
+
+def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
     if not data.is_dir():
         raise AnnotationError(f"There is no data folder {data}.")
     root = data / "train" if (data / "train").is_dir() else data
@@ -230,6 +240,6 @@ def read_sample(sample: Sample) -> TrainingImage:
     AnnotationError
         The label images are wrong.
     """
-    rgb = read_tiff(sample.image).rgb()
+    rgb = read_tiff(sample.image, options=sample.reading).rgb()
     height, width = rgb.shape[:2]
     return TrainingImage.from_label_images(sample.image_id, rgb, label_images_of(sample, (height, width)))

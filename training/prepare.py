@@ -149,7 +149,7 @@ def prepare(
 
 def _checked(data: Path, config: TrainConfig) -> Generator[Message, None, DataReport]:
     """Look through the data; its warnings and its progress are messages, its errors are raised together."""
-    steps, told = scan_steps(data, config.classes), time.monotonic()
+    steps, told = scan_steps(data, config.classes, config.model.reading), time.monotonic()
     while True:
         try:
             step = next(steps)

@@ -17,7 +17,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError, TrainingError
 from napari_cellseg.events import Progress
 from napari_cellseg.formats.label_images import class_files, read_label_image
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.read import ReadOptions, read_tiff
 from napari_cellseg.wording import counted
 from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
 
@@ -157,9 +157,9 @@ class DataReport:
         return "\n".join(lines)
 
 
-def scan(data: Path, classes: ClassTable | None = None) -> DataReport:
+def scan(data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None) -> DataReport:
     """Look through all images; see `scan_steps`."""
-    steps = scan_steps(data, classes)
+    steps = scan_steps(data, classes, reading)
     while True:
         try:
             next(steps)
@@ -168,7 +168,9 @@ def scan(data: Path, classes: ClassTable | None = None) -> DataReport:
             return report
 
 
-def scan_steps(data: Path, classes: ClassTable | None = None) -> Generator[ScanStep, None, DataReport]:
+def scan_steps(
+    data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None
+) -> Generator[ScanStep, None, DataReport]:
     """Look through all images, one an event, and return the `DataReport`.
 
     Parameters
@@ -177,13 +179,15 @@ def scan_steps(data: Path, classes: ClassTable | None = None) -> Generator[ScanS
         Folder or COCO file.
     classes : ClassTable, optional
         See `training.dataset.find_samples`.
+    reading : ReadOptions, optional
+        How to read the images.
 
     Raises
     ------
     AnnotationError, ConfigError
         There is no data at all, or its classes are unknown. Whatever is wrong with single images is in the report.
     """
-    source = find_samples(data, classes)
+    source = find_samples(data, classes, reading)
     images, problems = [], list(_stray_folders(source))
     for number, sample in enumerate(source.samples, start=1):
         facts, found = _look_at(sample, len(source.classes))
@@ -208,7 +212,7 @@ def _stray_folders(source: DataSource) -> Iterator[DataProblem]:
 
 def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[DataProblem]]:
     try:
-        file = read_tiff(sample.image)
+        file = read_tiff(sample.image, options=sample.reading)
         rgb = file.rgb()
     except ImageReadError as error:
         return None, [DataProblem("error", sample.image_id, str(error))]
@@ -218,6 +222,7 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
     cells = np.array([len(image.centres.get(class_id, ())) for class_id in range(1, class_count + 1)], np.int64)
     sides, scattered = _shapes(image)
     problems += _oddities(image, scattered)
+    problems += [DataProblem("warning", sample.image_id, f"{text}.") for text in file.warnings()]
     digest = hashlib.blake2b(rgb.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
     chroma = float(np.ptp(rgb[::4, ::4], axis=2).mean())
     return ImageFacts(sample, size, digest, cells, sides, image.nbytes, chroma, file.pixel_size_um), problems

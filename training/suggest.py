@@ -59,6 +59,7 @@ def going_on(config: TrainConfig, header: CheckpointHeader) -> TrainConfig:
         classes=config.model.classes,
         working_scale=config.model.working_scale,
         pixel_size_um=config.model.pixel_size_um,
+        reading=config.model.reading,
         box_head__class_weights=None,
     )
     return config.with_changes(model=network)

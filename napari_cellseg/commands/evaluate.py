@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.predict import add_model_options, predict_files, prediction_options
+from napari_cellseg.commands.reading import add_reading_options, reading_of
 
 if TYPE_CHECKING:
     from napari_cellseg.classes import ClassTable
@@ -27,6 +28,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--min-score", type=float, metavar="S", help="count cells from this score on in all but AP")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a JSON file")
     add_model_options(parser)
+    add_reading_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -117,7 +119,8 @@ def _of_model(
             f"the data have {len(source.classes)} ({', '.join(source.classes.names)})."
         )
     truth = _truth(source)
-    files = [ImageFile(sample.image_id, sample.image) for sample in source.samples]
+    reading = reading_of(options, header.config.reading)
+    files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
     with Bar("image", to_stderr=True) as bar:
         found, failed = predict_files(files, settings, options.pixel_size, bar)
     if failed:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_cellseg.commands.reading import add_reading_options, reading_of
 
 if TYPE_CHECKING:
     from napari_cellseg.classes import ClassTable
@@ -39,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, in the order of their ids")
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out cells with a lower score")
     parser.add_argument("--polygons", action="store_true", help="outlines in the COCO data set, instead of RLE")
+    add_reading_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -56,7 +60,9 @@ def run(options: argparse.Namespace) -> int:
         "measurements": ExportFormat.MEASUREMENTS,
         "overlays": ExportFormat.OVERLAY,
     }
+    reading = reading_of(options)
     items, classes = _items(options)
+    items = [replace(item, file=replace(item.file, reading=reading)) for item in items]
     plan = ExportPlan(options.out, frozenset(kinds[name] for name in options.to), options.ids, options.polygons)
     with Bar("image") as bar:
 

@@ -6,8 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_cellseg.commands.reading import add_reading_options, reading_of
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
@@ -42,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of file_name, id, height, width")
     add_model_options(parser)
+    add_reading_options(parser)
     parser.add_argument("--min-score", type=float, metavar="S", help="leave out cells with a lower score, 0..1")
     parser.add_argument("--masks", action="store_true", help="write class1.tif ... of each image (a training folder)")
     parser.add_argument("--csv", action="store_true", help="write measurements.csv")
@@ -89,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     _check_ids(files, options.ids)
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
+    reading = reading_of(options, header.config.reading)
+    files = [replace(file, reading=reading) for file in files]
     limits = dict(enumerate(header.thresholds or (), start=1)) if options.min_score is None else {}
     with Ranks.from_environment() as ranks:
         settings = ranks.with_own_device(settings)
@@ -163,7 +169,7 @@ def predict_files(
         elif isinstance(event, Message):
             bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
 
-    items = [PredictItem(file.image_id, file.path, pixel_size_um) for file in files]
+    items = [PredictItem(file.image_id, file.path, pixel_size_um, file.reading) for file in files]
     summary: PredictSummary = drive(predict(items, settings), show)
     images = counted(summary.images - summary.failed, "image")
     bar.line(f"{images}, {counted(summary.cells, 'cell')}, {summary.seconds:.1f} s")

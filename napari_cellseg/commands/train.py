@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cellseg.commands.reading import add_reading_options, reading_of
+
 if TYPE_CHECKING:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import TrainEvent, TrainSummary
@@ -61,6 +63,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, metavar="N", help="images a step, on each device")
     parser.add_argument("--ram-budget", type=int, metavar="MIB", help="memory for decoded images")
     parser.add_argument("--no-augment", action="store_true", help="do not change the images at random")
+    add_reading_options(parser)
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, see --dry-run")
 
 
@@ -116,6 +119,9 @@ def config_of(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     changes = {name: getattr(options, key) for key, name in _SETTINGS.items() if getattr(options, key) is not None}
     if options.no_augment:
         changes["augment__enabled"] = False
+    reading = reading_of(options, config.model.reading)
+    if reading != config.model.reading:
+        changes["model__reading"] = reading
     changes |= dict(map(_setting, options.set))
     return config.with_changes(**changes) if changes else config
 
@@ -141,7 +147,7 @@ def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     def show(step: ScanStep) -> None:
         bar.at(step.image, step.images, f"looking at {step.image_id}")
 
-    report: DataReport = drive(scan_steps(options.data), show)
+    report: DataReport = drive(scan_steps(options.data, None, reading_of(options)), show)
     report.check()
     bar.line(report.summary())
     config = TrainConfig.suggest(report, options.preset)

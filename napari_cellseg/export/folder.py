@@ -153,7 +153,7 @@ class _Export:
     def _pixels(self, file: ImageFile, annotations: Annotations) -> Image | None:
         if not self._wants(ExportFormat.MEASUREMENTS, ExportFormat.OVERLAY):
             return None
-        image = read_tiff(file.path)
+        image = read_tiff(file.path, options=file.reading)
         if image.size != annotations.image_size:
             raise AnnotationError(
                 f"The annotations of {file.image_id} are for {annotations.image_size}, the image has {image.size} px."

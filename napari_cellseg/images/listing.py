@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.options import ReadOptions
 
 __all__ = ["ImageFile", "check_regular_file", "list_images", "natural_key"]
 
@@ -19,10 +20,20 @@ _HASH = re.compile(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(\..*)?")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image of a file list; ``image_id`` is the file's name without suffix, or its folder's for ``image.tif``."""
+    """An image of a file list.
+
+    Attributes
+    ----------
+    image_id : str
+        The file's name without suffix, or its folder's for ``image.tif``.
+    path : Path
+    reading : ReadOptions, optional
+        How to read it; when left out as the model was trained, and by the defaults where there is no model.
+    """
 
     image_id: str
     path: Path
+    reading: ReadOptions | None = None
 
 
 def check_regular_file(path: Path) -> None:

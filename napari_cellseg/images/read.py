@@ -9,7 +9,6 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy.typing as npt
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.image import Image
 from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_limits, check_log
 from napari_cellseg.images.listing import ImageFile, check_regular_file, list_images, natural_key
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.tags import pixel_size_um, to_colours
 
 __all__ = [
@@ -27,15 +28,13 @@ __all__ = [
     "MAX_SIDE",
     "Image",
     "ImageFile",
-    "Scaling",
+    "ReadOptions",
     "list_images",
     "natural_key",
     "read_raw",
     "read_size",
     "read_tiff",
 ]
-
-_SAMPLED_VALUES = 2**22  # percentiles of larger images are those of an even sample
 
 # All that a damaged file makes tifffile and the codecs raise.
 _READ_ERRORS = (
@@ -49,67 +48,12 @@ Log = list[tuple[int, str]]
 """Level and text of what tifffile logged."""
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """How values became 0..255: ``low`` and below is 0, ``high`` and above is 255, linear between.
-
-    ``percentiles`` are the two that gave low and high, or None when the range of the type did.
-    """
-
-    low: float
-    high: float
-    percentiles: tuple[float, float] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """A decoded image.
-
-    Attributes
-    ----------
-    pixels : (H, W), (H, W, 3|4), or either of them with leading axes (Z, T, C, ...)
-        The values as stored (palettes and inverted greys resolved).
-    axes : str
-        One letter an axis, as tifffile's: "YX", "YXS", "ZYX", "ZYXS", ...
-    pixel_size_um : float or None
-        Side of a pixel of these ``pixels``.
-    path : Path
-    scaling : Scaling or None
-        How `rgb` scales values that are not 8 bit; None for 8-bit data, which stay as they are.
-    """
-
-    pixels: npt.NDArray[Any]
-    axes: str
-    pixel_size_um: float | None
-    path: Path
-    scaling: Scaling | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width, px."""
-        y = self.axes.index("Y")
-        return int(self.pixels.shape[y]), int(self.pixels.shape[y + 1])
-
-    @property
-    def planes(self) -> int:
-        """Number of planes (H, W) or (H, W, 3|4)."""
-        return int(np.prod(self.pixels.shape[: self.axes.index("Y")], dtype=int))
-
-    def rgb(self, plane: int = 0) -> npt.NDArray[np.uint8]:
-        """Return one plane as (H, W, 3) uint8: alpha is dropped, grey repeated, other types scaled by ``scaling``."""
-        pixels = self.pixels.reshape(-1, *self.pixels.shape[self.axes.index("Y") :])[plane]
-        pixels = pixels[..., :3] if self.axes.endswith("S") else pixels[..., None]
-        if self.scaling is not None:
-            pixels = _scaled(pixels, self.scaling)
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-
-
 def read_tiff(
     path: str | os.PathLike[str],
     *,
     level: int = 0,
     page: int | None = None,
-    percentiles: tuple[float, float] | None = (0.1, 99.9),
+    options: ReadOptions | None = None,
 ) -> Image:
     """Read the first series of a TIFF.
 
@@ -120,8 +64,8 @@ def read_tiff(
         Of a pyramid; 0 is the full resolution.
     page : int, optional
         One plane of a stack; all when left out.
-    percentiles : (float, float) or None
-        What becomes 0 and 255 in `Image.rgb` when the data are not 8 bit; None takes the range of the type.
+    options : ReadOptions, optional
+        Limits of brightness and the like, for `Image.rgb`.
 
     Raises
     ------
@@ -136,7 +80,7 @@ def read_tiff(
         size = pixel_size_um(tif, full.keyframe)
         if size is not None:
             size *= float(full.keyframe.imagewidth / series.keyframe.imagewidth)
-    return Image(pixels, axes, size, path, _scaling(pixels, percentiles))
+    return Image(pixels, axes, size, path, options or ReadOptions())
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -259,27 +203,3 @@ def _watched_log() -> Iterator[Log]:
 def _one_line(error: object) -> str:
     text = " ".join(str(error).split())
     return (text[:200] + "...") if len(text) > 200 else text or type(error).__name__
-
-
-def _scaling(pixels: npt.NDArray[Any], percentiles: tuple[float, float] | None) -> Scaling | None:
-    if pixels.dtype == np.uint8:
-        return None
-    if percentiles is None:
-        if pixels.dtype.kind == "f":
-            return Scaling(0.0, 1.0, None)
-        limits = np.iinfo(pixels.dtype)
-        return Scaling(float(limits.min), float(limits.max), None)
-    step = -(-pixels.size // _SAMPLED_VALUES)
-    values = pixels.reshape(-1)[::step] if pixels.size else pixels
-    values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if not values.size:
-        return Scaling(0.0, 1.0, percentiles)
-    low, high = np.percentile(values, percentiles)
-    return Scaling(float(low), float(high), percentiles)
-
-
-def _scaled(pixels: npt.NDArray[Any], scaling: Scaling) -> npt.NDArray[np.uint8]:
-    span = scaling.high - scaling.low
-    values = (pixels.astype(np.float32) - np.float32(scaling.low)) * np.float32(255 / span if span > 0 else 0)
-    scaled: npt.NDArray[np.uint8] = np.clip(np.nan_to_num(values) + np.float32(0.5), 0, 255).astype(np.uint8)
-    return scaled

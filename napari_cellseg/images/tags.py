@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.brightness import nominal_top
 
 __all__ = ["pixel_size_um", "to_colours"]
 
@@ -62,15 +63,16 @@ def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
         return _through_palette(pixels, axes, page)
     pixels = _stretch_few_bits(pixels, page.bitspersample)
     if kind == tifffile.PHOTOMETRIC.MINISWHITE:
-        pixels = _inverted(pixels, page.bitspersample)
+        pixels = _inverted(pixels)
     elif kind == tifffile.PHOTOMETRIC.SEPARATED:
-        pixels = _from_cmyk(pixels, axes)
+        raise ImageReadError("it holds CMYK colours, which mean nothing without a printer's profile; save it as RGB")
     elif kind == tifffile.PHOTOMETRIC.YCBCR:
         if page.compression not in _JPEG_LIKE:
             raise ImageReadError("it holds YCbCr colours without JPEG compression; save it as RGB")
     elif kind not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
         raise ImageReadError(f"it holds {getattr(kind, 'name', kind)} colours; save it as RGB or grey")
-    return _plain_samples(pixels, axes)
+    is_colour = kind != tifffile.PHOTOMETRIC.MINISBLACK or len(page.extrasamples) == 1
+    return _plain_samples(_unmultiplied(pixels, axes, page.extrasamples), axes, is_colour)
 
 
 def _samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
@@ -86,9 +88,12 @@ def _samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
     return moved, "".join(axes[i] for i in order) + "YX" + ("S" if letter else "")
 
 
-def _plain_samples(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
-    """Leave no samples, 3 or 4: one is squeezed, of two the second is alpha, more than four become channels."""
-    if not axes.endswith("S") or pixels.shape[-1] in (3, 4):
+def _plain_samples(pixels: Pixels, axes: str, is_colour: bool) -> tuple[Pixels, str]:
+    """Leave no samples, 3 or 4: one is squeezed, of two the second is alpha, more than four become channels.
+
+    Four samples are red, green, blue and alpha only if the tags say so; else they are four channels.
+    """
+    if not axes.endswith("S") or pixels.shape[-1] == 3 or (pixels.shape[-1] == 4 and is_colour):
         return pixels, axes
     if pixels.shape[-1] <= 2:
         return pixels[..., 0], axes[:-1]
@@ -117,18 +122,29 @@ def _stretch_few_bits(pixels: Pixels, bits: int) -> Pixels:
     return pixels
 
 
-def _inverted(pixels: Pixels, bits: int) -> Pixels:
+def _inverted(pixels: Pixels) -> Pixels:
     if pixels.dtype.kind == "u":
-        top = 255 if pixels.dtype == np.uint8 else 2**bits - 1
+        # Of the bits that are used: 12-bit data in a 16-bit file are black at 4095.
+        top = max(255, int(nominal_top(float(pixels.max(initial=0))) or np.iinfo(pixels.dtype).max))
         return np.asarray(np.subtract(top, pixels, dtype=pixels.dtype))
     return np.asarray(np.negative(pixels))
 
 
-def _from_cmyk(pixels: Pixels, axes: str) -> Pixels:
-    if not axes.endswith("S") or pixels.shape[-1] < 4 or pixels.dtype != np.uint8:
-        raise ImageReadError("it holds CMYK colours of an unusual kind; save it as RGB")
-    paper = 255 - pixels[..., :4].astype(np.uint16)
-    return np.asarray(paper[..., :3] * paper[..., 3:] // 255, np.uint8)
+def _unmultiplied(pixels: Pixels, axes: str, extra: Any) -> Pixels:
+    """Divide colours by their alpha where they are stored multiplied by it ("associated alpha")."""
+    if not axes.endswith("S") or not extra or extra[0] != tifffile.EXTRASAMPLE.ASSOCALPHA:
+        return pixels
+    place = pixels.shape[-1] - len(extra)
+    alpha = pixels[..., place : place + 1]
+    opaque = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    if (alpha == alpha.max(initial=0)).all():  # all of it opaque, as most are
+        return pixels
+    divided = pixels.copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        colours = pixels[..., :place] * (opaque / alpha.astype(np.float64))
+    colours = np.where(alpha > 0, np.minimum(np.rint(colours) if opaque > 1 else colours, opaque), 0)
+    divided[..., :place] = colours
+    return divided
 
 
 def pixel_size_um(tif: tifffile.TiffFile, page: Any) -> float | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
+from napari_cellseg.images.options import ReadOptions
 
 __all__ = [
     "BackboneConfig",
@@ -187,6 +188,7 @@ class ModelConfig(_Settings):
     name: str = Field("custom", description="The preset it started from; information only")
     classes: Classes
     pixel_size_um: float | None = Field(None, gt=0, description="Pixel size of the images it was trained at")
+    reading: ReadOptions = Field(ReadOptions(), description="How the images it was trained on were read")
     working_scale: float = Field(1.0, gt=0, le=8, description="Network px per image px")
     min_size: int | None = Field(None, ge=64, description="Also resize to this shorter side, as torchvision does")
     max_size: int | None = Field(None, ge=64, description="... but the longer side to at most this")

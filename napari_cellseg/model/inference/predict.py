@@ -13,7 +13,7 @@ import torch
 
 from napari_cellseg.errors import CellSegError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.read import ReadOptions, read_tiff
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
@@ -99,9 +99,9 @@ def predict(
     for number, item in enumerate(items, 1):
         start = time.perf_counter()
         try:
-            rgb, pixel_size_um, warning = _pixels(item)
+            rgb, pixel_size_um, warnings = _pixels(item, header.config.reading)
             scale = predictor.scale(pixel_size_um)[1]
-            if warning:
+            for warning in warnings:
                 yield Message("warning", f"{item.image_id}: {warning}")
             if scale != scale_told:
                 yield Message("info", f"{item.image_id}: scale {scale}")
@@ -128,8 +128,8 @@ def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:
     return list(items[rank::ranks])
 
 
-def _pixels(item: PredictItem) -> tuple[npt.NDArray[np.uint8], float | None, str]:
-    """Return rgb, pixel size and a warning."""
+def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uint8], float | None, list[str]]:
+    """Return rgb, pixel size and warnings."""
     if isinstance(item.source, np.ndarray):
         rgb = item.source
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
@@ -137,10 +137,12 @@ def _pixels(item: PredictItem) -> tuple[npt.NDArray[np.uint8], float | None, str
                 f"The image {item.image_id} has shape {rgb.shape} and type {rgb.dtype}; a colour image of shape"
                 " (height, width, 3) and type uint8 is needed."
             )
-        return rgb, item.pixel_size_um, ""
-    image = read_tiff(item.source)
-    warning = f"it has {image.planes} planes; only the first is predicted" if image.planes > 1 else ""
-    return image.rgb(), item.pixel_size_um or image.pixel_size_um, warning
+        return rgb, item.pixel_size_um, []
+    image = read_tiff(item.source, options=item.reading or reading)
+    warnings = image.warnings()
+    if image.planes > 1:
+        warnings.append(f"it has {image.planes} planes; only the first is predicted")
+    return image.rgb(), item.pixel_size_um or image.pixel_size_um, warnings
 
 
 def _in_words(error: Exception, options: PredictOptions, device: Device) -> str:

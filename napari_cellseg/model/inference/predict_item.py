@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from napari_cellseg.images.options import ReadOptions
+
 __all__ = ["PredictItem"]
 
 
@@ -23,8 +25,11 @@ class PredictItem:
         A TIFF, or the pixels.
     pixel_size_um : float or None
         Overrides what the file says.
+    reading : ReadOptions, optional
+        How to read a file; as the model was trained when left out.
     """
 
     image_id: str
     source: Path | npt.NDArray[np.uint8]
     pixel_size_um: float | None = None
+    reading: ReadOptions | None = None

@@ -1,0 +1,195 @@
+"""Brightness: which stored values become black and white, decided in one place for every image.
+
+The decision depends on the picture, not on how it is stored: the same picture as 8-bit, 12 bits in 16, 16-bit,
+float, with or without alpha comes out the same (to the rounding of 8 bits), from a file, a napari layer or a folder
+of training images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.images.options import LimitsChoice
+
+__all__ = ["Scaling", "brightness_warnings", "choose_limits", "nominal_top", "to_8bit"]
+
+Pixels = npt.NDArray[Any]
+
+_TOPS = (1.0, 255.0, 1023.0, 4095.0, 16_383.0, 65_535.0, 2.0**32 - 1)
+"""White of common bit depths (and of float images in 0..1)."""
+_SAMPLED_SIDE = 512  # limits of larger pictures are those of an even grid of samples
+_PERCENTILES = (0.1, 99.9)
+_PILE = 0.002  # one value in more than this share of the samples is padding, saturation or a blank background
+_SATURATED = 0.3  # white that is this much above everything else is no part of the picture
+_WELL_EXPOSED = 0.5  # a picture that reaches this share of its white needs no stretching
+_WIDE = 0.4  # ... nor does one whose values span this share of it
+_UNIFORM = 0.1  # one whose values span less than this share shows nothing; stretching would make noise visible
+_FEW_LEVELS = 8
+_CLIPPED = 0.01
+_NEARLY_BLACK, _NEARLY_WHITE = 25, 235
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How values became 0..255: ``low`` and below is 0, ``high`` and above is 255, linear between.
+
+    Attributes
+    ----------
+    low, high : float
+        Stored values.
+    source : str
+        What decided: "auto", "dtype" or "chosen".
+    clipped : float
+        Share of the samples outside of the limits, 0..1.
+    """
+
+    low: float
+    high: float
+    source: str
+    clipped: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g} ({self.source})"
+
+    def is_identity(self, dtype: np.dtype[Any]) -> bool:
+        """Whether values of this type are 0..255 as they are."""
+        return dtype == np.uint8 and (self.low, self.high) == (0, 255)
+
+
+def choose_limits(picture: Pixels, choice: LimitsChoice = "auto", alpha: Pixels | None = None) -> Scaling:
+    """Decide which values become black and white.
+
+    Parameters
+    ----------
+    picture : (H, W) or (H, W, 3), any real type
+    choice : "auto", "dtype" or (low, high)
+        "auto" looks at the samples that can be tissue: not transparent, saturated, constant border or padding, NaN or
+        infinite. A picture that uses the range of a common bit depth gets that range, so that it is not stretched;
+        a dim one is stretched.
+    alpha : (H, W), optional
+        0 where the picture is transparent.
+    """
+    if choice == "auto":
+        low, high = _auto(_samples(picture, alpha), picture.dtype)
+    elif choice == "dtype":
+        low, high = _range_of(picture.dtype)
+    else:
+        low, high = choice
+    shown = _samples(picture, alpha, border=True)
+    finite = shown[np.isfinite(shown)]
+    clipped = float(((finite < low) | (finite > high)).mean()) if finite.size else 0.0
+    return Scaling(low, high, choice if isinstance(choice, str) else "chosen", clipped)
+
+
+def to_8bit(picture: Pixels, scaling: Scaling) -> npt.NDArray[np.uint8]:
+    """Return the picture with ``scaling.low`` at 0 and ``scaling.high`` at 255; NaN becomes 0."""
+    if scaling.is_identity(picture.dtype):
+        return picture
+    span = scaling.high - scaling.low
+    factor, low = np.float32(255 / span if span > 0 else 0), scaling.low
+    scaled = np.empty(picture.shape, np.uint8)
+    for row in range(0, len(picture), 256):  # in strips: float32 of a whole slide would take four times its memory
+        strip = picture[row : row + 256]
+        exact: npt.NDArray[Any] = strip.astype(np.float64 if strip.dtype.itemsize > 2 else np.float32)
+        values = (exact - low) * factor
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
+        np.clip(values + 0.5, 0, 255, out=values)
+        scaled[row : row + 256] = values
+    return scaled
+
+
+def brightness_warnings(picture: Pixels, scaling: Scaling, alpha: Pixels | None = None) -> list[str]:
+    """Return what the user should know of the brightness: clipped values, a nearly black or white picture."""
+    found = []
+    if scaling.clipped > _CLIPPED:
+        found.append(f"{scaling.clipped:.1%} of its values are outside of the brightness limits {scaling}")
+    samples = _samples(picture, alpha)
+    shown = to_8bit(samples, scaling)[_tissue(samples)]
+    if shown.size and np.percentile(shown, 99) < _NEARLY_BLACK:
+        found.append(f"it is nearly black with the brightness limits {scaling}")
+    elif shown.size and np.percentile(shown, 1) > _NEARLY_WHITE:
+        found.append(f"it is nearly white with the brightness limits {scaling}")
+    return found
+
+
+def nominal_top(value: float) -> float | None:
+    """Return the white of the smallest common bit depth that holds a value; None above 32 bits."""
+    return next((top for top in _TOPS if value <= top * 1.001), None)
+
+
+def _auto(samples: Pixels, dtype: np.dtype[Any]) -> tuple[float, float]:
+    values = samples[_tissue(samples)]
+    if not values.size:
+        return _range_of(dtype)
+    low, median, high = (float(value) for value in np.percentile(values, (_PERCENTILES[0], 50, _PERCENTILES[1])))
+    finite = samples[np.isfinite(samples)]
+    brightest = float(finite.max())
+    # Blank background that is pure white belongs to the picture; a saturated strip far above everything else does not.
+    if brightest > high >= _SATURATED * brightest and float((finite == brightest).mean()) > _PILE:
+        high = brightest
+    top = nominal_top(high)
+    if dtype.kind in "ui" and top is not None:
+        top = max(top, 255.0)
+    if top is None or low < 0:
+        return (low, high) if high > low else _range_of(dtype)
+    span = high - low
+    if span < _UNIFORM * high or (dtype.kind in "ui" and span < _FEW_LEVELS):
+        return 0.0, top
+    is_bright_field = median - low > high - median
+    if high >= _WELL_EXPOSED * top and (is_bright_field or span >= _WIDE * top):
+        return 0.0, top
+    return (low if low > high / 4 else 0.0), high
+
+
+def _range_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind == "f":
+        return 0.0, 1.0
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
+
+
+def _samples(picture: Pixels, alpha: Pixels | None, *, border: bool = False) -> Pixels:
+    """Return an even grid of (n, 1|3) samples without transparent pixels, and without a constant ``border``."""
+    steps = tuple(slice(None, None, -(-side // _SAMPLED_SIDE)) for side in picture.shape[:2])
+    grid = np.asarray(picture[steps])
+    grid = grid.reshape(*grid.shape[:2], -1)
+    inside = (slice(None), slice(None)) if border else _without_border(grid)
+    samples = grid[inside].reshape(-1, grid.shape[-1])
+    if alpha is not None:
+        opaque = np.asarray(alpha[steps])[inside].reshape(-1) > 0
+        samples = samples[opaque] if opaque.any() else samples
+    return samples
+
+
+def _without_border(grid: Pixels) -> tuple[slice, slice]:
+    """Return the rows and columns inside of a border of one colour; all of them when nothing else is there."""
+    differs = (grid != grid[0, 0]).any(-1)
+    other = (grid != grid[-1, -1]).any(-1)
+    slices = []
+    for axis in (0, 1):
+        shown = np.flatnonzero(differs.any(1 - axis) & other.any(1 - axis))
+        slices.append(slice(int(shown[0]), int(shown[-1]) + 1) if len(shown) else slice(None))
+    return slices[0], slices[1]
+
+
+def _tissue(samples: Pixels) -> npt.NDArray[np.bool_]:
+    """Return which samples can be tissue: finite, and neither the lowest nor the highest value if that one is piled up.
+
+    Where nothing else is left, all finite samples.
+    """
+    finite = np.isfinite(samples)
+    values = samples[finite]
+    if not values.size:
+        return finite
+    kept = finite.copy()
+    for extreme in (values.min(), values.max()):
+        at_extreme = samples == extreme
+        if at_extreme.sum() > _PILE * values.size:
+            kept &= ~at_extreme
+    return kept if kept.any() else finite

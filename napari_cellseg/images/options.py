@@ -1,0 +1,94 @@
+"""`ReadOptions`: what users may say about how an image file becomes a picture of 8-bit red, green and blue."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_cellseg.errors import ConfigError
+
+__all__ = ["LimitsChoice", "ReadOptions", "parse_channels", "parse_limits", "parse_plane"]
+
+LimitsChoice = Literal["auto", "dtype"] | tuple[float, float]
+Plane = Annotated[int, Field(ge=0)] | Literal["max", "mean"]
+Channels = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class ReadOptions(BaseModel):
+    """How images are read; the defaults suit most files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    limits: LimitsChoice = Field(
+        "auto",
+        description="Values that become black and white: auto (from the image), dtype (the range of its type), "
+        "or two numbers",
+    )
+    plane: Plane | None = Field(
+        None, description="Plane of a z-stack or time series, counted from 0, or its maximum or mean projection"
+    )
+    channels: Channels | None = Field(
+        None, description="The channel shown as grey, or the three shown as red, green and blue, counted from 0"
+    )
+    level: int | None = Field(
+        None, ge=0, description="Resolution level of a slide, 0 is the finest; the finest that fits when left out"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if isinstance(self.limits, tuple) and not self.limits[0] < self.limits[1]:
+            raise ValueError("limits: the first number must be below the second")
+        if self.channels is not None and len(self.channels) not in (1, 3):
+            raise ValueError("channels: give one channel (grey) or three (red, green, blue)")
+        return self
+
+
+def parse_limits(words: list[str]) -> LimitsChoice:
+    """Return what the words of a command line mean: ``["auto"]``, ``["dtype"]`` or two numbers.
+
+    Raises
+    ------
+    ConfigError
+        They are something else.
+    """
+    if words == ["auto"]:
+        return "auto"
+    if words == ["dtype"]:
+        return "dtype"
+    try:
+        low, high = (float(word) for word in words)
+    except ValueError:
+        raise ConfigError(f"--limits {' '.join(words)}: give auto, dtype or two numbers, for example 0 4095.") from None
+    return low, high
+
+
+def parse_plane(word: str) -> int | Literal["max", "mean"]:
+    """Return what ``--plane`` means: a number from 0 on, ``max`` or ``mean``.
+
+    Raises
+    ------
+    ConfigError
+        It is something else.
+    """
+    if word == "max":
+        return "max"
+    if word == "mean":
+        return "mean"
+    if word.isdecimal():
+        return int(word)
+    raise ConfigError(f"--plane {word}: give the number of a plane, counted from 0, or max or mean.")
+
+
+def parse_channels(word: str) -> tuple[int, ...]:
+    """Return what ``--channels`` means: ``2``, or ``0,1,2`` for red, green and blue.
+
+    Raises
+    ------
+    ConfigError
+        It is something else.
+    """
+    parts = [part.strip() for part in word.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--channels {word}: give one channel, or three as 0,1,2, counted from 0.")
+    return tuple(int(part) for part in parts)
