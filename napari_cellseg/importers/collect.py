@@ -1,0 +1,204 @@
+"""The book-keeping of an import: each row ends as a cell, as a part of one, or in the list of what was left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.formats.rle import Decoded
+from napari_cellseg.importers.result import Imported, ImportedImage, ImportOptions, LeftOut, Unusable
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.wording import counted
+
+__all__ = ["Collector", "Draft", "Row"]
+
+_MALFORMED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+
+
+@dataclass(eq=False)
+class Draft:
+    """An image that cells are being collected for; ``problem`` is why none can be kept."""
+
+    name: str
+    path: Path | None
+    size: tuple[int, int]
+    problem: str = ""
+    pixels: Callable[[], npt.NDArray[Any]] | None = None
+    cells: list[tuple[str, Decoded, float, int]] = field(default_factory=list)
+
+
+class Row:
+    """One row of the source, while it is being read: `keep` or `join` it, or raise `Unusable`."""
+
+    def __init__(self, collector: Collector, source: str, number: int, draft: Draft | None) -> None:
+        self._collector, self._source, self._number, self._draft = collector, source, number, draft
+        self.done = False
+
+    def keep(
+        self, class_name: str, cell: Decoded | None, *, score: object = None, value: object = None, remark: str = ""
+    ) -> None:
+        """Make it a cell.
+
+        Parameters
+        ----------
+        class_name : str
+        cell : (box, crop) or None
+            None when no pixel of it is inside the image.
+        score : float, optional
+            0..1; anything else counts as 1, and is noted.
+        value : int, optional
+            For the label image.
+        remark : str
+            What is different from the source, e.g. that a part was clipped.
+        """
+        if self._draft is None:
+            raise Unusable("it belongs to no image of the source")
+        if self._draft.problem:
+            raise Unusable(self._draft.problem)
+        if cell is None:
+            raise Unusable("no pixel of it is inside the image")
+        name = self._collector.class_of(class_name)
+        usable = isinstance(score, (int, float, np.number)) and not isinstance(score, bool) and 0 <= float(score) <= 1
+        if score is not None and not usable:
+            remark = remark or f"its score {score!r:.20} is not within 0..1; it counts as 1"
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 < value < 2**53
+        number = int(value) if whole else 0  # type: ignore[call-overload]
+        self._draft.cells.append((name, cell, float(score) if usable else 1.0, number))  # type: ignore[arg-type]
+        if remark:
+            self._collector.clipped.append(LeftOut(self._source, self._number, self._draft.name, remark))
+        self.done = True
+
+    def join(self) -> None:
+        """Count it as a part of another row's cell."""
+        self._collector.joined += 1
+        self.done = True
+
+
+class Collector:
+    """Collects the images, classes, cells and rejected rows of one source.
+
+    Parameters
+    ----------
+    options : ImportOptions
+    """
+
+    def __init__(self, options: ImportOptions) -> None:
+        self.options = options
+        self.drafts: list[Draft] = []
+        self.left_out: list[LeftOut] = []
+        self.clipped: list[LeftOut] = []
+        self.by_path: dict[Path, tuple[str, Draft]] = {}
+        self.also_read: set[Path] = set()
+        self.joined = 0
+        self._rows = 0
+        self._notes: dict[str, None] = {}
+        self._classes: dict[str, str] = {options.rename.get(name, name): "" for name in options.classes}
+
+    def draft(self, draft: Draft) -> Draft:
+        """Add an image."""
+        self.drafts.append(draft)
+        return draft
+
+    def declare(self, name: str, colour: str = "") -> None:
+        """Add a class in the order of the source, whether it has cells or not."""
+        name = self.options.rename.get(name.strip(), name.strip())
+        if name and (not self.options.classes or name in self._classes):
+            usable = re.fullmatch("#[0-9a-f]{6}", colour.lower()) is not None
+            self._classes[name] = self._classes.get(name) or (colour.lower() if usable else "")
+
+    def class_of(self, name: str) -> str:
+        """Return the name that a class of the source has here; `Unusable` when it was not asked for."""
+        name = self.options.rename.get(name.strip(), name.strip())
+        if not name:
+            raise Unusable("it has no class")
+        if name not in self._classes:
+            if self.options.classes:
+                raise Unusable(f"its class {name!r} is not among those asked for")
+            self._classes[name] = ""
+        return name
+
+    @contextmanager
+    def row(self, source: str, number: int, draft: Draft | None) -> Iterator[Row]:
+        """Read one row; whatever is wrong with it leaves out this row alone."""
+        self._rows += 1
+        row = Row(self, source, number, draft)
+        try:
+            yield row
+            if not row.done:
+                raise Unusable("it is no cell")
+        except Unusable as error:
+            self._leave(source, number, draft, str(error))
+        except CellSegError as error:
+            self._leave(source, number, draft, str(error).rstrip("."))
+        except _MALFORMED as error:
+            self._leave(source, number, draft, f"it cannot be read ({type(error).__name__})")
+
+    def leave_out_file(self, source: str, reason: str) -> None:
+        """Count a whole file as one row that was left out."""
+        self._rows += 1
+        self.left_out.append(LeftOut(source, 0, "", reason.rstrip(".")))
+
+    def note(self, text: str) -> None:
+        """Tell the user something, once."""
+        self._notes[text] = None
+
+    def result(self, source: Path, format_name: str) -> Imported:
+        """Return what was collected."""
+        usable = [draft for draft in self.drafts if not draft.problem]
+        for draft in self.drafts:
+            if draft.problem and not any(item.image == draft.name for item in self.left_out):
+                self.note(f"{draft.name} is left out: {draft.problem}.")
+        names = tuple(self._classes) or ("cell",)
+        colours = tuple(
+            self._classes.get(name) or DEFAULT_COLOURS[i % len(DEFAULT_COLOURS)] for i, name in enumerate(names)
+        )
+        class_ids = {name: i for i, name in enumerate(names, start=1)}
+        images = tuple(
+            ImportedImage(draft.name, draft.path, _cells(draft, class_ids), draft.pixels) for draft in usable
+        )
+        if self.clipped:
+            reasons: dict[str, int] = {}
+            for item in self.clipped:
+                reasons[item.reason] = reasons.get(item.reason, 0) + 1
+            for reason, count in reasons.items():
+                self.note(f"{counted(count, 'kept cell')}: {reason}.")
+        return Imported(
+            source,
+            format_name,
+            images,
+            ClassTable(names, colours),
+            tuple(self.left_out),
+            tuple(self._notes),
+            self._rows,
+            self.joined,
+            tuple(self.clipped),
+        )
+
+    def _leave(self, source: str, number: int, draft: Draft | None, reason: str) -> None:
+        self.left_out.append(LeftOut(source, number, "" if draft is None else draft.name, reason))
+
+
+def _cells(draft: Draft, class_ids: dict[str, int]) -> InstanceMasks:
+    if not draft.cells:
+        return InstanceMasks.empty(draft.size)
+    names, decoded, scores, values = zip(*draft.cells, strict=True)
+    given = np.array(values, np.int64)
+    free = int(given.max()) + 1
+    given[given == 0] = np.arange(free, free + int((given == 0).sum()))
+    return InstanceMasks(
+        draft.size,
+        np.stack([box for box, _ in decoded]),
+        np.array([class_ids[name] for name in names]),
+        np.array(scores, np.float32),
+        tuple(mask for _, mask in decoded),
+        given,
+    )

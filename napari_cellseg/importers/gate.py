@@ -1,0 +1,84 @@
+"""The one way in for annotations: recognise the format, read every row, and say what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.importers.collect import Collector
+from napari_cellseg.importers.image_index import is_image, looks_like_mask
+from napari_cellseg.importers.result import Imported, ImportOptions
+from napari_cellseg.importers.source import Source
+from napari_cellseg.importers.table import IMPORTERS, Importer
+from napari_cellseg.importers.unpacking import unpacked
+from napari_cellseg.wording import counted, listed
+
+__all__ = ["FORMATS", "import_annotations"]
+
+_ANNOTATION_SUFFIXES = (".json", ".geojson", ".xml", ".roi", ".mat", ".zip", ".npy")
+_OTHER_FILES = ("classes.json", "project.json", "images.npy", "types.npy", "test_image_name_to_ids.json")
+
+FORMATS = ("auto", *(importer.name for importer in IMPORTERS))
+
+
+def import_annotations(path: Path, options: ImportOptions | None = None, format_name: str = "auto") -> Imported:
+    """Read annotations of any format of `IMPORTERS`.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a folder, or a zip of one.
+    options : ImportOptions, optional
+    format_name : str
+        Of an importer; "auto" takes the first that recognises the source.
+
+    Returns
+    -------
+    Imported
+        Where every row of the source is a cell or in ``left_out``.
+
+    Raises
+    ------
+    AnnotationError
+        There is nothing at the path that can be read, or it cannot be told what is.
+    ConfigError
+        There is no format of this name.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise AnnotationError(f"There is no file or folder {path}.")
+    source = Source(unpacked(path), options or ImportOptions())
+    importer, files = _recognised(path, source, format_name)
+    collector = Collector(source.options)
+    importer.read(source, files, collector)
+    _note_unread(source, files, collector)
+    return collector.result(path, importer.title)
+
+
+def _note_unread(source: Source, files: Sequence[Path], collector: Collector) -> None:
+    """Say which files look like annotations and were not read."""
+    read = {*files, *collector.by_path, *collector.also_read}
+    unread = [
+        source.shown(file)
+        for file in source.files
+        if file not in read and (_is_annotation(file) or (is_image(file) and looks_like_mask(file)))
+    ]
+    if unread:
+        collector.note(f"Not read: {counted(len(unread), 'other file')} that may hold annotations: {listed(unread)}.")
+
+
+def _is_annotation(file: Path) -> bool:
+    return file.suffix.lower() in _ANNOTATION_SUFFIXES and file.name.lower() not in _OTHER_FILES
+
+
+def _recognised(path: Path, source: Source, format_name: str) -> tuple[Importer, list[Path]]:
+    if format_name not in FORMATS:
+        raise ConfigError(f"There is no format {format_name!r}; the formats are {', '.join(FORMATS)}.")
+    for importer in IMPORTERS:
+        if format_name in ("auto", importer.name) and (files := importer.find(source)):
+            return importer, files
+    if source.path.suffix.lower() == ".json":
+        source.json(source.path)  # says what is wrong with it
+    titles = ", ".join(importer.title for importer in IMPORTERS if format_name in ("auto", importer.name))
+    raise AnnotationError(f"{path} holds no annotations that are known here ({titles}). See docs/file-formats.md.")

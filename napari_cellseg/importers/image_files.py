@@ -1,0 +1,64 @@
+"""Sizes, pixels and label values of the images that annotations belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.images.listing import check_regular_file
+from napari_cellseg.images.read import read_raw, read_size
+
+__all__ = ["image_size", "read_values"]
+
+_TIFF = (".tif", ".tiff", ".svs", ".scn", ".ndpi")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an image file, px.
+
+    Raises
+    ------
+    ImageReadError
+        It is no image that can be read.
+    """
+    if path.suffix.lower() in _TIFF:
+        return read_size(path)
+    check_regular_file(path)
+    try:
+        with PillowImage.open(path) as file:
+            return file.height, file.width
+    except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+        raise ImageReadError(f"Cannot read {path}: it is no image ({error}).") from error
+
+
+def read_values(path: Path) -> npt.NDArray[Any]:
+    """Return the values of a label image as they are stored: (H, W), or (H, W, 3|4) when it is a colour image.
+
+    A palette is not applied: the values are its indices, as in the masks of Pascal VOC.
+
+    Raises
+    ------
+    AnnotationError
+        It cannot be read.
+    """
+    try:
+        if path.suffix.lower() in _TIFF:
+            values = read_raw(path)
+        else:
+            check_regular_file(path)
+            with PillowImage.open(path) as file:
+                values = np.asarray(file)
+    except (ImageReadError, OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+        raise AnnotationError(f"Cannot read {path.name}: {error}") from error
+    values = np.squeeze(values)
+    if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):  # planar colours
+        values = np.moveaxis(values, 0, 2)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (2, 3, 4)):
+        raise AnnotationError(f"{path.name} has the shape {' x '.join(map(str, values.shape))}; a mask is one plane")
+    return values

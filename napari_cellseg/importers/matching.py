@@ -1,0 +1,92 @@
+"""Join what a file says of an image (name, size) with the image that is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.importers.collect import Collector, Draft
+from napari_cellseg.importers.image_files import image_size
+from napari_cellseg.importers.image_index import name_parts
+from napari_cellseg.importers.source import Source
+
+__all__ = ["draft_of", "draft_of_file", "draft_of_stem"]
+
+Size = tuple[int, int]
+
+
+def draft_of(source: Source, collector: Collector, file: str, name: str, size: Size | None = None) -> Draft:
+    """Return the draft of an image that an annotation file names; the same one for the same image.
+
+    Parameters
+    ----------
+    source, collector
+        Where images are looked for, and where drafts are kept.
+    file : str
+        The annotation file, for messages.
+    name : str
+        The image's name in it.
+    size : (int, int), optional
+        Height and width that it gives.
+    """
+    parts = name_parts(name)
+    shown = "/".join(parts) or name
+    try:
+        path = source.images.find(name)
+    except AnnotationError as error:
+        return collector.draft(Draft(shown, None, size or (1, 1), str(error)))
+    if path is None:
+        if size is not None and not source.options.need_images:
+            return collector.draft(Draft(shown, None, size))
+        where = source.options.images or source.root
+        return collector.draft(Draft(shown, None, size or (1, 1), f"the image {shown} is not in {where}"))
+    return draft_of_file(source, collector, file, path, size)
+
+
+def draft_of_file(source: Source, collector: Collector, file: str, path: Path, size: Size | None = None) -> Draft:
+    """Return the draft of an image file; a second annotation file of the same image gets one with a problem."""
+    name = shown_name(source, path)
+    known = collector.by_path.get(path)
+    if known is not None:
+        first, draft = known
+        if first == file:
+            return draft
+        return collector.draft(Draft(name, path, draft.size, f"the image has annotations in {first} already"))
+    problem = ""
+    try:
+        actual = image_size(path)
+    except ImageReadError as error:
+        actual, problem = size or (1, 1), str(error).rstrip(".")
+    if size is not None and not problem and size != actual:
+        if size == actual[::-1]:
+            collector.note(f"{file} has height and width of {name} the wrong way round; the image's own are used.")
+        else:
+            problem = f"it was annotated at {size[0]} x {size[1]} px, but the image has {actual[0]} x {actual[1]} px"
+    draft = collector.draft(Draft(name, path, actual, problem))
+    collector.by_path[path] = file, draft
+    return draft
+
+
+def draft_of_stem(source: Source, collector: Collector, file: Path, *stems: str) -> Draft:
+    """Return the draft of the image that has the name of an annotation file; the first of ``stems`` that fits.
+
+    When there is one image and one file of annotations, they belong together whatever their names.
+    """
+    shown = source.shown(file)
+    try:
+        for stem in stems:
+            path = source.images.find_stem(stem, file.parent)
+            if path is not None:
+                return draft_of_file(source, collector, shown, path)
+    except AnnotationError as error:
+        return collector.draft(Draft(stems[0], None, (1, 1), str(error)))
+    where = source.options.images or source.root
+    return collector.draft(Draft(stems[0], None, (1, 1), f"there is no image named {stems[0]} in {where}"))
+
+
+def shown_name(source: Source, path: Path) -> str:
+    """Return the path of an image below the folders that were searched."""
+    for root in (*source.images.roots, source.root):
+        if path.is_relative_to(root):
+            return "/".join(name_parts(path.relative_to(root).as_posix()))
+    return path.name

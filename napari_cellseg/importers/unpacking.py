@@ -1,0 +1,67 @@
+"""A zip of annotations, as CVAT gives it out, as a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import platformdirs
+
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.zip_gate import opened_zip
+from napari_cellseg.importers.image_index import is_image
+
+__all__ = ["unpacked"]
+
+_WANTED = (".json", ".geojson", ".xml", ".roi", ".zip", ".npy", ".mat", ".csv")
+_MOST_BYTES = 2**34
+
+
+def unpacked(path: Path) -> Path:
+    """Return the folder that a zip unpacks to, in the user's cache; any other path, and a zip of ROIs, as it is.
+
+    Raises
+    ------
+    AnnotationError
+        The zip is damaged or too large, or the disk is full.
+    """
+    if path.is_dir() or path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+        return path
+    with opened_zip(path, most_bytes=_MOST_BYTES) as archive:
+        if any(name.lower().endswith(".roi") for name in archive.names):
+            return path
+        status = path.stat()
+        key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+        folder = (
+            platformdirs.user_cache_path("napari-cellseg") / "unpacked" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        )
+        if folder.is_dir():
+            return folder
+        members = [name for name in archive.names if _is_wanted(name)]
+        if not members:
+            raise AnnotationError(f"{path} holds neither annotations nor images.")
+        partial = folder.with_name(folder.name + ".part")
+        shutil.rmtree(partial, ignore_errors=True)  # of an attempt that was cut off
+        for name in members:
+            _write(partial.joinpath(*PurePosixPath(name).parts), archive.read(name))
+        partial.rename(folder)
+    return folder
+
+
+def _write(target: Path, content: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    except OSError as error:
+        raise AnnotationError(
+            f"Cannot unpack into {target.parent}: {error.strerror}. Unpack the zip yourself."
+        ) from error
+
+
+def _is_wanted(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    inside = bool(parts) and not name.startswith("/") and "\\" not in name and ".." not in parts and ":" not in name
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return inside and not hidden and (is_image(Path(name)) or name.lower().endswith(_WANTED))

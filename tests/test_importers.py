@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from import_writers import CLASSES, FAULTS, SIZE, WRITERS, Written, coco
+
+from napari_cellseg.importers import IMPORTERS, Imported, import_annotations
+
+_ROWS = st.lists(
+    st.builds(
+        Written,
+        x=st.integers(0, 40),
+        y=st.integers(0, 30),
+        side=st.integers(2, 12),
+        class_id=st.integers(1, 2),
+        fault=st.sampled_from(["", "", "", *FAULTS]),
+    ),
+    max_size=8,
+)
+
+# What a format cannot get wrong, its writer writes as a sound cell.
+_SOUND = {
+    "coco": (),
+    "datumaro": ("orphan", "wrong size", "bad counts"),
+    "via": ("orphan", "wrong size", "bad counts"),
+    "labelme": ("orphan", "wrong size", "bad counts"),
+    "geojson": ("orphan", "wrong size", "bad counts"),
+    "imagej": ("orphan", "wrong size", "bad counts"),
+    "aperio": ("orphan", "wrong size", "bad counts"),
+}
+
+
+def test_every_importer_of_the_table_has_a_writer_here() -> None:
+    assert set(WRITERS) == {importer.name for importer in IMPORTERS}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@given(rows=_ROWS)
+@example(rows=[Written(3, 4, 5, 1), Written(3, 4, 9, 1), Written(30, 20, 4, 2), Written(20, 20, 3, 2, "huge")])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_row_is_a_cell_or_left_out_with_a_reason(name: str, rows: list[Written]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        written = WRITERS[name](Path(folder), rows)
+        result = import_annotations(Path(folder), format_name=name)
+    assert result.rows == len(written)
+    assert result.kept + result.joined + len(result.left_out) == len(written)
+    sound = [row for row in written if not row.fault or row.fault in _SOUND.get(name, ())]
+    assert result.kept == len(sound)
+    assert all(item.reason and item.source for item in result.left_out)
+    assert sorted(map(pixels, sound)) == sorted(cells_of(result))
+
+
+def pixels(row: Written) -> tuple[int, ...]:
+    return row.x, row.y, row.x + row.side, row.y + row.side, row.side**2
+
+
+def cells_of(result: Imported) -> list[tuple[int, ...]]:
+    """Return box and area of every cell."""
+    return [
+        (*box.tolist(), int(area))
+        for image in result.images
+        for box, area in zip(image.cells.boxes, image.cells.areas, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_format_is_recognised_and_classes_are_kept(name: str, tmp_path: Path) -> None:
+    written = WRITERS[name](tmp_path, [Written(3, 4, 5, 1), Written(20, 21, 6, 1), Written(40, 20, 4, 2)])
+    result = import_annotations(tmp_path)
+    assert result.format_name == next(importer.title for importer in IMPORTERS if importer.name == name)
+    names = [result.classes.name(i) for image in result.images for i in image.cells.class_ids.tolist()]
+    expected = {
+        "labels": ["class1", "class1", "class2"],
+        "cellpose": ["cell"] * 2,
+        "bowl": ["nucleus"] * 3,
+        "mat": ["other", "other", "inflammatory"],
+        "pannuke": ["neoplastic", "neoplastic", "inflammatory"],
+    }.get(name, [CLASSES[0], CLASSES[0], CLASSES[1]])
+    assert sorted(names) == sorted(expected)
+    assert result.images[0].size == SIZE
+    assert result.kept == sum(not row.fault for row in written)
+
+
+def test_masks_come_in_to_the_pixel(tmp_path: Path) -> None:
+    rows = [Written(3, 4, 5, 1), Written(5, 6, 12, 2)]
+    coco(tmp_path, rows, rle=True)
+    cells = import_annotations(tmp_path).images[0].cells
+    for row, box, mask in zip(rows, cells.boxes.tolist(), cells.masks, strict=True):
+        dense = np.zeros(SIZE, bool)
+        dense[box[1] : box[3], box[0] : box[2]] = mask
+        np.testing.assert_array_equal(dense, row.mask)
