@@ -33,10 +33,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.label_images import read_class_images, to_instances
 from napari_cellseg.gui.canvas.camera import camera_of
-from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.review.keys import actions_of
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import Plugin, plugin_of
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.workspace import Workspace
@@ -198,11 +195,11 @@ def opened(until: Callable[[], bool]) -> dict[str, float]:
 
 def ours(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:
     bench = Bench(size, repeats)
-    viewer, state = bench.viewer, AppState.of(bench.viewer)
+    viewer, plugin = bench.viewer, plugin_of(bench.viewer)
+    state, layers, review = plugin.state, plugin.layers, plugin.review
     _, dock = viewer.window.add_plugin_dock_widget("napari-cellseg", "Review")
     bench.settle()
-    layers, review = ClassLayers.of(state), actions_of(state)
-    Opener.of(state).open_path(folder)
+    plugin.opener.open_path(folder)
     opening = opened(lambda: len(list(layers)) == len(CLASSES) and review.queue.is_ready)
     found: dict[str, Any] = {
         "cells": len(state.session.cells),
@@ -219,9 +216,9 @@ def ours(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:
     found |= strokes(bench, review)
     found["redraw"] = bench.redraw()
     found["review dock brought up to date"] = direct(dock.refresh, repeats)
-    found["save (processor of the window's thread)"] = direct(lambda: saved(state, review), 5)
-    found |= gallery_and_table(bench, state, repeats)
-    state.close()
+    found["save (processor of the window's thread)"] = direct(lambda: saved(plugin), 5)
+    found |= gallery_and_table(bench, plugin, repeats)
+    plugin.close()
     viewer.close()
     return found
 
@@ -251,7 +248,7 @@ def strokes(bench: Bench, review: Any) -> dict[str, Any]:
     return {"brush, from a move to its drawing": moves.report(), "brush, release": releases.report()}
 
 
-def gallery_and_table(bench: Bench, state: AppState, repeats: int) -> dict[str, Any]:
+def gallery_and_table(bench: Bench, plugin: Plugin, repeats: int) -> dict[str, Any]:
     _, gallery = bench.viewer.window.add_plugin_dock_widget("napari-cellseg", "Gallery")
     bench.settle()
 
@@ -272,9 +269,8 @@ def gallery_and_table(bench: Bench, state: AppState, repeats: int) -> dict[str, 
 
     found["table, page down"] = direct(scroll, repeats)
     found["table, sort"] = direct(lambda: table.view.sortByColumn(2, Qt.AscendingOrder), 5)
-    with_both = actions_of(state)
     bench.canvas.setFocus()
-    with_both.next()
+    plugin.review.next()
     found["accept and go on, gallery and table open"] = bench.key(Qt.Key_A)
     return found
 
@@ -288,9 +284,9 @@ def direct(act: Callable[[], object], repeats: int) -> dict[str, float]:
     return times.report()
 
 
-def saved(state: AppState, review: Any) -> None:
-    Opener.of(state).save()
-    review.undo()
+def saved(plugin: Plugin) -> None:
+    plugin.opener.save()
+    plugin.review.undo()
 
 
 def plain(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:

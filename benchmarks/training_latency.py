@@ -50,7 +50,7 @@ class Bench:
         self.folder = folder
         self.config = config
         self.runs = 0
-        self.state = AppState.of(ViewerModel())
+        self.state = AppState(ViewerModel())
 
     def job(self, run: Run, task: str, hold: Any = None) -> tuple[Job, list[Any]]:
         """Start a task; return its job, and the list of what it tells."""

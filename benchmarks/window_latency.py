@@ -77,7 +77,7 @@ def measure(
     application = QApplication.instance()
     assert isinstance(application, QApplication)
     viewer = ViewerModel()
-    job = Job(AppState.of(viewer), name)
+    job = Job(AppState(viewer), name)
     tiles: list[Any] = []
     job.reported.connect(tiles.append)
     job.start(lambda: run("predict", **arguments))

@@ -11,9 +11,7 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui.canvas.camera import camera_of
-from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.images.samples import TISSUE_CLASSES
 
 
@@ -26,9 +24,8 @@ def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def main() -> None:
     viewer = napari.Viewer()
-    state = AppState.of(viewer)
-    layers = ClassLayers.of(state)
-    opener = Opener.of(state)
+    plugin = plugin_of(viewer)
+    state, layers, opener = plugin.state, plugin.layers, plugin.opener
     opener.open_path(Path(sys.argv[1]))
     wait(lambda: state.session is not None)
     state.set_classes(TISSUE_CLASSES)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,73 @@ def data_folder(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data set {name} is not in {folder.parent}; set CELLSEG_DATA to the folder that has it")
     return folder
+
+
+@pytest.fixture
+def viewer(qapp: Any) -> Any:  # noqa: ARG001 - signals need an application
+    """Return a viewer without a window."""
+    from napari.components import ViewerModel
+
+    return ViewerModel()
+
+
+@pytest.fixture
+def make_engine() -> Any:
+    """Return what makes the engines of `plugin`; a test file may define its own, with a stand-in."""
+    from napari_cellseg.gui.engine import Engine
+
+    return Engine
+
+
+@pytest.fixture
+def plugin(viewer: Any, make_engine: Any) -> Iterator[Any]:
+    """Build the plugin of ``viewer``; docks made from the viewer get theirs from it."""
+    from napari.utils.notifications import notification_manager
+
+    from napari_cellseg.gui.plugin import build_plugin
+
+    notification_manager.records.clear()
+    made = build_plugin(viewer, make_engine)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def open_dock(qtbot: Any, viewer: Any, plugin: Any) -> Any:
+    """Return a function that opens a dock of `plugin`, for example ``open_dock(docks.Segment)``."""
+    from napari_cellseg.gui.plugin import plugin_of
+
+    def open_one(make: Any) -> Any:
+        assert plugin_of(viewer) is plugin
+        dock = make(viewer)
+        qtbot.addWidget(dock)
+        return dock
+
+    return open_one
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Any]:
+    """Open a real viewer for the tests of a file."""
+    from review_window import open_window
+
+    with open_window() as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(window: Any) -> Any:
+    """Put an image of twenty cells under review in ``window``; see `review_window.make_session`."""
+    return window.open()
+
+
+@pytest.fixture
+def project_folder(tmp_path: Path) -> Path:
+    """Return a folder of three drawn images with their ``class*.tif``, as *Open* and *Train* take it."""
+    from napari_cellseg.images.samples import write_training_folder
+
+    write_training_folder(tmp_path, 3, (96, 96))
+    return tmp_path / "train"
 
 
 @pytest.fixture

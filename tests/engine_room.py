@@ -22,7 +22,7 @@ class EngineRoom:
     """An engine with one job that can be paused, and all that the job told."""
 
     def __init__(self) -> None:
-        self.state = AppState.of(ViewerModel())
+        self.state = AppState(ViewerModel())
         self.engine = Engine(self.state)
         self.job = Job(self.state, "training", self.engine.hold)
         self.events: list[Any] = []

@@ -88,17 +88,15 @@ def open_window() -> Iterator[Window]:
     """Open a viewer; close it in the end."""
     import napari
 
-    from napari_cellseg.gui.canvas.layers import ClassLayers
-    from napari_cellseg.gui.review.keys import actions_of
-    from napari_cellseg.gui.state import AppState
+    from napari_cellseg.gui.plugin import plugin_of
 
     viewer = napari.Viewer(show=True)
-    state = AppState.of(viewer)
+    plugin = plugin_of(viewer)
     try:
-        yield Window(viewer, state, ClassLayers.of(state), actions_of(state))
+        yield Window(viewer, plugin.state, plugin.layers, plugin.review)
     finally:
-        state.set_current(None, None, None)
-        state.close()
+        plugin.state.set_current(None, None, None)
+        plugin.close()
         with suppress(RuntimeError):  # already closed
             viewer.close()
 

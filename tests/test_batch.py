@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
@@ -21,9 +20,9 @@ from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
 from napari_cellseg.formats.coco_results import check_results
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig, PredictOptions
@@ -65,13 +64,6 @@ class FakeEngine:
 
 
 @pytest.fixture
-def viewer():
-    viewer = ViewerModel()
-    yield viewer
-    AppState.of(viewer).close()
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "tiles", "abc")
 
@@ -89,16 +81,15 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def dock(qtbot, viewer, engine, monkeypatch) -> BatchDock:
-    dock = BatchDock(viewer)
-    qtbot.addWidget(dock)
+def dock(engine, monkeypatch, open_dock) -> BatchDock:
+    dock = open_dock(docks.Batch)
     monkeypatch.setattr(type(dock.model), "header", HEADER)
     monkeypatch.setattr(dock.batch._engine, "run", engine.run)
     return dock
 
 
 def open_folder(qtbot, dock, path):
-    dock._opener.open_path(path)
+    dock.opener.open_path(path)
     qtbot.waitUntil(lambda: dock.state.session is not None, timeout=60_000)
     settle(qtbot, dock)
 
@@ -144,7 +135,7 @@ def test_a_folder_is_predicted_stored_and_listed(qtbot, dock, engine, folder):
     assert dock.counts.text() == "3 images: 3 predicted"
     assert dock.row._message.text().startswith("3 images predicted in ")
     assert dock.state.session.count() == (FOUND.scores >= 0.5).sum()
-    assert [dock._opener.summaries[name].total for name in "abc"] == [dock.state.session.count()] * 3
+    assert [dock.opener.summaries[name].total for name in "abc"] == [dock.state.session.count()] * 3
     assert not dock.button.isEnabled()
     assert "Nothing is left to do" in dock.button.toolTip()
 
@@ -207,7 +198,7 @@ def test_images_with_reviewed_cells_are_left_alone_until_asked_for(qtbot, dock, 
     open_folder(qtbot, dock, folder)
     predict(qtbot, dock)
     dock.state.session.accept([1])
-    dock._opener.save()
+    dock.opener.save()
     dock.advanced.set_values({"tile": 512})
     settle(qtbot, dock)
     assert dock.counts.text() == "3 images: 2 to do, 1 reviewed"
@@ -260,7 +251,7 @@ def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, en
     engine.behaviour = dict.fromkeys("xyz", 0.3)
     press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=60_000)
-    dock._opener.open_path(other)
+    dock.opener.open_path(other)
     qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=60_000)
     assert not dock.state.workspace.read_only
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
@@ -285,7 +276,7 @@ def test_what_to_review_next_is_listed_with_the_reason_and_opens(qtbot, dock, fo
     assert first[0] == "a"
     assert "near the threshold" in first[2]
     dock.state.session.accept(list(dock.state.session.cells))  # all decided about: nothing left in this one
-    dock._opener.save()
+    dock.opener.save()
     settle(qtbot, dock)
     assert [row[0] for row in rows(dock.next_images)] == ["b", "c"]
     dock.next_images.setCurrentItem(dock.next_images.topLevelItem(1))
@@ -297,7 +288,7 @@ def test_what_to_review_next_is_listed_with_the_reason_and_opens(qtbot, dock, fo
 def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot, dock, engine, folder, viewer):
     open_folder(qtbot, dock, folder)
     engine.behaviour = {"a": "cut off", "b": 0.5}
-    closed = BatchDock(viewer)
+    closed = docks.Batch(viewer)
     assert closed.batch is dock.batch
     settle(qtbot, dock)
     press(qtbot, dock)

@@ -14,9 +14,9 @@ from napari.components import ViewerModel
 from napari_cellseg.cli import main
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
 from napari_cellseg.formats.coco_results import check_results
-from napari_cellseg.gui.batch.dock import BatchDock
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
@@ -51,11 +51,11 @@ def model_file(tmp_path: Path) -> Path:
 def test_a_folder_with_a_broken_image_gives_the_results_of_the_command(qtbot, folder, model_file, tmp_path):
     (folder / "broken.tif").write_bytes((folder / "a.tif").read_bytes()[:3000])
     viewer = ViewerModel()
-    dock = BatchDock(viewer)
+    dock = docks.Batch(viewer)
     qtbot.addWidget(dock)
     try:
         dock.model.choose(model_file)
-        dock._opener.open_path(folder, image_id="b")
+        dock.opener.open_path(folder, image_id="b")
         qtbot.waitUntil(lambda: dock.state.image_id == "b" and dock.button.isEnabled(), timeout=60_000)
         dock.button.click()
         qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=400_000)
@@ -74,7 +74,7 @@ def test_a_folder_with_a_broken_image_gives_the_results_of_the_command(qtbot, fo
         qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
         _, *arguments = dock.results.command()
     finally:
-        AppState.of(viewer).close()
+        plugin_of(viewer).close()
 
     ids = read_image_ids(folder / "test_image_name_to_ids.json")
     written = tmp_path / "out" / "test-results.json"

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari.components import ViewerModel
 
 from napari_cellseg.export import ExportFormat, Which
 from napari_cellseg.formats.coco_images import ImageId, write_image_ids
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.exporting.dock import ExportDock
-from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.images.samples import write_training_folder
 
 
@@ -24,17 +23,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dock(qtbot: Any) -> Any:
-    viewer = ViewerModel()
-    made = ExportDock(viewer)
-    qtbot.addWidget(made)
-    made.viewer = viewer  # the docks hold it weakly
-    yield made
-    AppState.of(viewer).close()
+def dock(open_dock: Any) -> Any:
+    return open_dock(docks.Export)
 
 
 def open_folder(qtbot: Any, dock: ExportDock, folder: Path) -> None:
-    opener = Opener.of(dock.state)
+    opener = plugin_of(dock.state.viewer).opener
     opener.open_path(folder)
     qtbot.waitUntil(lambda: not opener.job.is_busy and dock.state.session is not None, timeout=60_000)
 
@@ -111,10 +105,9 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_the_button_works_again(
     assert (tmp_path / "free" / "coco.json").is_file()
 
 
-def test_the_formats_chosen_are_remembered(qtbot, dock, folder, tmp_path):
+def test_the_formats_chosen_are_remembered(qtbot, dock, folder, tmp_path, open_dock):
     open_folder(qtbot, dock, folder)
     dock.choose(frozenset({ExportFormat.GEOJSON, ExportFormat.ROIS}), Which.ALL, tmp_path / "out")
     export(qtbot, dock)
-    again = ExportDock(dock.viewer)
-    qtbot.addWidget(again)
+    again = open_dock(docks.Export)
     assert again.formats == {ExportFormat.GEOJSON, ExportFormat.ROIS}

@@ -11,7 +11,7 @@ def test_no_progress_is_left_in_the_activity_dock_when_a_job_ends_while_napari_s
     from napari.utils import progress
 
     from napari_cellseg.gui.jobs import Job
-    from napari_cellseg.gui.state import AppState
+    from napari_cellseg.gui.plugin import plugin_of
     from napari_cellseg.gui.widgets.job_row import JobRow
 
     class SlowProgress(progress):
@@ -27,7 +27,7 @@ def test_no_progress_is_left_in_the_activity_dock_when_a_job_ends_while_napari_s
 
     monkeypatch.setattr("napari.utils.progress", SlowProgress)
     viewer = napari.Viewer(show=False)
-    job = Job(AppState.of(viewer), "working")
+    job = Job(plugin_of(viewer).state, "working")
     row = JobRow(job)
     qtbot.addWidget(row)
     job.reported.connect(lambda _: row.set_progress(1, 2, "half"))

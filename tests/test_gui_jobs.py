@@ -11,7 +11,7 @@ from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.errors import EngineError, ImageReadError
 from napari_cellseg.events import ImageFailed, TileDone
 from napari_cellseg.gui.jobs import Job, JobState
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 
 
 class Recorder:
@@ -29,7 +29,7 @@ class Recorder:
 @pytest.fixture
 def state(qapp):  # noqa: ARG001 - signals need an application
     viewer = ViewerModel()
-    state = AppState.of(viewer)
+    state = plugin_of(viewer).state
     yield state
     state.close()
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_cellseg.review import Cell, ReviewSession, Status
-from tests.review_window import CLASSES, SIZE, Window, disk, make_session, open_window, pump, stroke
+from tests.review_window import CLASSES, SIZE, Window, disk, make_session, pump, stroke
 
 pytestmark = pytest.mark.gui
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Window]:
-    with open_window() as opened:
-        yield opened
-
-
-@pytest.fixture
-def session(window: Window) -> ReviewSession:
-    return window.open()
 
 
 def whole_state(window: Window, session: ReviewSession) -> list[Any]:

@@ -10,15 +10,9 @@ import pytest
 
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import ReviewSession, Status
-from tests.review_window import Window, open_window, pump
+from tests.review_window import Window, pump
 
 pytestmark = pytest.mark.gui
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Window]:
-    with open_window() as opened:
-        yield opened
 
 
 @pytest.fixture

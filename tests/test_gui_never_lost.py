@@ -91,17 +91,16 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     from napari.components import ViewerModel
     from napari.utils.notifications import notification_manager
 
-    from napari_cellseg.gui.opening.opening import Opener
-    from napari_cellseg.gui.review.dock import ReviewDock
-    from napari_cellseg.gui.state import AppState
+    from napari_cellseg.gui import docks
+    from napari_cellseg.gui.plugin import plugin_of
 
     rgb, _ = generate_tissue((96, 96), 4, 1)
     tifffile.imwrite(small_disk / "a.tif", rgb, photometric="rgb")
     model = ViewerModel()
-    state = AppState.of(model)
-    dock = ReviewDock(model)
+    plugin = plugin_of(model)
+    state, opener = plugin.state, plugin.opener
+    dock = docks.Review(model)
     qtbot.addWidget(dock)
-    opener = Opener.of(state)
     opener.open_path(small_disk)
     qtbot.waitUntil(lambda: state.session is not None, timeout=60_000)
     session = state.session
@@ -129,7 +128,7 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     filler.unlink()
     qtbot.waitUntil(lambda: not state.workspace.problem, timeout=60_000)
     assert opener.save()
-    state.close()
+    plugin.close()
     with Workspace(small_disk) as workspace:
         assert len(workspace.open_session("a", (96, 96)).cells) == 43
 

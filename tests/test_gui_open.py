@@ -11,9 +11,9 @@ from napari.utils.notifications import notification_manager
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.opening import opening
-from napari_cellseg.gui.opening.dock import OpenDock
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
@@ -21,17 +21,8 @@ from napari_cellseg.workspace import Workspace
 
 
 @pytest.fixture
-def viewer():
-    viewer = ViewerModel()
-    yield viewer
-    AppState.of(viewer).close()
-
-
-@pytest.fixture
-def dock(qtbot, viewer):
-    dock = OpenDock(viewer)
-    qtbot.addWidget(dock)
-    return dock
+def dock(open_dock):
+    return open_dock(docks.Open)
 
 
 @pytest.fixture
@@ -71,9 +62,9 @@ def test_before_anything_is_open_there_is_a_welcome_and_no_empty_list(dock):
     assert not dock.classes.isVisibleTo(dock)
 
 
-def test_a_folder_shows_its_images_classes_and_the_first_image_with_its_cells(qtbot, dock, viewer, folder):
+def test_a_folder_shows_its_images_classes_and_the_first_image_with_its_cells(qtbot, dock, viewer, folder, plugin):
     open_path(qtbot, dock, folder)
-    dock.layers.finish()
+    plugin.layers.finish()
 
     assert [row[0] for row in texts(dock)] == ["tissue_01", "tissue_02", "tissue_03"]
     assert texts(dock)[0][1:] == [str(dock.state.session.count()), "done"]
@@ -169,12 +160,12 @@ def test_edits_of_a_viewer_that_was_killed_are_offered(qtbot, dock, folder, monk
         assert dock.state.session.cells[cell_id].status is expected
 
 
-def test_closing_the_viewer_saves(qtbot, dock, folder):
+def test_closing_the_viewer_saves(qtbot, dock, folder, plugin):
     open_path(qtbot, dock, folder)
     cell_id = min(dock.state.session.cells)
     dock.state.session.reject([cell_id])
 
-    dock.state.close()
+    plugin.close()
 
     with Workspace(folder) as workspace:
         assert workspace.recoverable("tissue_01") is None
@@ -218,7 +209,7 @@ def test_a_coco_data_set_proposes_its_cells(qtbot, dock, tmp_path):
 
 def test_a_folder_that_another_viewer_has_open_says_so_and_can_be_taken_over(qtbot, dock, folder):
     other = ViewerModel()
-    theirs = OpenDock(other)
+    theirs = docks.Open(other)
     qtbot.addWidget(theirs)
     open_path(qtbot, theirs, folder)
 
@@ -230,7 +221,7 @@ def test_a_folder_that_another_viewer_has_open_says_so_and_can_be_taken_over(qtb
 
     assert not dock.state.workspace.read_only
     assert not dock.read_only.isVisibleTo(dock)
-    AppState.of(other).close()
+    plugin_of(other).close()
 
 
 def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, tmp_path, monkeypatch):
@@ -240,7 +231,7 @@ def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, tmp_path
     assert [row[0] for row in texts(dock)] == ["colon_ihc", "drawn_tissue"]
     assert dock.state.image.size == (512, 512)
 
-    again = OpenDock(ViewerModel())
+    again = docks.Open(ViewerModel())
     qtbot.addWidget(again)
     assert again.welcome.last.isVisibleTo(again)
     assert "samples" in again.welcome.last.toolTip()
@@ -249,9 +240,9 @@ def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, tmp_path
 # ---- the class table ----
 
 
-def test_a_renamed_class_reaches_the_layers_and_the_project(qtbot, dock, viewer, folder):
+def test_a_renamed_class_reaches_the_layers_and_the_project(qtbot, dock, viewer, folder, plugin):
     open_path(qtbot, dock, folder)
-    dock.layers.finish()
+    plugin.layers.finish()
     line = dock.classes._names[0]
     line.setText("mitosis: 有糸分裂")
     line.editingFinished.emit()
@@ -305,11 +296,11 @@ def test_a_large_image_is_shown_in_two_turns_and_none_is_lost(qtbot, dock, tmp_p
     assert not dock.state.workspace.is_open("0")
 
 
-def test_a_class_can_be_added_and_the_last_one_removed(qtbot, dock, viewer, folder):
+def test_a_class_can_be_added_and_the_last_one_removed(qtbot, dock, viewer, folder, plugin):
     open_path(qtbot, dock, folder)
-    dock.layers.finish()
+    plugin.layers.finish()
     dock.classes._add.click()
-    dock.layers.finish()
+    plugin.layers.finish()
     assert dock.state.classes.names[-1] == "class5"
     assert viewer.layers[-1].name == "class5"
 
@@ -332,8 +323,9 @@ def test_a_class_that_cells_have_or_could_have_again_by_undo_is_not_removed(qtbo
     assert len(dock.state.classes) == 5
 
 
-def test_the_state_belongs_to_the_viewer_and_goes_with_it(qapp):  # noqa: ARG001 - signals need an application
+@pytest.mark.usefixtures("qapp")
+def test_a_viewer_has_one_plugin():
     first, second = ViewerModel(), ViewerModel()
-    assert AppState.of(first) is AppState.of(first)
-    assert AppState.of(first) is not AppState.of(second)
-    assert AppState.of(first).classes == ClassTable.numbered(1)
+    assert plugin_of(first) is plugin_of(first)
+    assert plugin_of(first) is not plugin_of(second)
+    assert plugin_of(first).state.classes == ClassTable.numbered(1)

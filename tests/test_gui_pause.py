@@ -20,7 +20,7 @@ from napari_cellseg.gui.widgets.job_row import JobRow
 
 @pytest.fixture
 def state(qapp):  # noqa: ARG001 - signals need an application
-    state = AppState.of(ViewerModel())
+    state = AppState(ViewerModel())
     yield state
     state.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,9 @@ import pytest
 
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import CellFilter, ReviewSession, Status
-from tests.review_window import CLASSES, Window, open_window, pump
+from tests.review_window import CLASSES, Window, pump
 
 pytestmark = pytest.mark.gui
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Window]:
-    with open_window() as opened:
-        yield opened
-
-
-@pytest.fixture
-def session(window: Window) -> ReviewSession:
-    return window.open()
 
 
 def click_cell(window: Window, cell_id: int, modifiers: Any = None) -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import ReviewQueue, ReviewSession, Status
-from tests.review_window import CLASSES, SIZE, Window, disk, make_session, open_window, pump
+from tests.review_window import CLASSES, SIZE, Window, disk, make_session, pump
 
 pytestmark = pytest.mark.gui
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Window]:
-    with open_window() as opened:
-        yield opened
 
 
 def labels_with_one_more(session: ReviewSession) -> InstanceMasks:

@@ -9,19 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_tasks import TASKS
-from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
+from napari_cellseg.gui import docks
 from napari_cellseg.gui import engine as engine_module
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import Preferences
-from napari_cellseg.gui.segment.dock import SegmentDock
-from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig
@@ -50,17 +48,8 @@ GOOD = (READY, TileDone(1, 1, 1, 2, 5), TileDone(1, 1, 2, 2, 9), ImageDone(1, 1,
 
 
 @pytest.fixture
-def viewer():
-    viewer = ViewerModel()
-    notification_manager.records.clear()
-    yield viewer
-    AppState.of(viewer).close()
-
-
-@pytest.fixture
-def dock(qtbot, viewer, monkeypatch):
-    dock = SegmentDock(viewer)
-    qtbot.addWidget(dock)
+def dock(monkeypatch, open_dock):
+    dock = open_dock(docks.Segment)
     header = CheckpointHeader(
         name="lite", config=ModelConfig.preset("lite", TISSUE_CLASSES), thresholds=(0.5, 0.4, 0.3, 0.2)
     )
@@ -72,7 +61,7 @@ def dock(qtbot, viewer, monkeypatch):
 @pytest.fixture
 def image(dock, viewer):
     layer = viewer.add_image(RGB, name="tissue", rgb=True)
-    dock._opener.show_pixels(layer)
+    dock.opener.show_pixels(layer)
     return layer
 
 
@@ -190,7 +179,7 @@ def test_another_image_stops_the_run_and_gets_none_of_its_cells(qtbot, dock, vie
     dock.segmentation._engine.run = answer((READY, *[None] * 20, *GOOD), wait_s=0.01)
     dock.button.click()
     qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=60_000)
-    dock._opener.show_pixels(viewer.add_image(RGB[::-1].copy(), name="other", rgb=True))
+    dock.opener.show_pixels(viewer.add_image(RGB[::-1].copy(), name="other", rgb=True))
     qtbot.waitUntil(lambda: not dock.segmentation.job.is_busy, timeout=60_000)
     assert not dock.state.session.cells
 
@@ -263,18 +252,18 @@ def test_classes_without_names_are_matched_by_number():
 # ---- where it runs ----
 
 
-def test_this_process_is_refused_when_torchvision_was_not_there_first(viewer, monkeypatch):
+def test_this_process_is_refused_when_torchvision_was_not_there_first(monkeypatch, plugin):
     monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     with pytest.raises(ConfigError, match="before the viewer opens"):
-        Engine(AppState.of(viewer)).run("predict", items=[], options=None)
+        Engine(plugin.state).run("predict", items=[], options=None)
 
 
-def test_this_process_runs_the_same_generator(viewer, monkeypatch):
+def test_this_process_runs_the_same_generator(monkeypatch, plugin):
     monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
     monkeypatch.setitem(sys.modules, "torchvision", sys.modules[__name__])
     monkeypatch.setattr(engine_module, "TASKS", TASKS)
-    engine = Engine(AppState.of(viewer))
+    engine = Engine(plugin.state)
     assert list(engine.run("count", n=3)) == [0, 1, 2]
     assert engine._client.process_id is None
 

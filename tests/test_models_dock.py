@@ -8,15 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from model_cases import TINY
-from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.models.dock import ModelsDock
-from napari_cellseg.gui.segment.dock import SegmentDock
-from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.train.dock import TrainDock
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.network.build import build_model
@@ -43,18 +40,14 @@ def model_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def viewer(monkeypatch, tmp_path):
+def viewer(viewer, monkeypatch, tmp_path):
     monkeypatch.setenv("CELLSEG_MODELS", str(tmp_path / "models"))
-    viewer = ViewerModel()
-    yield viewer
-    AppState.of(viewer).close()
+    return viewer
 
 
 @pytest.fixture
-def dock(qtbot, viewer) -> ModelsDock:
-    dock = ModelsDock(viewer)
-    qtbot.addWidget(dock)
-    return dock
+def dock(open_dock) -> ModelsDock:
+    return open_dock(docks.Models)
 
 
 @pytest.fixture
@@ -173,9 +166,8 @@ def test_a_model_is_exported(qtbot, dock, own, tmp_path):
     assert (tmp_path / "copy.safetensors").read_bytes() == own.path.read_bytes()
 
 
-def test_segment_uses_it_follows_its_name_and_does_without_it_when_it_is_deleted(qtbot, viewer, dock, own):
-    segment = SegmentDock(viewer)
-    qtbot.addWidget(segment)
+def test_segment_uses_it_follows_its_name_and_does_without_it_when_it_is_deleted(dock, own, open_dock):
+    segment = open_dock(docks.Segment)
     dock.use.click()
     assert segment.model.path == own.path
     assert dock.state.min_scores == {1: 0.3, 2: 0.7}
@@ -214,9 +206,8 @@ def test_any_column_sorts_and_names_as_people_count(qtbot, dock, model_file):
     assert dock.table.entry.name == names(dock)[1]
 
 
-def test_train_starts_from_it_under_its_new_name_and_from_the_bundled_one_when_it_is_deleted(qtbot, viewer, dock, own):
-    train = TrainDock(viewer)
-    qtbot.addWidget(train)
+def test_train_starts_from_it_under_its_new_name_and_from_the_bundled_one_when_it_is_deleted(dock, own, open_dock):
+    train = open_dock(docks.Train)
     start = train.form.start
     start.choose(str(own.path))
     dock.table.renamed.emit(own, "mine")

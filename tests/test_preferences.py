@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 from napari import settings as napari_settings
-from napari.components import ViewerModel
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui import autosave as autosave_module
-from napari_cellseg.gui.autosave import Autosave
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.canvas.colours import ColourMode, palette
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import Preferences, preferences
-from napari_cellseg.gui.segment.dock import SegmentDock
-from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig
@@ -38,13 +35,6 @@ def settings(tmp_path):
     napari_settings._clear_plugin_settings_cache()
 
 
-@pytest.fixture
-def viewer():
-    viewer = ViewerModel()
-    yield viewer
-    AppState.of(viewer).close()
-
-
 def test_what_is_set_in_napari_is_what_the_program_reads(settings):
     assert preferences() == Preferences()
     settings.general.device = "cpu"
@@ -53,10 +43,9 @@ def test_what_is_set_in_napari_is_what_the_program_reads(settings):
     assert preferences() == Preferences(device="cpu", min_score=0.25, palette="Tol muted")
 
 
-def test_the_device_is_the_one_that_segment_begins_with(qtbot, viewer, settings):
+def test_the_device_is_the_one_that_segment_begins_with(settings, open_dock):
     settings.general.device = "cpu"
-    dock = SegmentDock(viewer)
-    qtbot.addWidget(dock)
+    dock = open_dock(docks.Segment)
     assert dock.device.currentText() == "cpu"
     assert dock.options().device == "cpu"
 
@@ -76,10 +65,10 @@ def test_scores_of_other_classes_are_not_kept_for_a_model():
     assert first_min_scores(HEADER) == {1: 0.3, 2: 0.6}
 
 
-def test_autosave_follows_the_preferences_and_saves(viewer, settings, monkeypatch):
+def test_autosave_follows_the_preferences_and_saves(settings, monkeypatch, plugin):
     saved = []
     monkeypatch.setattr(Opener, "save", lambda self: saved.append(self) or True)
-    autosave = Autosave.of(AppState.of(viewer))
+    autosave = plugin.autosave
     assert not autosave.timer.isActive()
     settings.cells.autosave_min = 2
     assert autosave.timer.isActive()
@@ -90,16 +79,16 @@ def test_autosave_follows_the_preferences_and_saves(viewer, settings, monkeypatc
     assert not autosave.timer.isActive()
 
 
-def test_autosave_gives_up_when_saving_fails(viewer, settings, monkeypatch):
+def test_autosave_gives_up_when_saving_fails(settings, monkeypatch, plugin):
     monkeypatch.setattr(autosave_module.Opener, "save", lambda _: False)
     settings.cells.autosave_min = 1
-    autosave = Autosave.of(AppState.of(viewer))
+    autosave = plugin.autosave
     autosave.timer.timeout.emit()
     assert not autosave.timer.isActive()
 
 
-def test_classes_that_nobody_coloured_get_the_palette(viewer, settings):
-    state = AppState.of(viewer)
+def test_classes_that_nobody_coloured_get_the_palette(settings, plugin):
+    state = plugin.state
     settings.colours.palette = "Tol bright"
     state.set_classes(CLASSES, provisional=True)
     assert state.classes.colours == ("#4477aa", "#ee6677")
@@ -113,10 +102,10 @@ def test_the_fill_of_cells():
     assert palette(ColourMode.CLASS, "#ff0000", 0.1)[1, 3] == np.float32(0.1)
 
 
-def test_the_graphics_memory_reaches_the_next_engine(viewer, settings, monkeypatch):
+def test_the_graphics_memory_reaches_the_next_engine(settings, monkeypatch, plugin):
     monkeypatch.delenv("CELLSEG_VRAM_MIB", raising=False)
     seen = []
-    engine = Engine(AppState.of(viewer))
+    engine = Engine(plugin.state)
     monkeypatch.setattr(
         engine._client, "run", lambda *_, **__: seen.append(os.environ.get("CELLSEG_VRAM_MIB")) or iter(())
     )

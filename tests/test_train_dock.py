@@ -1,28 +1,18 @@
 from __future__ import annotations
 
 import pytest
-from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from train_window import AnsweringEngine, open_folder, square, tissue_folder
 
 from napari_cellseg.errors import EngineError, TrainingError
 from napari_cellseg.formats.label_images import read_class_images
+from napari_cellseg.gui import docks
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train import dock as dock_module
-from napari_cellseg.gui.train.dock import TrainDock
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.gui.widgets.workflow import is_in_front
 from napari_cellseg.review import Cell, Status, instances_of
 from training.sources import DataSource
-
-
-@pytest.fixture
-def viewer():
-    viewer = ViewerModel()
-    notification_manager.records.clear()
-    yield viewer
-    AppState.of(viewer).close()
 
 
 @pytest.fixture
@@ -31,9 +21,8 @@ def engine():
 
 
 @pytest.fixture
-def dock(qtbot, viewer, engine):
-    dock = TrainDock(viewer)
-    qtbot.addWidget(dock)
+def dock(qtbot, engine, open_dock):
+    dock = open_dock(docks.Train)
     dock.run.engine.run = engine
     dock.show()
     qtbot.waitUntil(lambda: is_in_front(dock), timeout=60_000)
@@ -120,7 +109,7 @@ def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, eng
 
 
 @pytest.mark.usefixtures("workspace")
-def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine, viewer):
+def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine, open_dock):
     engine.wait_s = 0.05
     dock.button.click()
     qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
@@ -128,8 +117,7 @@ def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine,
     qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=60_000)
     assert dock.past_label.text().startswith("Unfinished run: epoch ")
 
-    later = TrainDock(viewer)  # as after a restart: it knows only what is on disk
-    qtbot.addWidget(later)
+    later = open_dock(docks.Train)  # as after a restart: it knows only what is on disk
     later.run.engine.run = engine
     later.show()
     wait_checked(qtbot, later)
@@ -157,11 +145,11 @@ def test_pause_holds_the_run_and_resume_lets_it_go_on(qtbot, dock, engine):
 
 
 @pytest.mark.usefixtures("workspace")
-def test_closing_the_viewer_stops_the_run_which_can_be_resumed(qtbot, dock, engine):
+def test_closing_the_viewer_stops_the_run_which_can_be_resumed(qtbot, dock, engine, plugin):
     engine.wait_s = 0.05
     dock.button.click()
     qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
-    dock.state.close()
+    plugin.close()
     assert dock.run.job.state is JobState.STOPPED
     assert (dock.run.plan.folder / "last.pt").exists()
 
@@ -169,7 +157,7 @@ def test_closing_the_viewer_stops_the_run_which_can_be_resumed(qtbot, dock, engi
 def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, dock, workspace, engine):
     (workspace.images[1].path.parent / "class2.tif").write_bytes(b"no TIFF")
     shown = []
-    dock.source._opener.show = shown.append
+    dock.source.opener.show = shown.append
     dock.button.click()
     qtbot.waitUntil(lambda: dock.message.text() != "", timeout=60_000)
     assert dock.message.text().startswith("Training cannot start: mend 1 problem first.")

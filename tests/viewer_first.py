@@ -24,7 +24,7 @@ def work(viewer, folder, checkpoint, report):
     yield lambda: state.has_docks and len(viewer.window._wrapped_dock_widgets) > 1
     report["docks"] = sorted(viewer.window._wrapped_dock_widgets)
     report["reason without an image"] = dock.button.toolTip()
-    dock._opener.open_path(folder)
+    dock.opener.open_path(folder)
     yield lambda: state.session is not None
     dock.model.choose(checkpoint)
     dock.advanced.set_values({"tile": 128, "overlap": 32, "scale": 1.0})

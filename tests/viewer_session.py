@@ -19,11 +19,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening import opening
-from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.review.keys import actions_of
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 
 
@@ -44,10 +41,11 @@ class Person:
 
     def __init__(self, folder: Path) -> None:
         self.viewer = napari.Viewer()
-        self.state = AppState.of(self.viewer)
-        self.layers, self.review = ClassLayers.of(self.state), actions_of(self.state)
+        self.plugin = plugin_of(self.viewer)
+        self.state = self.plugin.state
+        self.layers, self.review = self.plugin.layers, self.plugin.review
         self.canvas = self.viewer.window._qt_viewer.canvas.native
-        Opener.of(self.state).open_path(folder)
+        self.plugin.opener.open_path(folder)
         wait(lambda: self.state.session is not None)
         self.layers.finish()
         self.review.queue.begin()

@@ -19,8 +19,7 @@ from napari.utils import progress
 from qtpy.QtCore import QSettings, QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 
-from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.workflow import is_in_front
 
 
@@ -43,7 +42,7 @@ def work(viewer, options, report):
     train = dock.inner_widget()
     job, form, monitor = train.run.job, train.form, train.monitor
     report["reason without a folder"] = train.button.toolTip()
-    Opener.of(state).open_path(folder)
+    plugin_of(viewer).opener.open_path(folder)
     yield lambda: state.session is not None
 
     segment_dock.raise_()
@@ -142,7 +141,7 @@ def main():
             report["failed"] = traceback.format_exc()
         report["torch in the viewer"] = "torch" in sys.modules
         Path(options["out"]).write_text(json.dumps(report))
-        AppState.of(viewer).close()  # else a viewer with work in it asks before it closes
+        plugin_of(viewer).close()  # else a viewer with work in it asks before it closes
         viewer.close()
 
     timer = QTimer()

@@ -18,9 +18,8 @@ from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QTimer
 
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.segment.dock import SegmentDock
-from napari_cellseg.gui.state import AppState
 from napari_cellseg.model.bundled import bundled
 
 __all__ = ["main"]
@@ -37,8 +36,8 @@ class _Demo:
 
     def __init__(self, viewer: Any, screenshot: Path, checkpoint: Path | None, *, stay: bool) -> None:
         self.viewer, self.screenshot, self.stay = viewer, screenshot, stay
-        self.state = AppState.of(viewer)
-        self.opener = Opener.of(self.state)
+        plugin = plugin_of(viewer)
+        self.state, self.opener = plugin.state, plugin.opener
         self.failure = ""
         self.dock, self.segment = self._segment_dock()
         self.state.set_model(checkpoint or bundled())  # not the model chosen in the last session

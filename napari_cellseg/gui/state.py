@@ -1,7 +1,7 @@
 """`AppState`: what the docks of one viewer share. Docks never talk to each other, only through it.
 
-One object a viewer: ``AppState.of(viewer)``. It holds plain core objects and tells by Qt signals when one of them was
-replaced. It does no long work itself: `gui.opening` reads images, `gui.jobs` runs jobs, `gui.layers` writes layers.
+It holds plain core objects and tells by Qt signals when one of them was replaced. It does no long work itself:
+`gui.opening` reads images, `gui.jobs` runs jobs, `gui.canvas.layers` writes layers.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
-from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QMainWindow
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui.canvas.palettes import with_preferred_colours
+from napari_cellseg.gui.palettes import with_preferred_colours
 
 if TYPE_CHECKING:
     from napari_cellseg.images.read import Image, ImageFile
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari_cellseg.workspace import Workspace
 
 __all__ = ["AppState"]
-
-_STATES: WeakKeyDictionary[Any, AppState] = WeakKeyDictionary()
 
 
 class AppState(QObject):
@@ -55,6 +53,8 @@ class AppState(QObject):
         What is being opened just now, in words; empty when nothing is.
     has_docks : bool
         Whether a dock was shown already: the first one brings the others.
+    is_closed : bool
+        Whether the viewer closes, or has closed.
     """
 
     workspace_changed = Signal()
@@ -80,7 +80,7 @@ class AppState(QObject):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self._viewer = ref(viewer)  # a strong one would keep the viewer, the key of _STATES, alive for ever
+        self._viewer = ref(viewer)  # a strong one would keep the viewer, the key of `gui.plugin`, alive for ever
         self.workspace: Workspace | None = None
         self.images: tuple[ImageFile, ...] = ()
         self.file: ImageFile | None = None
@@ -93,37 +93,12 @@ class AppState(QObject):
         self.selection: tuple[int, ...] = ()
         self.loading = ""
         self.has_docks = False
-        self._is_closing = self._is_closed = False
-        qt_window = getattr(getattr(viewer, "window", None), "_qt_window", None)
-        if qt_window is not None:
-            qt_window.installEventFilter(self)
-        application = QApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.close)
-
-    @classmethod
-    def of(cls, viewer: Any) -> AppState:
-        """Return the state of a viewer, made at the first call."""
-        # napari hands plugins a proxy of the viewer, a new one each time; the state belongs to what is behind it.
-        viewer = getattr(viewer, "__wrapped__", viewer)
-        if viewer not in _STATES:
-            _STATES[viewer] = cls(viewer)
-        return _STATES[viewer]
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: ARG002, D102 - Qt's name
-        # napari has no signal for it. The window may refuse to close, and only hides when it does not.
-        if event.type() == QEvent.Type.Close:
-            self._is_closing = True
-        elif event.type() == QEvent.Type.WindowActivate:
-            self._is_closing = False
-        elif event.type() == QEvent.Type.Hide and self._is_closing and not event.spontaneous():
-            self.close()
-        return False
+        self.is_closed = False
 
     def close(self) -> None:
-        """Tell everybody that the viewer closes; does nothing the second time."""
-        if not self._is_closed:
-            self._is_closed = True
+        """Tell all that the viewer closes; does nothing the second time. `Plugin.close` calls it first."""
+        if not self.is_closed:
+            self.is_closed = True
             self.closing.emit()
             self.closed.emit()
 
@@ -131,6 +106,12 @@ class AppState(QObject):
     def viewer(self) -> Any:
         """The napari viewer; None once it is gone."""
         return self._viewer()
+
+    @property
+    def window(self) -> QMainWindow | None:
+        """The window of the viewer; None for a viewer without one, or once it is gone."""
+        window: QMainWindow | None = getattr(getattr(self.viewer, "window", None), "_qt_window", None)
+        return window
 
     @property
     def image_id(self) -> str | None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, Signal
 
@@ -28,10 +27,10 @@ from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, T
 from napari_cellseg.export import ExportItem, Which, items_of
 from napari_cellseg.formats.ids import find_ids
 from napari_cellseg.gui.batch.run import BatchModel, BatchProgress, BatchRun
-from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores
 from napari_cellseg.gui.widgets.notify import show_error
@@ -42,11 +41,9 @@ from napari_cellseg.workspace.predictions import ImageState, PredictionLog, stor
 
 __all__ = ["Batch"]
 
-_BATCHES: WeakKeyDictionary[AppState, Batch] = WeakKeyDictionary()
-
 
 class Batch(QObject):
-    """One folder at a time; use ``Batch.of(state)``.
+    """One folder at a time.
 
     Attributes
     ----------
@@ -70,11 +67,10 @@ class Batch(QObject):
     ranked = Signal(object)
     """A list of `ImageGain`, the largest first."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, opener: Opener, engine: Engine) -> None:
         super().__init__(state)
         self._state = state
-        self._opener = Opener.of(state)
-        self._engine = Engine(state)
+        self._opener, self._engine = opener, engine
         self.job = Job(state, "predicting a folder", self._engine.hold)
         self.plan_job = Job(state, "looking into the folder")
         self.rank_job = Job(state, "ordering images")
@@ -92,14 +88,6 @@ class Batch(QObject):
         self.rank_job.finished.connect(self.ranked)
         self.job.changed.connect(self._on_job)
         state.loading_changed.connect(self._on_loading)
-        state.closed.connect(self._release)
-
-    @classmethod
-    def of(cls, state: AppState) -> Batch:
-        """Return the one of a viewer's state, made at the first call."""
-        if state not in _BATCHES:
-            _BATCHES[state] = cls(state)
-        return _BATCHES[state]
 
     # ---- the folder ----
 
@@ -220,6 +208,11 @@ class Batch(QObject):
             if self._own is not None:
                 self._own.close()
                 self._own = None
+
+    def close(self) -> None:
+        """End the engine, and give back the lock of a folder that is not open in the viewer."""
+        self._engine.shutdown()
+        self._release()
 
     def _on_loading(self) -> None:
         if self._state.loading:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton
@@ -18,6 +17,7 @@ from napari_cellseg.gui.batch.run import BatchModel, BatchProgress
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
@@ -36,10 +36,9 @@ _STEPS = 100
 class BatchDock(Dock):
     """Folder, model and options; the button; failures; what to review next; the results file."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
-        self.batch = Batch.of(self.state)
-        self._opener = Opener.of(self.state)
+    def __init__(self, state: AppState, opener: Opener, batch: Batch) -> None:
+        super().__init__(state)
+        self.opener, self.batch = opener, batch
         self._soon = QTimer(self)  # several things change at once when a folder is opened
         self._soon.setSingleShot(True)
         self._soon.setInterval(50)
@@ -174,9 +173,9 @@ class BatchDock(Dock):
         """Put an image on the canvas, and *Review* to the front."""
         folder = self.batch.folder
         if self.batch.is_open_folder:
-            self._opener.show(image_id)
+            self.opener.show(image_id)
         elif folder is not None:
-            self._opener.open_path(folder, image_id=image_id)
+            self.opener.open_path(folder, image_id=image_id)
         show_dock(self.state.viewer, "Review")
 
     def _choose_folder(self) -> None:

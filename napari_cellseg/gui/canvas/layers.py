@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -35,14 +34,12 @@ _AFTER_DRAWING_MS = 120
 _BREATH_MS = 10
 """Before a step that takes napari long, so that the event loop does not take it in the same turn as another."""
 
-_LAYERS: WeakKeyDictionary[AppState, ClassLayers] = WeakKeyDictionary()
-
 
 class ClassLayers(QObject):
     """The class layers of one viewer; follows `AppState` and its session, and nobody else writes the layers.
 
-    Use ``ClassLayers.of(state)``. The layers of a new image are painted in small steps and come one a turn of the event
-    loop, so that the window stays alive.
+    The layers of a new image are painted in small steps and come one a turn of the event loop, so that the window stays
+    alive.
     """
 
     ready = Signal()
@@ -78,18 +75,10 @@ class ClassLayers(QObject):
         state.min_scores_changed.connect(self._on_min_scores)
         on_preferences_changed(self._on_preferences)
         state.selection_changed.connect(self._on_selection)
-        state.closing.connect(self._stop)
         state.viewer.layers.events.removed.connect(self._on_removed)
         state.viewer.layers.selection.events.active.connect(lambda _: self._aim())
         warm_up()
         self._on_current()
-
-    @classmethod
-    def of(cls, state: AppState) -> ClassLayers:
-        """Return the class layers of a viewer's state, made at the first call."""
-        if state not in _LAYERS:
-            _LAYERS[state] = cls(state)
-        return _LAYERS[state]
 
     # ---- what is there ----
 
@@ -302,6 +291,10 @@ class ClassLayers(QObject):
         gone = getattr(event, "value", None)
         self._layers = {i: layer for i, layer in self._layers.items() if layer is not gone}
         self._spare = {i: spare for i, spare in self._spare.items() if spare[0] is not gone}
+
+    def close(self) -> None:
+        """Follow the session no longer."""
+        self._stop()
 
     def _stop(self) -> None:
         gc.unfreeze()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
@@ -32,6 +31,7 @@ from napari_cellseg.export import (
 from napari_cellseg.formats.ids import IDS_NAME
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error
@@ -52,8 +52,8 @@ _TIPS = {
 class ExportDock(Dock):
     """Choose formats, images and a folder, then Export."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
         self.job = Job(self.state, "exporting")
         self._summary: ExportSummary | None = None
         self._ids: Path | None = None

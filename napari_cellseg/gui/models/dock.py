@@ -24,7 +24,8 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.models.details import details_html, details_json
 from napari_cellseg.gui.models.table import ModelTable
 from napari_cellseg.gui.preferences import recall
-from napari_cellseg.gui.review.bottom_dock import BottomDock
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import ERROR, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.workflow import show_dock
@@ -40,10 +41,8 @@ _RUN_FILES = ("best", "last")
 class ModelsDock(BottomDock):
     """A table of all models, what the chosen one says about itself, and what can be done with it."""
 
-    has_review_keys = False
-
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
         self.library = ModelLibrary()
         self.job = Job(self.state, "copying a model")
         self.table = ModelTable()

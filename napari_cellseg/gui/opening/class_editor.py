@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -19,27 +18,12 @@ from qtpy.QtWidgets import (
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
 from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.colour_chip import ColourChip
 from napari_cellseg.gui.widgets.dock import ERROR, explain, small_label
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.model.checkpoint import read_header
 
-__all__ = ["ClassEditor", "ColourChip"]
-
-
-class ColourChip(QToolButton):
-    """A square of a class's colour."""
-
-    def __init__(self, colour: str) -> None:
-        super().__init__()
-        self.setFixedSize(18, 18)
-        self.set_colour(colour)
-
-    def set_colour(self, colour: str) -> None:
-        """Show another colour."""
-        self.setStyleSheet(
-            f"ColourChip {{ background-color: {colour}; border: 1px solid rgba(128, 128, 128, 160);"
-            " border-radius: 3px; }"
-        )
+__all__ = ["ClassEditor"]
 
 
 class ClassEditor(QWidget):

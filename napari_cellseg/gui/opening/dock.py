@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.class_editor import ClassEditor
 from napari_cellseg.gui.opening.image_list import ImageList, status_text
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.welcome import Welcome
 from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 
@@ -24,9 +25,9 @@ _FILES = "Images and COCO files (*.tif *.tiff *.json);;All files (*)"
 class OpenDock(Dock):
     """Opens a folder, lists its images, and edits the class table."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
-        self.opener = Opener.of(self.state)
+    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener) -> None:
+        super().__init__(state)
+        self.opener = opener
         self.folder_button = PrimaryButton("Open folder...")
         self.folder_button.setToolTip("A folder of <name>.tif or <name>/image.tif; it becomes a project")
         self.folder_button.clicked.connect(self._choose_folder)
@@ -53,7 +54,7 @@ class OpenDock(Dock):
         self._soon.setSingleShot(True)
         self._soon.setInterval(400)
         self._soon.timeout.connect(self.opener.note_current)
-        self.layers.session_changed.connect(lambda _: self._soon.start())
+        layers.session_changed.connect(lambda _: self._soon.start())
         self.state.workspace_changed.connect(self._show)
         self.state.current_changed.connect(self._show)
         self.state.loading_changed.connect(self._show)

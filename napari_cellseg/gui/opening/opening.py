@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image as ImageLayer
@@ -34,14 +33,9 @@ _MANY_BYTES = 8 * 2**20
 _BREATH_MS = 15
 """Between two long steps, so that the event loop takes keys and the mouse, and not the next step in the same turn."""
 
-_OPENERS: WeakKeyDictionary[AppState, Opener] = WeakKeyDictionary()
-
 
 class Opener(QObject):
-    """Opens one thing at a time; the last wish wins.
-
-    Use ``Opener.of(state)``.
-    """
+    """Opens one thing at a time; the last wish wins."""
 
     summaries_changed = Signal()
 
@@ -63,14 +57,6 @@ class Opener(QObject):
         self.job.failed.connect(self._on_failed)
         self.job.changed.connect(self._on_job)
         state.classes_changed.connect(self._keep_classes)
-        state.closed.connect(self._close)
-
-    @classmethod
-    def of(cls, state: AppState) -> Opener:
-        """Return the opener of a viewer's state, made at the first call."""
-        if state not in _OPENERS:
-            _OPENERS[state] = cls(state)
-        return _OPENERS[state]
 
     # ---- for the docks ----
 
@@ -150,7 +136,7 @@ class Opener(QObject):
         try:
             workspace.forget_annotations(image_id)
         except CellSegError as error:
-            show_error(error, self._window())
+            show_error(error, self._state.window)
         self.show(image_id)
 
     # ---- how ----
@@ -163,7 +149,7 @@ class Opener(QObject):
             return True
         if not any(cell.reviewed for cell in session.cells.values()):
             return self.save()  # proposals of a model: nobody's work, nothing to ask
-        answer = ask_to_save(self._window(), image_id)
+        answer = ask_to_save(self._state.window, image_id)
         if answer is Answer.SAVE:
             return self.save()
         if answer is Answer.DISCARD:
@@ -193,7 +179,7 @@ class Opener(QObject):
             self._use_image(result)
 
     def _on_failed(self, error: CellSegError) -> None:
-        show_error(error, self._window())
+        show_error(error, self._state.window)
         if self._wanted is not None and self._wanted != self._loading:
             self._load(self._wanted)
         else:
@@ -261,7 +247,7 @@ class Opener(QObject):
             show_info(f"{loaded.file.image_id} has {loaded.image.planes} planes; the first one is shown.")
 
     def _ask_about(self, edits: UnsavedEdits) -> None:
-        answer = ask_about_recovery(self._window(), edits.recovery)
+        answer = ask_about_recovery(self._state.window, edits.recovery)
         if answer is Answer.CANCEL:
             self._wanted = None
         else:
@@ -330,13 +316,11 @@ class Opener(QObject):
             try:
                 workspace.classes = self._state.classes
             except CellSegError as error:
-                show_error(error, self._window())
+                show_error(error, self._state.window)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Save the current image and let go of the folder."""
         self._turn.stop()
         self.save()
         if self._state.workspace is not None:
             self._state.workspace.close()
-
-    def _window(self) -> Any:
-        return getattr(getattr(self._state.viewer, "window", None), "_qt_window", None)

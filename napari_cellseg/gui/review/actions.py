@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QMainWindow
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.canvas.camera import is_in_view, move_to
@@ -27,7 +27,7 @@ __all__ = ["ReviewActions"]
 class ReviewActions(QObject):
     """Decisions about the selected cells, the way through the queue, and undo, for one viewer.
 
-    Use `keys.actions_of`. Every action works on ``state.selection``; one that cannot work says why in a
+    Every action works on ``state.selection``; one that cannot work says why in a
     notification and changes nothing.
     """
 
@@ -162,10 +162,14 @@ class ReviewActions(QObject):
         session = self._state.session
         return self._state.classes.names if session is None else session.classes.names
 
-    def window(self) -> QWidget | None:
-        """Return the window of the viewer; None once it is closed."""
-        viewer = self._state.viewer
-        return None if viewer is None else getattr(getattr(viewer, "window", None), "_qt_window", None)
+    @property
+    def window(self) -> QMainWindow | None:
+        """The window of the viewer; None once it is closed."""
+        return self._state.window
+
+    def close(self) -> None:
+        """Stop assessing the queue."""
+        self.queue.close()
 
     # ---- how ----
 

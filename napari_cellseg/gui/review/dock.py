@@ -17,10 +17,13 @@ from qtpy.QtWidgets import (
     QTreeView,
 )
 
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.review.keys import KeysDialog, actions_of, add_dock_keys
+from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.review.keys import KeysDialog, add_dock_keys
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.review import CellFilter, ReviewSession
 from napari_cellseg.review.queue import QueueOrder
@@ -36,9 +39,9 @@ _UPDATE_MS = 80
 class ReviewDock(Dock):
     """Accept, reject and correct the cells of the current image, the most doubtful first."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
-        self._do = actions_of(self.state)
+    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, review: ReviewActions) -> None:
+        super().__init__(state)
+        self.layers, self.opener, self._do = layers, opener, review
         self._add_queue()
         self._add_decisions()
         self._add_filter()
@@ -192,7 +195,7 @@ class ReviewDock(Dock):
         images = len(self.state.images)
         self._folder.setVisible(images > 1)
         if images > 1:
-            self._folder.setText(f"{Opener.of(self.state).reviewed_images:,} of {images:,} images reviewed")
+            self._folder.setText(f"{self.opener.reviewed_images:,} of {images:,} images reviewed")
         if session is None:
             self._counts.setText("")
             self._progress.setMaximum(1)
@@ -265,7 +268,7 @@ class ReviewDock(Dock):
     # ---- saving ----
 
     def _on_save(self) -> None:
-        Opener.of(self.state).save()
+        self.opener.save()
         self._show_saved()
 
     def _show_saved(self) -> None:

@@ -18,10 +18,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.gui.canvas.colours import to_rgb
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.thumbnails import CROSS_PX, THUMBNAIL_PX, Thumbnails
-from napari_cellseg.gui.review.bottom_dock import BottomDock
+from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.gallery_model import CELL_MIME, GalleryModel, GallerySort
+from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button, colour_icon
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.review import Cell, Change, ChangeKind, Status
 
@@ -31,8 +35,11 @@ __all__ = ["GalleryDock"]
 class GalleryDock(BottomDock):
     """Pages of thumbnails: click one to select it, its cross to reject it, drag it onto a class to reclassify it."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
+    def __init__(self, state: AppState, layers: ClassLayers, review: ReviewActions) -> None:
+        super().__init__(state)
+        self.layers, self.review = layers, review
+        review.queue.begin()
+        add_dock_keys(self, review)
         self.model = GalleryModel()
         self._targets: list[ClassTarget] = []
         self._is_linking = False

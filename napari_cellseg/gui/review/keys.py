@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -14,11 +13,8 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBox
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.review.actions import ReviewActions
-from napari_cellseg.gui.state import AppState
 
-__all__ = ["KEYS", "KeysDialog", "actions_of", "add_dock_keys"]
-
-_ACTIONS: WeakKeyDictionary[AppState, ReviewActions] = WeakKeyDictionary()
+__all__ = ["KEYS", "KeysDialog", "add_dock_keys", "bind_review_keys"]
 
 
 @dataclass(frozen=True)
@@ -98,22 +94,17 @@ class KeysDialog(QDialog):
     @classmethod
     def show_for(cls, actions: ReviewActions) -> None:
         """Open the list over the viewer."""
-        cls(actions, actions.window()).show()
+        cls(actions, actions.window).show()
 
 
-def actions_of(state: AppState) -> ReviewActions:
-    """Return the actions of a viewer's state, made at the first call, with their keys on all class layers to come."""
-    if state not in _ACTIONS:
-        layers = ClassLayers.of(state)
-        actions = _ACTIONS[state] = ReviewActions(state, layers)
-        for layer in layers:
-            bind_layer_keys(layer, actions)
-        layers.layer_added.connect(lambda layer: bind_layer_keys(layer, actions))
-        actions.cutting.changed.connect(lambda: _bind_cutting(layers, actions))
-        window = actions.window()
-        if window is not None:  # napari's own keys have no name for "?"
-            QShortcut(QKeySequence("?"), window).activated.connect(lambda: KeysDialog.show_for(actions))
-    return _ACTIONS[state]
+def bind_review_keys(layers: ClassLayers, actions: ReviewActions) -> None:
+    """Bind the keys on all class layers, there and to come, and "?" in the window."""
+    for layer in layers:
+        bind_layer_keys(layer, actions)
+    layers.layer_added.connect(lambda layer: bind_layer_keys(layer, actions))
+    actions.cutting.changed.connect(lambda: _bind_cutting(layers, actions))
+    if actions.window is not None:  # napari's own keys have no name for "?"
+        QShortcut(QKeySequence("?"), actions.window).activated.connect(lambda: KeysDialog.show_for(actions))
 
 
 def _bind_cutting(layers: ClassLayers, actions: ReviewActions) -> None:

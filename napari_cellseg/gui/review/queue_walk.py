@@ -49,7 +49,6 @@ class QueueWalk(QObject):
         layers.ready.connect(self._begin)
         layers.session_changed.connect(self._on_change)
         state.current_changed.connect(self._stop)
-        state.closing.connect(self._stop)
 
     @property
     def is_ready(self) -> bool:
@@ -97,6 +96,10 @@ class QueueWalk(QObject):
         """Assess what is left at once."""
         while self._turn.isActive():
             self._assess_some()
+
+    def close(self) -> None:
+        """Stop assessing."""
+        self._stop()
 
     # ---- how ----
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
@@ -21,10 +20,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.errors import CellSegError
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
-from napari_cellseg.gui.review.bottom_dock import BottomDock
+from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button
 from napari_cellseg.gui.review.table_model import CellTable, Column, cell_columns, measured_columns
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.gui.widgets.notify import show_error, show_info
 from napari_cellseg.measure import write_csv
@@ -40,8 +43,11 @@ _NO_ROWS = "No cell is shown."
 class TableDock(BottomDock):
     """One row a cell; the rows selected are the cells selected on the canvas."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
+    def __init__(self, state: AppState, layers: ClassLayers, review: ReviewActions) -> None:
+        super().__init__(state)
+        self.layers, self.review = layers, review
+        review.queue.begin()
+        add_dock_keys(self, review)
         self.model = CellTable()
         self._measured: tuple[Column, dict[str, Column]] | None = None
         self._measured_session: ReviewSession | None = None

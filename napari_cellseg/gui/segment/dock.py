@@ -9,9 +9,11 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, TileDone
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.segment.segmentation import Segmentation
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
@@ -33,10 +35,9 @@ __all__ = ["SegmentDock", "device_names"]
 class SegmentDock(Dock):
     """Model, device, options, minimum scores, and the button."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
-        self._opener = Opener.of(self.state)
-        self.segmentation = Segmentation(self.state)
+    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, segmentation: Segmentation) -> None:
+        super().__init__(state)
+        self.layers, self.opener, self.segmentation = layers, opener, segmentation
         self.model = ModelPicker()
         self.device = device_choice()
         self.device_reason = small_label()
@@ -77,6 +78,7 @@ class SegmentDock(Dock):
         self.column.addStretch(1)
 
     def _connect(self) -> None:
+        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
         state, segmentation = self.state, self.segmentation
         self.model.chosen.connect(state.set_model)
         self.sliders.chosen.connect(self._keep_min_scores)
@@ -91,13 +93,13 @@ class SegmentDock(Dock):
         segmentation.job.changed.connect(self._show)
         segmentation.progressed.connect(self._on_tile)
         segmentation.model_ready.connect(self._on_ready)
-        segmentation.message.connect(lambda text: self.row.set_message(text))
+        segmentation.message.connect(self._on_message)
         segmentation.done.connect(self._on_done)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(100)
         self._soon.timeout.connect(self.sliders.show_counts)
-        self.layers.session_changed.connect(lambda _: self._soon.start())
+        self.layers.session_changed.connect(self._on_change)
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
@@ -121,7 +123,7 @@ class SegmentDock(Dock):
     def _segment(self) -> None:
         layer = self._image_layer()
         if self.state.session is None and layer is not None:
-            self._opener.show_pixels(layer)
+            self.opener.show_pixels(layer)
         header = self.model.header
         if header is None or self.state.session is None:
             return
@@ -177,6 +179,12 @@ class SegmentDock(Dock):
         images = [layer for layer in self.state.viewer.layers if layer._type_string == "image" and layer.ndim == 2]
         active = self.state.viewer.layers.selection.active
         return active if active in images else images[-1] if images else None
+
+    def _on_change(self, _: object) -> None:
+        self._soon.start()
+
+    def _on_message(self, text: str) -> None:
+        self.row.set_message(text)
 
     def _on_tile(self, event: TileDone) -> None:
         self.row.set_progress(event.tile, event.tiles, f"tile {event.tile}/{event.tiles}")

@@ -12,9 +12,9 @@ from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, TileDone
-from napari_cellseg.gui.canvas.palettes import with_preferred_colours
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.images.read import Image
@@ -41,6 +41,8 @@ class Segmentation(QObject):
     Parameters
     ----------
     state : AppState
+    engine : Engine
+        Where the model runs.
     """
 
     progressed = Signal(object)
@@ -51,15 +53,19 @@ class Segmentation(QObject):
     done = Signal(int, float)
     """Number of cells shown, and seconds."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, engine: Engine) -> None:
         super().__init__(state)
         self._state = state
-        self._engine = Engine(state)
+        self._engine = engine
         self._target: _Target | None = None
         self.job = Job(state, "segmenting cells")
         self.job.reported.connect(self._on_event)
         self._warm_up = Job(state, "starting the engine")
         state.current_changed.connect(self._on_current)
+
+    def close(self) -> None:
+        """End the engine."""
+        self._engine.shutdown()
 
     def warm_up(self) -> None:
         """Start the engine before it is needed, in the background."""

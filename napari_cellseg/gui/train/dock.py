@@ -8,6 +8,8 @@ from qtpy.QtWidgets import QApplication, QDockWidget, QHBoxLayout, QPushButton, 
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.form import TrainForm
 from napari_cellseg.gui.train.monitor import TrainMonitor
 from napari_cellseg.gui.train.run import Plan, TrainRun
@@ -27,10 +29,10 @@ __all__ = ["TrainDock"]
 class TrainDock(Dock):
     """Data, settings, the button, and the run."""
 
-    def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer)
-        self.run = TrainRun(self.state)
-        self.source = SourceBox(self.state)
+    def __init__(self, state: AppState, opener: Opener, run: TrainRun) -> None:
+        super().__init__(state)
+        self.run = run
+        self.source = SourceBox(state, opener)
         self.check_row = JobRow(self.run.check_job, "Checking the data", notify=False)
         self.write_row = JobRow(self.run.write_job, "Writing class*.tif")
         self.form = TrainForm()
@@ -70,6 +72,7 @@ class TrainDock(Dock):
         return holder
 
     def _connect(self) -> None:
+        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
         run, state = self.run, self.state
         self.button.clicked.connect(self._on_train)
         self.copy_button.clicked.connect(self._copy_command)
@@ -86,7 +89,7 @@ class TrainDock(Dock):
         run.check_job.failed.connect(self.source.show_error)
         run.check_job.changed.connect(self._on_check_state)
         run.write_job.reported.connect(self._on_write_step)
-        run.write_job.finished.connect(lambda _: self._check())
+        run.write_job.finished.connect(self._on_written)
         run.write_job.changed.connect(self._on_write_state)
         run.job.changed.connect(self._on_job)
 
@@ -155,6 +158,9 @@ class TrainDock(Dock):
             self._wants_to_start = False
         if state is JobState.FAILED:
             self.check_row.set_message("")  # the reason stands where the numbers would
+
+    def _on_written(self, _: object) -> None:
+        self._check()
 
     def _on_write_state(self) -> None:
         if self.run.write_job.state in (JobState.STOPPED, JobState.FAILED):

@@ -45,6 +45,8 @@ class TrainRun(QObject):
     Parameters
     ----------
     state : AppState
+    engine : Engine
+        Where models are trained and compared.
     """
 
     changed = Signal()
@@ -52,10 +54,10 @@ class TrainRun(QObject):
     told = Signal()
     """`history` has more."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, engine: Engine) -> None:
         super().__init__(state)
         self._state = state
-        self.engine = Engine(state)
+        self.engine = engine
         self.history = RunHistory()
         self.plan: Plan | None = None
         self.checked: Checked | None = None
@@ -76,6 +78,10 @@ class TrainRun(QObject):
     def is_busy(self) -> bool:
         """Whether the engine is at work."""
         return any(job.is_busy for job in (self.check_job, self.write_job, self.job, self.compare_job))
+
+    def close(self) -> None:
+        """End the engine."""
+        self.engine.shutdown()
 
     # ---- before ----
 

@@ -35,14 +35,16 @@ class SourceBox(QWidget):
     Parameters
     ----------
     state : AppState
+    opener : Opener
+        Shows the image of a problem.
     """
 
     changed = Signal()
     """`data` is another one."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, opener: Opener) -> None:
         super().__init__()
-        self._state = state
+        self._state, self.opener = state, opener
         self._other: Path | None = None
         self.choice = QComboBox()
         tame(self.choice)
@@ -56,7 +58,6 @@ class SourceBox(QWidget):
         column.setSpacing(4)
         column.addWidget(self.counts)
         column.addWidget(self.problems)
-        self._opener = Opener.of(state)
         self.show_workspace()
 
     def data(self) -> TrainData | None:
@@ -138,7 +139,7 @@ class SourceBox(QWidget):
     def _go_to(self, item: QListWidgetItem) -> None:
         image_id = item.data(Qt.ItemDataRole.UserRole)
         if image_id and any(file.image_id == image_id for file in self._state.images):
-            self._opener.show(image_id)
+            self.opener.show(image_id)
 
 
 def _all_labelled(folder: Path) -> bool:

@@ -7,10 +7,7 @@ from typing import Any
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
-from napari_cellseg.gui.autosave import Autosave
-from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.preferences import remember
-from napari_cellseg.gui.review.keys import actions_of
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.workflow import bring_docks, dock_of
 
@@ -29,16 +26,13 @@ class Dock(QWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.Viewer
-        Gives the `AppState` that all docks of this viewer share, as ``self.state``.
+    state : AppState
+        What all docks of a viewer share.
     """
 
-    def __init__(self, napari_viewer: Any) -> None:
+    def __init__(self, state: AppState) -> None:
         super().__init__()
-        self.state = AppState.of(napari_viewer)
-        self.layers = ClassLayers.of(self.state)
-        Autosave.of(self.state)
-        actions_of(self.state)  # from the first dock on, mouse and keys work on the canvas
+        self.state = state
         content = QWidget()
         self.column = QVBoxLayout(content)
         self.column.setContentsMargins(8, 8, 8, 8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
 
-from napari_cellseg.gui.opening.class_editor import ColourChip
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.colour_chip import ColourChip
 from napari_cellseg.gui.widgets.forms import tame
 
 __all__ = ["ScoreSliders"]

@@ -1,4 +1,4 @@
-"""`BottomDock`: what *Gallery* and *Table* have in common, wide docks below the canvas that follow the review."""
+"""`BottomDock`: what *Gallery*, *Table* and *Models* have in common: wide docks below the canvas."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
-from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.review.keys import actions_of, add_dock_keys
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.workflow import dock_of
 
@@ -22,22 +20,14 @@ class BottomDock(QWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.Viewer
-        Gives the `AppState` that all docks of this viewer share, as ``self.state``.
+    state : AppState
+        What all docks of a viewer share.
     """
 
-    has_review_keys = True
-    """Whether A accepts, R rejects, ... while it has the focus."""
-
-    def __init__(self, napari_viewer: Any) -> None:
+    def __init__(self, state: AppState) -> None:
         super().__init__()
-        self.state = AppState.of(napari_viewer)
-        self.layers = ClassLayers.of(self.state)
-        self.review = actions_of(self.state)
-        self.review.queue.begin()
+        self.state = state
         self._is_placed = False
-        if self.has_review_keys:
-            add_dock_keys(self, self.review)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         # napari puts it on the right at first; if it were wide there, the window would grow.
@@ -53,7 +43,7 @@ class BottomDock(QWidget):
             QTimer.singleShot(0, self._place)  # not now: napari is still putting it in its place
 
     def _place(self) -> None:
-        dock, window = dock_of(self), self.review.window()
+        dock, window = dock_of(self), self.state.window
         if dock is None or window is None or dock.isFloating():
             return
         below = Qt.DockWidgetArea.BottomDockWidgetArea

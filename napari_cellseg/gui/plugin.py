@@ -1,0 +1,135 @@
+"""`Plugin`: all that one viewer has of this plugin. It is built here, in order, and closed in the reverse order.
+
+Nothing else is kept per viewer, and no class looks for another one: whoever needs a thing is given it. The docks, which
+napari makes from a viewer, are in `gui.docks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QApplication
+
+from napari_cellseg.gui.autosave import Autosave
+from napari_cellseg.gui.batch.batch import Batch
+from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.engine import Engine
+from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.review.keys import bind_review_keys
+from napari_cellseg.gui.segment.segmentation import Segmentation
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.train.run import TrainRun
+
+__all__ = ["Plugin", "build_plugin", "plugin_of"]
+
+_PLUGINS: WeakKeyDictionary[Any, Plugin] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plugin:
+    """What the docks of one viewer share, in the order in which it is built; use `plugin_of`.
+
+    Attributes
+    ----------
+    state : AppState
+        What is open and chosen.
+    layers : ClassLayers
+        The class layers on the canvas.
+    opener : Opener
+        Opens folders and images, and saves them.
+    autosave : Autosave
+    review : ReviewActions
+        What keys and buttons of a review do.
+    segmentation : Segmentation
+        Predicts the image on the canvas.
+    batch : Batch
+        Predicts a folder.
+    training : TrainRun
+        Checks data, trains, compares.
+    """
+
+    state: AppState
+    layers: ClassLayers
+    opener: Opener
+    autosave: Autosave
+    review: ReviewActions
+    segmentation: Segmentation
+    batch: Batch
+    training: TrainRun
+
+    def close(self) -> None:
+        """Stop all that runs, save, then free all in the reverse order of building; does nothing the second time."""
+        if self.state.is_closed:
+            return
+        self.state.close()
+        for part in (
+            self.training, self.batch, self.segmentation, self.review, self.autosave, self.opener, self.layers,
+        ):  # fmt: skip
+            part.close()
+
+
+def plugin_of(viewer: Any) -> Plugin:
+    """Return the plugin of a viewer, built at the first call; only for what napari makes from a viewer."""
+    viewer = _unwrapped(viewer)
+    return _PLUGINS[viewer] if viewer in _PLUGINS else build_plugin(viewer)
+
+
+def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine) -> Plugin:
+    """Build everything for a viewer that has nothing yet; tests give another ``make_engine``."""
+    viewer = _unwrapped(viewer)
+    assert viewer not in _PLUGINS, "a viewer has one plugin"
+    state = AppState(viewer)
+    layers = ClassLayers(state)
+    opener = Opener(state)
+    autosave = Autosave(state, opener)
+    review = ReviewActions(state, layers)
+    bind_review_keys(layers, review)
+    segmentation = Segmentation(state, make_engine(state))
+    batch = Batch(state, opener, make_engine(state))
+    training = TrainRun(state, make_engine(state))
+    plugin = _PLUGINS[viewer] = Plugin(
+        state=state,
+        layers=layers,
+        opener=opener,
+        autosave=autosave,
+        review=review,
+        segmentation=segmentation,
+        batch=batch,
+        training=training,
+    )
+    _CloseWatch(state, plugin.close)
+    return plugin
+
+
+def _unwrapped(viewer: Any) -> Any:
+    """Return what is behind the proxy that napari gives to plugins, a new one each time."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+class _CloseWatch(QObject):
+    """Calls ``close`` when the window of a viewer is closed; napari has no signal for it."""
+
+    def __init__(self, state: AppState, close: Callable[[], None]) -> None:
+        super().__init__(state)
+        self._close = close
+        self._is_closing = False
+        if state.window is not None:
+            state.window.installEventFilter(self)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(close)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: ARG002 - Qt's name
+        # The window may refuse to close, and only hides when it does not.
+        if event.type() == QEvent.Type.Close:
+            self._is_closing = True
+        elif event.type() == QEvent.Type.WindowActivate:
+            self._is_closing = False
+        elif event.type() == QEvent.Type.Hide and self._is_closing and not event.spontaneous():
+            self._close()
+        return False
