@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.ops import MultiScaleRoIAlign
 
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.network.backbone import make_backbone
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.roi_align import PyramidRoIAlign
 from napari_cellseg.model.network.roi_heads import CellRoIHeads
 from napari_cellseg.model.network.rpn import ProposalNetwork
 
@@ -47,16 +47,16 @@ def build_model(config: ModelConfig, *, pretrained: bool | Path = False) -> Cell
 
 def _parts(config: ModelConfig) -> dict[str, nn.Module]:
     box, mask, channels = config.box_head, config.mask_head, config.fpn.channels
-    levels = [str(i) for i in range(len(config.fpn.strides))]
+    strides = config.fpn.strides
     mask_classes = 1 if mask.class_agnostic else config.num_classes + 1
     return {
-        "box_roi_pool": MultiScaleRoIAlign(
-            levels, box.pool, sampling_ratio=box.sampling_ratio, canonical_scale=box.canonical_scale
+        "box_roi_pool": PyramidRoIAlign(
+            strides, box.pool, sampling_ratio=box.sampling_ratio, canonical_scale=box.canonical_scale
         ),
         "box_head": nn.Sequential(TwoMLPHead(channels * box.pool**2, box.hidden), nn.Dropout(box.dropout)),
         "box_predictor": _BoxPredictor(box.hidden, config.num_classes + 1, class_agnostic=box.class_agnostic_boxes),
-        "mask_roi_pool": MultiScaleRoIAlign(
-            levels, mask.pool, sampling_ratio=mask.sampling_ratio, canonical_scale=mask.canonical_scale
+        "mask_roi_pool": PyramidRoIAlign(
+            strides, mask.pool, sampling_ratio=mask.sampling_ratio, canonical_scale=mask.canonical_scale
         ),
         "mask_head": nn.Sequential(
             MaskRCNNHeads(channels, (mask.channels,) * mask.convolutions, 1), nn.Dropout2d(mask.dropout)
