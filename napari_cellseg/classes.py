@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from napari_cellseg.errors import ConfigError
 
-__all__ = ["DEFAULT_COLOURS", "ClassTable"]
+__all__ = ["DEFAULT_COLOURS", "MAX_CLASSES", "ClassTable"]
 
 DEFAULT_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 """Colour-blind safe colours, in the order they are given out: Okabe & Ito, "Color Universal Design" (2008)."""
+
+MAX_CLASSES = 1000
+"""Most classes of a table."""
 
 _HEX_COLOUR = re.compile(r"#[0-9a-f]{6}")
 
@@ -30,7 +34,7 @@ class ClassTable:
     Raises
     ------
     ConfigError
-        No class, an empty or repeated name, or a colour that is not ``#rrggbb``.
+        No class, more than `MAX_CLASSES`, an empty or repeated name, or a colour that is not ``#rrggbb``.
     """
 
     names: tuple[str, ...]
@@ -40,7 +44,9 @@ class ClassTable:
         names = tuple(str(name).strip() for name in self.names)
         if not names or not all(names):
             raise ConfigError("A class table needs at least one class, and every class needs a name.")
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        if len(names) > MAX_CLASSES:
+            raise ConfigError(f"There are {len(names)} classes; the limit is {MAX_CLASSES}.")
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
         if repeated:
             raise ConfigError(f"The class name {repeated[0]!r} is used twice; give each class its own name.")
         colours = tuple(str(colour).lower() for colour in self.colours)
@@ -72,7 +78,8 @@ class ClassTable:
         if isinstance(data, dict):
             wanted = [str(i) for i in range(1, len(data) + 1)]
             if sorted(map(str, data)) != sorted(wanted):
-                raise ConfigError(f"Class numbers must run 1..{len(data)} without a gap, not {sorted(map(str, data))}.")
+                found = ", ".join(sorted(map(str, data))[:10])
+                raise ConfigError(f"Class numbers must run 1..{len(data)} without a gap, not {found[:200]}.")
             by_number = {str(key): value for key, value in data.items()}
             return cls(_strings([by_number[key] for key in wanted]))
         return cls(_strings(data))
@@ -121,5 +128,5 @@ class ClassTable:
 
 def _strings(values: object) -> tuple[str, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str) or not all(isinstance(v, str) for v in values):
-        raise ConfigError(f"A class table needs a list of names, not {values!r}.")
+        raise ConfigError(f"A class table needs a list of names, not {repr(values)[:60]}.")
     return tuple(values)

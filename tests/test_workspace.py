@@ -182,39 +182,6 @@ def test_names_of_annotation_files_stay_in_their_folder(image_id, tmp_path):
     assert path.resolve().parent == path.parent.resolve()
 
 
-def damaged(folder: Path, change) -> str:
-    with Workspace(folder) as workspace:
-        workspace.open_session("a", SIZE).delete([1])
-        workspace.save("a")
-    path = folder / ".cellseg" / "annotations" / "a.jsonl"
-    path.write_bytes(change(path.read_bytes()))
-    with Workspace(folder) as workspace:
-        with pytest.raises(AnnotationError) as error:
-            workspace.open_session("a", SIZE)
-        return str(error.value)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda _: b"",
-        lambda data: data[:-30],
-        lambda data: b"\n".join(data.splitlines()[:-1]),
-        lambda data: data.replace(b'"accepted"', b'"maybe"'),
-        lambda data: data.replace(b"[3,2,1.0", b"[3,2"),
-        lambda data: b"[" + data,
-        lambda data: b"\xff\xfe" + data,
-    ],
-)
-def test_damaged_annotations_are_one_clear_error(folder, change):
-    assert "a.jsonl cannot be read" in damaged(folder, change)
-
-
-def test_annotations_of_a_later_version_say_so(folder):
-    text = damaged(folder, lambda data: data.replace(b'"version":1', b'"version":2', 1))
-    assert "a later version of napari-cellseg wrote it" in text
-
-
 def test_annotations_for_another_size_are_refused(folder):
     with Workspace(folder) as workspace:
         workspace.open_session("a", SIZE).delete([1])

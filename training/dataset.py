@@ -7,7 +7,6 @@ with its images beside it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.formats.class_names import read_class_names
 from napari_cellseg.formats.coco import read_dataset
 from napari_cellseg.formats.ids import short_names
 from napari_cellseg.formats.label_images import class_files, from_instances, read_label_image
@@ -197,10 +197,7 @@ def _named_classes(data: Path) -> ClassTable | None:
     beside = [data, data.parent] if data.name == "train" else [data]
     for file in (folder / "classes.json" for folder in beside):
         if file.is_file():
-            try:
-                return ClassTable.from_json(json.loads(file.read_text("utf-8")))
-            except (OSError, ValueError, ConfigError) as error:
-                raise ConfigError(f"{file} is no table of classes: {error}") from error
+            return read_class_names(file, ConfigError)
     return None
 
 

@@ -8,14 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.file_gate import read_bytes
+from napari_cellseg.formats.json_gate import parse_json, short
+from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Progress, ReviewSession, Status, instances_of
-from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
+from napari_cellseg.workspace.cell_lines import rows_of_cells, sound_cells
+from napari_cellseg.workspace.damaged import keep_damaged
+from napari_cellseg.workspace.schemas import HeaderLine, sound
 
 __all__ = [
     "Annotations",
@@ -33,6 +37,8 @@ __all__ = [
 
 FORMAT = "napari-cellseg annotations"
 VERSION = 1
+_MOST_BYTES = 2**30
+_MOST_HEADER_BYTES = 4 * 2**20
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -69,6 +75,8 @@ class Annotations:
     next_id: int = 1
     revision: str = ""
     labels: LabelStamps = field(default_factory=dict)
+    problem: str = ""
+    """What of the file was damaged and left out, in words; empty for a sound file."""
 
     def shown(self) -> list[Cell]:
         """Return the cells that a review shows, by id: no rejected ones, no proposals below a minimum score."""
@@ -132,7 +140,7 @@ def write_annotations(
 
 
 def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> Annotations:
-    """Read the file.
+    """Read the file; cells and settings that are damaged are left out, and ``problem`` says so.
 
     Parameters
     ----------
@@ -143,34 +151,43 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
     Raises
     ------
     AnnotationError
-        It is damaged, of a later version, or of an image of another size.
+        Nothing of it can be used, it is of a later version, or of an image of another size.
     """
+    content = read_bytes(path, most_bytes=_MOST_BYTES)
+    first, *lines = content.splitlines() or [b""]
     try:
-        first, *lines = path.read_bytes().splitlines()
-        header = _checked_header(first, path)
-        rows = json.loads(b"[" + b",".join(lines) + b"]")
-        size = (int(header["image_size"][0]), int(header["image_size"][1]))
-        if len(rows) != header["cells"]:
-            raise AnnotationError(f"it has {len(rows)} cells and says it has {header['cells']}")
+        header, problems = _header(first, path)
+        size = header.image_size or image_size
+        if size is None:
+            raise AnnotationError("it does not say for which size of image it is")
         if image_size is not None and size != tuple(image_size):
             raise AnnotationError(
                 f"it is for an image of {size}, the image now has {tuple(image_size)} (height, width)"
             )
-        return Annotations(
-            size,
-            ClassTable.from_json(header["classes"]),
-            tuple(cells_of_rows(rows)),
-            {int(class_id): float(score) for class_id, score in header["min_scores"].items()},
-            int(header["next_id"]),
-            str(header["revision"]),
-            _stamps(header),
-        )
-    except (AnnotationError, ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnnotationError(f"The annotations in {path} cannot be read: {_reason(error)}.") from error
+        rows, wrong = _rows(lines, path)
+        cells, wrong_cells = sound_cells(rows, size, PixelBudget(len(content)))
+        problems += wrong + wrong_cells
+        if header.cells is not None and header.cells != len(lines):
+            problems.append(f"it has {len(lines)} cells and says it has {header.cells}")
+        if problems and not cells and header == HeaderLine():
+            raise AnnotationError(f"nothing in it can be read ({problems[0]})")
+    except AnnotationError as error:
+        raise AnnotationError(_cannot_read(path, error)) from error
+    highest = max((cell.class_id for cell in cells), default=1)
+    return Annotations(
+        size,
+        header.classes or ClassTable.numbered(highest),
+        tuple(cells),
+        header.min_scores or {},
+        max(header.next_id or 1, max((cell.cell_id for cell in cells), default=0) + 1),
+        header.revision or "",
+        header.labels or {},
+        keep_damaged(path, content, _told(problems)) if problems else "",
+    )
 
 
 def read_header(path: Path) -> Header:
-    """Read the first line only.
+    """Read the first line only, unless it is damaged.
 
     Raises
     ------
@@ -179,13 +196,60 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            header = _checked_header(file.readline(), path)
-        shown = {int(class_id): int(number) for class_id, number in header["shown"].items()}
-        progress = Progress(int(header["reviewed"]), int(header["reviewable"]))
-        summary = ImageSummary(shown, progress, float(header["saved_at"]))
-        return Header(summary, str(header["revision"]), _stamps(header))
-    except (AnnotationError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnnotationError(f"The annotations in {path} cannot be read: {_reason(error)}.") from error
+            line, problems = _header(file.readline(_MOST_HEADER_BYTES), path)
+    except OSError as error:
+        raise AnnotationError(_cannot_read(path, error.strerror or error)) from error
+    except AnnotationError as error:
+        raise AnnotationError(_cannot_read(path, error)) from error
+    if problems or None in (line.shown, line.reviewed, line.reviewable, line.revision):
+        whole = read_annotations(path)
+        return Header(summarise(whole.cells, whole.min_scores, line.saved_at), whole.revision, whole.labels)
+    progress = Progress(line.reviewed or 0, line.reviewable or 0)
+    return Header(ImageSummary(line.shown or {}, progress, line.saved_at), line.revision or "", line.labels or {})
+
+
+def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:
+    """Return what is right of the first line, and what is wrong with it."""
+    try:
+        data = parse_json(line, "its first line")
+        header, wrong = sound(HeaderLine, data)
+    except AnnotationError as error:
+        return HeaderLine(), [str(error).rstrip(".")]
+    if data.get("format") != FORMAT:
+        raise AnnotationError(f"{path.name} is no annotations file")
+    version = data.get("version")
+    if type(version) is int and version > VERSION:
+        raise AnnotationError("a later version of napari-cellseg wrote it; update to read it")
+    if type(version) is not int:
+        wrong = (*wrong, f"version = {short(version)}")
+    return header, [f"first line: {text}" for text in wrong]
+
+
+def _rows(lines: Sequence[bytes], path: Path) -> tuple[list[object], list[str]]:
+    """Parse the lines, all of them together when none is damaged."""
+    try:
+        return parse_json(b"[" + b",".join(lines) + b"]", path), []
+    except AnnotationError:
+        pass
+    rows, problems = [], []
+    for number, line in enumerate(lines, start=2):
+        try:
+            rows.append(parse_json(line, f"line {number}"))
+        except AnnotationError as error:
+            problems.append(str(error).rstrip("."))
+    return rows, problems
+
+
+def _told(problems: Sequence[str]) -> str:
+    more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return f"{len(problems)} parts of it are left out ({'; '.join(problems[:3])}{more})"
+
+
+def _cannot_read(path: Path, reason: object) -> str:
+    return (
+        f"The annotations in {path} cannot be read: {str(reason).rstrip('.')}. Bring back an older copy of the file, or"
+        " rename it to start again without it."
+    )
 
 
 def summarise(cells: Sequence[Cell], min_scores: Mapping[int, float], saved_at: float | None = None) -> ImageSummary:
@@ -214,20 +278,3 @@ def _is_shown(cell: Cell, min_scores: Mapping[int, float]) -> bool:
     if cell.status is Status.PROPOSED:
         return cell.score >= min_scores.get(cell.class_id, 0.0)
     return cell.status is not Status.REJECTED
-
-
-def _stamps(header: Mapping[str, Any]) -> LabelStamps:
-    return {str(name): (int(size), int(changed)) for name, (size, changed) in header["labels"].items()}
-
-
-def _checked_header(line: bytes, path: Path) -> dict[str, Any]:
-    header = json.loads(line)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise AnnotationError(f"{path.name} is no annotations file")
-    if header["version"] > VERSION:
-        raise AnnotationError("a later version of napari-cellseg wrote it; update to read it")
-    return header
-
-
-def _reason(error: Exception) -> str:
-    return str(error).rstrip(".") if isinstance(error, (AnnotationError, ConfigError)) else f"damaged ({error})"

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import zlib
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.review import BoolMask, Box, Cell, Status
+from napari_cellseg.formats.json_gate import short
+from napari_cellseg.formats.pixel_budget import PixelBudget
+from napari_cellseg.formats.rle import MAX_CROP_PIXELS
+from napari_cellseg.review import BoolMask, Box, Cell
+from napari_cellseg.workspace.schemas import CELL_ROW, text_of
 
-__all__ = ["cells_of_rows", "rows_of_cells"]
+__all__ = ["cells_of_rows", "rows_of_cells", "sound_cells"]
 
 DEFLATED = 256
 """Above so many bytes of pixels, deflating them pays."""
@@ -36,28 +41,51 @@ def rows_of_cells(cells: Iterable[Cell], same_mask: Collection[int] = ()) -> lis
     return rows
 
 
-def cells_of_rows(rows: Iterable[Sequence[Any]], before: Mapping[int, Cell] | None = None) -> list[Cell]:
+def cells_of_rows(
+    rows: Iterable[object], before: Mapping[int, Cell] | None = None, budget: PixelBudget | None = None
+) -> list[Cell]:
     """Return the cells of rows; a mask that is left out is the one its cell has in ``before``.
 
     Raises
     ------
     AnnotationError
-        A row that is none.
+        A row that is none, or masks over the budget.
     """
-    cells = []
-    for row in rows:
+    return [_cell_of(row, before or {}, budget) for row in rows]
+
+
+def sound_cells(
+    rows: Iterable[object], image_size: tuple[int, int], budget: PixelBudget
+) -> tuple[list[Cell], list[str]]:
+    """Return the cells of all rows that are sound and fit the image, and what is wrong with the others, a text each."""
+    cells: dict[int, Cell] = {}
+    problems = []
+    height, width = image_size
+    for number, row in enumerate(rows, start=1):
         try:
-            cell_id, class_id, score, status, label_value, by, at, place, bits = row
-            if place is None:
-                old = (before or {})[cell_id]
-                box, mask = old.box, old.mask
-            else:
-                x0, y0, x1, y1 = place
-                box, mask = (x0, y0, x1, y1), _unpacked(bits, (x0, y0, x1, y1))
-            cells.append(Cell(cell_id, class_id, score, Status(status), box, mask, label_value, by, at))
-        except (TypeError, ValueError, KeyError, zlib.error) as error:
-            raise AnnotationError(f"A cell of the annotations is damaged: {str(row)[:80]} ({error})") from error
-    return cells
+            cell = _cell_of(row, {}, budget)
+            if cell.box[2] > width or cell.box[3] > height:
+                raise AnnotationError(f"its box {cell.box} leaves the {height} x {width} image")
+            if cell.cell_id in cells:
+                raise AnnotationError(f"there is another cell #{cell.cell_id}")
+            cells[cell.cell_id] = cell
+        except AnnotationError as error:
+            problems.append(f"cell {number}: {str(error).rstrip('.')}")
+    return list(cells.values()), problems
+
+
+def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None) -> Cell:
+    try:
+        cell_id, class_id, score, status, label_value, by, at, box, bits = CELL_ROW.validate_python(row)
+        if box is None:
+            box, mask = before[cell_id].box, before[cell_id].mask
+        else:
+            mask = _unpacked(bits or "", box, budget)
+        return Cell(cell_id, class_id, score, status, box, mask, label_value, by, at)
+    except ValidationError as error:
+        raise AnnotationError(f"A cell is damaged: {text_of(error)}.") from error
+    except (ValueError, KeyError, zlib.error) as error:
+        raise AnnotationError(f"A cell is damaged: {short(row)} ({error}).") from error
 
 
 def _packed(mask: BoolMask) -> str:
@@ -67,12 +95,20 @@ def _packed(mask: BoolMask) -> str:
     return b2a_base64(packed, newline=False).decode("ascii")
 
 
-def _unpacked(bits: str, box: Box) -> BoolMask:
+def _unpacked(bits: str, box: Box, budget: PixelBudget | None) -> BoolMask:
     height, width = box[3] - box[1], box[2] - box[0]
+    if height < 1 or width < 1 or height * width > MAX_CROP_PIXELS:
+        raise ValueError(f"its box has {width} x {height} px")
+    if budget is not None:
+        budget.take(height * width)
     packed = a2b_base64(bits)
+    count = -(-height * width // 8)
     if height * width > 8 * DEFLATED:
-        packed = zlib.decompress(packed)
-    if len(packed) != -(-height * width // 8):
+        packed = zlib.decompressobj().decompress(packed, count + 1)  # and not more, whatever it unpacks to
+    if len(packed) != count:
         raise ValueError("its mask does not fill its box")
     flat = np.unpackbits(np.frombuffer(packed, np.uint8), count=height * width)
-    return flat.view(np.bool_).reshape(height, width)
+    mask = flat.view(np.bool_).reshape(height, width)
+    if not (mask[0].any() and mask[-1].any() and mask[:, 0].any() and mask[:, -1].any()):
+        raise ValueError("its box is not tight around its mask")
+    return mask

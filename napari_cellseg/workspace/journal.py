@@ -13,16 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.file_gate import read_bytes
+from napari_cellseg.formats.json_gate import parse_json
+from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.review import Cell, Change
 from napari_cellseg.workspace.annotations import Annotations
 from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
+from napari_cellseg.workspace.damaged import keep_damaged
+from napari_cellseg.workspace.schemas import ChangeRecord, JournalStart
 
 __all__ = ["Journal", "Recovery", "change_record", "pack", "read_journal", "start_record"]
 
 FORMAT = "napari-cellseg journal"
 VERSION = 1
+_MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Journal:
         if not self.has_cells:
             return None
         size = (int(self.start["image_size"][0]), int(self.start["image_size"][1]))
-        cells = tuple(cells_of_rows(self.start["cells"]))
+        cells = tuple(cells_of_rows(self.start["cells"], budget=PixelBudget(self.end)))
         return Annotations(size, ClassTable.from_json(self.start["classes"]), cells, revision=self.base)
 
     def replay(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
@@ -91,11 +99,17 @@ class Journal:
             A change does not fit the cells.
         """
         now = {cell.cell_id: cell for cell in cells}
+        budget = PixelBudget(self.end)
         for change in self.changes:
-            put = cells_of_rows(change["put"], now)
+            put = cells_of_rows(change["put"], now, budget)
             for cell_id in change["gone"]:
-                now.pop(cell_id, None)
-            now.update((cell.cell_id, cell) for cell in put)
+                if (old := now.pop(cell_id, None)) is not None:
+                    budget.give_back(old.mask.size)
+            for cell in put:
+                before = now.get(cell.cell_id)
+                if before is not None and before.mask is not cell.mask:
+                    budget.give_back(before.mask.size)
+                now[cell.cell_id] = cell
         return tuple(now.values())
 
 
@@ -135,37 +149,43 @@ def change_record(change: Change, at: float) -> dict[str, Any]:
 def read_journal(path: Path) -> Journal | None:
     """Read a journal up to its first damaged line; None when it has no good line, or does not exist.
 
+    A line cut off at the end is what a killed program leaves. Damage before that is kept with the whole file under
+    another name, and logged.
+
     Raises
     ------
     AnnotationError
         The file cannot be opened, or a later version wrote it.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise AnnotationError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    records, end = [], 0
+    content = read_bytes(path, most_bytes=_MOST_BYTES, may_be_empty=True)
+    records: list[dict[str, Any]] = []
+    end = 0
     for line in content.splitlines(keepends=True):
-        record = _unpacked(line)
+        record = _unpacked(line, ChangeRecord if records else JournalStart)
         if record is None:
             break
         records.append(record)
         end += len(line)
-    if not records or records[0].get("format") != FORMAT:
-        return None
-    if records[0]["version"] > VERSION:
-        raise AnnotationError(f"A later version of napari-cellseg wrote {path}; update to recover from it.")
-    return Journal(records[0], records[1:], end)
+        if len(records) == 1 and record["version"] > VERSION:
+            raise AnnotationError(f"A later version of napari-cellseg wrote {path}; update to recover from it.")
+    if b"\n" in content[end:]:
+        keep_damaged(path, content, f"it can be read up to line {len(records)} only")
+    return Journal(records[0], records[1:], end) if records else None
 
 
-def _unpacked(line: bytes) -> dict[str, Any] | None:
+def _unpacked(line: bytes, schema: type[JournalStart | ChangeRecord]) -> dict[str, Any] | None:
     checksum, _, body = line.partition(b" ")
     if not body.endswith(b"\n"):
         return None
     body = body[:-1]
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    record = json.loads(body)
-    return record if isinstance(record, dict) else None
+    try:
+        record = parse_json(body, "the line")
+        schema.model_validate(record)
+    except (AnnotationError, ValidationError):
+        return None
+    is_start = record.get("format") == FORMAT
+    return dict(record) if is_start == (schema is JournalStart) else None

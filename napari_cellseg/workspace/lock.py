@@ -12,8 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from pydantic import ValidationError
+
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.json_gate import read_json
+from napari_cellseg.workspace.schemas import LockFile
 
 __all__ = ["FolderLock", "LockOwner"]
+
+_MOST_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,9 @@ class FolderLock:
 
 
 def _read_owner(path: Path) -> LockOwner | None:
-    """Return who holds the lock; None when nobody does, or the file is damaged."""
+    """Return who holds the lock; None when nobody does, or the file is damaged or another program's."""
     try:
-        return LockOwner(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        data = read_json(path, most_bytes=_MOST_BYTES)
+        return LockOwner(**LockFile.model_validate(data).model_dump())
+    except (AnnotationError, ValidationError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -12,7 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.formats.file_gate import read_bytes
+from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.label_images import class_files
 from napari_cellseg.images.read import ImageFile, read_size
 from napari_cellseg.instances import InstanceMasks
@@ -28,6 +33,7 @@ from napari_cellseg.workspace.annotations import (
 from napari_cellseg.workspace.folder import Workspace
 from napari_cellseg.workspace.labels import annotations_from_labels, class_folder, label_stamps, long_enough
 from napari_cellseg.workspace.places import annotations_file, file_errors, journal_file, state_folder
+from napari_cellseg.workspace.schemas import LogLine
 
 __all__ = [
     "ImageState",
@@ -39,7 +45,11 @@ __all__ = [
     "store_proposals",
 ]
 
+_MOST_LOG_BYTES = 256 * 2**20
 _NOT_OF_THE_RESULT = ("checkpoint", "device", "batch", "precision")
+
+
+logger = logging.getLogger(__name__)
 
 
 class ImageState(Enum):
@@ -111,19 +121,26 @@ class PredictionLog:
         self.path = state_folder(folder) / "predictions.jsonl"
 
     def entries(self) -> dict[str, LogEntry]:
-        """Return the last entry of each image; a line cut off by a crash is left out."""
-        try:
-            lines = self.path.read_bytes().splitlines()
-        except OSError:
+        """Return the last entry of each image; lines that are damaged (cut off by a crash, say) are left out.
+
+        Raises
+        ------
+        AnnotationError
+            The file is far too large.
+        """
+        if not self.path.is_file():
             return {}
-        found = {}
-        for line in lines:
+        found, damaged = {}, 0
+        content = read_bytes(self.path, most_bytes=_MOST_LOG_BYTES, may_be_empty=True)
+        for line in filter(None, content.splitlines()):
             try:
-                row = json.loads(line)
-                entry = LogEntry(**{**row, "stamp": (int(row["stamp"][0]), int(row["stamp"][1]))})
-            except (ValueError, TypeError, KeyError, IndexError):
-                continue
-            found[entry.image_id] = entry
+                entry = LogEntry(**LogLine.model_validate(parse_json(line, self.path)).model_dump())
+            except (AnnotationError, ValidationError):
+                damaged += 1
+            else:
+                found[entry.image_id] = entry
+        if damaged:
+            logger.warning("%s: %d damaged lines are left out; their images count as not predicted", self.path, damaged)
         return found
 
     def add(self, entry: LogEntry) -> None:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.class_names import MAX_BYTES, read_class_names
+from napari_cellseg.formats.file_gate import read_bytes
+from napari_cellseg.formats.json_gate import parse_json
+from napari_cellseg.workspace.damaged import keep_damaged
+from napari_cellseg.workspace.schemas import ProjectFile, text_of
 
 __all__ = ["read_classes", "write_classes"]
 
@@ -18,19 +25,34 @@ VERSION = 1
 def read_classes(state: Path, folder: Path) -> ClassTable | None:
     """Return the project's classes; else those of a ``classes.json`` in the folder or the one above; else None.
 
+    A damaged ``project.json`` is kept under another name and counts as none: its classes are in each image's
+    annotations too.
+
     Raises
     ------
     AnnotationError
-        ``project.json`` or ``classes.json`` is damaged.
+        ``classes.json`` is damaged, or ``project.json`` is of a later version.
     """
-    for path in (state / "project.json", folder / "classes.json", folder.parent / "classes.json"):
+    own = state / "project.json"
+    if own.is_file() and (classes := _own_classes(own)) is not None:
+        return classes
+    for path in (folder / "classes.json", folder.parent / "classes.json"):
         if path.is_file():
-            try:
-                data = json.loads(path.read_text(encoding="utf-8"))
-                return ClassTable.from_json(data["classes"] if path.name == "project.json" else data)
-            except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
-                raise AnnotationError(f"The classes in {path} cannot be read: {error}. Mend or remove it.") from error
+            return read_class_names(path)
     return None
+
+
+def _own_classes(path: Path) -> ClassTable | None:
+    content = read_bytes(path, most_bytes=MAX_BYTES, may_be_empty=True)
+    try:
+        found = ProjectFile.model_validate(parse_json(content, "the file"))
+    except (ValidationError, AnnotationError) as error:
+        problem = text_of(error) if isinstance(error, ValidationError) else str(error).rstrip(".")
+        keep_damaged(path, content, problem)
+        return None
+    if found.version > VERSION:
+        raise AnnotationError(f"A later version of napari-cellseg wrote {path}; update to open this project.")
+    return found.classes
 
 
 def write_classes(state: Path, classes: ClassTable) -> None:

@@ -1,0 +1,160 @@
+"""What each JSON file of a project must hold, one schema for each kind; nothing is used that did not pass its schema.
+
+The program writes these files, but they also come from a damaged disk, an editor, a sync tool or another person.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from napari_cellseg.classes import MAX_CLASSES, ClassTable
+from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.formats.json_gate import short
+from napari_cellseg.review import Status
+
+__all__ = [
+    "CELL_ROW",
+    "CellRow",
+    "ChangeRecord",
+    "HeaderLine",
+    "JournalStart",
+    "LockFile",
+    "LogLine",
+    "sound",
+    "text_of",
+]
+
+MAX_SIDE = 2**20
+MAX_TEXT = 10_000
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _table(data: object) -> ClassTable:
+    try:
+        return ClassTable.from_json(data)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+Number = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+Stamp = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+CellId = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+ClassId = Annotated[int, Field(strict=True, ge=1, le=MAX_CLASSES)]
+ClassKey = Annotated[int, Field(ge=1, le=MAX_CLASSES)]  # "1": keys of JSON are text
+Score = Annotated[float, Field(strict=True, ge=0, le=1)]
+Moment = Annotated[float, Field(strict=True, ge=0, le=2**35)]  # seconds since 1970, to the year 3058
+Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT)]
+Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
+Place = Annotated[int, Field(strict=True, ge=0, le=MAX_SIDE)]
+Size = tuple[Side, Side]
+Classes = Annotated[ClassTable, BeforeValidator(_table)]
+
+CellRow = tuple[
+    CellId, ClassId, Score, Status, Number, Text, Moment, tuple[Place, Place, Place, Place] | None,
+    Annotated[str, Field(strict=True)] | None,
+]  # fmt: skip
+"""cell_id, class_id, score, status, label_value, by, at, box, bits; see `cell_lines`."""
+
+CELL_ROW: TypeAdapter[CellRow] = TypeAdapter(CellRow)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+class HeaderLine(_File):
+    """First line of the annotations of an image; what is None was missing or wrong."""
+
+    image_size: Size | None = None
+    classes: Classes | None = None
+    min_scores: dict[ClassKey, Score] | None = None
+    next_id: CellId | None = None
+    revision: Text | None = None
+    labels: dict[Text, tuple[Stamp, Stamp]] | None = None
+    saved_at: Moment | None = None
+    cells: Number | None = None
+    shown: dict[ClassKey, Number] | None = None
+    reviewed: Number | None = None
+    reviewable: Number | None = None
+
+
+class JournalStart(_File):
+    """First record of a journal."""
+
+    version: Annotated[int, Field(strict=True, ge=1)]
+    base: Text
+    user: Text = ""
+    image_size: Size
+    classes: Classes
+    cells: list[list[Any]] | None
+
+
+class ChangeRecord(_File):
+    """One change in a journal."""
+
+    at: Moment
+    text: Text
+    edits: Annotated[int, Field(strict=True, ge=1, le=2**53)] = 1
+    gone: list[CellId]
+    put: list[list[Any]]
+
+
+class LogLine(_File):
+    """The last prediction of an image."""
+
+    image_id: Text
+    key: Text
+    model: Text
+    stamp: tuple[Stamp, Stamp]
+    cells: Number = 0
+    at: Moment = 0.0
+    problem: Text = ""
+
+
+class LockFile(_File):
+    """Who has a folder open."""
+
+    user: Text
+    host: Text
+    pid: Annotated[int, Field(strict=True, ge=1, lt=2**31)]
+    since: Moment
+    process_started: Moment
+    token: Text
+
+
+class ProjectFile(_File):
+    """``project.json``."""
+
+    format: Literal["napari-cellseg project"]
+    version: Annotated[int, Field(strict=True, ge=1)]
+    classes: Classes
+
+
+def sound(model: type[_Model], data: object) -> tuple[_Model, tuple[str, ...]]:
+    """Return what is right of ``data``, and what is wrong; for a model all of whose fields may be missing.
+
+    Raises
+    ------
+    AnnotationError
+        It is no object at all.
+    """
+    if not isinstance(data, dict):
+        raise AnnotationError(f"expected an object, not {short(data)}")
+    try:
+        return model.model_validate(data), ()
+    except ValidationError as error:
+        wrong = {str(problem["loc"][0]) for problem in error.errors(include_url=False)}
+        return model.model_validate({key: data[key] for key in data.keys() - wrong}), (text_of(error),)
+
+
+def text_of(error: ValidationError) -> str:
+    """Say what is wrong in one line: the first three fields, their values and the rule."""
+    problems = error.errors(include_url=False)
+    parts = []
+    for problem in problems[:3]:
+        where = ".".join(map(str, problem["loc"])) or "it"
+        parts.append(f"{where} = {short(problem['input'])}: {problem['msg']}")
+    return "; ".join(parts) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")

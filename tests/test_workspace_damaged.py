@@ -1,0 +1,322 @@
+"""The project's own files, damaged: what is sound is used, what is not is said and kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from review_actions import CLASSES, SIZE, some_cells
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.review import Cell, Change, ChangeKind, Status, cells_from
+from napari_cellseg.workspace.annotations import (
+    Annotations,
+    read_annotations,
+    read_header,
+    summarise,
+    write_annotations,
+)
+from napari_cellseg.workspace.journal import change_record, pack, read_journal, start_record
+from napari_cellseg.workspace.lock import FolderLock, LockOwner
+from napari_cellseg.workspace.predictions import LogEntry, PredictionLog
+from napari_cellseg.workspace.project_file import read_classes, write_classes
+
+CELLS = cells_from(some_cells(6, 0), Status.ACCEPTED, "ana", 1e9)
+LINE = 3  # of the third cell
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jsonl"
+    annotations = Annotations(SIZE, CLASSES, tuple(CELLS), {1: 0.5}, 9, "abc", {"class1.tif": (5, 6)})
+    write_annotations(path, annotations, summarise(CELLS, {}))
+    return path
+
+
+def change_line(path: Path, number: int, change: Callable[[Any], Any]) -> None:
+    lines = path.read_bytes().splitlines()
+    row = json.loads(lines[number])
+    lines[number] = json.dumps(change(row)).encode()
+    path.write_bytes(b"\n".join(lines) + b"\n")
+
+
+def with_value(place: int | str, value: Any) -> Callable[[Any], Any]:
+    def change(row: Any) -> Any:
+        row[place] = value
+        return row
+
+    return change
+
+
+def is_same(cells: tuple[Cell, ...], expected: list[Cell]) -> bool:
+    return len(cells) == len(expected) and all(a.equals(b) for a, b in zip(cells, expected, strict=True))
+
+
+def test_sound_annotations_have_no_problem(saved: Path) -> None:
+    found = read_annotations(saved, SIZE)
+    assert is_same(found.cells, CELLS)
+    assert (found.problem, found.next_id, found.revision) == ("", 9, "abc")
+    assert [path.name for path in saved.parent.iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, "1"), (0, -1), (0, 10**30), (0, 1), (0, None), (0, True),
+        (1, 0), (1, 10**9), (1, 1.5), (2, 1.5), (2, -1), (2, "x"), (3, "maybe"), (3, []), (4, -1), (4, {}), (5, 3),
+        (6, -1), (6, 1e300), (6, "x"),
+        (7, [0, 0, 10**6, 10**6]), (7, [5, 5, 5, 9]), (7, [9, 9, 5, 5]), (7, [0, 0]), (7, "abcd"), (7, None),
+        (7, [-1, 0, 5, 5]), (8, "####"), (8, None), (8, 5), (8, ""), (8, "AAAA"),
+    ],
+)  # fmt: skip
+def test_a_damaged_cell_is_left_out_and_said(saved: Path, place: int, value: Any) -> None:
+    change_line(saved, LINE, with_value(place, value))
+    before = saved.read_bytes()
+    found = read_annotations(saved, SIZE)
+    assert is_same(found.cells, [*CELLS[: LINE - 1], *CELLS[LINE:]])
+    assert "1 parts of it are left out" in found.problem
+    (kept,) = saved.parent.glob("a.jsonl.damaged-*.bak")
+    assert kept.read_bytes() == before
+    assert kept.name in found.problem
+
+
+@pytest.mark.parametrize("row", [None, 5, [], "abc", {"a": 1}, [1, 2]])
+def test_a_line_that_is_no_cell_is_left_out(saved: Path, row: Any) -> None:
+    change_line(saved, LINE, lambda _: row)
+    assert is_same(read_annotations(saved, SIZE).cells, [*CELLS[: LINE - 1], *CELLS[LINE:]])
+
+
+@pytest.mark.parametrize("junk", [b"{", b"\xff\xfe", b"[" * 100_000, b"NaN", b"9" * 5000, b'"\\ud800"'])
+def test_a_line_that_is_no_json_is_left_out(saved: Path, junk: bytes) -> None:
+    lines = saved.read_bytes().splitlines()
+    saved.write_bytes(b"\n".join([*lines[:LINE], junk, *lines[LINE + 1 :]]))
+    assert is_same(read_annotations(saved, SIZE).cells, [*CELLS[: LINE - 1], *CELLS[LINE:]])
+
+
+def test_a_file_that_is_cut_off_gives_the_cells_before_the_cut(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-30])
+    found = read_annotations(saved, SIZE)
+    assert is_same(found.cells, CELLS[:-1])
+    lines = saved.read_bytes().splitlines()
+    saved.write_bytes(b"\n".join(lines[:-2]) + b"\n")
+    found = read_annotations(saved, SIZE)
+    assert is_same(found.cells, CELLS[:-2])
+    assert "says it has 6" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image_size", [10]), ("image_size", None), ("classes", 5), ("classes", {"names": []}),
+        ("min_scores", {"x": 1}),
+        ("min_scores", {"1": "0.5"}), ("next_id", -1), ("revision", 5), ("labels", {"class1.tif": 1}),
+        ("saved_at", "x"),
+        ("cells", "six"), ("shown", []), ("reviewed", -5), ("version", "1"),
+    ],
+)  # fmt: skip
+def test_a_damaged_setting_in_the_first_line_costs_no_cell(saved: Path, name: str, value: Any) -> None:
+    change_line(saved, 0, with_value(name, value))
+    found = read_annotations(saved, SIZE)
+    assert is_same(found.cells, CELLS)
+    assert (name in found.problem) or value is None
+    assert found.next_id > max(cell.cell_id for cell in CELLS)
+    if name != "image_size":
+        assert read_header(saved).summary.total == len(CELLS)
+
+
+def test_without_a_first_line_the_cells_are_read_for_the_size_of_the_image(saved: Path) -> None:
+    saved.write_bytes(b"\xff" + saved.read_bytes())
+    assert is_same(read_annotations(saved, SIZE).cells, CELLS)
+    with pytest.raises(AnnotationError, match="for which size"):
+        read_annotations(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"PK\x03\x04", b"{}", b"[]\n" * 50, b'{"format": "other"}'])
+def test_a_file_of_which_nothing_can_be_used_says_what_to_do(saved: Path, content: bytes) -> None:
+    saved.write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"a\.jsonl") as caught:
+        read_annotations(saved, SIZE)
+    assert "rename" in str(caught.value) or "remove" in str(caught.value)
+
+
+def test_annotations_of_a_later_version_say_so(saved: Path) -> None:
+    change_line(saved, 0, with_value("version", 2))
+    with pytest.raises(AnnotationError, match="a later version of napari-cellseg wrote it"):
+        read_annotations(saved, SIZE)
+
+
+def test_a_small_file_cannot_claim_gigabytes(saved: Path) -> None:
+    bits = zlib.compress(bytes([255]) * (10_000 * 10_000 // 8), 9)
+    from binascii import b2a_base64
+
+    row = [7, 1, 1.0, "accepted", 7, "ana", 1e9, [0, 0, 10_000, 10_000], b2a_base64(bits, newline=False).decode()]
+    header = json.loads(saved.read_bytes().splitlines()[0]) | {"image_size": [10_000, 10_000]}
+    lines = [json.dumps(header), *(json.dumps([i, *row[1:]]) for i in range(1, 41))]  # 4 GB
+    saved.write_text("\n".join(lines))
+    found = read_annotations(saved)
+    assert 0 < len(found.cells) < 10
+    assert "too many for a file of this size" in found.problem
+
+
+def journal_lines(tmp_path: Path) -> tuple[Path, list[bytes]]:
+    path = tmp_path / "j.jsonl"
+    base = Annotations(SIZE, CLASSES, tuple(CELLS[:3]), revision="abc")
+    changes = [Change("Add", ChangeKind.DO, pairs=((None, cell),)) for cell in CELLS[3:]]
+    records = [start_record(base, saved=False, user="ana"), *(change_record(change, 1e9) for change in changes)]
+    return path, [pack(record) for record in records]
+
+
+def signed(value: Any) -> bytes:
+    body = json.dumps(value).encode()
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def test_a_journal_is_read_to_its_first_damaged_line_and_kept(tmp_path: Path) -> None:
+    path, lines = journal_lines(tmp_path)
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b"ana", b"bob"), *lines[3:]]))
+    found = read_journal(path)
+    assert found is not None
+    start = found.begins_with()
+    assert start is not None
+    assert is_same(found.replay(start.cells), CELLS[:4])
+    assert found.end == len(lines[0]) + len(lines[1])
+    assert [kept.read_bytes() for kept in tmp_path.glob("j.jsonl.damaged-*.bak")] == [path.read_bytes()]
+
+
+def test_a_line_cut_off_by_a_kill_is_no_damage(tmp_path: Path) -> None:
+    path, lines = journal_lines(tmp_path)
+    path.write_bytes(b"".join(lines)[:-7])
+    found = read_journal(path)
+    assert found is not None
+    assert len(found.changes) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["j.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], 5, None, {}, {"at": "x", "text": "a", "gone": [], "put": []}, {"at": 1, "text": "a", "gone": 5, "put": []},
+     {"at": 1, "text": "a", "gone": [], "put": 5}, {"at": 1, "text": 7, "gone": [], "put": []},
+     {"at": 1, "text": "a", "gone": [{}], "put": []}, {"at": 1e300, "text": "a", "gone": [], "put": []}],
+)  # fmt: skip
+def test_a_change_with_a_right_checksum_and_wrong_values_ends_the_journal(tmp_path: Path, value: Any) -> None:
+    path, lines = journal_lines(tmp_path)
+    path.write_bytes(b"".join([*lines[:2], signed(value), *lines[2:]]))
+    found = read_journal(path)
+    assert found is not None
+    assert len(found.changes) == 1
+    assert found.recovery("a").edits == 1
+
+
+@pytest.mark.parametrize("name", ["version", "base", "image_size", "classes", "cells", "format", "user"])
+def test_a_journal_with_a_wrong_first_line_is_none(tmp_path: Path, name: str) -> None:
+    path, lines = journal_lines(tmp_path)
+    start = json.loads(lines[0].partition(b" ")[2]) | {name: {"x": []}}
+    path.write_bytes(b"".join([signed(start), *lines[1:]]))
+    assert read_journal(path) is None
+    assert list(tmp_path.glob("j.jsonl.damaged-*.bak"))
+
+
+def test_a_row_that_fits_no_cell_is_one_clear_error(tmp_path: Path) -> None:
+    path, lines = journal_lines(tmp_path)
+    row = [77, 1, 1.0, "accepted", 7, "ana", 1e9, None, None]
+    path.write_bytes(lines[0] + signed({"at": 1, "text": "a", "gone": [], "put": [row]}))
+    found = read_journal(path)
+    assert found is not None
+    with pytest.raises(AnnotationError, match="A cell is damaged"):
+        found.replay(CELLS)
+
+
+OWNER = {"user": "bob", "host": "elsewhere", "pid": 5, "since": 1e9, "process_started": 1e9, "token": "t"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"null", b"[1]", b"{}", b'{"name": "other program"}', b"\0" * 100, b"[" * 100_000, b"x" * 10**6,
+        *(json.dumps(OWNER | change).encode() for change in (
+            {"pid": -1}, {"pid": 10**30}, {"pid": "5"}, {"since": 1e300}, {"since": -1}, {"host": 7}, {"user": None},
+            {"process_started": "x"}, {"token": []},
+        )),
+    ],
+)  # fmt: skip
+def test_a_nonsense_lock_does_not_keep_anyone_out(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "lock.json"
+    path.write_bytes(content)
+    lock = FolderLock(path, "ana")
+    assert lock.owner is None
+    assert lock.acquire() is None
+    assert lock.is_mine
+    lock.release()
+
+
+def test_a_lock_of_another_computer_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    path.write_text(json.dumps(OWNER | {"added later": 1}))
+    owner = FolderLock(path, "ana").acquire()
+    assert isinstance(owner, LockOwner)
+    assert not owner.is_gone
+    assert "bob on elsewhere" in str(owner)
+    path.write_text(json.dumps(OWNER | {"host": socket.gethostname(), "pid": 2**31 - 1}))
+    assert FolderLock(path, "ana").acquire() is None
+
+
+def test_damaged_lines_of_the_prediction_log_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = PredictionLog(tmp_path)
+    for name in "ab":
+        log.add(LogEntry(name, "k", "lite", (1, 2), 3, 1e9))
+    sound_row = json.loads(log.path.read_bytes().splitlines()[0])
+    junk = [{"image_id": []}, {"stamp": [1]}, {"stamp": {}}, {"cells": "x"}, {"at": 1e300}, {"key": None}]
+    bad = [json.dumps(sound_row | change).encode() for change in junk]
+    bad += [b"[]", b"5", b"null", b"{", b"\xff", b"[" * 100_000]
+    with log.path.open("ab") as file:
+        file.write(b"\n".join(bad))
+    with caplog.at_level(logging.WARNING):
+        assert sorted(log.entries()) == ["a", "b"]
+    assert f"{len(bad)} damaged lines" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"{}", b'{"classes": 5}', b"\xff", b'{"format": []}'])
+def test_a_damaged_project_file_is_kept_and_the_next_classes_are_used(tmp_path: Path, content: bytes) -> None:
+    state = tmp_path / ".cellseg"
+    state.mkdir()
+    write_classes(state, ClassTable(("a", "b")))
+    assert read_classes(state, tmp_path) == ClassTable(("a", "b"))
+    (state / "project.json").write_bytes(content)
+    assert read_classes(state, tmp_path) is None
+    (tmp_path / "classes.json").write_text('["c", "d"]')
+    assert read_classes(state, tmp_path) == ClassTable(("c", "d"))
+    assert [kept.read_bytes() for kept in state.glob("project.json.damaged-*.bak")] == [content]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"5",
+        b'{"names": 5}',
+        b'["a", "a"]',
+        b'{"1": "a", "1": "b"}',
+        b"[" + b'"x",' * 2000 + b'"y"]',
+    ],
+)
+def test_a_wrong_table_of_classes_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "classes.json").write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"classes\.json"):
+        read_classes(tmp_path / ".cellseg", tmp_path)
+
+
+def test_a_table_of_many_classes_is_refused_within_a_second() -> None:
+    from napari_cellseg.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="the limit is 1000"):
+        ClassTable(tuple(f"class {i}" for i in np.arange(200_000)))
