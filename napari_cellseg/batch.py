@@ -11,7 +11,7 @@ from napari_cellseg.active_learning import ClassCounts, ImageGain, class_weights
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, ExportError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
-from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
+from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
 from napari_cellseg.formats.ids import IdMatch, match_ids
 from napari_cellseg.images.read import ImageFile, list_images
 from napari_cellseg.model.config import PredictOptions
@@ -226,7 +226,7 @@ def write_submission(
     AnnotationError
         The id file is wrong.
     """
-    plan = ExportPlan(folder, frozenset({ExportFormat.RESULTS}), ids_file)
+    plan = ExportPlan(folder, frozenset({"results"}), ids_file)
     wanted = items
     if ids_file is not None:
         listed = match_ids(ids_file, [item.file.image_id for item in items]).of_image

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,27 @@ from skimage.measure import perimeter
 from napari_cellseg.atomic import export_write
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["measure", "write_csv"]
+__all__ = ["CSV_STYLES", "CsvStyle", "measure", "write_csv"]
 
 Column = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class CsvStyle:
+    """How numbers and columns of a CSV file are written; spreadsheets expect what their language uses."""
+
+    decimal: str = "."
+    separator: str = ","
+    label: str = "1.5, comma-separated"
+
+
+CSV_STYLES: dict[str, CsvStyle] = {
+    "comma": CsvStyle(),
+    "semicolon": CsvStyle(",", ";", "1,5; semicolon-separated"),
+    "tab": CsvStyle(".", "\t", "1.5, tab-separated"),
+    "tab-comma": CsvStyle(",", "\t", "1,5; tab-separated"),
+}
+"""The choices of `export --csv-style` and of the Export dock."""
 
 
 def measure(
@@ -118,7 +137,9 @@ def _mean_colours(instances: InstanceMasks, rgb: npt.NDArray[np.uint8], area: Co
     }
 
 
-def write_csv(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any] | Column]) -> None:
+def write_csv(
+    path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any] | Column], style: CsvStyle = CSV_STYLES["comma"]
+) -> None:
     """Write columns of one length as a CSV file in UTF-8.
 
     Text that a spreadsheet would run as a formula (it begins with = + - @, a tab or a line end) gets an apostrophe
@@ -130,18 +151,18 @@ def write_csv(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any] 
         The file cannot be written.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([_safe(name) for name in columns])
-    writer.writerows([_safe(value) for value in row] for row in zip(*columns.values(), strict=True))
+    writer = csv.writer(text, lineterminator="\r\n", delimiter=style.separator)
+    writer.writerow([_safe(name, style.decimal) for name in columns])
+    writer.writerows([_safe(value, style.decimal) for value in row] for row in zip(*columns.values(), strict=True))
     with export_write(path) as file:
         file.write(text.getvalue().encode("utf-8-sig"))  # the mark makes Excel read UTF-8
 
 
-def _safe(value: object) -> object:
+def _safe(value: object, decimal: str) -> object:
     if isinstance(value, (bool, np.bool_)):
         return int(value)
     if isinstance(value, (float, np.floating)):
-        return f"{value:.6g}"
+        return f"{value:.6g}".replace(".", decimal)
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
         return "'" + value
     return value

@@ -211,3 +211,18 @@ def test_two_processes_give_the_same_file_as_one(tmp_path: Path, images: Path, m
     subprocess.run(command, check=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"})
     one, two = ((tmp_path / name / "test-results.json").read_bytes() for name in ("one", "two"))
     assert one == two
+
+
+def test_an_id_file_in_the_folder_is_used_and_said(tmp_path: Path, images: Path, model: Path, capsys: Any) -> None:
+    write_image_ids(
+        images / "test_image_name_to_ids.json", [ImageId(f"old/x{n}.tif", 40 + n, *SIZE) for n in (1, 2, 10, 11)]
+    )
+    assert predict(images, "--out", tmp_path / "a", model=model) == 0
+    said = capsys.readouterr().err
+    assert "3 of 4 images in the id file" in said
+    assert "Matched by file name, in another folder: x1, x2, x10" in said
+    assert "so without a row: old/x11" in said
+    rows = json.loads((tmp_path / "a" / "test-results.json").read_text())
+    assert {row["image_id"] for row in rows} <= {41, 42, 50}
+    assert predict(images, "--out", tmp_path / "b", "--new-ids", model=model) == 0
+    assert {image.id for image in read_image_ids(tmp_path / "b" / "test_image_name_to_ids.json")} == {1, 2, 3}

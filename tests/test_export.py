@@ -16,7 +16,7 @@ from review_actions import disc, some_cells
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.export import (
-    ExportFormat,
+    EXPORTER_NAMES,
     ExportPlan,
     ExportSummary,
     Which,
@@ -184,10 +184,8 @@ def workspace(tmp_path: Path):
         yield workspace
 
 
-def export(
-    workspace: Workspace, folder: Path, *formats: ExportFormat, which: Which = Which.ALL, **options
-) -> ExportSummary:
-    plan = ExportPlan(folder, frozenset(formats or ExportFormat), **options)
+def export(workspace: Workspace, folder: Path, *formats: str, which: Which = Which.ALL, **options) -> ExportSummary:
+    plan = ExportPlan(folder, frozenset(formats or EXPORTER_NAMES), **options)
     generator = export_folder(items_of(workspace, which, "a"), CLASSES, plan)
     while True:
         try:
@@ -209,7 +207,7 @@ def test_a_summary_in_one_line(workspace, tmp_path):
 
 
 def test_class_images_make_a_training_folder(workspace, tmp_path):
-    export(workspace, tmp_path / "out", ExportFormat.CLASS_IMAGES)
+    export(workspace, tmp_path / "out", "class-images")
     training = tmp_path / "out" / "training"
     assert sorted(path.name for path in training.iterdir()) == ["a", "b", "c", "classes.json"]
     found = to_instances(read_class_images(training / "b", SIZE), SIZE)
@@ -227,7 +225,7 @@ def test_class_images_make_a_training_folder(workspace, tmp_path):
 
 def test_results_and_data_set_come_back_unchanged(workspace, tmp_path):
     out = tmp_path / "out"
-    export(workspace, out, ExportFormat.RESULTS, ExportFormat.COCO)
+    export(workspace, out, "results", "coco")
     ids = read_image_ids(out / IDS_NAME)
     results = read_results(out / "test-results.json", ids)
     dataset = read_dataset(out / "coco.json")
@@ -243,7 +241,7 @@ def test_results_and_data_set_come_back_unchanged(workspace, tmp_path):
 
 def test_results_take_their_ids_from_a_file_and_say_what_it_lacks(workspace, tmp_path):
     write_image_ids(tmp_path / "ids.json", [ImageId("a.tif", 77, *SIZE), ImageId("b.tif", 5, 10, 10)])
-    summary = export(workspace, tmp_path / "out", ExportFormat.RESULTS, ids_file=tmp_path / "ids.json")
+    summary = export(workspace, tmp_path / "out", "results", ids_file=tmp_path / "ids.json")
     rows = json.loads((tmp_path / "out" / "test-results.json").read_text())
     assert {row["image_id"] for row in rows} == {77}
     assert [image_id for image_id, _ in summary.problems] == ["b", "c"]
@@ -252,14 +250,14 @@ def test_results_take_their_ids_from_a_file_and_say_what_it_lacks(workspace, tmp
 
 def test_geojson_and_rois_of_each_image(workspace, tmp_path):
     out = tmp_path / "out"
-    export(workspace, out, ExportFormat.GEOJSON, ExportFormat.ROIS)
+    export(workspace, out, "geojson", "rois")
     wanted = shown(workspace, "b")
     assert read_geojson(out / "geojson" / "b.geojson", SIZE, CLASSES).equals(wanted)
     assert read_rois(out / "rois" / "b.zip", SIZE, CLASSES).equals(wanted)
 
 
 def test_measurements_have_a_row_a_cell_and_harmless_names(workspace, tmp_path):
-    export(workspace, tmp_path / "out", ExportFormat.MEASUREMENTS)
+    export(workspace, tmp_path / "out", "measurements")
     with (tmp_path / "out" / "measurements.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == ["a"] * 5 + ["b"] * 6
@@ -269,23 +267,23 @@ def test_measurements_have_a_row_a_cell_and_harmless_names(workspace, tmp_path):
 
 
 def test_overlays_are_pictures_of_the_images(workspace, tmp_path):
-    export(workspace, tmp_path / "out", ExportFormat.OVERLAY)
+    export(workspace, tmp_path / "out", "overlays")
     assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["a.png", "b.png", "c.png"]
     picture = imagecodecs.png_decode((tmp_path / "out" / "overlays" / "c.png").read_bytes())
     assert np.array_equal(picture, tifffile.imread(workspace.folder / "c" / "image.tif"))
 
 
 def test_reviewed_images_or_this_one_only(workspace, tmp_path):
-    assert export(workspace, tmp_path / "x", ExportFormat.COCO, which=Which.REVIEWED).images == 1  # c
-    assert export(workspace, tmp_path / "y", ExportFormat.COCO, which=Which.ONE).images == 1
+    assert export(workspace, tmp_path / "x", "coco", which=Which.REVIEWED).images == 1  # c
+    assert export(workspace, tmp_path / "y", "coco", which=Which.ONE).images == 1
     session = workspace.open_session("a", SIZE)
     session.accept(session.cells)
-    assert export(workspace, tmp_path / "z", ExportFormat.COCO, which=Which.REVIEWED).images == 2
+    assert export(workspace, tmp_path / "z", "coco", which=Which.REVIEWED).images == 2
 
 
 def test_a_bad_image_is_a_problem_and_the_others_go_on(workspace, tmp_path):
     (workspace.folder / "b" / "image.tif").write_bytes(b"no image")
-    summary = export(workspace, tmp_path / "out", ExportFormat.OVERLAY, ExportFormat.GEOJSON)
+    summary = export(workspace, tmp_path / "out", "overlays", "geojson")
     assert summary.images == 2
     assert [image_id for image_id, _ in summary.problems] == ["b"]
     assert not (tmp_path / "out" / "geojson" / "b.geojson").exists()
@@ -296,13 +294,13 @@ def test_what_is_edited_after_the_call_is_not_exported(workspace, tmp_path):
     before = shown(workspace, "a")
     session = workspace.open_session("a", SIZE)
     session.delete(session.cells)
-    for _ in export_folder(items, CLASSES, ExportPlan(tmp_path / "out", frozenset({ExportFormat.GEOJSON}))):
+    for _ in export_folder(items, CLASSES, ExportPlan(tmp_path / "out", frozenset({"geojson"}))):
         pass
     assert len(read_geojson(tmp_path / "out" / "geojson" / "a.geojson", SIZE, CLASSES)) == len(before)
 
 
 def test_stopped_midway_no_half_file_is_left(workspace, tmp_path):
-    plan = ExportPlan(tmp_path / "out", frozenset(ExportFormat))
+    plan = ExportPlan(tmp_path / "out", frozenset(EXPORTER_NAMES))
     generator = export_folder(items_of(workspace, Which.ALL), CLASSES, plan)
     next(generator)
     generator.close()
@@ -314,4 +312,4 @@ def test_stopped_midway_no_half_file_is_left(workspace, tmp_path):
 def test_a_folder_that_cannot_be_made_is_an_export_error(workspace, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ExportError, match="Cannot make the folder"):
-        export(workspace, tmp_path / "out" / "deeper", ExportFormat.COCO)
+        export(workspace, tmp_path / "out" / "deeper", "coco")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from napari_cellseg.export import ExportFormat, Which
+from napari_cellseg.export import EXPORTER_NAMES, Which
 from napari_cellseg.formats.coco_images import ImageId, write_image_ids
 from napari_cellseg.gui import docks
 from napari_cellseg.gui.exporting.dock import ExportDock
@@ -47,7 +47,7 @@ def test_the_button_says_what_is_missing(qtbot, dock, folder):
     assert dock.folder.text() == str(folder.parent / "train-export")
     dock.choose(frozenset(), Which.ALL, folder.parent / "out")
     assert dock.export_button.toolTip() == "Tick what to export first."
-    dock.choose(frozenset({ExportFormat.COCO}), Which.ALL, Path())
+    dock.choose(frozenset({"coco"}), Which.ALL, Path())
     dock.folder.setText(" ")
     assert dock.export_button.toolTip() == "Choose a folder first."
     assert not dock._ids_button.isEnabled()
@@ -57,7 +57,7 @@ def test_the_button_says_what_is_missing(qtbot, dock, folder):
 def test_all_formats_of_all_images_are_written_and_summed_up(qtbot, dock, folder, tmp_path):
     open_folder(qtbot, dock, folder)
     out = tmp_path / "out"
-    dock.choose(frozenset(ExportFormat), Which.ALL, out)
+    dock.choose(frozenset(EXPORTER_NAMES), Which.ALL, out)
     export(qtbot, dock)
     names = {path.relative_to(out).parts[0] for path in out.rglob("*") if path.is_file()}
     assert {"test-results.json", "test-results.zip", "coco.json", "measurements.csv"} <= names
@@ -72,7 +72,7 @@ def test_one_image_as_it_is_on_the_canvas_saved_or_not(qtbot, dock, folder, tmp_
     open_folder(qtbot, dock, folder)
     session = dock.state.session
     session.reject([min(session.cells)])
-    dock.choose(frozenset({ExportFormat.RESULTS}), Which.ONE, tmp_path / "one")
+    dock.choose(frozenset({"results"}), Which.ONE, tmp_path / "one")
     export(qtbot, dock)
     assert len(json.loads((tmp_path / "one" / "test-results.json").read_text())) == len(session.cells) - 1
 
@@ -81,13 +81,13 @@ def test_image_ids_come_from_the_file_and_a_missing_one_is_a_problem(qtbot, dock
     open_folder(qtbot, dock, folder)
     ids = tmp_path / "test_image_name_to_ids.json"
     write_image_ids(ids, [ImageId("tissue_01.tif", 17, 96, 96)])
-    dock.choose(frozenset({ExportFormat.RESULTS}), Which.ALL, tmp_path / "out")
+    dock.choose(frozenset({"results"}), Which.ALL, tmp_path / "out")
     dock.set_ids(ids)
     export(qtbot, dock)
     shown = dock._problems.text() + dock.row._message.text()
     assert "tissue_02" in shown, "the image without an id is named"
     dock.set_ids(None)
-    dock.choose(frozenset({ExportFormat.RESULTS}), Which.ONE, tmp_path / "out")
+    dock.choose(frozenset({"results"}), Which.ONE, tmp_path / "out")
     dock.set_ids(ids)
     export(qtbot, dock)
     assert {row["image_id"] for row in json.loads((tmp_path / "out" / "test-results.json").read_text())} == {17}
@@ -96,18 +96,18 @@ def test_image_ids_come_from_the_file_and_a_missing_one_is_a_problem(qtbot, dock
 def test_a_folder_that_cannot_be_written_is_one_line_and_the_button_works_again(qtbot, dock, folder, tmp_path):
     open_folder(qtbot, dock, folder)
     (tmp_path / "taken").write_text("a file, not a folder")
-    dock.choose(frozenset({ExportFormat.COCO}), Which.ALL, tmp_path / "taken")
+    dock.choose(frozenset({"coco"}), Which.ALL, tmp_path / "taken")
     export(qtbot, dock)
     assert "taken" in dock.row._message.text()
     assert dock.export_button.isEnabled()
-    dock.choose(frozenset({ExportFormat.COCO}), Which.ALL, tmp_path / "free")
+    dock.choose(frozenset({"coco"}), Which.ALL, tmp_path / "free")
     export(qtbot, dock)
     assert (tmp_path / "free" / "coco.json").is_file()
 
 
 def test_the_formats_chosen_are_remembered(qtbot, dock, folder, tmp_path, open_dock):
     open_folder(qtbot, dock, folder)
-    dock.choose(frozenset({ExportFormat.GEOJSON, ExportFormat.ROIS}), Which.ALL, tmp_path / "out")
+    dock.choose(frozenset({"geojson", "rois"}), Which.ALL, tmp_path / "out")
     export(qtbot, dock)
     again = open_dock(docks.Export)
-    assert again.formats == {ExportFormat.GEOJSON, ExportFormat.ROIS}
+    assert again.formats == {"geojson", "rois"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.coco_images import ImageId, read_image_ids, write_image_ids
-from napari_cellseg.formats.ids import IDS_NAME, find_ids, match_ids, match_names, numbered_ids, short_names
+from napari_cellseg.formats.ids import IDS_NAME, find_ids, match_ids, match_names, short_names
 from napari_cellseg.wording import counted, listed
 
 SIZE = (20, 30)
@@ -80,16 +79,6 @@ def test_one_wording_for_an_image_without_an_id_and_one_of_another_size(tmp_path
     assert str(path) in str(missing.value)
     with pytest.raises(AnnotationError, match=r"lists a with 20 x 30 px .* the image has 21 x 30 px"):
         ids.entry("a", (21, 30))
-
-
-def test_the_ids_that_are_made_for_sub_folders_are_read_again(tmp_path):
-    made = numbered_ids([("s1/tile", SIZE), ("s2/tile", SIZE)])
-    write_image_ids(tmp_path / "ids.json", made)
-    assert [row["file_name"] for row in json.loads((tmp_path / "ids.json").read_text())] == [
-        "s1/tile.tif",
-        "s2/tile.tif",
-    ]
-    assert match_ids(tmp_path / "ids.json", ["s1/tile", "s2/tile"]).entries == made
 
 
 def test_names_of_a_data_set_are_as_short_as_they_are_unique():

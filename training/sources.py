@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, TrainingError
-from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
+from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
 from napari_cellseg.formats.label_images import class_files, from_instances, read_class_images
 from napari_cellseg.workspace import Annotations, Workspace
 from napari_cellseg.workspace.places import state_folder
@@ -180,7 +180,7 @@ def _write_folder(
             "No image of this folder is annotated yet. Accept or correct the cells of some images in Review first."
         )
     shutil.rmtree(folder, ignore_errors=True)  # images that were taken out since
-    plan = ExportPlan(folder.parent, frozenset({ExportFormat.CLASS_IMAGES}))
+    plan = ExportPlan(folder.parent, frozenset({"class-images"}))
     steps = export_folder(items, classes or ClassTable.numbered(1), plan)
     while True:
         try:

@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.commands.predict import list_inputs, predict_files
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ImageReadError
-    from napari_cellseg.export import ExportFormat
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
     from napari_cellseg.model.config import PredictOptions
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         found, failed = predict_files(files, settings, None, bar)
     if failed:
         raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
-    formats = frozenset({ExportFormat.MEASUREMENTS, ExportFormat.OVERLAY, ExportFormat.CLASS_IMAGES})
+    formats = frozenset({"measurements", "overlays", "class-images"})
     write_found(options.out, found, header.classes, limits, formats)
     table = _table(found, header.classes.names, limits)
     _write_text(options.out / "table.txt", table)

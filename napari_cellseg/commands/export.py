@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
 from napari_cellseg.commands.reading import add_reading_options, reading_of
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from napari_cellseg.export import ExportItem, ExportProgress, ExportSummary
 
 __all__ = ["add_parser", "run"]
-
-_FORMATS = ("results", "class-images", "coco", "geojson", "rois", "measurements", "overlays")
 
 _EPILOG = """\
 SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder of <id>/image.tif with class1.tif ...,
@@ -36,8 +35,8 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or JSON file, see below")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
-    parser.add_argument("--to", nargs="+", required=True, choices=_FORMATS, help="what to write")
-    parser.add_argument("--ids", type=Path, metavar="FILE", help="ids of the images, to read or to write results")
+    add_formats(parser, required=True, what="what to write")
+    add_ids(parser, "ids of the images, to read or to write results; found in SOURCE or next to it when left out")
     parser.add_argument("--images", type=Path, metavar="DIR", help="where the images of a results file lie")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, in the order of their ids")
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out cells with a lower score")
@@ -49,21 +48,14 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Convert; return 1 when an image had to be left out."""
     from napari_cellseg.commands.progress import Bar, drive
-    from napari_cellseg.export import ExportFormat, ExportPlan, export_folder
+    from napari_cellseg.export import ExportPlan, export_folder
+    from napari_cellseg.wording import counted
 
-    kinds = {
-        "results": ExportFormat.RESULTS,
-        "class-images": ExportFormat.CLASS_IMAGES,
-        "coco": ExportFormat.COCO,
-        "geojson": ExportFormat.GEOJSON,
-        "rois": ExportFormat.ROIS,
-        "measurements": ExportFormat.MEASUREMENTS,
-        "overlays": ExportFormat.OVERLAY,
-    }
     reading = reading_of(options)
     items, classes = _items(options)
     items = [replace(item, file=replace(item.file, reading=reading)) for item in items]
-    plan = ExportPlan(options.out, frozenset(kinds[name] for name in options.to), options.ids, options.polygons)
+    ids = _ids_to_write(options, items)
+    plan = ExportPlan(options.out, frozenset(options.to), ids, options.polygons, csv_style(options))
     with Bar("image") as bar:
 
         def show(event: ExportProgress) -> None:
@@ -72,8 +64,17 @@ def run(options: argparse.Namespace) -> int:
         summary: ExportSummary = drive(export_folder(items, classes, plan), show)
     for image_id, text in summary.problems:
         print(f"{image_id}: {text}", file=sys.stderr)
-    print(f"{summary}, {summary.cells} cells -> {options.out}")
+    print(f"{summary}, {counted(summary.cells, 'cell')} -> {options.out}")
     return 1 if summary.problems else 0
+
+
+def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> Path | None:
+    if "results" not in options.to:
+        return None
+    folder = options.source if options.source.is_dir() else options.source.parent
+    ids = match_id_file(options, folder, [item.file.image_id for item in items])
+    show_id_match(options, ids)
+    return None if ids is None else ids.path
 
 
 def _items(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
@@ -128,7 +129,7 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
         for sample in source.samples:
             size = read_size(sample.image)
             cells = sample.cells or to_instances(dict(label_images_of(sample, size)), size)
-            yield FoundImage(ImageFile(sample.image_id, sample.image), cells)
+            yield FoundImage(ImageFile(sample.image_id, sample.image), cells, source.path.name)
 
     limits = dict.fromkeys(source.classes.class_ids, options.min_score)
     return export_items(found(), source.classes, limits), source.classes
@@ -139,15 +140,16 @@ def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTab
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.formats.coco import read_results
-    from napari_cellseg.formats.ids import match_ids
+    from napari_cellseg.formats.ids import find_ids, match_ids
     from napari_cellseg.images.read import list_images
 
-    if options.ids is None or options.images is None:
+    ids_path = options.ids or find_ids(options.source.parent)
+    if ids_path is None or options.images is None:
         raise ConfigError(f"{options.source} is a results file: give --ids FILE and --images DIR with it.")
     files = {file.image_id: file for file in list_images(options.images)}
-    ids = match_ids(options.ids, files)
+    ids = match_ids(ids_path, files)
     if not ids.of_image:
-        raise ConfigError(f"None of the images of {options.ids} is in {options.images}.")
+        raise ConfigError(f"None of the images of {ids_path} is in {options.images}.")
     results = read_results(options.source, ids.entries)
     highest = max((int(cells.class_ids.max(initial=1)) for cells in results.values()), default=1)
     classes = _named(options) or ClassTable.numbered(highest)

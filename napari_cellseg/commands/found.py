@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.progress import drive
 from napari_cellseg.errors import ExportError
-from napari_cellseg.export import ExportFormat, ExportItem, ExportPlan, ExportSummary, export_folder
+from napari_cellseg.export import ExportItem, ExportPlan, ExportSummary, export_folder
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Status
+from napari_cellseg.measure import CSV_STYLES, CsvStyle
+from napari_cellseg.review import Status, cells_from
 from napari_cellseg.workspace import Annotations
 
 __all__ = ["FoundImage", "export_found", "export_items", "write_found"]
@@ -21,10 +22,11 @@ __all__ = ["FoundImage", "export_found", "export_items", "write_found"]
 
 @dataclass(frozen=True, eq=False)
 class FoundImage:
-    """An image and its cells."""
+    """An image and its cells: those that a model predicted, or those of annotations, which ``source`` then names."""
 
     file: ImageFile
     instances: InstanceMasks
+    source: str = ""
 
 
 def write_found(
@@ -32,8 +34,9 @@ def write_found(
     found: Sequence[FoundImage],
     classes: ClassTable,
     limits: Mapping[int, float],
-    formats: frozenset[ExportFormat],
+    formats: frozenset[str],
     ids_file: Path | None = None,
+    csv: CsvStyle = CSV_STYLES["comma"],
 ) -> list[Path]:
     """Write the results JSON with all cells, and the other formats with those at or above ``limits`` (by class_id).
 
@@ -44,10 +47,10 @@ def write_found(
     AnnotationError
         An image is not in ``ids_file``, or has another size there.
     """
-    results = ExportPlan(folder, frozenset({ExportFormat.RESULTS}), ids_file)
+    results = ExportPlan(folder, frozenset({"results"}), ids_file)
     files = list(export_found(found, classes, results).files)
-    if formats:
-        files += export_found(found, classes, ExportPlan(folder, formats), limits).files
+    if others := formats - {"results"}:
+        files += export_found(found, classes, replace(results, formats=others, ids_file=None, csv=csv), limits).files
     return files
 
 
@@ -67,16 +70,10 @@ def export_items(found: Iterable[FoundImage], classes: ClassTable, limits: Mappi
 
 
 def _annotations(image: FoundImage, classes: ClassTable, limits: Mapping[int, float]) -> Annotations:
-    cells = image.instances
-    rows = zip(
-        cells.class_ids.tolist(), cells.scores.tolist(), cells.boxes.tolist(), cells.masks, cells.values, strict=True
-    )
-    return Annotations(
-        cells.image_size,
-        classes,
-        tuple(
-            Cell(number, class_id, score, Status.PROPOSED, (box[0], box[1], box[2], box[3]), mask, int(value))
-            for number, (class_id, score, box, mask, value) in enumerate(rows, start=1)
-        ),
-        limits,
-    )
+    instances = image.instances
+    # What the user labelled is no proposal.
+    status = Status.ACCEPTED if image.source else Status.PROPOSED
+    cells = cells_from(instances, status, image.source, 0.0)
+    if image.source:  # a minimum score hides proposals only
+        cells = [cell for cell in cells if cell.score >= limits.get(cell.class_id, 0.0)]
+    return Annotations(instances.image_size, classes, tuple(cells), limits)

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
 from napari_cellseg.commands.reading import add_reading_options, reading_of
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent, PredictSummary
-    from napari_cellseg.export import ExportFormat
+    from napari_cellseg.formats.ids import IdMatch
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
@@ -35,6 +36,9 @@ the cells above the model's own best score for each class. --min-score sets one 
 Under torchrun each process predicts its share of the images, and the first one writes the files:
   torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
 
+_FORMER_FLAGS = {"--masks": "class-images", "--csv": "measurements", "--overlay": "overlays", "--geojson": "geojson"}
+"""What these formats were called before ``--to``; scripts that use the flags keep running."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command line."""
@@ -43,14 +47,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("images", nargs="+", type=Path, help="TIFF files, folders of <id>.tif or of <id>/image.tif")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of file_name, id, height, width")
+    add_ids(parser, "JSON list of file_name, id, height, width; found in IMAGES or next to it when left out")
     add_model_options(parser)
     add_reading_options(parser)
     parser.add_argument("--min-score", type=float, metavar="S", help="leave out cells with a lower score, 0..1")
-    parser.add_argument("--masks", action="store_true", help="write class1.tif ... of each image (a training folder)")
-    parser.add_argument("--csv", action="store_true", help="write measurements.csv")
-    parser.add_argument("--overlay", action="store_true", help="write pictures with the cells outlined")
-    parser.add_argument("--geojson", action="store_true", help="write GeoJSON for QuPath")
+    add_formats(parser, required=False, what="also write these files")
+    for flag, name in _FORMER_FLAGS.items():
+        parser.add_argument(flag, action="append_const", dest="to", const=name, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(run=run)
@@ -86,11 +89,16 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.commands.found import write_found
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.commands.ranks import Ranks
+    from napari_cellseg.export.exporters import exporters_of
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
 
     files = list_inputs(options.images)
-    _check_ids(files, options.ids)
+    ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
+    _check_ids(files, ids)
+    if not options.quiet:
+        show_id_match(options, ids)
+    exporters_of(options.to)  # refuse a format that cannot be written before anything is computed
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
     reading = reading_of(options, header.config.reading)
@@ -105,9 +113,21 @@ def run(options: argparse.Namespace) -> int:
         if not ranks.is_first:
             return 0
         _refuse_if_all_failed(failed, files)
-        written = write_found(options.out, found, header.classes, limits, _formats(options), options.ids)
+        written = write_found(
+            options.out,
+            found,
+            header.classes,
+            limits,
+            frozenset(options.to),
+            None if ids is None else ids.path,
+            csv_style(options),
+        )
     _report(options, found, failed, written, header.classes.names)
     return 1 if failed else 0
+
+
+def _folder_of(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
@@ -124,17 +144,15 @@ def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
     return files
 
 
-def _check_ids(files: Sequence[ImageFile], path: Path | None) -> None:
+def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
     """Refuse, before anything is computed, images that the id file does not have or has in another size."""
     from contextlib import suppress
 
     from napari_cellseg.errors import ImageReadError
-    from napari_cellseg.formats.ids import match_ids
     from napari_cellseg.images.read import read_size
 
-    if path is None:
+    if ids is None:
         return
-    ids = match_ids(path, [file.image_id for file in files])
     for file in files:
         ids.entry(file.image_id)
         with suppress(ImageReadError):  # reported when it is its turn
@@ -182,18 +200,6 @@ def _refuse_if_all_failed(failed: Sequence[tuple[str, str]], files: Sequence[Ima
     if len(failed) == len(files):
         more = f" (and {len(failed) - 1} more like it; nothing was written)" if len(failed) > 1 else ""
         raise ImageReadError(failed[0][1] + more)
-
-
-def _formats(options: argparse.Namespace) -> frozenset[ExportFormat]:
-    from napari_cellseg.export import ExportFormat
-
-    wanted = {
-        ExportFormat.CLASS_IMAGES: options.masks,
-        ExportFormat.MEASUREMENTS: options.csv,
-        ExportFormat.OVERLAY: options.overlay,
-        ExportFormat.GEOJSON: options.geojson,
-    }
-    return frozenset(kind for kind, chosen in wanted.items() if chosen)
 
 
 def _report(

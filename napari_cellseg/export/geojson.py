@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath reads and writes it: a feature a cell, polygons with holes, in px of the full image."""
+"""GeoJSON as QuPath reads and writes it: one feature per cell, valid polygons with holes, in px of the full image."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import numpy as np
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.export.polygons import polygons_of
 from napari_cellseg.formats.json_gate import read_json
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
 from napari_cellseg.review.rings import fill_rings
 
-__all__ = ["read_geojson", "write_geojson"]
+__all__ = ["GEOJSON", "read_geojson", "write_geojson"]
 
 
 def write_geojson(path: Path, cells: Sequence[Cell], classes: ClassTable) -> None:
@@ -92,3 +93,16 @@ def _feature(cell: Cell, classes: ClassTable) -> dict[str, Any]:
             "measurements": {"score": float(str(np.float32(cell.score))), "label_id": cell.label_value},
         },
     }
+
+
+def _write(job: ExportJob, image: ExportImage) -> None:
+    write_geojson(job.path("geojson", f"{image.name}.geojson"), image.cells, job.classes)
+
+
+GEOJSON = Exporter(
+    name="geojson",
+    label="GeoJSON",
+    tip="One file per image, for QuPath",
+    per="image",
+    write=_write,
+)

@@ -1,4 +1,4 @@
-"""ImageJ's ROI Manager: a zip with a ROI a cell, coloured and grouped by class."""
+"""ImageJ's ROI Manager: a zip with one ROI per cell, coloured and grouped by class."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import roifile
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.export.polygons import polygons_of
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
 from napari_cellseg.review.rings import fill_rings
 
-__all__ = ["read_rois", "write_rois"]
+__all__ = ["ROIS", "read_rois", "write_rois"]
 
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segments of a path in ImageJ's composite ROI, those of java.awt.geom
 
@@ -99,3 +100,16 @@ def _roi(cell: Cell, classes: ClassTable) -> roifile.ImagejRoi:
 
 def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in name)
+
+
+def _write(job: ExportJob, image: ExportImage) -> None:
+    write_rois(job.path("rois", f"{image.name}.zip"), image.cells, job.classes)
+
+
+ROIS = Exporter(
+    name="rois",
+    label="ImageJ ROIs",
+    tip="One zip per image, for the ROI Manager of ImageJ and Fiji",
+    per="image",
+    write=_write,
+)

@@ -12,9 +12,10 @@ from scipy import ndimage
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.review import Cell
 
-__all__ = ["draw_overlay", "write_overlay"]
+__all__ = ["OVERLAYS", "draw_overlay", "write_overlay"]
 
 
 def draw_overlay(
@@ -42,3 +43,17 @@ def write_overlay(path: Path, rgb: npt.NDArray[np.uint8], cells: Sequence[Cell],
     data = imagecodecs.png_encode(draw_overlay(rgb, cells, classes, width))
     with export_write(path) as file:
         file.write(data)
+
+
+def _write(job: ExportJob, image: ExportImage) -> None:
+    write_overlay(job.path("overlays", f"{image.name}.png"), image.image.rgb(), image.cells, job.classes)
+
+
+OVERLAYS = Exporter(
+    name="overlays",
+    label="overlay images",
+    tip="The images with the outlines of the cells, as PNG",
+    per="image",
+    write=_write,
+    needs_pixels=True,
+)

@@ -9,21 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from napari_cellseg.images.read import ImageFile
+from napari_cellseg.measure import CSV_STYLES, CsvStyle
+from napari_cellseg.wording import counted
 from napari_cellseg.workspace import Annotations, Workspace
 
-__all__ = ["ExportFormat", "ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]
-
-
-class ExportFormat(Enum):
-    """A kind of file; the value says what a person gets."""
-
-    RESULTS = "test-results.json (+ zip)"
-    CLASS_IMAGES = "class label maps (training folder)"
-    COCO = "COCO data set"
-    GEOJSON = "GeoJSON"
-    ROIS = "ImageJ ROIs"
-    MEASUREMENTS = "measurements CSV"
-    OVERLAY = "overlay pictures"
+__all__ = ["ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]
 
 
 class Which(Enum):
@@ -42,18 +32,22 @@ class ExportPlan:
     ----------
     folder : Path
         Where to; made when it does not exist.
-    formats : frozenset of ExportFormat
+    formats : frozenset of str
+        Names of `EXPORTERS`.
     ids_file : Path, optional
         The names and ids of images that ``test-results.json`` is for; 1, 2, ... in order when left out, and then
-        written beside it.
+        written next to it.
     polygons : bool
         Outlines in the COCO data set instead of RLE; holes get filled.
+    csv : CsvStyle
+        Decimal sign and separator of measurements.
     """
 
     folder: Path
-    formats: frozenset[ExportFormat]
+    formats: frozenset[str]
     ids_file: Path | None = None
     polygons: bool = False
+    csv: CsvStyle = CSV_STYLES["comma"]
 
 
 @dataclass(frozen=True)
@@ -74,11 +68,12 @@ class ExportProgress:
     cells: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSummary:
     """What was made.
 
     ``problems`` are (image_id, what), an image with one is left out; ``not_annotated`` images are left out too.
+    ``covered`` cells lost pixels to others in label images, which have one cell per pixel.
     """
 
     folder: Path
@@ -88,13 +83,16 @@ class ExportSummary:
     without_cells: int
     not_annotated: int
     problems: tuple[tuple[str, str], ...]
+    covered: int = 0
 
     def __str__(self) -> str:
         """Return "27 images, 2 without cells, 0 problems"."""
-        left_out = f", {self.not_annotated} not annotated and left out" if self.not_annotated else ""
-        problems = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        images = "1 image" if self.images == 1 else f"{self.images} images"
-        return f"{images}, {self.without_cells} without cells{left_out}, {problems}"
+        parts = [counted(self.images, "image"), f"{self.without_cells:,} without cells"]
+        if self.not_annotated:
+            parts.append(f"{self.not_annotated:,} not annotated and left out")
+        if self.covered:
+            parts.append(f"{counted(self.covered, 'cell')} partly covered in label images")
+        return ", ".join([*parts, counted(len(self.problems), "problem")])
 
 
 def items_of(workspace: Workspace, which: Which, image_id: str | None = None) -> tuple[ExportItem, ...]:

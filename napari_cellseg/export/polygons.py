@@ -1,4 +1,4 @@
-"""Masks as polygons with holes along the pixel edges, which `review.rings` fills to the very same pixels again."""
+"""Masks as valid polygons with holes along the pixel edges; `review.rings` fills them to the very same pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import ndimage
 from napari_cellseg.formats.outlines import outlines, signed_area
 from napari_cellseg.review import BoolMask, Box
 
-__all__ = ["Polygon", "polygons_of"]
+__all__ = ["Polygon", "polygons_of", "simple_rings"]
 
 Ring = npt.NDArray[np.int32]
 Polygon = list[Ring]
@@ -17,11 +17,34 @@ Polygon = list[Ring]
 
 
 def polygons_of(mask: BoolMask, box: Box) -> list[Polygon]:
-    """Return one polygon for each 4-connected part of a mask crop at ``box``."""
+    """Return one polygon for each 4-connected part of a mask crop at ``box``.
+
+    Each is valid by the OGC's rules: no ring meets itself (where an outline touches itself at a corner it is split
+    there: into the outer ring and a hole, or into two holes), and rings touch each other at single points only.
+    """
     parts, count = ndimage.label(mask)
     polygons = []
     for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
         part = mask if count == 1 else parts[rows, columns] == number
         x, y = (0, 0) if count == 1 else (columns.start, rows.start)
-        polygons.append(sorted(outlines(part, box[0] + x, box[1] + y), key=signed_area, reverse=True))
+        rings = [ring for outline in outlines(part, box[0] + x, box[1] + y) for ring in simple_rings(outline)]
+        polygons.append(sorted(rings, key=signed_area, reverse=True))
     return polygons
+
+
+def simple_rings(ring: Ring) -> list[Ring]:
+    """Split a ring (M, 2) at the corners that it passes twice; the parts enclose the same pixels."""
+    rings: list[Ring] = []
+    path: list[tuple[int, int]] = []
+    place: dict[tuple[int, int], int] = {}
+    for x, y in ring.tolist():
+        corner = (x, y)
+        if corner in place:  # what was walked since then is a ring of its own
+            start = place[corner]
+            rings.append(np.array(path[start:], np.int32))
+            for gone in path[start:]:
+                del place[gone]
+            del path[start:]
+        place[corner] = len(path)
+        path.append(corner)
+    return [*rings, np.array(path, np.int32)]

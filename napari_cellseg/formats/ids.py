@@ -18,7 +18,7 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.coco_images import ImageId, read_image_ids
 from napari_cellseg.wording import counted, listed
 
-__all__ = ["IDS_NAME", "IdMatch", "find_ids", "match_ids", "match_names", "numbered_ids", "short_names"]
+__all__ = ["IDS_NAME", "IdMatch", "find_ids", "match_ids", "match_names", "short_names"]
 
 IDS_NAME = "test_image_name_to_ids.json"
 """The usual name of an id file; *Export* writes it next to ``test-results.json`` when none was given."""
@@ -130,11 +130,6 @@ def match_names(names: Sequence[str], image_ids: Sequence[str]) -> dict[str, int
         if counts[last] == 1 and id_counts[last] == 1:
             found[image_id] = of_last[last]
     return {image_id: found[image_id] for image_id in image_ids if image_id in found}
-
-
-def numbered_ids(images: Iterable[tuple[str, tuple[int, int]]]) -> tuple[ImageId, ...]:
-    """Make entries 1, 2, ... for images given as (image_id, (height, width))."""
-    return tuple(ImageId(f"{image_id}.tif", i, *size) for i, (image_id, size) in enumerate(images, start=1))
 
 
 def short_names(images: Sequence[ImageId]) -> tuple[str, ...]:

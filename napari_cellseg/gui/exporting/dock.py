@@ -9,6 +9,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -18,9 +19,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cellseg.errors import CellSegError
+from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.export import (
-    ExportFormat,
+    EXPORTER_NAMES,
+    EXPORTERS,
     ExportPlan,
     ExportProgress,
     ExportSummary,
@@ -28,25 +30,20 @@ from napari_cellseg.export import (
     export_folder,
     items_of,
 )
-from napari_cellseg.formats.ids import IDS_NAME
+from napari_cellseg.formats.ids import IDS_NAME, find_ids, match_ids
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.dock import ERROR, WARNING, Dock, PrimaryButton, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.measure import CSV_STYLES
 
 __all__ = ["ExportDock"]
 
-_TIPS = {
-    ExportFormat.RESULTS: "COCO results with RLE masks, checked after writing, and a zip that holds just this file",
-    ExportFormat.CLASS_IMAGES: "<name>/image.tif and class1.tif ... classK.tif, as Train reads them",
-    ExportFormat.COCO: "One JSON with images, classes and cells",
-    ExportFormat.GEOJSON: "One file an image, for QuPath",
-    ExportFormat.ROIS: "One zip an image, for ImageJ and Fiji",
-    ExportFormat.MEASUREMENTS: "One table of all cells, for spreadsheets",
-    ExportFormat.OVERLAY: "The images with the outlines of the cells, as PNG",
-}
+_NUMBERED = "ids: 1, 2, ..."
+_FILTER = "JSON (*.json)"
 
 
 class ExportDock(Dock):
@@ -77,27 +74,38 @@ class ExportDock(Dock):
         self._on_workspace()
 
     def _add_formats(self) -> None:
-        self._formats: dict[ExportFormat, QCheckBox] = {}
-        chosen = recall("export_formats", ExportFormat.RESULTS.name).split(",")
-        self._ids_button = QPushButton("ids: 1, 2, ...")
+        self._formats: dict[str, QCheckBox] = {}
+        remembered = set(recall("export_formats", "").split(","))
+        chosen = remembered.intersection(EXPORTER_NAMES) or {"results"}
+        self._ids_button = QPushButton(_NUMBERED)
         self._ids_button.clicked.connect(self._choose_ids)
+        self._ids_preview = small_label()
         self._polygons = QCheckBox("polygons")
         self._polygons.setToolTip("Outlines instead of RLE masks; holes get filled")
-        beside: dict[ExportFormat, QWidget] = {
-            ExportFormat.RESULTS: self._ids_button,
-            ExportFormat.COCO: self._polygons,
+        self._csv = QComboBox()
+        tame(self._csv)
+        for name, style in CSV_STYLES.items():
+            self._csv.addItem(style.label, name)
+        self._csv.setCurrentIndex(max(0, self._csv.findData(recall("csv_style", "comma"))))
+        options: dict[str, QWidget] = {
+            "results": self._ids_button,
+            "coco": self._polygons,
+            "measurements": self._csv,
         }
-        for kind in ExportFormat:
-            box = QCheckBox(kind.value)
-            box.setToolTip(_TIPS[kind])
-            box.setChecked(kind.name in chosen)
+        for exporter in EXPORTERS:
+            box = QCheckBox(exporter.label)
+            missing = exporter.missing()
+            explain(box, missing, exporter.tip)
+            box.setChecked(exporter.name in chosen and not missing)
             box.toggled.connect(self._show)
-            self._formats[kind] = box
+            self._formats[exporter.name] = box
             row = QHBoxLayout()
             row.addWidget(box, 1)
-            if kind in beside:
-                row.addWidget(beside[kind])
+            if exporter.name in options:
+                row.addWidget(options[exporter.name])
             self.column.addLayout(row)
+            if exporter.name == "results":
+                self.column.addWidget(self._ids_preview)
 
     def _add_images(self) -> None:
         self._which: dict[Which, QRadioButton] = {}
@@ -130,28 +138,35 @@ class ExportDock(Dock):
     # ---- what is chosen ----
 
     @property
-    def formats(self) -> frozenset[ExportFormat]:
-        """The formats ticked."""
-        return frozenset(kind for kind, box in self._formats.items() if box.isChecked())
+    def formats(self) -> frozenset[str]:
+        """The names of the formats ticked."""
+        return frozenset(name for name, box in self._formats.items() if box.isChecked())
 
     @property
     def which(self) -> Which:
         """Which images."""
         return next(which for which, choice in self._which.items() if choice.isChecked())
 
-    def choose(self, formats: frozenset[ExportFormat], which: Which, folder: Path) -> None:
+    def choose(self, formats: frozenset[str], which: Which, folder: Path) -> None:
         """Set all choices."""
-        for kind, box in self._formats.items():
-            box.setChecked(kind in formats)
+        for name, box in self._formats.items():
+            box.setChecked(name in formats)
         self._which[which].setChecked(True)
         self.folder.setText(str(folder))
 
     def set_ids(self, path: Path | None) -> None:
-        """Use the image ids of a file, or 1, 2, ... in the order of the names."""
+        """Use the image ids of a file, or 1, 2, ... in the order of the names; a preview says which images match."""
         self._ids = path
-        name = "ids: 1, 2, ..." if path is None else f"ids: {path.name}"
+        name = _NUMBERED if path is None else f"ids: {path.name}"
         self._ids_button.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 110))
-        self._ids_button.setToolTip(IDS_NAME if path is None else str(path))
+        lines: list[str] = []
+        if path is not None and self.state.workspace is not None:
+            try:
+                lines = match_ids(path, [file.image_id for file in self.state.workspace.images]).preview()
+            except AnnotationError as error:
+                lines = [str(error), ""]
+        self._ids_preview.setText("\n".join(lines).strip())
+        self._ids_preview.setStyleSheet(f"color: {WARNING};" if len(lines) > 1 else "")
 
     # ---- exporting ----
 
@@ -160,8 +175,12 @@ class ExportDock(Dock):
         workspace = self.state.workspace
         if workspace is None:
             return
-        plan = ExportPlan(Path(self.folder.text()), self.formats, self._ids, self._polygons.isChecked())
-        remember("export_formats", ",".join(kind.name for kind in plan.formats))
+        style = self._csv.currentData()
+        plan = ExportPlan(
+            Path(self.folder.text()), self.formats, self._ids, self._polygons.isChecked(), CSV_STYLES[style]
+        )
+        remember("export_formats", ",".join(sorted(plan.formats)))
+        remember("csv_style", style)
         try:
             items = items_of(workspace, self.which, self.state.image_id)
         except CellSegError as error:
@@ -192,7 +211,7 @@ class ExportDock(Dock):
             self.folder.setText(str(workspace.folder.parent / f"{workspace.folder.name}-export"))
         self._summary = None
         self._problems.hide()
-        self.set_ids(None)
+        self.set_ids(None if workspace is None else find_ids(workspace.folder))
         self._show()
 
     def _show(self) -> None:
@@ -201,11 +220,19 @@ class ExportDock(Dock):
         explain(self.export_button, self._why_not(), "Write the files; those of an earlier export are replaced")
         no_image = None if self.state.image_id is not None else "No image is open."
         explain(self._which[Which.ONE], no_image, "Only the image on the canvas")
-        not_asked = None if ExportFormat.RESULTS in self.formats else "Tick test-results.json first."
-        explain(self._ids_button, not_asked, str(self._ids or f"Take the image ids from {IDS_NAME}"))
+        is_results = "results" in self.formats
+        not_asked = None if is_results else "Tick test-results.json first."
+        tip = f"{self._ids or 'The images get the ids 1, 2, ... in the order of their names'}. Click to choose a file."
+        explain(self._ids_button, not_asked, tip)
+        self._ids_preview.setVisible(is_results and bool(self._ids_preview.text()))
+        explain(
+            self._csv,
+            None if "measurements" in self.formats else "Tick measurements CSV first.",
+            "Decimal sign and separator, as your spreadsheet expects them",
+        )
         explain(
             self._polygons,
-            None if ExportFormat.COCO in self.formats else "Tick COCO data set first.",
+            None if "coco" in self.formats else "Tick COCO data set first.",
             "Outlines instead of RLE masks; holes get filled",
         )
         self._open.setVisible(self._summary is not None)
@@ -225,7 +252,9 @@ class ExportDock(Dock):
             self.folder.setText(path)
 
     def _choose_ids(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Image ids", "", "JSON (*.json)")
+        start = str(self._ids or (self.state.workspace.folder if self.state.workspace is not None else ""))
+        title = f"Image ids ({IDS_NAME}); Cancel numbers the images"
+        path, _ = QFileDialog.getOpenFileName(self, title, start, _FILTER)
         self.set_ids(Path(path) if path else None)
         self._show()
 

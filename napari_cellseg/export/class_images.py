@@ -1,0 +1,35 @@
+"""A training folder: ``<image>/image.tif`` with ``class1.tif`` ... ``classK.tif``, and ``classes.json``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
+from napari_cellseg.formats.label_images import write_class_images
+
+__all__ = ["CLASS_IMAGES"]
+
+_FOLDER = "training"
+
+
+def _write(job: ExportJob, image: ExportImage) -> None:
+    # The image first: when it cannot be read, there are no labels without an image.
+    job.write_image(image, _FOLDER, image.folder_name, "image")
+    job.files += write_class_images(job.plan.folder / _FOLDER / image.folder_name, image.instances, backup=True)
+
+
+def _finish(job: ExportJob, images: list[Any]) -> None:
+    if images:
+        names = {str(class_id): name for class_id, name, _ in job.classes}
+        job.write(json.dumps(names, ensure_ascii=False, indent=1).encode(), _FOLDER, "classes.json")
+
+
+CLASS_IMAGES = Exporter(
+    name="class-images",
+    label="class label maps (training folder)",
+    tip="<image>/image.tif with class1.tif ... classK.tif, as Train reads them",
+    per="image",
+    write=_write,
+    finish=_finish,
+)

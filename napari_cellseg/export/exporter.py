@@ -1,0 +1,161 @@
+"""What an exporter is: a plain value that says how it is called and how it writes; `exporters` has the table."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import tifffile
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import ExportError, ImageReadError
+from napari_cellseg.export.plan import ExportPlan
+from napari_cellseg.formats.ids import IdMatch
+from napari_cellseg.images.read import Image, ImageFile
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import Cell
+
+__all__ = ["ExportImage", "ExportJob", "Exporter", "unique_names"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExportImage:
+    """One image on its way out.
+
+    Attributes
+    ----------
+    file : ImageFile
+    name : str
+        For the files of this image: its image_id, with "/" for sub folders, made unique within the export.
+    folder_name : str
+        The same without sub folders, also unique.
+    number : int
+        1, 2, ... among the images that are written.
+    size : (int, int)
+        Height and width, px.
+    cells : sequence of Cell
+        Those that are shown.
+    instances : InstanceMasks
+        The same cells, in the same order.
+    read : callable
+        Reads the image itself; see `image`.
+    """
+
+    file: ImageFile
+    name: str
+    folder_name: str
+    number: int
+    size: tuple[int, int]
+    cells: Sequence[Cell]
+    instances: InstanceMasks
+    read: Callable[[], Image]
+
+    @cached_property
+    def image(self) -> Image:
+        """The image itself, read once."""
+        return self.read()
+
+
+class ExportJob:
+    """What all exporters of one export share: the plan, the classes, the ids, and the list of files written."""
+
+    def __init__(self, plan: ExportPlan, classes: ClassTable, ids: IdMatch | None) -> None:
+        self.plan = plan
+        self.classes = classes
+        self.ids = ids
+        self.files: list[Path] = []
+        self.covered = 0
+        """Cells that lost pixels to others in label images, which have one cell per pixel."""
+
+    def path(self, *parts: str) -> Path:
+        """Return the path of a file to write, make its folder, and note the file.
+
+        Raises
+        ------
+        ExportError
+            The folder cannot be made.
+        """
+        path = self.plan.folder.joinpath(*parts)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"Cannot make the folder {path.parent}: {error.strerror or error}.") from error
+        self.files.append(path)
+        return path
+
+    def write(self, data: bytes, *parts: str) -> None:
+        """Write one file."""
+        with export_write(self.path(*parts)) as file:
+            file.write(data)
+
+    def write_image(self, image: ExportImage, *parts: str) -> None:
+        """Write the image next to its labels: a TIFF as it is, any other format as an RGB TIFF; ``.tif`` is added.
+
+        Raises
+        ------
+        ImageReadError
+            The image cannot be read.
+        """
+        path = self.path(*parts[:-1], f"{parts[-1]}.tif")
+        if image.file.path.suffix.lower() not in (".tif", ".tiff"):
+            with export_write(path) as file:
+                tifffile.imwrite(file, image.image.rgb(), photometric="rgb", compression="zlib", metadata=None)
+            return
+        try:
+            with image.file.path.open("rb") as pixels, export_write(path) as file:
+                shutil.copyfileobj(pixels, file)
+        except OSError as error:
+            raise ImageReadError(f"Cannot read {image.file.path}: {error.strerror or error}.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """One format that can be written.
+
+    Attributes
+    ----------
+    name : str
+        The word on the command line: ``--to geojson``.
+    label : str
+        What the user ticks in the Export dock.
+    tip : str
+        One sentence: what is written and for what it is good.
+    per : "image" or "folder"
+        Whether there is a file for each image or one for all.
+    write : callable
+        Called for each image; what it returns is collected for ``finish``.
+    finish : callable, optional
+        Called once with all that was collected, in the order of the images.
+    needs_pixels : bool
+        Whether the image itself is read, which is then done before anything is written.
+    missing : callable, optional
+        Returns which optional package is missing and how to install it; None when the exporter can be used.
+    """
+
+    name: str
+    label: str
+    tip: str
+    per: Literal["image", "folder"]
+    write: Callable[[ExportJob, ExportImage], Any]
+    finish: Callable[[ExportJob, list[Any]], None] | None = None
+    needs_pixels: bool = False
+    missing: Callable[[], str | None] = lambda: None
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return names that differ even where case does not count; a repeated one gets "_2", "_3", ..."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        free, number = name, 1
+        while free.casefold() in taken:
+            number += 1
+            free = f"{name}_{number}"
+        taken.add(free.casefold())
+        unique.append(free)
+    return unique
