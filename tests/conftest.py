@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest_plugins = ["crash_guard"]
+
 os.environ.setdefault("QT_API", "pyqt5")
+# The list of written files; each test process has one of its own, and the user's stays as it is.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="cellseg-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 os.environ.setdefault("NAPARI_ASYNC", "0")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The processes share the cores: with a thread a core each, they would wait for each other.
