@@ -1,75 +1,271 @@
-"""Write a file so that a crash, a kill or a full disk leaves the old one or the new one, never a part."""
+"""Write files so that a crash, a kill or a full disk leaves the old ones or the new ones, never a part and never none.
+
+The one rule about files of others: what the program did not write, or what was changed since, is kept as
+``<name>.bak`` (then ``.bak2``, ``.bak3``, ...) before it is replaced or removed. Every writer goes through here.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-from napari_cellseg.errors import ExportError
+from napari_cellseg.errors import CellSegError, ExportError
+from napari_cellseg.written import forget, is_own, note_own
 
-__all__ = ["atomic_write", "export_write"]
+__all__ = [
+    "FileSet",
+    "Keep",
+    "atomic_write",
+    "export_set",
+    "export_write",
+    "file_set",
+    "remove_abandoned",
+    "set_aside",
+    "write_errors",
+]
+
+Keep = Literal["foreign", "always", "never"]
+"""What of the files that are replaced or removed is kept as ``.bak``.
+
+``foreign``: those that the program did not write, or that were changed since. ``always``: also its own, the last
+version of each. ``never``: for files in a folder of the program's own (``.cellseg``), checked when they were read.
+"""
+
+_ADVICE = {
+    errno.ENOSPC: "Free some space, or choose a folder on another disk.",
+    errno.EDQUOT: "Free some space, or choose a folder on another disk.",
+    errno.EFBIG: "Choose a folder on a disk that takes larger files.",
+    errno.EACCES: "Choose a folder that you may write to.",
+    errno.EPERM: "Choose a folder that you may write to.",
+    errno.EROFS: "Choose a folder that can be written to.",
+    errno.ENOENT: "Choose a folder that exists.",
+}
+
+_ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], *, backup: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], *, keep: Keep = "foreign") -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of ``path`` only when the block ends without an error.
-
-    The bytes go to a temporary file in the same folder, are synced to disk and renamed over ``path``; then the folder
-    is synced, without which the rename itself may be lost in a power cut.
 
     Parameters
     ----------
     path : path
         Where the file shall be; its folder must exist.
-    backup : bool
-        Keep an existing file as ``<name>.bak`` (replacing an older one).
+    keep : Keep
+        What happens to a file that is there.
 
     Raises
     ------
     OSError
         As the file system gives it (full disk, no permission); ``path`` is then unchanged.
     """
-    target = Path(path)
-    # Not tempfile.mkstemp: its files are private (0600), and a result is for everybody the folder's umask lets in.
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    with file_set(keep=keep) as files, files.open(path) as file:
+        yield file
+
+
+@contextmanager
+def file_set(*, keep: Keep = "foreign") -> Iterator[FileSet]:
+    """Write several files that belong together; none replaces an old one before all of them are on disk.
+
+    Raises
+    ------
+    OSError
+        As the file system gives it. When it comes while the files are written, all old ones are unchanged.
+    """
+    files = FileSet(keep)
     try:
+        yield files
+        files.commit()
+    finally:
+        files.clean()
+
+
+class FileSet:
+    """Files under temporary names, and files to remove; `commit` puts them in place."""
+
+    def __init__(self, keep: Keep) -> None:
+        self._keep = keep
+        self._written: dict[Path, Path] = {}
+        self._unfinished: list[Path] = []
+        self._removed: list[Path] = []
+
+    @contextmanager
+    def open(self, path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+        """Open one file; when the block ends, its bytes are on disk, under a temporary name in the same folder."""
+        target = Path(path)
+        # Not tempfile.mkstemp: its files are private (0600), and a result is for all whom the folder's umask lets in.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        self._unfinished.append(temporary)
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if backup and target.exists():
-            _keep_backup(target)
-        temporary.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
-    _sync_folder(target.parent)
+        self._written[target] = temporary
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or set it aside, once all new files are in place."""
+        self._removed.append(path)
+
+    def commit(self) -> None:
+        """Rename the new files over the old ones, then remove what is to go."""
+        for target, temporary in self._written.items():
+            if self._keep != "never" and os.path.lexists(target):
+                _keep_backup(target, temporary, self._keep)
+            temporary.replace(target)
+            if self._keep != "never":
+                note_own(target)
+        for path in self._removed:
+            _retire(path, self._keep)
+        # Without this a power cut may lose the renames themselves.
+        for folder in {path.parent for path in (*self._written, *self._removed)}:
+            _sync_folder(folder)
+
+    def clean(self) -> None:
+        """Remove temporary files that did not come into place."""
+        for temporary in self._unfinished:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def export_write(path: str | os.PathLike[str], *, backup: bool = False) -> Iterator[BinaryIO]:
-    """`atomic_write` for a result: what the file system refuses becomes an `ExportError` that names the file."""
-    try:
-        with atomic_write(path, backup=backup) as file:
-            yield file
-    except OSError as error:
-        raise ExportError(f"Cannot write {path}: {error.strerror or error}.") from error
+def export_write(
+    path: str | os.PathLike[str], *, keep: Keep = "foreign", error: type[CellSegError] = ExportError
+) -> Iterator[BinaryIO]:
+    """`atomic_write` for a result: what the file system refuses becomes an ``error`` that names the file."""
+    with write_errors(Path(path), error), atomic_write(path, keep=keep) as file:
+        yield file
 
 
-def _keep_backup(target: Path) -> None:
-    kept = target.with_name(target.name + ".bak")
-    with suppress(FileNotFoundError):
-        kept.unlink()
+@contextmanager
+def export_set(folder: Path, *, keep: Keep = "foreign") -> Iterator[FileSet]:
+    """`file_set` for results in one folder, which is made; errors as those of `export_write`."""
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with file_set(keep=keep) as files:
+            yield files
+
+
+@contextmanager
+def write_errors(path: Path, error: type[CellSegError] = ExportError) -> Iterator[None]:
+    """Turn what the file system refuses into an ``error`` that names the file, the cause and what to do."""
     try:
-        # A hard link keeps `target` in place at every moment, which a rename would not.
-        os.link(target, kept)
-    except OSError:  # a file system without hard links (exFAT, some network shares)
-        kept.write_bytes(target.read_bytes())
+        yield
+    except OSError as cause:
+        advice = _ADVICE.get(cause.errno or 0, "Check the disk or choose another folder.")
+        raise error(f"Cannot write {path}: {cause.strerror or cause}. {advice}") from cause
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a file or folder to the first free of ``<name>.bak``, ``.bak2``, ...; return that, None if it is gone.
+
+    Raises
+    ------
+    OSError
+        As the file system gives it; the file then keeps its name.
+    """
+    kept = _free_backup(path)
+    try:
+        path.rename(kept)
+    except FileNotFoundError:
+        if os.path.lexists(path) or not path.parent.exists():
+            raise
+        return None
+    return kept
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote into a folder of the program's own."""
+    for path in folder.glob(".*.tmp"):
+        if _ABANDONED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _retire(path: Path, keep: Keep) -> None:
+    """Remove a file of the program's own, set any other aside."""
+    if not is_own(path):
+        set_aside(path)
+        return
+    if keep == "always":
+        kept = _own_backup(path) or _free_backup(path)
+        path.replace(kept)
+        note_own(kept)
+    else:
+        path.unlink(missing_ok=True)
+    forget(path)
+
+
+def _keep_backup(target: Path, new: Path, keep: Keep) -> None:
+    """Keep the file at ``target`` under a second name, unless it is the program's own or has the new content."""
+    own = is_own(target)
+    if (own and keep == "foreign") or _same_content(target, new):
+        return
+    kept = _own_backup(target) if own else None
+    if kept is None:
+        kept = _free_backup(target)
+        try:
+            # A hard link keeps `target` in place at every moment, which a rename would not.
+            os.link(target, kept)
+        except OSError:  # a file system without hard links (exFAT, some network shares)
+            _copy(target, kept)
+    else:
+        _copy(target, kept)
+    if own:
+        note_own(kept)
+
+
+def _own_backup(target: Path) -> Path | None:
+    """Return the backup of an earlier version of the program's own, which another of its own may replace."""
+    return next((path for path in _backups(target) if is_own(path)), None)
+
+
+def _backups(target: Path) -> Iterator[Path]:
+    """Yield the backups that exist, in order."""
+    for path in _backup_names(target):
+        if not os.path.lexists(path):
+            return
+        yield path
+
+
+def _free_backup(target: Path) -> Path:
+    return next(path for path in _backup_names(target) if not os.path.lexists(path))
+
+
+def _backup_names(target: Path) -> Iterator[Path]:
+    return (target.with_name(f"{target.name}.bak{number if number > 1 else ''}") for number in count(1))
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    try:
+        if first.is_symlink() or not first.is_file() or first.stat().st_size != second.stat().st_size:
+            return False
+        with first.open("rb") as a, second.open("rb") as b:
+            while part := a.read(1 << 20):
+                if part != b.read(1 << 20):
+                    return False
+    except OSError:  # a file that cannot be read is kept
+        return False
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with source.open("rb") as old, temporary.open("xb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+            new.flush()
+            os.fsync(new.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

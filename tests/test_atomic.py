@@ -14,7 +14,7 @@ from napari_cellseg.errors import ExportError
 
 
 def write(path: Path, data: bytes, *, backup: bool = False) -> None:
-    with atomic_write(path, backup=backup) as file:
+    with atomic_write(path, keep="always" if backup else "foreign") as file:
         file.write(data)
 
 
@@ -40,7 +40,7 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[B
     write(path, b"old")
 
     def fail() -> None:
-        with atomic_write(path, backup=True) as file:
+        with atomic_write(path, keep="always") as file:
             file.write(b"half")
             raise error
 

@@ -126,7 +126,7 @@ def test_written_files_are_float64_and_classes_without_cells_have_none(tmp_path:
     write(tmp_path, 3, np.ones((4, 8)))
     write(tmp_path, 1, np.ones((4, 8)))
     cells = InstanceMasks.from_crops((4, 8), [(1, 1)], [np.ones((2, 2))], [1], label_values=[12])
-    (path,) = write_class_images(tmp_path, cells, backup=True)
+    (path,) = write_class_images(tmp_path, cells, keep="always")
     assert path == class_file(tmp_path, 1)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["class1.tif", "class1.tif.bak", "class3.tif.bak"]
     stored = tifffile.imread(path)

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from napari_cellseg.atomic import write_errors
+from napari_cellseg.errors import TrainingError
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from training.prepare import Prepared
 from training.validation import Validation
@@ -19,7 +21,13 @@ __all__ = ["provenance", "save_best"]
 
 
 def save_best(path: Path, parts: Prepared, validation: Validation | None) -> None:
-    """Write the measured weights (the running average, where there is one) to ``path``, atomically."""
+    """Write the measured weights (the running average, where there is one) to ``path``, atomically.
+
+    Raises
+    ------
+    TrainingError
+        The file cannot be written.
+    """
     finite = {name: value for name, value in parts.progress.best_metrics.items() if math.isfinite(value)}
     metadata = CheckpointMetadata(
         name=path.parent.name,
@@ -27,7 +35,8 @@ def save_best(path: Path, parts: Prepared, validation: Validation | None) -> Non
         thresholds=tuple(validation.evaluation.thresholds.values()) if validation else None,
         provenance=provenance(parts),
     )
-    save_checkpoint(path, parts.evaluated, metadata)
+    with write_errors(path, TrainingError):
+        save_checkpoint(path, parts.evaluated, metadata)
 
 
 def provenance(parts: Prepared) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_cellseg.atomic import atomic_write
+from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import ConfigError
+from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.model.config import ModelConfig, changed_values, config_error
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class TrainConfig(_Section):
 
     def save(self, path: Path) -> None:
         """Write the YAML file, atomically."""
-        with atomic_write(path) as file:
+        with export_write(path, error=TrainingError) as file:
             file.write(self.to_yaml().encode())
 
     @classmethod

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Picture
 
-from napari_cellseg.atomic import atomic_write
+from napari_cellseg.atomic import export_write, write_errors
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import TrainingError
 from napari_cellseg.instances import InstanceMasks
 from training.evaluate import Evaluation
 from training.validation import Example
@@ -26,13 +27,14 @@ def write_examples(
     folder: Path, epoch: int, examples: Sequence[Example], evaluation: Evaluation, classes: ClassTable
 ) -> None:
     """Write ``epoch<NNNN>_<image id>.png`` of each example: left the truth, right what was found."""
-    folder.mkdir(exist_ok=True)
+    with write_errors(folder, TrainingError):
+        folder.mkdir(exist_ok=True)
     limits = np.array([0.0, *(evaluation.thresholds[class_id] for class_id in classes.class_ids)])
     for example in examples:
         found = example.found.select(example.found.scores >= limits[example.found.class_ids])
         name = re.sub(r"[^\w.-]", "_", example.image_id)
         picture = Picture.fromarray(example_picture(example.rgb, example.truth, found, classes))
-        with atomic_write(folder / f"epoch{epoch:04d}_{name}.png") as file:
+        with export_write(folder / f"epoch{epoch:04d}_{name}.png", error=TrainingError) as file:
             picture.save(file, "PNG")
 
 

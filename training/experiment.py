@@ -23,8 +23,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from napari_cellseg.atomic import atomic_write
-from napari_cellseg.errors import ConfigError
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.events import Message, TrainEvent
 from training.config import TrainConfig
 from training.engine import train
@@ -169,7 +169,7 @@ def _write(folder: Path, results: Sequence[Result]) -> None:
         numbers = [result.metrics.get(name, "") for name in names]
         writer.writerow([*chosen, result.epochs, result.best_epoch, round(result.seconds, 1), *numbers])
     for name, content in (("results.csv", text.getvalue()), ("results.txt", table(results) + "\n")):
-        with atomic_write(folder / name) as file:
+        with export_write(folder / name, error=TrainingError) as file:
             file.write(content.encode())
     _plot(folder / "curves.png", results)
 

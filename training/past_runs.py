@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_cellseg.atomic import atomic_write
+from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import TrainingError
 from training.run_folder import RunFolder
 from training.sources import TrainData
@@ -140,5 +140,5 @@ def _read_note(folder: Path) -> dict[str, Any]:
 
 
 def _write_note(folder: Path, note: dict[str, Any]) -> None:
-    with atomic_write(folder / _NOTE) as file:
+    with export_write(folder / _NOTE, error=TrainingError) as file:
         file.write(json.dumps(note, ensure_ascii=False).encode())

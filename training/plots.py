@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from napari_cellseg.atomic import atomic_write
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import TrainingError
 
 __all__ = ["draw_curve", "finish_axes", "plot_run", "save_figure"]
 
@@ -79,5 +80,5 @@ def finish_axes(axes: Axes, title: str, limits: tuple[float, float] | None) -> N
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG of 100 dots an inch, atomically."""
-    with atomic_write(path) as file:
+    with export_write(path, error=TrainingError) as file:
         FigureCanvasAgg(figure).print_png(file)

@@ -112,6 +112,7 @@ def prepare(
     split = Split.load(folder.split) if state is not None else _new_split(report, config)
     train, validation = split.apply(report)
     if state is not None:
+        folder.resume()
         folder.write(folder.config, config.to_yaml())
     elif folder.writes:
         folder.start(config)

@@ -13,14 +13,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_cellseg.atomic import atomic_write
-from napari_cellseg.errors import CheckpointError
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import CheckpointError, TrainingError
 
 __all__ = ["Progress", "random_state", "read_state", "set_random_state", "write_state"]
 
@@ -98,9 +98,40 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the state so that a kill leaves the old file or the new one."""
-    with atomic_write(path) as file:
-        torch.save({"version": _VERSION, "sha256": _digest(state), "state": state}, file)
+    """Write the state so that a kill leaves the old file or the new one.
+
+    Raises
+    ------
+    TrainingError
+        The file cannot be written.
+    """
+    content = {"version": _VERSION, "sha256": _digest(state), "state": state}
+    with export_write(path, error=TrainingError) as file:
+        sink = _Sink(file)
+        try:
+            torch.save(content, cast(IO[bytes], sink))
+        except RuntimeError:  # torch tells a full disk as "unexpected pos", and only that
+            if sink.error is not None:
+                raise sink.error from None
+            raise
+
+
+class _Sink:
+    """A file that remembers what the file system refused."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def read_state(path: Path) -> dict[str, Any]:

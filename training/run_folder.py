@@ -28,8 +28,9 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from napari_cellseg.atomic import atomic_write
+from napari_cellseg.atomic import export_write, remove_abandoned, write_errors
 from napari_cellseg.errors import TrainingError
+from napari_cellseg.written import note_own
 from training.config import TrainConfig
 
 __all__ = ["RunFolder"]
@@ -109,8 +110,7 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise TrainingError(f"The run folder {self.path} cannot be used: {error.strerror or error}.") from error
-        for abandoned in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote a file
-            abandoned.unlink(missing_ok=True)
+        remove_abandoned(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -132,10 +132,16 @@ class RunFolder:
             )
         self.write(self.config, config.to_yaml())
 
+    def resume(self) -> None:
+        """Take the files of the run for the program's own, also where another computer wrote them."""
+        if self.writes:
+            for path in (self.config, self.split, self.metrics, self.best, self.last):
+                note_own(path)
+
     def write(self, path: Path, text: str) -> None:
         """Replace a text file; does nothing where this process does not write."""
         if self.writes:
-            with atomic_write(path) as file:
+            with export_write(path, error=TrainingError) as file:
                 file.write(text.encode())
 
     def log(self, event: object) -> None:
@@ -143,8 +149,10 @@ class RunFolder:
         if self.writes and event != self._logged:
             self._logged = event
             line = {"event": type(event).__name__, "time": round(time.time(), 3), **_plain(event)}
-            with self.events.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            with write_errors(self.events, TrainingError), self.events.open("ab") as file:
+                # On a line of its own, also after one that a kill or a full disk cut off.
+                start = b"\n" if file.tell() and not _ends_with_newline(self.events) else b""
+                file.write(start + json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
     def logged(self, events: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
         """Pass events on, each written to events.jsonl first; closing it closes ``events``."""
@@ -175,6 +183,12 @@ class RunFolder:
         writer.writerow(names)
         writer.writerows([_cell(row.get(name, math.nan)) for name in names] for row in rows)
         self.write(self.metrics, text.getvalue())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, io.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _cell(value: float) -> str:

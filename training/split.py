@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cellseg.atomic import atomic_write
+from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import ConfigError, TrainingError
 from training.dataset import Sample
 from training.report import DataReport, ImageFacts
@@ -58,7 +58,7 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write JSON, atomically."""
-        with atomic_write(path) as file:
+        with export_write(path, error=TrainingError) as file:
             file.write((json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -68,28 +67,16 @@ def write_samples(folder: Path) -> None:
     """
     import tifffile
 
-    from napari_cellseg.atomic import export_write
-    from napari_cellseg.errors import ExportError
+    from napari_cellseg.atomic import export_write, set_aside, write_errors
     from napari_cellseg.images.samples import generate_tissue, ihc
 
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _set_aside(folder / ".cellseg")
-    except OSError as error:
-        raise ExportError(f"Cannot prepare the folder {folder}: {error.strerror or error}.") from error
+        # Kept as .bak: the viewer would ask about unsaved edits of an earlier demo, and wait.
+        set_aside(folder / ".cellseg")
     for name, rgb in (("ihc", ihc()), ("tissue", generate_tissue((768, 768), 330)[0])):
         with export_write(folder / f"{name}.tif") as file:
             tifffile.imwrite(file, rgb, photometric="rgb", compression="zlib", metadata=None)
-
-
-def _set_aside(project: Path) -> None:
-    """Keep what an earlier demo left as ``.bak``: the viewer would ask about its unsaved edits, and wait."""
-    if not project.exists():
-        return
-    kept = project.with_name(project.name + ".bak")
-    if kept.exists():
-        shutil.rmtree(kept)
-    project.rename(kept)
 
 
 def _table(found: Sequence[FoundImage], names: Sequence[str], limits: dict[int, float]) -> str:

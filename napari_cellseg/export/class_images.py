@@ -16,7 +16,7 @@ _FOLDER = "training"
 def _write(job: ExportJob, image: ExportImage) -> None:
     # The image first: when it cannot be read, there are no labels without an image.
     job.write_image(image, _FOLDER, image.folder_name, "image")
-    job.files += write_class_images(job.plan.folder / _FOLDER / image.folder_name, image.instances, backup=True)
+    job.files += write_class_images(job.plan.folder / _FOLDER / image.folder_name, image.instances)
 
 
 def _finish(job: ExportJob, images: list[Any]) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from napari_cellseg.atomic import export_write
+from napari_cellseg.atomic import export_set
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.formats.json_gate import parse_json, read_json, short
@@ -95,15 +95,15 @@ def write_results(
     if problems:
         raise ExportError(f"{path} is not written, for its rows are wrong: {problems[0]} ({len(problems)} in all).")
     data = json.dumps(list(rows), separators=(",", ":"), allow_nan=False).encode("ascii")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-    with export_write(path) as file:
-        file.write(data)
-    with export_write(path.with_suffix(".zip")) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         # A fixed date makes equal results equal files.
         archive.writestr(zipfile.ZipInfo(RESULTS_NAME), data, zipfile.ZIP_DEFLATED)
+    with export_set(folder) as files:
+        with files.open(path) as file:
+            file.write(data)
+        with files.open(path.with_suffix(".zip")) as file:
+            file.write(packed.getvalue())
     _check_written(path, data, images)
     return path
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import tifffile
 from scipy import ndimage
 
-from napari_cellseg.atomic import export_write
-from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
+from napari_cellseg.atomic import Keep, export_set
+from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.images.read import read_raw
 from napari_cellseg.instances import InstanceMasks
 
@@ -220,17 +220,19 @@ def _distinct(values: LabelImage) -> LabelImage:
 
 
 def write_class_images(
-    folder: str | os.PathLike[str], instances: InstanceMasks, *, backup: bool = False
+    folder: str | os.PathLike[str], instances: InstanceMasks, *, keep: Keep = "foreign"
 ) -> tuple[Path, ...]:
     """Write ``class<id>.tif`` (float64, Deflate) of each class that has cells; remove those of classes without.
+
+    No file is replaced or removed before all new ones are on disk.
 
     Parameters
     ----------
     folder : path
         Made when it does not exist.
     instances : InstanceMasks
-    backup : bool
-        Keep what is replaced or removed as ``class<id>.tif.bak``.
+    keep : Keep
+        What is kept of files that are replaced or removed, as ``class<id>.tif.bak``.
 
     Returns
     -------
@@ -244,19 +246,16 @@ def write_class_images(
     """
     folder = Path(folder)
     present = sorted(set(instances.class_ids.tolist()))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with export_set(folder, keep=keep) as files:
+        for class_id, label_image in from_instances(instances, present).items():
+            path = class_file(folder, class_id)
+            with files.open(path) as file:
+                tifffile.imwrite(
+                    file, label_image.astype(np.float64), compression="zlib", photometric="minisblack", metadata=None
+                )
+            written.append(path)
         for class_id, path in class_files(folder).items():
             if class_id not in present:
-                path.replace(path.with_name(path.name + ".bak")) if backup else path.unlink()
-    except OSError as error:
-        raise ExportError(f"Cannot write into {folder}: {error.strerror}.") from error
-    written = []
-    for class_id, label_image in from_instances(instances, present).items():
-        path = class_file(folder, class_id)
-        with export_write(path, backup=backup) as file:
-            tifffile.imwrite(
-                file, label_image.astype(np.float64), compression="zlib", photometric="minisblack", metadata=None
-            )
-        written.append(path)
+                files.remove(path)
     return tuple(written)

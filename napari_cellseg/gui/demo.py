@@ -13,10 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import napari
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QTimer
 
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import ExportError
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.segment.dock import SegmentDock
@@ -88,7 +91,13 @@ class _Demo:
         QTimer.singleShot(_REDRAW_MS, self._photograph)
 
     def _photograph(self) -> None:
-        self.viewer.screenshot(str(self.screenshot), canvas_only=False, flash=False)
+        pixels = self.viewer.screenshot(canvas_only=False, flash=False)
+        try:
+            with export_write(self.screenshot) as file:
+                file.write(imagecodecs.png_encode(pixels))
+        except ExportError as error:
+            self._fail(str(error))
+            return
         if not self.stay:
             self.viewer.close()
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tifffile
 from scipy import ndimage, special
 
+from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.instances import InstanceMasks
 
@@ -106,12 +107,15 @@ def write_training_folder(folder: Path, images: int, size: tuple[int, int] = (51
         sample.mkdir(parents=True, exist_ok=True)
         rgb, truth = generate_tissue(size, max(4, size[0] * size[1] // 1800), seed + index)
         rgba = np.dstack([rgb, np.full(size, 255, np.uint8)])
-        tifffile.imwrite(sample / "image.tif", rgba, compression="lzw", photometric="rgb", extrasamples=["unassalpha"])
+        with export_write(sample / "image.tif") as file:
+            tifffile.imwrite(file, rgba, compression="lzw", photometric="rgb", extrasamples=["unassalpha"])
         for class_id in np.unique(truth.class_ids).tolist():
             label_image = truth.select(truth.class_ids == class_id).paste(dtype=np.float64)
-            tifffile.imwrite(sample / f"class{class_id}.tif", label_image, compression="lzw")
+            with export_write(sample / f"class{class_id}.tif") as file:
+                tifffile.imwrite(file, label_image, compression="lzw")
     names = {str(class_id): name for class_id, name, _ in TISSUE_CLASSES}
-    (folder / "classes.json").write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+    with export_write(folder / "classes.json") as file:
+        file.write(f"{json.dumps(names, indent=1)}\n".encode())
 
 
 class _Tissue:

@@ -135,7 +135,7 @@ def write_annotations(
     }
     if lines is None:
         lines = cell_lines(annotations.cells)
-    with export_write(path) as file:
+    with export_write(path, keep="never") as file:
         file.write("\n".join((_ENCODER.encode(header), *lines, "")).encode())
 
 

@@ -308,7 +308,7 @@ class Workspace:
             raise ExportError(
                 f"{self.file(image_id).path.name} has no folder of its own for class*.tif; export a training folder."
             )
-        return write_class_images(folder, instances, backup=True)
+        return write_class_images(folder, instances, keep="always")
 
     def note_labels(self, image_id: str) -> None:
         """Take the ``class*.tif`` of an image that is not open as they are now for those of its saved annotations.

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import platformdirs
 
+from napari_cellseg.atomic import set_aside
 from napari_cellseg.errors import ExportError
 
 __all__ = ["annotations_file", "file_errors", "journal_file", "set_aside", "state_folder"]
@@ -35,11 +36,6 @@ def file_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ExportError(f"Cannot write into {folder}: {error.strerror or error}.") from error
-
-
-def set_aside(path: Path) -> None:
-    """Rename a file to ``<name>.bak``."""
-    path.replace(path.with_name(path.name + ".bak"))
 
 
 def annotations_file(state: Path, image_id: str) -> Path:

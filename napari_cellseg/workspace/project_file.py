@@ -64,5 +64,5 @@ def write_classes(state: Path, classes: ClassTable) -> None:
         It cannot be written.
     """
     data = {"format": FORMAT, "version": VERSION, "classes": classes.to_json()}
-    with export_write(state / "project.json") as file:
+    with export_write(state / "project.json", keep="never") as file:
         file.write(json.dumps(data, ensure_ascii=False, indent=1).encode())

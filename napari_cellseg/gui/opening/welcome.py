@@ -9,6 +9,7 @@ import tifffile
 from qtpy.QtCore import QStandardPaths
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_cellseg.atomic import export_write, write_errors
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.widgets.dock import small_label
@@ -65,9 +66,11 @@ class Welcome(QWidget):
 
 def write_samples(folder: Path) -> Generator[None, None, None]:
     """Write the sample images, those that are not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, make in (("colon_ihc", ihc), ("drawn_tissue", lambda: generate_tissue()[0])):
         path = folder / f"{name}.tif"
         if not path.exists():
-            tifffile.imwrite(path, make(), photometric="rgb", compression="zlib")
+            with export_write(path) as file:
+                tifffile.imwrite(file, make(), photometric="rgb", compression="zlib")
         yield None
