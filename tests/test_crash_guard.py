@@ -122,21 +122,16 @@ def make_test(folder: Path, code: str) -> tuple[int, str, float]:
     inner = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     inner |= {"PYTHONPATH": paths, "CELLSEG_HANG_MARGIN_S": "2"}
     start = time.monotonic()
-    with subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        env=inner,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as running:
-        try:
-            output, _ = running.communicate(timeout=120)
-        finally:  # what it left, a child of a killed test process too
-            with suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
-    return running.returncode, output, time.monotonic() - start
+    with (folder / "output.txt").open("w") as shown:  # no pipe: a child of a killed process would keep it open
+        running = subprocess.Popen(
+            arguments, cwd=ROOT, env=inner, stdout=shown, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        code = running.wait(timeout=120)
+    finally:  # what it left, a child of a killed test process too
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    return code, (folder / "output.txt").read_text(errors="replace"), time.monotonic() - start
 
 
 needs_screen = pytest.mark.skipif(
