@@ -10,13 +10,17 @@ import imagecodecs
 import numpy as np
 import pytest
 import roifile
+import shapely
+import shapely.geometry
 import tifffile
 from review_actions import disc, some_cells
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.cli import main
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.export import (
     EXPORTER_NAMES,
+    EXPORTERS,
     ExportPlan,
     ExportSummary,
     Which,
@@ -28,12 +32,20 @@ from napari_cellseg.export import (
     write_geojson,
     write_rois,
 )
-from napari_cellseg.formats.coco import read_dataset, read_image_ids, read_results, write_image_ids
+from napari_cellseg.export.polygons import polygons_of
+from napari_cellseg.formats.coco import (
+    CocoDataset,
+    read_dataset,
+    read_image_ids,
+    read_results,
+    write_dataset,
+    write_image_ids,
+)
 from napari_cellseg.formats.coco_images import ImageId
-from napari_cellseg.formats.ids import IDS_NAME
+from napari_cellseg.formats.ids import IDS_NAME, match_ids
 from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Status, cells_from, instances_of
+from napari_cellseg.review import BoolMask, Cell, Status, cells_from, instances_of
 from napari_cellseg.workspace import Workspace
 
 SIZE = (90, 120)
@@ -313,3 +325,120 @@ def test_a_folder_that_cannot_be_made_is_an_export_error(workspace, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ExportError, match="Cannot make the folder"):
         export(workspace, tmp_path / "out" / "deeper", "coco")
+
+
+# ---- polygons that other programs accept ----
+
+
+def touching_itself() -> BoolMask:
+    """Return a part whose outline meets itself at a corner: an arm bends back until it touches diagonally."""
+    mask = np.zeros((6, 6), bool)
+    mask[0, :5] = mask[:5, 0] = mask[4, :4] = True
+    mask[1:4, 4] = True  # (3, 4) and (4, 3) touch at a corner
+    mask[4, 4] = False
+    return mask
+
+
+def test_an_outline_that_touches_itself_becomes_an_outer_ring_and_a_hole():
+    (polygon,) = polygons_of(touching_itself(), (10, 20, 16, 26))
+    assert len(polygon) == 2
+    assert shapely.Polygon(polygon[0], polygon[1:]).is_valid
+    assert shapely.Polygon(polygon[0], polygon[1:]).area == touching_itself().sum()
+
+
+def shapes_of(path: Path) -> list[shapely.Geometry]:
+    return [shapely.geometry.shape(feature["geometry"]) for feature in json.loads(path.read_text())["features"]]
+
+
+def test_every_polygon_is_valid_and_has_the_area_of_its_cell(tmp_path):
+    rng = np.random.default_rng(1)
+    masks = [rng.random((12, 15)) < share for share in rng.uniform(0.1, 0.9, 200)]
+    instances = InstanceMasks.from_crops(SIZE, rng.integers(0, 70, (200, 2)), masks, np.ones(200), rng.random(200))
+    cells = [*odd_cells(), *cells_from(instances, Status.ACCEPTED, "ana", 0.0)]
+    write_geojson(tmp_path / "x.geojson", cells, CLASSES)
+    shapes = shapes_of(tmp_path / "x.geojson")
+    assert [shapely.is_valid_reason(shape) for shape in shapes] == ["Valid Geometry"] * len(cells)
+    assert [shape.area for shape in shapes] == [cell.area for cell in cells]
+
+
+@pytest.mark.data
+def test_all_consep_cells_are_valid_polygons_and_come_back(tmp_path, consep):
+    count = 0
+    for folder in sorted((consep / "train").iterdir()):
+        label_images = read_class_images(folder)
+        instances = to_instances(label_images, next(iter(label_images.values())).shape)
+        cells = cells_from(instances, Status.ACCEPTED, "x", 0.0)
+        write_geojson(tmp_path / "x.geojson", cells, ClassTable.numbered(4))
+        assert all(shape.is_valid for shape in shapes_of(tmp_path / "x.geojson")), folder.name
+        again = read_geojson(tmp_path / "x.geojson", instances.image_size, ClassTable.numbered(4))
+        assert again.equals(instances_of(cells, instances.image_size)), folder.name
+        count += len(cells)
+    assert count == 15_555
+
+
+# ---- images of one name in two folders ----
+
+
+@pytest.fixture
+def two_of_a_name(tmp_path: Path) -> Path:
+    """Give a COCO data set with slide1/tile.tif and slide2/tile.tif, of 3 and 5 cells."""
+    data = tmp_path / "data"
+    images, cells = [], {}
+    for number, count in ((1, 3), (2, 5)):
+        folder = data / f"slide{number}"
+        folder.mkdir(parents=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (*SIZE, 3), np.uint8)
+        tifffile.imwrite(folder / "tile.tif", pixels, photometric="rgb")
+        images.append(ImageId(f"slide{number}/tile.tif", number, *SIZE))
+        cells[number] = some_cells(count, number, SIZE)
+    write_dataset(data / "instances.json", CocoDataset(tuple(images), CLASSES, cells))
+    return data
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS, ids=lambda exporter: exporter.name)
+def test_same_named_images_of_two_folders_stay_two(tmp_path, two_of_a_name, exporter):
+    out = tmp_path / "out"
+    arguments = ["export", str(two_of_a_name / "instances.json"), "--out", str(out), "--to", exporter.name]
+    assert main(arguments) == 0
+    files = [str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()]
+    if exporter.per == "image":
+        assert any("slide1" in name for name in files)
+        assert any("slide2" in name for name in files)
+
+
+def test_what_is_written_for_two_of_a_name_is_read_again(tmp_path, two_of_a_name):
+    out, again = tmp_path / "out", tmp_path / "again"
+    source = str(two_of_a_name / "instances.json")
+    assert main(["export", source, "--out", str(out), "--to", "coco", "results", "class-images"]) == 0
+    ids = match_ids(out / IDS_NAME, ["slide1/tile", "slide2/tile"])
+    results = read_results(out / "test-results.json", ids.entries)
+    assert [len(results[ids.entry(f"slide{n}/tile", SIZE).id]) for n in (1, 2)] == [3, 5]
+    (two_of_a_name / "coco.json").write_bytes((out / "coco.json").read_bytes())  # next to its images
+    assert main(["export", str(two_of_a_name / "coco.json"), "--out", str(again), "--to", "geojson"]) == 0
+    assert [len(shapes_of(again / "geojson" / f"slide{n}" / "tile.geojson")) for n in (1, 2)] == [3, 5]
+    assert sorted(path.name for path in (out / "training").iterdir()) == ["classes.json", "slide1_tile", "slide2_tile"]
+    assert main(["export", str(out / "training"), "--out", str(tmp_path / "third"), "--to", "coco"]) == 0
+    assert sum(map(len, read_dataset(tmp_path / "third" / "coco.json").cells.values())) == 8
+
+
+# ---- tables for spreadsheets ----
+
+
+def test_cells_that_the_user_labelled_are_not_proposals(tmp_path, two_of_a_name):
+    source = str(two_of_a_name / "instances.json")
+    assert main(["export", source, "--out", str(tmp_path / "o"), "--to", "measurements"]) == 0
+    with (tmp_path / "o" / "measurements.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["status"], row["by"]) for row in rows} == {("accepted", "instances.json")}
+    assert {row["image"] for row in rows} == {"slide1/tile", "slide2/tile"}
+
+
+def test_decimal_commas_come_with_another_separator(tmp_path, two_of_a_name):
+    source = str(two_of_a_name / "instances.json")
+    out = str(tmp_path / "o")
+    assert main(["export", source, "--out", out, "--to", "measurements", "--csv-style", "semicolon"]) == 0
+    with (tmp_path / "o" / "measurements.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    assert len(rows) == 8
+    assert all("," in row["mean_red"] or row["mean_red"].isdigit() for row in rows)
+    assert all("." not in row["mean_red"] for row in rows)
