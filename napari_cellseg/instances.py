@@ -198,11 +198,24 @@ class InstanceMasks:
         dtype : dtype
             Of the label image; 0 is background.
         """
-        image = np.zeros(self.image_size, dtype)
         painted = self.values if values is None else np.asarray(values)
-        for i in np.argsort(self.scores, kind="stable").tolist():
+        return self._painted(np.argsort(self.scores, kind="stable"), painted, dtype)
+
+    def paste_smallest_on_top(
+        self, values: npt.ArrayLike | None = None, dtype: npt.DTypeLike = np.int64
+    ) -> npt.NDArray[Any]:
+        """Paint as `paste` does, in descending area: where cells overlap, the smaller one is not lost under a larger.
+
+        ``values`` are 1..N when left out.
+        """
+        painted = np.arange(1, len(self) + 1) if values is None else np.asarray(values)
+        return self._painted(np.lexsort((self.scores, -self.areas)), painted, dtype)
+
+    def _painted(self, order: npt.NDArray[np.intp], values: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        image = np.zeros(self.image_size, dtype)
+        for i in order.tolist():
             x0, y0, x1, y1 = self.boxes[i].tolist()
-            image[y0:y1, x0:x1][self.masks[i]] = painted[i]
+            image[y0:y1, x0:x1][self.masks[i]] = values[i]
         return image
 
     def equals(self, other: InstanceMasks) -> bool:

@@ -111,8 +111,8 @@ class Augmentation:
         -------
         rgb : (3, h, w) float32
             0..1; ``h`` and ``w`` at most ``config.crop``.
-        class_maps : (K, h, w) int32
-            Label images of the same places; cells that the crop cut to a sliver are gone.
+        class_maps : (M, h, w) int32
+            Label images of the same places, those of `map_classes`; cells that the crop cut to a sliver are gone.
         """
         rng = np.random.default_rng(seed)
         if self.config.enabled and self.config.copies:
@@ -121,6 +121,10 @@ class Augmentation:
         turn = self._turn(rng) if self.config.enabled else _Turn()
         rgb, class_maps = self._cut(image, window, turn)
         return (self._colour(rgb, rng) if self.config.enabled else rgb), class_maps
+
+    def map_classes(self, image: TrainingImage) -> list[int]:
+        """Return the class_id of each map that a view of an image has: 1..K, then those of overlapping cells."""
+        return [*range(1, self.class_count + 1), *(layer.class_id for layer in image.overlaps)]
 
     # ---- geometry ----
 
@@ -162,7 +166,12 @@ class Augmentation:
 
     def _cut(self, image: TrainingImage, window: _Window, turn: _Turn) -> tuple[Tensor, Tensor]:
         size = turn.size(*window.size)
-        rgb, class_maps = np.empty((3, *size), np.float32), np.zeros((self.class_count, *size), np.int32)
+        maps = [
+            (class_id - 1, label_image, image.areas[class_id]) for class_id, label_image in image.class_maps.items()
+        ]
+        maps += [(self.class_count + i, each.label_image, each.areas) for i, each in enumerate(image.overlaps)]
+        rgb = np.empty((3, *size), np.float32)
+        class_maps = np.zeros((self.class_count + len(image.overlaps), *size), np.int32)
         rgb_view, maps_view = turn.undone(rgb), turn.undone(class_maps)
         present = set()
         for rows, strip in _strips(window):
@@ -170,12 +179,13 @@ class Augmentation:
             part = image.rgb[place]
             grid = _grid(part.shape[:2], inner)
             rgb_view[:, rows] = self._sample(part, grid, window.zoom)
-            for class_id, label_image in image.class_maps.items():
+            for index, label_image, _ in maps:
                 if (cells := label_image[place]).any():
-                    maps_view[class_id - 1, rows] = _sample_nearest(cells, grid)
-                    present.add(class_id)
-        for class_id in present:
-            self._drop_slivers(class_maps[class_id - 1], image.areas[class_id] * window.zoom**2)
+                    maps_view[index, rows] = _sample_nearest(cells, grid)
+                    present.add(index)
+        for index, _, areas in maps:
+            if index in present:
+                self._drop_slivers(class_maps[index], areas * window.zoom**2)
         return torch.from_numpy(rgb), torch.from_numpy(class_maps)
 
     def _sample(self, pixels: npt.NDArray[np.uint8], grid: Tensor, zoom: float) -> Tensor:

@@ -36,7 +36,7 @@ def copy_cells(image: TrainingImage, count: int, rng: np.random.Generator) -> Tr
         return image
     rgb = image.rgb.copy()
     class_maps = {class_id: label_image.copy() for class_id, label_image in image.class_maps.items()}
-    taken = np.logical_or.reduce([label_image > 0 for label_image in class_maps.values()])
+    taken = np.logical_or.reduce([label_image > 0 for _, label_image in image.label_images])
     areas = {class_id: list(values) for class_id, values in image.areas.items()}
     centres = {class_id: list(values) for class_id, values in image.centres.items()}
     classes = sorted(class_maps)

@@ -22,7 +22,8 @@ from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.formats.class_names import read_class_names
 from napari_cellseg.formats.coco import read_dataset
 from napari_cellseg.formats.ids import short_names
-from napari_cellseg.formats.label_images import class_files, from_instances, read_label_image
+from napari_cellseg.formats.label_images import class_files, read_label_image
+from napari_cellseg.formats.layers import layers_of
 from napari_cellseg.images.listing import natural_key
 from napari_cellseg.images.read import ReadOptions, read_tiff
 from napari_cellseg.instances import InstanceMasks
@@ -64,6 +65,19 @@ class DataSource:
 
 
 @dataclass(frozen=True, eq=False)
+class OverlapLayer:
+    """Cells that overlap others of their class, and so need a label image of their own.
+
+    ``label_image``, ``areas`` and ``centres`` are as in `TrainingImage`.
+    """
+
+    class_id: int
+    label_image: LabelImage
+    areas: npt.NDArray[np.int64]
+    centres: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingImage:
     """One decoded training image: what the loader keeps in memory, 3 + 2K bytes a pixel at most.
 
@@ -78,6 +92,8 @@ class TrainingImage:
         Pixels of each cell, by class_id and cell number; ``[0]`` is 0.
     centres : dict of (n, 2) float64
         Mean y, x of each cell, px; cell number ``i`` is row ``i - 1``.
+    overlaps : tuple of OverlapLayer
+        Cells that share pixels with others of their class; almost always none.
     """
 
     image_id: str
@@ -85,22 +101,38 @@ class TrainingImage:
     class_maps: Mapping[int, LabelImage]
     areas: Mapping[int, npt.NDArray[np.int64]] = field(default_factory=dict)
     centres: Mapping[int, npt.NDArray[np.float64]] = field(default_factory=dict)
+    overlaps: tuple[OverlapLayer, ...] = ()
 
     @classmethod
     def from_label_images(
         cls, image_id: str, rgb: npt.NDArray[np.uint8], label_images: Iterable[tuple[int, LabelImage]]
     ) -> TrainingImage:
-        """Build from pairs of class_id and label image with any whole numbers."""
+        """Build from pairs of class_id and label image with any whole numbers; further ones of a class are overlaps."""
         class_maps, areas, centres = {}, {}, {}
+        overlaps: list[OverlapLayer] = []
         for class_id, label_image in label_images:
-            if (compact := _compact(label_image)) is not None:
+            if (compact := _compact(label_image)) is None:
+                continue
+            if class_id in class_maps:
+                overlaps.append(OverlapLayer(class_id, *compact))
+            else:
                 class_maps[class_id], areas[class_id], centres[class_id] = compact
-        return cls(image_id, rgb, class_maps, areas, centres)
+        return cls(image_id, rgb, class_maps, areas, centres, tuple(overlaps))
+
+    @property
+    def label_images(self) -> list[tuple[int, LabelImage]]:
+        """Pairs of class_id and label image: the one of each class, then those of cells that overlap."""
+        return [*self.class_maps.items(), *((layer.class_id, layer.label_image) for layer in self.overlaps)]
+
+    def count(self, class_id: int) -> int:
+        """Return the number of cells of a class."""
+        more = sum(len(layer.centres) for layer in self.overlaps if layer.class_id == class_id)
+        return len(self.centres.get(class_id, ())) + more
 
     @cached_property
     def cell_count(self) -> int:
         """Cells of all classes."""
-        return sum(len(centres) for centres in self.centres.values())
+        return sum(self.count(class_id) for class_id in self.centres)
 
     @cached_property
     def places(self) -> dict[int, list[tuple[slice, slice]]]:
@@ -110,7 +142,7 @@ class TrainingImage:
     @property
     def nbytes(self) -> int:
         """Memory of the pixels and label images, bytes."""
-        return self.rgb.nbytes + sum(label_image.nbytes for label_image in self.class_maps.values())
+        return self.rgb.nbytes + sum(label_image.nbytes for _, label_image in self.label_images)
 
 
 def _compact(
@@ -209,6 +241,8 @@ def _numbered_classes(samples: tuple[Sample, ...]) -> ClassTable:
 def label_images_of(sample: Sample, image_size: tuple[int, int]) -> Iterator[tuple[int, LabelImage]]:
     """Yield class_id and label image (H, W) of each class in turn, so that only one raw one is in memory.
 
+    Cells of a class that overlap (which a COCO file allows) come in several label images of the class.
+
     Raises
     ------
     AnnotationError
@@ -224,7 +258,8 @@ def label_images_of(sample: Sample, image_size: tuple[int, int]) -> Iterator[tup
                 f"{sample.cells.image_size[0]} x {sample.cells.image_size[1]} px."
             )
         for class_id in sorted(set(sample.cells.class_ids.tolist())):
-            yield class_id, from_instances(sample.cells, [class_id])[class_id]
+            for layer in layers_of(sample.cells.select(sample.cells.class_ids == class_id)):
+                yield class_id, layer
 
 
 def read_sample(sample: Sample) -> TrainingImage:

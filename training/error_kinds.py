@@ -15,7 +15,6 @@ from training.metrics import Overlaps
 
 __all__ = ["ErrorKinds", "error_kinds"]
 
-_FOUND = 0.5
 _TOUCHED = 0.1
 _MOSTLY = 0.5
 
@@ -37,8 +36,7 @@ class ErrorKinds:
     missed : int
         True cells left over. The six kinds so far add up to all true cells.
     doubled : int
-        Found cells, none of the matches, that lie mostly in a true cell which another one matches, or wholly under
-        other found cells.
+        Found cells, none of the matches, that lie mostly in a true cell which another one matches.
     invented : int
         Other found cells with an IoU below 0.1 with every true cell.
     """
@@ -65,9 +63,9 @@ class ErrorKinds:
 
 
 def error_kinds(o: Overlaps) -> ErrorKinds:
-    """Count the kinds of one image; true cells that others paint over are left out, as in all measures."""
+    """Count the kinds of one image."""
     true_count, found_count, iou = len(o.true_areas), len(o.found_areas), o.iou
-    matches = iou > _FOUND
+    matches = o.matches()
     matched, used = _at(o.i, matches, true_count), _at(o.j, matches, found_count)
     same_class = o.true_classes[o.i] == o.found_classes[o.j]
 
@@ -80,12 +78,12 @@ def error_kinds(o: Overlaps) -> ErrorKinds:
     split = (np.bincount(o.i[pieces], minlength=true_count) > 1) & (covered >= _MOSTLY * o.true_areas)
 
     kinds = np.select(
-        [o.true_areas == 0, matched, merged, split, _at(o.i, iou >= _TOUCHED, true_count)],
-        ["", "matched", "merged", "split", "outline"],
+        [matched, merged, split, _at(o.i, iou >= _TOUCHED, true_count)],
+        ["matched", "merged", "split", "outline"],
         "missed",
     )
     counts = {kind: int((kinds == kind).sum()) for kind in ("merged", "split", "outline", "missed")}
-    doubled = (_at(o.j, pieces & matched[o.i], found_count) & ~used) | (o.found_areas == 0)
+    doubled = _at(o.j, pieces & matched[o.i], found_count) & ~used
     invented = ~_at(o.j, iou >= _TOUCHED, found_count) & ~doubled
     return ErrorKinds(
         right=int((matches & same_class).sum()),

@@ -4,9 +4,10 @@ Definitions: Graham et al., "HoVer-Net: Simultaneous segmentation and classifica
 images", Medical Image Analysis 58 (2019) 101563, and its public `compute_stats.py`; PQ: Kirillov et al., "Panoptic
 Segmentation", CVPR 2019; AJI: Kumar et al., IEEE TMI 36 (2017) 1550.
 
-They are defined on label images, where a pixel belongs to one cell. So overlapping cells are first painted in ascending
-score; a found cell of which nothing stays visible counts as a false one, such a true cell is left out. Everything
-works on the sparse list of pairs that share pixels, never on an (N, H, W) array of masks.
+They were defined on label images, where a pixel belongs to one cell. Here each cell keeps all its pixels, because cells
+may overlap, so that a perfect answer scores 1; without overlap the numbers are the same. A cell has at most one match:
+of several with an IoU above 0.5, which only overlapping cells can have, the best. Everything works on the sparse list
+of pairs that share pixels, never on an (N, H, W) array of masks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.instances import InstanceMasks, intersections
 
 __all__ = [
     "MATCH_RADIUS_PX",
@@ -45,16 +46,18 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Which true and found cells of one image share pixels, after overlaps inside each were painted away.
+    """Which true and found cells of one image share pixels.
 
     Attributes
     ----------
     true_areas, found_areas : (N,), (M,) int64
-        Visible pixels of each cell; 0 for one that is painted over.
+        Pixels of each cell.
     true_classes, found_classes : (N,), (M,) int64
         class_ids.
     i, j, shared : (P,) int64
         Pair ``p`` is true cell ``i[p]`` and found cell ``j[p]`` with ``shared[p] > 0`` px, sorted by i, then j.
+    true_pixels, found_pixels, shared_pixels : int
+        Pixels of any true cell, of any found one, and of both.
     """
 
     true_areas: Ints
@@ -64,6 +67,9 @@ class Overlaps:
     i: Ints
     j: Ints
     shared: Ints
+    true_pixels: int
+    found_pixels: int
+    shared_pixels: int
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
@@ -73,29 +79,47 @@ class Overlaps:
     def _unions(self) -> Ints:
         return self.true_areas[self.i] + self.found_areas[self.j] - self.shared
 
+    def matches(self, among: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.bool_]:
+        """Return (P,) bool: pairs with IoU above 0.5, at most one for each cell, the best; ``among`` limits them."""
+        iou = self.iou
+        candidates = np.flatnonzero(iou > 0.5 if among is None else (iou > 0.5) & among)
+        chosen = np.zeros(len(iou), bool)
+        if len(np.unique(self.i[candidates])) == len(np.unique(self.j[candidates])) == len(candidates):
+            chosen[candidates] = True
+            return chosen
+        other_class = self.true_classes[self.i] != self.found_classes[self.j]
+        used_i, used_j = set(), set()
+        for p in candidates[np.lexsort((other_class[candidates], -iou[candidates]))].tolist():
+            i, j = int(self.i[p]), int(self.j[p])
+            if i not in used_i and j not in used_j:
+                chosen[p] = True
+                used_i.add(i)
+                used_j.add(j)
+        return chosen
+
 
 def overlaps(truth: InstanceMasks, found: InstanceMasks) -> Overlaps:
-    """Paint both into label images and count the shared pixels of every pair."""
-    true_image = truth.paste(np.arange(1, len(truth) + 1))
-    found_image = found.paste(np.arange(1, len(found) + 1))
-    both = (true_image > 0) & (found_image > 0)
-    keys = true_image[both].astype(np.int64) * (len(found) + 1) + found_image[both]
-    pairs, shared = np.unique(keys, return_counts=True)
+    """Count the shared pixels of every pair of a true and a found cell."""
+    i, j, shared = intersections(truth, found)
+    inside_truth, inside_found = (cells.paste(np.ones(len(cells), np.uint8), np.uint8) > 0 for cells in (truth, found))
     return Overlaps(
-        np.bincount(true_image.ravel(), minlength=len(truth) + 1)[1:].astype(np.int64),
-        np.bincount(found_image.ravel(), minlength=len(found) + 1)[1:].astype(np.int64),
+        truth.areas,
+        found.areas,
         truth.class_ids.astype(np.int64),
         found.class_ids.astype(np.int64),
-        pairs // (len(found) + 1) - 1,
-        pairs % (len(found) + 1) - 1,
-        shared.astype(np.int64),
+        i.astype(np.int64),
+        j.astype(np.int64),
+        shared,
+        int(np.count_nonzero(inside_truth)),
+        int(np.count_nonzero(inside_found)),
+        int(np.count_nonzero(inside_truth & inside_found)),
     )
 
 
 def dice(o: Overlaps) -> float:
     """Twice the shared foreground over the sum of both foregrounds; NaN when both are empty."""
-    total = int(o.true_areas.sum() + o.found_areas.sum())
-    return 2 * int(o.shared.sum()) / total if total else float("nan")
+    total = o.true_pixels + o.found_pixels
+    return 2 * o.shared_pixels / total if total else float("nan")
 
 
 def aggregated_jaccard(o: Overlaps) -> float:
@@ -148,13 +172,11 @@ class PanopticCounts:
 
 
 def panoptic_counts(o: Overlaps, class_id: int | None = None) -> PanopticCounts:
-    """Count matches with IoU above 0.5 (each cell then has at most one), of one class or whatever the class."""
-    pairs = o.iou > 0.5
-    true_cells, found_cells = o.true_areas > 0, np.ones(len(o.found_areas), bool)
+    """Count matches, of one class or whatever the class."""
+    true_cells, found_cells = np.ones(len(o.true_areas), bool), np.ones(len(o.found_areas), bool)
     if class_id is not None:
-        true_cells &= o.true_classes == class_id
-        found_cells &= o.found_classes == class_id
-        pairs &= (o.true_classes[o.i] == class_id) & (o.found_classes[o.j] == class_id)
+        true_cells, found_cells = o.true_classes == class_id, o.found_classes == class_id
+    pairs = o.matches(true_cells[o.i] & found_cells[o.j])
     matched = int(pairs.sum())
     return PanopticCounts(
         matched, int(found_cells.sum()) - matched, int(true_cells.sum()) - matched, float(o.iou[pairs].sum())
@@ -163,7 +185,7 @@ def panoptic_counts(o: Overlaps, class_id: int | None = None) -> PanopticCounts:
 
 def same_cells(o: Overlaps) -> tuple[Ints, Ints]:
     """Return the matches of `panoptic_counts`, of one class each: (P,) true and (P,) found cells."""
-    same = (o.iou > 0.5) & (o.true_classes[o.i] == o.found_classes[o.j])
+    same = o.matches(o.true_classes[o.i] == o.found_classes[o.j])
     return o.i[same], o.j[same]
 
 
@@ -175,13 +197,11 @@ def confusion(o: Overlaps, classes: int) -> Ints:
     (K + 1, K + 1) int64
         Row: the true class_id, 0 for "no cell there"; column: the found class_id, 0 for "missed".
     """
-    pairs = o.iou > 0.5
+    pairs = o.matches()
     counts = np.zeros((classes + 1, classes + 1), np.int64)
     i, j = o.i[pairs], o.j[pairs]
     np.add.at(counts, (o.true_classes[i], o.found_classes[j]), 1)
-    seen = o.true_areas > 0
-    seen[i] = False
-    np.add.at(counts[:, 0], o.true_classes[seen], 1)
+    np.add.at(counts[:, 0], np.delete(o.true_classes, i), 1)
     np.add.at(counts[0], np.delete(o.found_classes, j), 1)
     return counts
 

@@ -218,7 +218,7 @@ def _loader(
 
     def view(image: TrainingImage, epoch: int, repeat: int) -> Item:
         rgb, class_maps = augmentation(image, sample_seed(config.seed, epoch, image.image_id, repeat))
-        target = targets_from_maps(class_maps)
+        target = targets_from_maps(class_maps, augmentation.map_classes(image))
         validate_target(rgb, target, config.model.num_classes, image.image_id)
         return Item(image.image_id, rgb, target)
 

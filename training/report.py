@@ -218,8 +218,8 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
         return None, [DataProblem("error", sample.image_id, str(error))]
     size = (rgb.shape[0], rgb.shape[1])
     label_images, problems = _read_each(sample, size, class_count)
-    image = TrainingImage.from_label_images(sample.image_id, rgb, label_images.items())
-    cells = np.array([len(image.centres.get(class_id, ())) for class_id in range(1, class_count + 1)], np.int64)
+    image = TrainingImage.from_label_images(sample.image_id, rgb, label_images)
+    cells = np.array([image.count(class_id) for class_id in range(1, class_count + 1)], np.int64)
     sides, scattered = _shapes(image)
     problems += _oddities(image, scattered)
     problems += [DataProblem("warning", sample.image_id, f"{text}.") for text in file.warnings()]
@@ -230,24 +230,24 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
 
 def _read_each(
     sample: Sample, size: tuple[int, int], class_count: int
-) -> tuple[dict[int, npt.NDArray[Any]], list[DataProblem]]:
+) -> tuple[list[tuple[int, npt.NDArray[Any]]], list[DataProblem]]:
     """Read the label images one by one, so that a wrong one does not hide the next."""
-    good: dict[int, npt.NDArray[Any]] = {}
+    good: list[tuple[int, npt.NDArray[Any]]] = []
     problems: list[DataProblem] = []
     if sample.cells is not None:
         try:
-            return dict(label_images_of(sample, size)), []
+            return list(label_images_of(sample, size)), []
         except AnnotationError as error:
-            return {}, [DataProblem("error", sample.image_id, str(error))]
+            return [], [DataProblem("error", sample.image_id, str(error))]
     try:
         files = class_files(sample.image.parent)
     except AnnotationError as error:
-        return {}, [DataProblem("error", sample.image_id, str(error))]
+        return [], [DataProblem("error", sample.image_id, str(error))]
     for class_id, path in files.items():
         try:
             if class_id > class_count:
                 raise AnnotationError(f"{path} is of class {class_id}, but there are only {class_count} classes.")
-            good[class_id] = read_label_image(path, size)
+            good.append((class_id, read_label_image(path, size)))
         except CellSegError as error:
             problems.append(DataProblem("error", sample.image_id, str(error)))
     return good, problems
@@ -257,7 +257,7 @@ def _shapes(image: TrainingImage) -> tuple[npt.NDArray[np.float32], int]:
     """Return the box sides of all cells, and how many cells are in several separate parts."""
     sides: list[float] = []
     scattered = 0
-    for label_image in image.class_maps.values():
+    for _, label_image in image.label_images:
         for number, place in enumerate(ndimage.find_objects(label_image), start=1):
             crop = label_image[place] == number
             sides.append(float(crop.size) ** 0.5)

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from napari_cellseg.errors import TrainingError, is_out_of_memory
 from training.config import TrainConfig
 from training.schedule import set_learning_rate
-from training.targets import Target, targets_from_maps
+from training.targets import Target, map_classes_of, targets_from_maps
 
 __all__ = ["SMALLEST_CROP", "Item", "Stepper", "shrink"]
 
@@ -195,4 +195,8 @@ def shrink(item: Item, limit: int) -> Item:
         return item
     y, x = (height - h) // 2, (width - w) // 2
     maps = item.target["class_maps"][:, y : y + h, x : x + w].contiguous()
-    return Item(item.image_id, item.rgb[:, y : y + h, x : x + w].contiguous(), targets_from_maps(maps))
+    return Item(
+        item.image_id,
+        item.rgb[:, y : y + h, x : x + w].contiguous(),
+        targets_from_maps(maps, map_classes_of(item.target)),
+    )

@@ -7,10 +7,17 @@ A target is a dict of tensors::
     class_maps  (K, H, W) int32  one label image per class; 0 is background
     values      (N,)   int64     the value of each cell in class_maps[label - 1]
 
+Where cells of one class overlap, ``class_maps`` has more maps, (M, H, W), and the target two more tensors::
+
+    map_classes (M,)   int64     the class of each map: 1..K, then those of the further ones
+    map_index   (N,)   int64     the map that holds each cell, instead of label - 1
+
 There is never a mask per cell: 500 cells of 1000 x 1000 px are 500 MB as masks and 16 MB so.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,38 +27,55 @@ from torch import Tensor
 
 from napari_cellseg.errors import TrainingError
 
-__all__ = ["Target", "targets_from_maps", "validate_target"]
+__all__ = ["Target", "map_classes_of", "targets_from_maps", "validate_target"]
 
 Target = dict[str, Tensor]
 
 
-def targets_from_maps(class_maps: Tensor) -> Target:
+def targets_from_maps(class_maps: Tensor, map_classes: Sequence[int] | None = None) -> Target:
     """Build the target of one image from its label images, so that boxes and masks cannot disagree.
 
     Parameters
     ----------
-    class_maps : (K, H, W) int32
-        Label image of each class; small values make it fast, because the time grows with the largest.
+    class_maps : (M, H, W) int32
+        Label images; small values make it fast, because the time grows with the largest.
+    map_classes : sequence of int, optional
+        The class of each map, M; 1..M when left out.
 
     Returns
     -------
     dict
-        ``boxes``, ``labels``, ``class_maps`` (as given) and ``values``, ordered by class, then value.
+        ``boxes``, ``labels``, ``class_maps`` (as given) and ``values``, ordered by map, then value; ``map_classes`` and
+        ``map_index`` when a class has several maps.
     """
-    boxes, labels, values = [], [], []
-    for class_id, label_image in enumerate(class_maps.numpy(), start=1):
+    classes = list(range(1, len(class_maps) + 1)) if map_classes is None else list(map_classes)
+    boxes, labels, values, indices = [], [], [], []
+    for index, (class_id, label_image) in enumerate(zip(classes, class_maps.numpy(), strict=True)):
         for value, place in enumerate(ndimage.find_objects(label_image), start=1):
             if place is not None:
                 rows, columns = place
                 boxes.append((columns.start, rows.start, columns.stop, rows.stop))
                 labels.append(class_id)
                 values.append(value)
+                indices.append(index)
+    several = {
+        "map_classes": torch.tensor(classes, dtype=torch.int64),
+        "map_index": torch.tensor(indices, dtype=torch.int64),
+    }
     return {
         "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         "labels": torch.tensor(labels, dtype=torch.int64),
         "class_maps": class_maps,
         "values": torch.tensor(values, dtype=torch.int64),
+        **(several if len(set(classes)) < len(classes) else {}),
     }
+
+
+def map_classes_of(target: Target) -> list[int]:
+    """Return the class of each map of a target."""
+    known = target.get("map_classes")
+    found: list[int] = list(range(1, len(target["class_maps"]) + 1)) if known is None else known.tolist()
+    return found
 
 
 def validate_target(image: Tensor, target: Target, class_count: int, where: str = "the training image") -> None:
@@ -99,7 +123,16 @@ def _shape_problem(image: Tensor, target: Target, class_count: int) -> str | Non
         "values": ((count,), torch.int64),
         "class_maps": ((class_count, *image.shape[1:]), torch.int32),
     }
+    if "map_classes" in target:
+        maps = len(target["map_classes"])
+        wanted |= {
+            "class_maps": ((maps, *image.shape[1:]), torch.int32),
+            "map_classes": ((maps,), torch.int64),
+            "map_index": ((count,), torch.int64),
+        }
     for name, (shape, dtype) in wanted.items():
+        if name not in target:
+            return f"the target lacks {name}"
         tensor = target[name]
         if tuple(tensor.shape) != shape or tensor.dtype != dtype:
             return f"{name} is {tuple(tensor.shape)} {tensor.dtype} instead of {shape} {dtype}"
@@ -119,20 +152,25 @@ def _cell_problem(target: Target, class_count: int) -> str | None:
     good = (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height) & (x1 > x0) & (y1 > y0)  # NaN is not good either
     if not good.all():
         return f"the box {boxes[np.argmin(good)].tolist()} is empty or leaves the {height} x {width} image"
-    return _box_problem(target["class_maps"].cpu().numpy(), boxes, labels, values)
+    index = target["map_index"].cpu().numpy() if "map_index" in target else labels - 1
+    classes = np.array(map_classes_of(target))
+    if index.min() < 0 or index.max() >= len(classes) or (classes[index] != labels).any():
+        return "a cell lies in the map of another class"
+    return _box_problem(target["class_maps"].cpu().numpy(), boxes, index, values, classes)
 
 
 def _box_problem(
     class_maps: npt.NDArray[np.int32],
     boxes: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
+    index: npt.NDArray[np.int64],
     values: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.int64],
 ) -> str | None:
     if values.min() < 1:
         return f"a cell has the value {values.min()}; 0 is background"
-    for class_id in np.unique(labels).tolist():
-        places = ndimage.find_objects(class_maps[class_id - 1])
-        for box, value in zip(boxes[labels == class_id], values[labels == class_id].tolist(), strict=True):
+    for number in np.unique(index).tolist():
+        places, class_id = ndimage.find_objects(class_maps[number]), classes[number]
+        for box, value in zip(boxes[index == number], values[index == number].tolist(), strict=True):
             place = places[value - 1] if value <= len(places) else None
             if place is None:
                 return f"the cell {value} of class {class_id} has no pixel"

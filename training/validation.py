@@ -112,24 +112,28 @@ def window(image: TrainingImage, side: int | None) -> TrainingImage:
     h, w = min(side, height), min(side, width)
     y, x = (height - h) // 2, (width - w) // 2
     part = np.s_[y : y + h, x : x + w]
-    label_images = ((class_id, label_image[part]) for class_id, label_image in image.class_maps.items())
+    label_images = ((class_id, label_image[part]) for class_id, label_image in image.label_images)
     return TrainingImage.from_label_images(image.image_id, np.ascontiguousarray(image.rgb[part]), label_images)
 
 
 def truth_of(image: TrainingImage) -> InstanceMasks:
     """Return the true cells of a training image."""
-    return to_instances(image.class_maps, image.rgb.shape[:2])
+    size = image.rgb.shape[:2]
+    each = [to_instances({class_id: label_image}, size) for class_id, label_image in image.label_images]
+    return InstanceMasks.concatenate([InstanceMasks.empty(size), *each])
 
 
 def _losses(fabric: Fabric, model: CellMaskRCNN, config: TrainConfig, image: TrainingImage) -> dict[str, float]:
     """Return the training losses of one fixed crop of the image; the same random proposals every time."""
     plain = config.augment.model_copy(update={"enabled": False, "class_balance": 0.0})
     seed = sample_seed(config.seed, 0, image.image_id)
-    rgb, class_maps = Augmentation.of(plain, model.config)(image, seed)
+    augmentation = Augmentation.of(plain, model.config)
+    rgb, class_maps = augmentation(image, seed)
+    target = targets_from_maps(class_maps, augmentation.map_classes(image))
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), torch.no_grad(), fabric.autocast():
         torch.manual_seed(seed % 2**63)
-        losses = model([fabric.to_device(rgb)], [fabric.to_device(targets_from_maps(class_maps))])
+        losses = model([fabric.to_device(rgb)], [fabric.to_device(target)])
     values = {f"val_{name}": float(value) for name, value in losses.items()}
     return {"val_loss": sum(values.values()), **values}
 

@@ -185,7 +185,7 @@ def from_instances(instances: InstanceMasks, class_ids: Iterable[int]) -> dict[i
     """Paint the cells of each class into one label image.
 
     A cell's value is its ``label_value``; where two cells of a class share one, or it is below 1, the later takes the
-    next free value. Where cells of a class overlap, the higher score is on top.
+    next free value. Where cells of a class overlap, the smaller is on top (`formats.layers` says what that hides).
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def from_instances(instances: InstanceMasks, class_ids: Iterable[int]) -> dict[i
         cells = instances.select(instances.class_ids == class_id)
         values = _distinct(cells.values)
         wide = len(values) and values.max() > np.iinfo(np.int32).max
-        painted[class_id] = cells.paste(values, np.int64 if wide else np.int32)
+        painted[class_id] = cells.paste_smallest_on_top(values, np.int64 if wide else np.int32)
     return painted
 
 

@@ -56,7 +56,8 @@ class CellMaskRCNN(nn.Module):
     - ``boxes`` (N, 4) float32: x0, y0, x1, y1 px, half-open, tight;
     - ``labels`` (N,) int64: 1..K;
     - ``class_maps`` (K, H, W) int32: one label map per class, 0 is background;
-    - ``values`` (N,) int64: cell i is where ``class_maps[labels[i] - 1] == values[i]``.
+    - ``values`` (N,) int64: cell i is where ``class_maps[labels[i] - 1] == values[i]``;
+    - ``map_index`` (N,) int64, only where cells of a class overlap: which of then more maps holds each cell.
     """
 
     mean: Tensor

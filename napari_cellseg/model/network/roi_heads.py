@@ -207,7 +207,10 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
             boxes.append(proposal[chosen])
             classes.append(label[chosen])
             values = target["values"][cell[chosen]] if len(chosen) else cell[chosen]
-            wanted.append(mask_targets(target["class_maps"], label[chosen] - 1, values, proposal[chosen], head.size))
+            # Overlapping cells of a class lie in further maps.
+            several = "map_index" in target and len(chosen)
+            index = target["map_index"][cell[chosen]] if several else label[chosen] - 1
+            wanted.append(mask_targets(target["class_maps"], index, values, proposal[chosen], head.size))
         pooled = self.mask_roi_pool(features, boxes, self._padded(features, len(boxes)))
         logits = self.mask_predictor(self.mask_head(pooled)).float()
         drawn, truth = self._of_class(logits, torch.cat(classes)), torch.cat(wanted)
