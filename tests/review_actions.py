@@ -10,7 +10,7 @@ import numpy as np
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import CellFilter, ReviewSession, Status
+from napari_cellseg.review import Author, CellFilter, ReviewSession, Status
 
 SIZE = (160, 200)
 CLASSES = ClassTable(("other", "inflammatory", "epithelial"))
@@ -105,10 +105,10 @@ class Person:
         self._session.paint(class_id, box, before, after)
 
     def fill_holes(self) -> None:
-        self._session.fill_holes(self._some(3))
+        self._session.do(Author.fill_holes, self._some(3))
 
     def smooth(self) -> None:
-        self._session.smooth(self._some(3))
+        self._session.do(Author.smooth, self._some(3))
 
     def reject_by_lasso(self) -> None:
         y, x = self._rng.uniform(0, 100, 2)

@@ -156,8 +156,8 @@ def test_review_dock_shows_the_queue_and_bulk_rejects_by_filter(window: Window, 
     dock.refresh()
     assert dock._model.rowCount() == 20
     assert dock._counts.text() == "0 / 20 reviewed"
-    assert not dock._accept.isEnabled()
-    assert "Select a cell" in dock._accept.toolTip()
+    assert not dock.buttons["accept"].isEnabled()
+    assert "Select a cell" in dock.buttons["accept"].toolTip()
     dock._filter._score.setValue(0.5)
     dock.refresh()
     low = len(session.find(CellFilter(max_score=0.5)))
@@ -165,14 +165,14 @@ def test_review_dock_shows_the_queue_and_bulk_rejects_by_filter(window: Window, 
     dock._filter._reject.click()
     dock.refresh()
     assert dock._counts.text() == f"{low} / 20 reviewed"
-    assert dock._undo.isEnabled()
-    dock._undo.click()
+    assert dock.buttons["undo"].isEnabled()
+    dock.buttons["undo"].click()
     dock.refresh()
     assert dock._counts.text() == "0 / 20 reviewed"
     dock._filter._score.setValue(0)
     window.review.next()
     dock.refresh()
-    assert dock._accept.isEnabled()
+    assert dock.buttons["accept"].isEnabled()
     assert dock._list.currentIndex().isValid()
     listed = dock._model.item(dock._list.currentIndex().row())
     assert (listed.cell_id,) == window.state.selection
@@ -233,9 +233,10 @@ def test_table_sorts_filters_copies_and_writes_harmless_csv(window: Window, tmp_
 def test_the_list_of_keys_names_every_class(window: Window, session: ReviewSession) -> None:  # noqa: ARG001
     from qtpy.QtWidgets import QLabel
 
-    from napari_cellseg.gui.review.keys import KEYS, KeysDialog
+    from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS
+    from napari_cellseg.gui.review.keys import KeysDialog
 
     dialog = KeysDialog(window.review)
     texts = [label.text() for label in dialog.findChildren(QLabel)]
-    assert all(key.keys in texts for key in KEYS)
+    assert all(" / ".join(row.keys) in texts for row in REVIEW_ACTIONS if row.keys and not row.id.startswith("class_"))
     assert all(f"Class: {name}" in texts for name in CLASSES.names)

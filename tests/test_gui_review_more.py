@@ -39,7 +39,7 @@ def test_a_cell_that_only_the_labels_have_is_shown_and_taken_over(window: Window
     assert window.review.missed == missed
     dock = window.dock("Review")
     dock.refresh()
-    assert dock._accept.isEnabled()
+    assert dock.buttons["accept"].isEnabled()
     window.press("A")
     taken = session.cells[21]
     assert (taken.class_id, taken.box, taken.status) == (2, (30, 110, 50, 130), Status.EDITED)
@@ -57,7 +57,7 @@ def test_rejecting_a_missed_cell_says_what_to_do(window: Window) -> None:
     notification_manager.records.clear()
     window.press("R")
     assert session.undo_text is None
-    assert "A takes over the one on disk" in notification_manager.records[-1].message
+    assert "Press A to add the one on disk" in notification_manager.records[-1].message
 
 
 def test_the_gallery_turns_to_the_page_of_the_selected_cell(window: Window) -> None:
@@ -100,7 +100,7 @@ def test_the_question_mark_opens_the_keys(window: Window) -> None:
 
     window.open()
     dock = window.dock("Review")
-    dock._keys.click()
+    dock.buttons["keys"].click()
     pump(0.1)
     dialogs = [widget for widget in QApplication.topLevelWidgets() if isinstance(widget, KeysDialog)]
     assert [dialog.isVisible() for dialog in dialogs] == [True]

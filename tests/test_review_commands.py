@@ -10,7 +10,7 @@ from scipy import ndimage
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import CellFilter, ChangeKind, ReviewSession, Status, cells_from
+from napari_cellseg.review import Author, CellFilter, ChangeKind, ReviewSession, Status, cells_from
 from napari_cellseg.review.rings import fill_rings
 
 
@@ -149,13 +149,13 @@ def test_holes_are_filled_and_outlines_rounded():
     ring = disc(8) & ~np.pad(disc(3), 5)
     ring[8, 0] = True
     session.add(1, (10, 10, 27, 27), ring)
-    assert session.fill_holes([1])
+    assert session.do(Author.fill_holes, [1])
     assert session.cells[1].area == disc(8).sum()
     spiky = np.zeros((17, 40), bool)
     spiky[:, :17] = disc(8)
     spiky[8, 17:] = True
     session.add(1, (60, 60, 100, 77), spiky)
-    session.smooth([2])
+    session.do(Author.smooth, [2])
     assert session.cells[2].box[2] < 85
     assert session.cells[2].status is Status.EDITED
 
@@ -200,7 +200,7 @@ def test_cells_that_touch_at_a_corner_are_merged():
 def test_a_cell_too_small_to_smooth_stays():
     session = ReviewSession(SIZE, CLASSES)
     session.add(1, (10, 10, 11, 11), np.ones((1, 1), bool))
-    assert not session.smooth([1])
+    assert not session.do(Author.smooth, [1])
     assert session.cells[1].area == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from review_actions import CLASSES, SIZE, act, disc, some_cells
 
-from napari_cellseg.review import Cell, Change, ChangeKind, ReviewSession, Status, cells_from
+from napari_cellseg.review import Author, Cell, Change, ChangeKind, ReviewSession, Status, cells_from
 
 
 def new_session(seed: int = 0, **options) -> ReviewSession:
@@ -171,7 +171,7 @@ def test_a_command_that_changes_nothing_is_not_put_on_the_stack():
     session.subscribe(told.append)
     session.accept([1])
     assert not session.accept([1])
-    assert not session.fill_holes([1, 2])
+    assert not session.do(Author.fill_holes, [1, 2])
     assert not session.reclassify([1], session.cells[1].class_id)
     box = (0, 0, 50, 50)
     assert not session.paint(1, box, session.view(1, box), session.view(1, box))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from napari_cellseg.review.account import account_name
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
+from napari_cellseg.review.commands import Author, CellCommand
 from napari_cellseg.review.conversion import cells_from, instances_of
 from napari_cellseg.review.doubts import Reason
 from napari_cellseg.review.filters import CellFilter
@@ -15,9 +16,11 @@ from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.review.session import Progress, ReviewSession
 
 __all__ = [
+    "Author",
     "BoolMask",
     "Box",
     "Cell",
+    "CellCommand",
     "CellFilter",
     "Change",
     "ChangeKind",

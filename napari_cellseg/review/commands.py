@@ -13,7 +13,7 @@ from napari_cellseg.review.edits import Placed, bridged, filled, joined, pieces_
 from napari_cellseg.review.history import Pair
 from napari_cellseg.review.strokes import Stroke
 
-__all__ = ["Author", "Command"]
+__all__ = ["Author", "CellCommand", "Command"]
 
 Command = tuple[str, list[Pair]]
 """What to call it on the undo stack, and each touched cell before and after."""
@@ -23,10 +23,21 @@ VERBS = {Status.ACCEPTED: "accept", Status.REJECTED: "reject", Status.PROPOSED: 
 
 @dataclass(frozen=True)
 class Author:
-    """Signs what it changes with a name and the time."""
+    """Signs what it changes with a name and the time.
+
+    Attributes
+    ----------
+    name : str
+        Of the user.
+    clock : callable
+        Gives the time in seconds since 1970.
+    image_size : (int, int)
+        Height and width of the image, px.
+    """
 
     name: str
     clock: Callable[[], float]
+    image_size: tuple[int, int]
 
     def set_status(self, cells: Sequence[Cell], status: Status) -> Command:
         """Decide about cells; one that is edited stays so when accepted."""
@@ -75,9 +86,13 @@ class Author:
         """Fill what the masks enclose."""
         return f"fill holes of {_names(cells)}", self._if_other((c, (c.box, filled(c.mask))) for c in cells)
 
-    def smooth(self, cells: Sequence[Cell], radius: float, image_size: tuple[int, int]) -> Command:
-        """Round the outlines."""
-        return f"smooth {_names(cells)}", self._if_other((c, smoothed(c, radius, image_size)) for c in cells)
+    def smooth(self, cells: Sequence[Cell], radius: float = 1.5) -> Command:
+        """Round the outlines with a Gaussian of ``radius`` px; a cell too small for it stays as it is."""
+        return f"smooth {_names(cells)}", self._if_other((c, smoothed(c, radius, self.image_size)) for c in cells)
+
+    def delete(self, cells: Sequence[Cell]) -> Command:
+        """Take cells out; unlike rejected ones, a new prediction may bring them again."""
+        return f"delete {_names(cells)}", [(cell, None) for cell in cells]
 
     def drawn(self, cell_id: int, class_id: int, placed: Placed, score: float = 1.0) -> Cell:
         """Make a new cell."""
@@ -95,6 +110,10 @@ class Author:
 
     def _signed(self, cell: Cell, **fields: object) -> Cell:
         return replace(cell, by=self.name, at=self.clock(), **fields)  # type: ignore[arg-type]
+
+
+CellCommand = Callable[[Author, Sequence[Cell]], Command]
+"""A command on some cells that needs nothing else, for `ReviewSession.do`: a method of `Author`, for example."""
 
 
 def _names(cells: Sequence[Cell]) -> str:

@@ -15,7 +15,7 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review.account import account_name
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status, check_cell
-from napari_cellseg.review.commands import Author, Command
+from napari_cellseg.review.commands import Author, CellCommand, Command
 from napari_cellseg.review.conversion import cells_from, instances_of, known_already
 from napari_cellseg.review.edits import cut_by_line, cut_by_seeds, tightened
 from napari_cellseg.review.filters import CellFilter
@@ -215,7 +215,11 @@ class ReviewSession:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    # ---- decisions ----
+    # ---- commands on cells ----
+
+    def do(self, command: CellCommand, cell_ids: Iterable[int]) -> Change:
+        """Do a command on cells, for example ``session.do(Author.fill_holes, [3])``."""
+        return self._do(command(self._author, self._get(cell_ids)))
 
     def accept(self, cell_ids: Iterable[int]) -> Change:
         """Mark cells as right; an edited one stays edited, which says as much."""
@@ -237,9 +241,7 @@ class ReviewSession:
 
     def delete(self, cell_ids: Iterable[int]) -> Change:
         """Take cells out; unlike rejected ones, a new prediction may bring them again."""
-        cells = self._get(cell_ids)
-        text = f"delete #{cells[0].cell_id}" if len(cells) == 1 else f"delete {len(cells)} cells"
-        return self._do((text, [(cell, None) for cell in cells]))
+        return self.do(Author.delete, cell_ids)
 
     # ---- shape ----
 
@@ -312,14 +314,6 @@ class ReviewSession:
         (cell,) = self._get([cell_id])
         return self._do(self._author.split(cell, cut_by_seeds(cell, seeds), self._next_id))
 
-    def fill_holes(self, cell_ids: Iterable[int]) -> Change:
-        """Fill what the masks enclose."""
-        return self._do(self._author.fill_holes(self._get(cell_ids)))
-
-    def smooth(self, cell_ids: Iterable[int], radius: float = 1.5) -> Change:
-        """Round the outlines with a Gaussian of ``radius`` px; a cell too small for it stays as it is."""
-        return self._do(self._author.smooth(self._get(cell_ids), radius, self.image_size))
-
     # ---- proposals ----
 
     def load_proposals(self, instances: InstanceMasks, by: str = "model") -> Change:
@@ -349,7 +343,7 @@ class ReviewSession:
 
     @property
     def _author(self) -> Author:
-        return Author(self.user, self._clock)
+        return Author(self.user, self._clock, self.image_size)
 
     def _do(self, command: Command) -> Change:
         """Apply a command and put it on the undo stack; nothing happens when it touches no cell."""

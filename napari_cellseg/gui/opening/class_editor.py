@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
 from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.colour_chip import ColourChip
 from napari_cellseg.gui.widgets.dock import ERROR, explain, small_label
 from napari_cellseg.gui.widgets.forms import tame
@@ -99,7 +100,7 @@ class ClassEditor(QWidget):
             line = QLineEdit()
             tame(line)
             line.editingFinished.connect(lambda i=i: self._rename(i))
-            key = QLabel(f"Alt+{i + 1}" if i < 9 else "")
+            key = QLabel(class_key(i + 1))
             key.setToolTip("Key that gives this class to the selected cells, in Review")
             key.setEnabled(False)
             self._rows.addWidget(chip, i, 0)

@@ -18,7 +18,7 @@ from napari_cellseg.gui.review.cutting import Cutting
 from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
-from napari_cellseg.review import Change, ChangeKind, ReviewSession, Status
+from napari_cellseg.review import CellCommand, Change, ChangeKind, ReviewSession, Status
 from napari_cellseg.review.queue import QueueItem
 
 __all__ = ["ReviewActions"]
@@ -27,12 +27,14 @@ __all__ = ["ReviewActions"]
 class ReviewActions(QObject):
     """Decisions about the selected cells, the way through the queue, and undo, for one viewer.
 
-    Every action works on ``state.selection``; one that cannot work says why in a
-    notification and changes nothing.
+    Every action works on `selection`; what it needs, its key and its button stand in `action_table.REVIEW_ACTIONS`.
+    Without what it needs, it does nothing.
     """
 
     changed = Signal()
     """Something that *Review* shows is another one: counts, undo text, hint, place in the queue."""
+    keys_requested = Signal()
+    """The list of keys is asked for."""
 
     def __init__(self, state: AppState, layers: ClassLayers) -> None:
         super().__init__()
@@ -49,6 +51,18 @@ class ReviewActions(QObject):
         self.queue.changed.connect(self.changed)
         state.current_changed.connect(self._on_current)
         state.selection_changed.connect(self._on_selection)
+
+    # ---- what it works on ----
+
+    @property
+    def session(self) -> ReviewSession | None:
+        """The review of the image on the canvas."""
+        return self._state.session
+
+    @property
+    def selection(self) -> tuple[int, ...]:
+        """The ids of the selected cells."""
+        return self._state.selection
 
     # ---- decisions ----
 
@@ -85,29 +99,24 @@ class ReviewActions(QObject):
 
     def merge(self) -> None:
         """Make one cell of those selected."""
-        ids = self._state.selection
-        if len(ids) < 2:
-            show_warning("Select two or more cells to merge: click one, then Shift-click the others.")
-        elif self._run(lambda session: session.merge(ids)):
+        ids = self.selection
+        if self._run(lambda session: session.merge(ids)):
             self._state.select(ids[:1])
 
     def split(self) -> None:
         """Begin to split the selected cell; once more gives up."""
         if self.cutting.cell_id is not None:
             self.cutting.stop()
-        elif len(self._state.selection) != 1:
-            show_warning("Select one cell to split it.")
-        else:
+        elif len(self.selection) == 1:
             self._layers.settle()
-            self.cutting.start(self._state.selection[0])
+            self.cutting.start(self.selection[0])
 
-    def fill_holes(self) -> None:
-        """Fill what the selected cells enclose."""
-        self._reshape(lambda session, ids: session.fill_holes(ids), "There is no hole to fill.")
-
-    def smooth(self) -> None:
-        """Round the outlines of the selected cells."""
-        self._reshape(lambda session, ids: session.smooth(ids), "Smoothing changes nothing here.")
+    def reshape(self, command: CellCommand, nothing: str) -> None:
+        """Do a command on the shapes of the selected cells; say ``nothing`` when it changes none of them."""
+        ids = self.selection
+        change = self._run(lambda session: session.do(command, ids))
+        if change is not None and not change:
+            self.say(nothing)
 
     def draw_new(self) -> None:
         """Let brush, fill and polygon of the active class layer draw a new cell."""
@@ -131,17 +140,21 @@ class ReviewActions(QObject):
 
     def next(self) -> None:
         """Go to the next cell of the queue."""
-        if self._queue_is_ready():
+        if self.queue.is_ready:
             self._go(self.queue.next(self._current()))
 
     def previous(self) -> None:
         """Go to the previous cell of the queue."""
-        if self._queue_is_ready():
+        if self.queue.is_ready:
             self._go(self.queue.previous(self._current()))
 
     def go_to(self, item: QueueItem) -> None:
         """Go to an item of the queue."""
         self._go(item)
+
+    def say(self, text: str) -> None:
+        """Show a text in the status bar."""
+        self._state.viewer.status = text
 
     def show_cell(self, cell_id: int) -> None:
         """Select a cell, move the canvas to it and make its layer the active one."""
@@ -178,11 +191,7 @@ class ReviewActions(QObject):
     ) -> None:
         ids = self._state.selection if cell_ids is None else tuple(cell_ids)
         session = self._state.session
-        if self._missed is not None and not ids:
-            show_warning("There is no cell here yet: A takes over the one on disk, N goes on.")
-            return
         if session is None or not ids:
-            show_warning("Select a cell first: click it, or press N for the next one in the queue.")
             return
         undecided = [i for i in ids if session.cells[i].status is Status.PROPOSED]
         if self._run(lambda session: command(session, ids)) is None:
@@ -191,15 +200,6 @@ class ReviewActions(QObject):
             self.next()
         else:
             self._state.select(i for i in ids if i in session.cells and session.is_visible(session.cells[i]))
-
-    def _reshape(self, command: Callable[[ReviewSession, tuple[int, ...]], Change], nothing: str) -> None:
-        ids = self._state.selection
-        if not ids:
-            show_warning("Select a cell first.")
-            return
-        change = self._run(lambda session: command(session, ids))
-        if change is not None and not change:
-            self._state.viewer.status = nothing
 
     def _run(self, command: Callable[[ReviewSession], Change]) -> Change | None:
         """Do a command; None, and the reason to the user, when it cannot be done."""
@@ -226,7 +226,7 @@ class ReviewActions(QObject):
             return
         session = self._state.session
         if not change or session is None:
-            self._state.viewer.status = nothing
+            self.say(nothing)
             return
         shown = [i for i in change.cell_ids if i in session.cells and session.is_visible(session.cells[i])]
         self._state.select(shown[:100])
@@ -236,7 +236,7 @@ class ReviewActions(QObject):
         if layer is not None and not is_in_view(layer, where.box):
             move_to(self._state.viewer, where.box, session.image_size)
         verb = "Undone" if change.kind is ChangeKind.UNDO else "Done again"
-        self._state.viewer.status = f"{verb}: {change.text}"
+        self.say(f"{verb}: {change.text}")
 
     def _current(self) -> int | None:
         return self._state.selection[0] if self._state.selection else self._missed
@@ -246,7 +246,7 @@ class ReviewActions(QObject):
         self._missed = None
         if item is None:
             self._state.select(())
-            self._state.viewer.status = "Nothing is left in the queue."
+            self.say("Nothing is left in the queue.")
         elif not item.is_missed:
             self.show_cell(item.cell_id)
         else:  # a cell of the labels on disk that the review does not have
@@ -257,19 +257,13 @@ class ReviewActions(QObject):
             self._state.select(())
             self._missed = item.cell_id
             name = self.class_names()[item.class_id - 1]
-            self._state.viewer.status = f"Missed: a cell {name} is {item.text}. A takes it over, N goes on."
+            self.say(f"Missed: a cell {name} is {item.text}. Accept adds it, Next skips it.")
             self.changed.emit()
 
     def _on_current(self) -> None:
         self.cutting.stop()
         self._missed = None
         self.changed.emit()
-
-    def _queue_is_ready(self) -> bool:
-        if not self.queue.is_ready:
-            self._state.viewer.status = "Still looking for doubtful cells..."
-            return False
-        return True
 
     def _on_change(self, change: Change) -> None:
         session = self._state.session
@@ -282,7 +276,7 @@ class ReviewActions(QObject):
     def _on_cutting(self) -> None:
         self.pointing.enabled = self.cutting.cell_id is None
         if self.cutting.hint:
-            self._state.viewer.status = self.cutting.hint
+            self.say(self.cutting.hint)
         self.changed.emit()
 
     def _on_selection(self) -> None:
@@ -293,7 +287,7 @@ class ReviewActions(QObject):
         image = self._state.image
         if len(ids) == 1:
             size = None if image is None else image.pixel_size_um
-            self._state.viewer.status = cell_line(session, ids[0], size)
+            self.say(cell_line(session, ids[0], size))
         else:
             area = int(np.sum([session.cells[i].area for i in ids]))
-            self._state.viewer.status = f"{len(ids)} cells selected, {area} px"
+            self.say(f"{len(ids)} cells selected, {area} px")

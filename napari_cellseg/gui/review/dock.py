@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
@@ -13,14 +14,16 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QProgressBar,
+    QPushButton,
     QSizePolicy,
     QTreeView,
 )
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, Place, ReviewAction, action, key_of, perform
 from napari_cellseg.gui.review.actions import ReviewActions
-from napari_cellseg.gui.review.keys import KeysDialog, add_dock_keys
+from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.state import AppState
@@ -42,6 +45,7 @@ class ReviewDock(Dock):
     def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, review: ReviewActions) -> None:
         super().__init__(state)
         self.layers, self.opener, self._do = layers, opener, review
+        self.buttons: dict[str, QPushButton] = {}
         self._add_queue()
         self._add_decisions()
         self._add_filter()
@@ -86,7 +90,7 @@ class ReviewDock(Dock):
             box.setMinimumWidth(80)
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.activated.connect(self._on_queue_choice)
-        self._keys = button("?", lambda: KeysDialog.show_for(self._do), "All keys of the review: ?")
+        self._keys = self._button(action("keys"))
         self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
         self._model = QueueModel()
         self._list = QTreeView()
@@ -107,26 +111,24 @@ class ReviewDock(Dock):
         self.column.addWidget(self._hint)
 
     def _add_decisions(self) -> None:
-        do = self._do
-        self._accept = PrimaryButton("Accept  A")
-        self._accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._accept.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._accept.clicked.connect(lambda: do.accept())
-        self._reject = button("Reject  R", do.reject)
-        self._reject.setMinimumHeight(34)
-        self._next = button("Next  N", do.next)
-        self._previous = button("Previous ⇧N", do.previous)
-        self.column.addLayout(_row(self._accept, self._reject))
-        self.column.addLayout(_row(self._next, self._previous))
+        decisions = self._buttons_of(Place.DECISION)
+        for made in decisions:
+            made.setMinimumHeight(34)
+        self.column.addLayout(_row(*decisions))
+        self.column.addLayout(_row(*self._buttons_of(Place.QUEUE)))
         self._classes = ClassButtons()
-        self._classes.chosen.connect(do.reclassify)
+        self._classes.chosen.connect(self._do.reclassify)
         self.column.addWidget(self._classes)
-        self._merge = button("Merge Q", do.merge)
-        self._split = button("Split K", do.split)
-        self._fill = button("Fill", do.fill_holes)
-        self._smooth = button("Smooth", do.smooth)
-        self._delete = button("Delete", do.delete)
-        self.column.addLayout(_row(self._merge, self._split, self._fill, self._smooth, self._delete))
+        self.column.addLayout(_row(*self._buttons_of(Place.SHAPE)))
+
+    def _buttons_of(self, place: Place) -> list[QPushButton]:
+        """Make the buttons of a row, in the order of the table."""
+        return [self._button(row) for row in REVIEW_ACTIONS if row.place is place]
+
+    def _button(self, row: ReviewAction) -> QPushButton:
+        made = button(row.label, partial(perform, row, self._do), make=PrimaryButton if row.is_primary else QPushButton)
+        self.buttons[row.id] = made
+        return made
 
     def _add_filter(self) -> None:
         do = self._do
@@ -141,9 +143,7 @@ class ReviewDock(Dock):
     def _add_undo(self) -> None:
         self._undo_text = QLabel()
         self._undo_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._undo = button("Undo", self._do.undo)
-        self._redo = button("Redo", self._do.redo)
-        self.column.addLayout(_row(self._undo_text, self._undo, self._redo, stretch=0))
+        self.column.addLayout(_row(self._undo_text, *self._buttons_of(Place.HISTORY), stretch=0))
 
     def _add_show(self) -> None:
         self._show = ShowRow()
@@ -230,35 +230,18 @@ class ReviewDock(Dock):
             done, of = queue.assessed or (0, 1)
             return f"Looking for doubtful cells: {100 * done // max(of, 1)} %"
         if not session.cells:
-            return "No cells yet: run a model in Segment, or draw: choose a class layer, press M, and paint."
+            draw = f"choose a class layer, press {key_of('draw_new')}, and paint."
+            return f"No cells yet: run a model in Segment, or draw: {draw}"
         return "" if waiting else "Nothing is left to review here."
 
     def _show_buttons(self, session: ReviewSession | None) -> None:
-        chosen = len(self.state.selection)
-        no_image = "Open an image first." if session is None else None
-        no_cell = no_image or (None if chosen else "Select a cell first: click it, or press N.")
-        many = f" ({chosen} cells)" if chosen > 1 else ""
-        missed = self._do.missed is not None
-        accept = "Take over the cell on disk: A" if missed else f"Mark as right{many}: A"
-        explain(self._accept, None if missed else no_cell, accept)
-        explain(self._reject, no_cell, f"Mark as wrong and hide{many}: R")
-        self._classes.explain(no_cell)
-        ready = no_image or (None if self._do.queue.is_ready else "The queue is not ready yet.")
-        explain(self._next, ready, "Go to the next cell of the queue: N")
-        explain(self._previous, ready, "Go to the previous cell of the queue: Shift+N")
-        explain(
-            self._merge, no_image or (None if chosen > 1 else "Select two or more cells first."), "Make one cell: Q"
-        )
-        one = no_image or (None if chosen == 1 else "Select one cell first.")
-        explain(self._split, one, "By a drawn line, or by clicked seeds and Enter: K")
-        explain(self._fill, no_cell, "Fill the holes")
-        explain(self._smooth, no_cell, "Round the outline")
-        explain(self._delete, no_cell, "Take it out, as if it had never been found: Del")
-        undo, redo = (session.undo_text, session.redo_text) if session is not None else (None, None)
+        for action_id, made in self.buttons.items():
+            row = action(action_id)
+            explain(made, row.needs(self._do), row.tooltip(self._do))
+        self._classes.explain(action("class_1").needs(self._do))
+        undo = session.undo_text if session is not None else None
         self._undo_text.setText(f"Last: {undo}" if undo else "")
         self._undo_text.setToolTip(self._undo_text.text())
-        explain(self._undo, None if undo else "There is nothing to undo.", f"Undo: {undo} (Ctrl+Z)")
-        explain(self._redo, None if redo else "There is nothing to redo.", f"Redo: {redo} (Ctrl+Shift+Z)")
         self._filter.show_count(len(self._filtered()) if session is not None and self._filter.is_set else 0)
 
     def _filtered(self) -> tuple[int, ...]:

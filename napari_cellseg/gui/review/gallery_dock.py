@@ -26,6 +26,7 @@ from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button, colour_icon
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
+from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.review import Cell, Change, ChangeKind, Status
 
@@ -75,7 +76,7 @@ class GalleryDock(BottomDock):
             self._bar.addWidget(widget)
         self._bar.addStretch(1)
         self._hint = QLabel("Drag onto:")
-        self._hint.setToolTip("Drag cells onto a class, or select some and press Alt+1..9")
+        self._hint.setToolTip(f"Drag cells onto a class, or select some and press {class_key(1)}...")
         self._bar.addWidget(self._hint)
         self.view = QListView()
         self.view.setModel(self.model)
@@ -218,7 +219,7 @@ class ClassTarget(QPushButton):
     def __init__(self, class_id: int, name: str, colour: str, width: int, reclassify: Callable[..., None]) -> None:
         super().__init__()
         self._class_id, self._reclassify = class_id, reclassify
-        self._tip = f"{name}: Alt+{class_id}" if class_id <= 9 else name
+        self._tip = f"{name}: {class_key(class_id)}" if class_key(class_id) else name
         shown = self.fontMetrics().elidedText(f"{class_id} {name}", Qt.TextElideMode.ElideRight, width)
         self.setText(shown.replace("&", "&&"))
         self.setIcon(colour_icon(colour))

@@ -24,21 +24,25 @@ from qtpy.QtWidgets import (
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.canvas.colours import ColourMode
+from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.review import CellFilter, Status
 
 __all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
 
 
-def button(text: str, on_click: Callable[[], None], tip: str = "") -> QPushButton:
-    """Make a button that does not take the focus, so that keys go on to the canvas or the list."""
-    made = QPushButton(text)
+def button(
+    text: str, on_click: Callable[[], None], tip: str = "", make: type[QPushButton] = QPushButton
+) -> QPushButton:
+    """Make a button that does not take the focus, so that keys still reach the canvas or the list."""
+    made = make(text)
     made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     made.setToolTip(tip)
     made.clicked.connect(lambda: on_click())
     # Several fit in one row of 300 px: as narrow as their text, sharing what is left.
     made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    made.setStyleSheet(f"padding: 4px 2px; min-width: {made.fontMetrics().horizontalAdvance(text) + 4}px;")
+    if make is QPushButton:
+        made.setStyleSheet(f"padding: 4px 2px; min-width: {made.fontMetrics().horizontalAdvance(text) + 4}px;")
     return made
 
 
@@ -69,7 +73,7 @@ class ClassButtons(QWidget):
             old.deleteLater()
         self._buttons = []
         for class_id, name, colour in classes:
-            key = f"Alt+{class_id}" if class_id <= 9 else ""
+            key = class_key(class_id)
             made = button("", partial(self.chosen.emit, class_id))
             shown = made.fontMetrics().elidedText(f"{class_id}  {name}", Qt.TextElideMode.ElideRight, 118)
             made.setText(shown.replace("&", "&&"))

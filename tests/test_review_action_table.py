@@ -1,0 +1,60 @@
+"""The table of review actions is what keys, buttons, the list of F1 and docs/keys.md show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtGui import QKeySequence
+
+from napari_cellseg.gui import docks
+from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, Place, action, key_of
+from napari_cellseg.gui.review.keys_page import keys_page
+
+
+def test_no_name_and_no_key_stands_twice():
+    names = [row.id for row in REVIEW_ACTIONS]
+    keys = [key for row in REVIEW_ACTIONS for key in row.keys]
+    assert len(set(names)) == len(names)
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("key", [key for row in REVIEW_ACTIONS for key in row.keys])
+def test_every_key_is_one_that_qt_knows(key):
+    assert QKeySequence(key).toString() in (key, key.replace("Delete", "Del").replace("Escape", "Esc"))
+
+
+def test_a_label_shows_a_key_that_is_a_letter():
+    assert action("accept").label == f"Accept {key_of('accept')}"
+    assert action("previous").label == "Previous ⇧N"
+    assert action("delete").label == "Delete"
+    assert action("undo").label == "Undo"
+    assert action("fill_holes").label == "Fill"
+
+
+def test_review_has_a_button_for_each_row_that_has_a_place(open_dock):
+    dock = open_dock(docks.Review)
+    dock.refresh()
+    placed = {row.id for row in REVIEW_ACTIONS if row.place is not Place.NONE} | {"keys"}
+    assert set(dock.buttons) == placed
+    for name, button in dock.buttons.items():
+        assert button.text() == action(name).label
+        assert button.isEnabled() == (name == "keys"), "the others need an image"
+        assert button.toolTip()
+
+
+@pytest.mark.gui
+def test_cells_that_do_not_touch_are_merged_with_a_bridge(window, session):
+    window.state.select((1, 2))
+    window.press(key_of("merge"))
+    assert 2 in session.cells
+    assert "Merge and bridge" in notification_manager.records[-1].message
+    window.press(key_of("bridge").replace("+", "-"))
+    assert 2 not in session.cells
+    assert window.state.selection == (1,)
+
+
+def test_the_page_in_the_docs_is_made_from_the_table():
+    page = Path(__file__).parents[1] / "docs" / "keys.md"
+    assert page.read_text("utf-8") == keys_page(), "run: python -m napari_cellseg.gui.review.keys_page > docs/keys.md"
