@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.images.statistics import PictureFacts
 from training.config import TrainConfig
 from training.dataset import Sample
 from training.report import DataReport, ImageFacts
@@ -24,7 +25,7 @@ def report(
             np.array([50, 50]),
             (side * rng.lognormal(0, 0.3, 100)).astype(np.float32),
             9 * size[0] * size[1],
-            chroma,
+            PictureFacts((200, 170, 190), 40, chroma),
             pixel_sizes[i % len(pixel_sizes)],
         )
         for i in range(images)

@@ -33,6 +33,7 @@ def save_best(path: Path, parts: Prepared, validation: Validation | None) -> Non
         name=path.parent.name,
         metrics=finite,
         thresholds=tuple(validation.evaluation.thresholds.values()) if validation else None,
+        statistics=parts.statistics,
         provenance=provenance(parts),
     )
     with write_errors(path, TrainingError):

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.events import Message
+from napari_cellseg.images.statistics import ImageStatistics
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import load_weights
 from napari_cellseg.model.config import ModelConfig
@@ -59,6 +60,7 @@ class Prepared:
     validation: tuple[Sample, ...]
     train_cells: int
     data_name: str
+    statistics: ImageStatistics
 
     @property
     def steps_per_epoch(self) -> int:
@@ -141,6 +143,7 @@ def prepare(
         validation,
         sum(int(image.cells.sum()) for image in report.images if image.image_id in split.train),
         data.name,
+        report.statistics(split.train),
     )
     if state is not None:
         prepared.load_state(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError,
 from napari_cellseg.events import Progress
 from napari_cellseg.formats.label_images import class_files, read_label_image
 from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.images.statistics import ImageStatistics, PictureFacts, picture_facts, summarise
 from napari_cellseg.wording import counted
 from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
 
@@ -58,8 +59,8 @@ class ImageFacts:
         Root of width times height of each cell's box, px.
     nbytes : int
         Memory when decoded, bytes.
-    chroma : float
-        Mean difference of the largest and the smallest of R, G, B, 0..255; near 0 for grey images.
+    picture : PictureFacts
+        Its colours.
     pixel_size_um : float or None
         As the file says.
     """
@@ -70,7 +71,7 @@ class ImageFacts:
     cells: npt.NDArray[np.int64]
     sides: npt.NDArray[np.float32]
     nbytes: int
-    chroma: float
+    picture: PictureFacts
     pixel_size_um: float | None
 
     @property
@@ -138,6 +139,12 @@ class DataReport:
             lines = "\n".join(f"  {problem}" for problem in self.errors)
             count = counted(len(self.errors), "problem")
             raise TrainingError(f"{count} in {self.path} must be mended before training:\n{lines}")
+
+    def statistics(self, image_ids: Sequence[str]) -> ImageStatistics:
+        """Describe some of the images, such as those of the training side, for the model's file."""
+        images = [image for image in self.images if image.image_id in set(image_ids)]
+        sides = [image.sides for image in images]
+        return summarise([image.picture for image in images], np.concatenate(sides))
 
     def summary(self) -> str:
         """Return the report as text: the numbers, then the problems, at most 30 of a level."""
@@ -224,8 +231,8 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
     problems += _oddities(image, scattered)
     problems += [DataProblem("warning", sample.image_id, f"{text}.") for text in file.warnings()]
     digest = hashlib.blake2b(rgb.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
-    chroma = float(np.ptp(rgb[::4, ::4], axis=2).mean())
-    return ImageFacts(sample, size, digest, cells, sides, image.nbytes, chroma, file.pixel_size_um), problems
+    facts = picture_facts(rgb)
+    return ImageFacts(sample, size, digest, cells, sides, image.nbytes, facts, file.pixel_size_um), problems
 
 
 def _read_each(

@@ -107,7 +107,7 @@ def _agree(pixel_sizes: list[float], images: int) -> bool:
 
 
 def _of_colour(report: DataReport) -> dict[str, Any]:
-    grey = np.percentile([image.chroma for image in report.images], 95) < _GREY_BELOW
+    grey = np.percentile([image.picture.chroma for image in report.images], 95) < _GREY_BELOW
     return {"augment__stain": 0.0, "augment__hue_saturation_value": 0.0} if grey else {}
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from napari_cellseg.atomic import atomic_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CheckpointError, ConfigError
+from napari_cellseg.images.statistics import ImageStatistics
 from napari_cellseg.model.config import ModelConfig, config_error
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class CheckpointMetadata(BaseModel):
         {}, description="On images it never saw; flat names as in metrics.csv; what is not a number is left out"
     )
     thresholds: tuple[float, ...] | None = Field(None, description="Best score threshold of each of the K classes")
+    statistics: ImageStatistics | None = Field(None, description="Of its training images")
     provenance: dict[str, Any] = Field({}, description="Data, licence, recipe, program versions")
 
 

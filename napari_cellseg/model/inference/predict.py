@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_cellseg.errors import CellSegError, ImageReadError
+from napari_cellseg.errors import CellSegError, ConfigError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
 from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.images.statistics import picture_facts
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
@@ -21,8 +22,11 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.inference.predictor import Predictor
+from napari_cellseg.model.inference.tiles import is_plausible
+from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.network.folding import fold_batch_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.suitability import scale_hint, unlike_training
 
 __all__ = ["ModelCache", "PredictItem", "Predictor", "predict", "share_of_rank"]
 
@@ -93,6 +97,7 @@ def predict(
     model, header = (cache or ModelCache()).get(path, device)
     predictor = Predictor(model, header, device, options)
     name = header.name or path.stem
+    _check_pixel_sizes(items, options, header, name)
     yield ModelReady(name, header.classes.names, device.name, device.reason, time.perf_counter() - begin)
     failed = cells = 0
     scale_told = ""
@@ -100,13 +105,17 @@ def predict(
         start = time.perf_counter()
         try:
             rgb, pixel_size_um, warnings = _pixels(item, header.config.reading)
-            scale = predictor.scale(pixel_size_um)[1]
+            factor, scale = predictor.scale(pixel_size_um)
+            if unlike := unlike_training(picture_facts(rgb), header, _others()):
+                warnings.append(unlike)
             for warning in warnings:
                 yield Message("warning", f"{item.image_id}: {warning}")
             if scale != scale_told:
                 yield Message("info", f"{item.image_id}: scale {scale}")
                 scale_told = scale
             found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)))
+            if pixel_size_um is None and options.scale is None and (better := scale_hint(found, header, factor)):
+                yield Message("warning", f"{item.image_id}: {_better_scale(better, factor, header)}")
         except (CellSegError, MemoryError, torch.OutOfMemoryError) as error:
             failed += 1
             yield ImageFailed(number, len(items), item.image_id, _in_words(error, options, device))
@@ -115,6 +124,31 @@ def predict(
         return_free_memory()
         yield ImageDone(number, len(items), item.image_id, found, time.perf_counter() - start)
     return PredictSummary(len(items), failed, cells, time.perf_counter() - begin)
+
+
+def _check_pixel_sizes(
+    items: Sequence[PredictItem], options: PredictOptions, header: CheckpointHeader, name: str
+) -> None:
+    """Refuse a pixel size that would have no effect."""
+    given = next((item.pixel_size_um for item in items if item.pixel_size_um is not None), None)
+    if given is None or not any(isinstance(item.source, Path) for item in items):
+        return  # of pixels from the window, the size may be the file's own
+    if options.scale is not None:
+        raise ConfigError(
+            f"Both a scale ({options.scale:g}) and a pixel size ({given:g} um) were given; the scale alone decides. "
+            "Leave one of them out."
+        )
+    model_um = header.config.pixel_size_um
+    if model_um is None:
+        raise ConfigError(
+            f"The pixel size has no effect: the model {name} does not state the pixel size it was trained at. "
+            "Give a scale instead."
+        )
+    if not is_plausible(given, model_um):
+        raise ConfigError(
+            f"A pixel size of {given:g} um is too far from the {model_um:g} um that the model {name} was trained at. "
+            "Give a scale to force it."
+        )
 
 
 def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:
@@ -143,6 +177,23 @@ def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uin
     if image.planes > 1:
         warnings.append(f"it has {image.planes} planes; only the first is predicted")
     return image.rgb(), item.pixel_size_um or image.pixel_size_um, warnings
+
+
+def _others() -> Iterator[tuple[str, CheckpointHeader]]:
+    """Return the usable models of the library."""
+    for entry in ModelLibrary().entries():
+        if entry.header is not None:
+            yield entry.name, entry.header
+
+
+def _better_scale(better: float, factor: float, header: CheckpointHeader) -> str:
+    size, scale = header.config.pixel_size_um, header.config.working_scale
+    um = f" (a pixel size of {size * better / scale:.2g} um)" if size is not None else ""
+    kind = "small" if better > factor else "large"
+    return (
+        f"its cells are {kind} for the model at scale {factor:g}, and its pixel size is not known; "
+        f"try scale {better:g}{um}"
+    )
 
 
 def _in_words(error: Exception, options: PredictOptions, device: Device) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Tile", "network_scale", "plan_tiles"]
+__all__ = ["Tile", "is_plausible", "network_scale", "plan_tiles"]
 
 _PLAUSIBLE = 8.0
 """Largest factor between the pixel sizes of image and model that is believed."""
@@ -88,6 +88,11 @@ def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple
         yield start, start + side, size
 
 
+def is_plausible(image_um: float, model_um: float) -> bool:
+    """Return whether an image of this pixel size can be brought to that of the model."""
+    return 1 / _PLAUSIBLE <= image_um / model_um <= _PLAUSIBLE
+
+
 def network_scale(
     working_scale: float, model_um: float | None, image_um: float | None, wanted: float | None = None
 ) -> tuple[float, str]:
@@ -109,9 +114,11 @@ def network_scale(
     """
     if wanted is not None:
         return wanted, f"{wanted:g}, as chosen"
-    if model_um is None or image_um is None:
-        return working_scale, f"{working_scale:g}, the model's (pixel size not known)"
+    if image_um is None:
+        return working_scale, f"{working_scale:g}, the model's (pixel size of the image not known)"
+    if model_um is None:
+        return working_scale, f"{working_scale:g}, the model's (it does not state the pixel size it was trained at)"
     factor = image_um / model_um
-    if not 1 / _PLAUSIBLE <= factor <= _PLAUSIBLE:  # resolutions in files are often left at 72 dpi
+    if not is_plausible(image_um, model_um):  # resolutions in files are often left at 72 dpi
         return working_scale, f"{working_scale:g}, the model's (a pixel size of {image_um:g} um is not believable)"
     return working_scale * factor, f"{working_scale * factor:g}, from {image_um:g} um per px"

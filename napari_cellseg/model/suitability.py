@@ -1,0 +1,75 @@
+"""Whether a model suits an image: does it look like the training images, and have its cells the size that they had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from napari_cellseg.images.statistics import PictureFacts
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.model.checkpoint import CheckpointHeader
+
+__all__ = ["scale_hint", "unlike_training"]
+
+_FEWEST_CELLS = 20  # a few cells say nothing: epithelium and lymphocytes differ twofold in size
+_SMALL, _LARGE = 0.8, 1.4
+_BIAS = 1.5
+"""The model prefers cells of the size it knows: found sizes go with the 2/3 power of the scale (0.5 to 2)."""
+_SCALES = np.array([0.25, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 4, 6, 8])
+
+
+def unlike_training(
+    facts: PictureFacts, header: CheckpointHeader, others: Iterable[tuple[str, CheckpointHeader]]
+) -> str | None:
+    """Return a warning when an image is far from all that a model was trained on, as the rest of a sentence on "it".
+
+    Parameters
+    ----------
+    facts : PictureFacts
+        Of the image, as the network will see it.
+    header : CheckpointHeader
+        Of the model; without statistics nothing is said.
+    others : iterable of (name, CheckpointHeader)
+        The models of the library; iterated only when needed.
+    """
+    trained = header.statistics
+    difference = None if trained is None else trained.difference(facts)
+    if trained is None or difference is None:
+        return None
+    better = [
+        name
+        for name, other in others
+        if other.statistics is not None and other.sha256 != header.sha256 and other.statistics.difference(facts) is None
+    ]
+    advice = (
+        f"the model {better[0]!r} was trained on images like it" if better else "expect wrong cells, and review them"
+    )
+    kind = "image" if trained.images == 1 else "images"
+    return f"it is unlike the {trained.images} {kind} that the model was trained on: {difference}; {advice}"
+
+
+def scale_hint(cells: InstanceMasks, header: CheckpointHeader, scale: float) -> float | None:
+    """Return a better scale for an image of unknown pixel size, judged by its cells; None when this one will do.
+
+    Parameters
+    ----------
+    cells : InstanceMasks
+        What was found; only cells above the model's thresholds count.
+    header : CheckpointHeader
+    scale : float
+        Network px per image px they were found at.
+    """
+    trained = header.statistics
+    if trained is None or trained.cell_side_px is None:
+        return None
+    limits = np.array([0.0, *(header.thresholds or [0.5] * len(header.classes))], np.float32)
+    boxes = cells.boxes[cells.scores >= limits[cells.class_ids]].astype(np.float64)
+    if len(boxes) < _FEWEST_CELLS:
+        return None
+    found = float(np.median(np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))) * scale
+    ratio = found / (trained.cell_side_px * header.config.working_scale)
+    if _SMALL < ratio < _LARGE:
+        return None
+    better = float(_SCALES[np.argmin(np.abs(np.log(_SCALES * ratio**_BIAS / scale)))])
+    return None if abs(better / scale - 1) < 0.2 else better
