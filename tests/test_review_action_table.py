@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtGui import QKeySequence
@@ -46,12 +47,13 @@ def test_review_has_a_button_for_each_row_that_has_a_place(open_dock):
 
 @pytest.mark.gui
 def test_cells_that_do_not_touch_are_merged_with_a_bridge(window, session):
-    window.state.select((1, 2))
+    session.add(1, (33, 10, 40, 30), np.ones((20, 7), bool))  # 3 px beside cell 1
+    window.state.select((1, 21))
     window.press(key_of("merge"))
-    assert 2 in session.cells
+    assert 21 in session.cells
     assert "Merge and bridge" in notification_manager.records[-1].message
     window.press(key_of("bridge").replace("+", "-"))
-    assert 2 not in session.cells
+    assert 21 not in session.cells
     assert window.state.selection == (1,)
 
 
