@@ -88,7 +88,7 @@ class ExportJob:
         self.files.append(path)
         return path
 
-    def write(self, data: bytes, *parts: str) -> None:
+    def write(self, data: bytes | bytearray, *parts: str) -> None:
         """Write one file."""
         with export_write(self.path(*parts)) as file:
             file.write(data)

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from napari_cellseg.errors import ConfigError, ExportError
+from napari_cellseg.export.cell_labels import LABELS, LABELS_PNG
+from napari_cellseg.export.cellpose import CELLPOSE
 from napari_cellseg.export.class_images import CLASS_IMAGES
 from napari_cellseg.export.coco_data import COCO
 from napari_cellseg.export.exporter import Exporter
 from napari_cellseg.export.geojson import GEOJSON
 from napari_cellseg.export.imagej import ROIS
+from napari_cellseg.export.labelme import LABELME
 from napari_cellseg.export.measurements import MEASUREMENTS
+from napari_cellseg.export.ome_zarr import OME_ZARR
 from napari_cellseg.export.overlay import OVERLAYS
 from napari_cellseg.export.results import RESULTS
 
@@ -26,6 +30,11 @@ EXPORTERS: tuple[Exporter, ...] = (
     COCO,
     GEOJSON,
     ROIS,
+    LABELS,
+    LABELS_PNG,
+    CELLPOSE,
+    LABELME,
+    OME_ZARR,
     MEASUREMENTS,
     OVERLAYS,
 )
