@@ -24,7 +24,7 @@ import tifffile
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import CellFilter, ReviewQueue, ReviewSession
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 CLASSES = ClassTable(("other", "inflammatory", "epithelial", "spindle-shaped"))
 
@@ -109,21 +109,21 @@ def files(cells: InstanceMasks) -> None:
     size = cells.image_size
     with tempfile.TemporaryDirectory() as folder:
         tifffile.imwrite(Path(folder) / "a.tif", np.zeros((16, 16, 3), np.uint8), photometric="rgb")
-        with Workspace(folder) as workspace:
+        with Sessions.of_folder(folder) as workspace:
             session = workspace.open_session("a", size, CLASSES)
             session.load_proposals(cells)
             measured("save", lambda _: workspace.save("a"), 3)
-            path = next((workspace.state_folder / "annotations").iterdir())
+            path = next((workspace.project.state_folder / "annotations").iterdir())
             print(f"annotations: {path.stat().st_size / 2**20:.2f} MiB")
             for cell_id in sorted(session.cells)[:1000]:
                 session.accept([cell_id])
             workspace.close_session("a")
-            journal = next((workspace.state_folder / "journal").iterdir())
+            journal = next((workspace.project.state_folder / "journal").iterdir())
             print(f"journal: {journal.stat().st_size / 1000:.0f} bytes a decision")
             measured("open with 1,000 edits recovered", lambda _: reopen(workspace, size), 3)
 
 
-def reopen(workspace: Workspace, size: tuple[int, int]) -> None:
+def reopen(workspace: Sessions, size: tuple[int, int]) -> None:
     workspace.open_session("a", size, CLASSES, recover=True)
     workspace.close_session("a")
 

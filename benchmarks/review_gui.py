@@ -36,7 +36,7 @@ from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import Plugin, plugin_of
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 CLASSES = ClassTable.numbered(4)
 
@@ -71,8 +71,8 @@ def labelled(folder: Path, source: Path) -> None:
 
 def propose(folder: Path, rgb: np.ndarray, cells: InstanceMasks) -> None:
     tifffile.imwrite(folder / "tissue.tif", rgb, photometric="rgb")
-    with Workspace(folder) as workspace:
-        workspace.classes = CLASSES
+    with Sessions.of_folder(folder) as workspace:
+        workspace.set_classes(CLASSES)
         workspace.open_session("tissue", rgb.shape[:2]).load_proposals(cells)
         workspace.save("tissue")
 
@@ -298,7 +298,7 @@ def plain(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:
     viewer.window.add_dock_widget(beside, area="right")
     bench.settle()
     rgb = read_tiff(folder / "tissue.tif").rgb()
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("tissue", rgb.shape[:2])
     waiting = [session.view(class_id) for class_id in CLASSES.class_ids]
     waiting_image = [rgb]

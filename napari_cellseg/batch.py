@@ -13,12 +13,10 @@ from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, Ex
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
 from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
 from napari_cellseg.formats.ids import IdMatch, match_ids
-from napari_cellseg.images.read import ImageFile, list_images
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
-from napari_cellseg.workspace import Annotations, ImageSummary, read_annotations
-from napari_cellseg.workspace.annotations import read_header
-from napari_cellseg.workspace.places import annotations_file, state_folder
+from napari_cellseg.workspace import Annotations, ImageSummary, Project, look_at
 from napari_cellseg.workspace.predictions import PlannedImage, plan_images
 
 __all__ = [
@@ -60,9 +58,8 @@ def make_plan(
     folder: Path,
     key: str,
     ids_file: Path | None,
-    images: Sequence[ImageFile] | None = None,
-    summary_of: Callable[[str], ImageSummary | None] | None = None,
-    open_image: str | None = None,
+    project: Project | None = None,
+    now: Mapping[str, ImageSummary | None] | None = None,
 ) -> Generator[None, None, BatchPlan]:
     """Look what is in a folder and how each image stands.
 
@@ -72,20 +69,19 @@ def make_plan(
     key : str
         Of the prediction to come, see `prediction_key`.
     ids_file : Path or None
-    images : sequence of ImageFile, optional
-        Those of the folder, when they are known.
-    summary_of : callable, optional
-        Gives the summary of an image; from the files when left out.
-    open_image : str, optional
-        The one under review.
+    project : Project, optional
+        The folder's, when it is open.
+    now : mapping of image_id to ImageSummary or None, optional
+        The images under review, and their cells as they are now.
 
     Raises
     ------
     ImageReadError
         There is no image.
     """
-    files = list_images(folder) if images is None else tuple(images)
-    planned = yield from plan_images(files, folder, key, summary_of or _summaries_of(folder), open_image=open_image)
+    project = project or look_at(folder)
+    files = project.images
+    planned = yield from plan_images(project, key, now)
     if ids_file is None:
         return BatchPlan(folder, key, planned)
     try:
@@ -93,16 +89,6 @@ def make_plan(
     except AnnotationError as error:
         return BatchPlan(folder, key, planned, ids_file, ids_problem=str(error))
     return BatchPlan(folder, key, planned, ids_file, ids)
-
-
-def _summaries_of(folder: Path) -> Callable[[str], ImageSummary | None]:
-    state = state_folder(folder)
-
-    def summary(image_id: str) -> ImageSummary | None:
-        path = annotations_file(state, image_id)
-        return read_header(path).summary if path.exists() else None
-
-    return summary
 
 
 def predict_images(
@@ -202,13 +188,12 @@ def rank_folder(
 
 def items_of_folder(folder: Path) -> tuple[ExportItem, ...]:
     """Return the images of a folder that is not open, with their annotations as they are on disk."""
-    state = state_folder(folder)
+    project = look_at(folder)
 
     def reader(image_id: str) -> Callable[[], Annotations | None]:
-        path = annotations_file(state, image_id)
-        return lambda: read_annotations(path) if path.exists() else None
+        return lambda: None if project.annotations_file(image_id) is None else project.read(image_id)
 
-    return tuple(ExportItem(file, reader(file.image_id)) for file in list_images(folder))
+    return tuple(ExportItem(file, reader(file.image_id)) for file in project.images)
 
 
 def write_submission(

@@ -14,7 +14,7 @@ import numpy as np
 from review_actions import CLASSES, SIZE, act, some_cells
 
 from napari_cellseg.review import Cell
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 
 def checksum(cells: Mapping[int, Cell]) -> str:
@@ -26,8 +26,8 @@ def checksum(cells: Mapping[int, Cell]) -> str:
 
 
 def main(folder: str, seed: int, edits: int) -> None:
-    workspace = Workspace(folder, user="ana")
-    session = workspace.open_session("a", SIZE, CLASSES, recover=workspace.recoverable("a") is not None)
+    workspace = Sessions.of_folder(folder, user="ana")
+    session = workspace.open_session("a", SIZE, CLASSES, recover=workspace.project.recoverable("a") is not None)
     done = 0
 
     def tell(_: object) -> None:

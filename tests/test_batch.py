@@ -26,7 +26,7 @@ from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig, PredictOptions
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 RGB, TRUTH = generate_tissue((96, 96), 10, seed=1)
 FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.3, len(TRUTH), dtype=np.float32))
@@ -233,9 +233,9 @@ def test_a_folder_that_is_not_open_is_predicted_while_another_one_is(qtbot, dock
     assert engine.predicted == ["x", "y"]
     assert dock.state.image_id == "a"
     assert not dock.state.session.cells
-    with Workspace(other) as workspace:  # nobody holds it any more
+    with Sessions.of_folder(other) as workspace:  # nobody holds it any more
         assert not workspace.read_only
-        assert workspace.classes == TISSUE_CLASSES
+        assert workspace.project.classes == TISSUE_CLASSES
         assert len(workspace.read("x").cells) == len(FOUND)
 
     dock.open_image("y")
@@ -259,13 +259,13 @@ def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, en
     assert [len(dock.state.workspace.read(name).cells) for name in "xyz"] == [len(FOUND)] * 3
 
 
-def test_a_folder_of_another_viewer_is_refused_in_words(qtbot, dock, tmp_path):
+def test_a_folder_of_another_window_is_refused_in_words(qtbot, dock, tmp_path):
     other = make_folder(tmp_path / "test", "x")
-    with Workspace(other, user="somebody"):
+    with Sessions.of_folder(other):
         dock._use_folder(other)
         settle(qtbot, dock)
         press(qtbot, dock)
-        assert "open in another viewer: somebody" in dock.row._message.text()
+        assert "Open in another window of this program" in dock.row._message.text()
         assert not dock.batch.job.is_busy
 
 

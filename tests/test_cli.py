@@ -20,7 +20,7 @@ from napari_cellseg.formats.coco import ImageId, read_dataset, result_rows, writ
 from napari_cellseg.formats.label_images import read_class_images, to_instances
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_results_become_a_training_folder(data: Path, perfect: tuple[Path, Path]
 
 def test_a_reviewed_folder_is_exported_as_it_was_saved(data: Path, tmp_path: Path) -> None:
     folder = data / "train"
-    with Workspace(folder, user="me") as workspace:
+    with Sessions.of_folder(folder, user="me") as workspace:
         session = workspace.open_session("a", SIZE)
         session.reject([min(session.cells)])
         workspace.save("a")

@@ -46,7 +46,7 @@ from napari_cellseg.formats.ids import IDS_NAME, match_ids
 from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import BoolMask, Cell, Status, cells_from, instances_of
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 SIZE = (90, 120)
 CLASSES = ClassTable(("epithelial", "=spindle/shaped", "細胞"))
@@ -185,7 +185,7 @@ def workspace(tmp_path: Path):
             folder / name / "image.tif", pixels, photometric="rgb", resolution=(20000, 20000), resolutionunit=3
         )
     write_class_images(folder / "b", some_cells(6, 1, SIZE))
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE, CLASSES)
         session.load_proposals(as_instances(odd_cells()))
         session.reject([5])
@@ -196,7 +196,7 @@ def workspace(tmp_path: Path):
         yield workspace
 
 
-def export(workspace: Workspace, folder: Path, *formats: str, which: Which = Which.ALL, **options) -> ExportSummary:
+def export(workspace: Sessions, folder: Path, *formats: str, which: Which = Which.ALL, **options) -> ExportSummary:
     plan = ExportPlan(folder, frozenset(formats or EXPORTER_NAMES), **options)
     generator = export_folder(items_of(workspace, which, "a"), CLASSES, plan)
     while True:
@@ -206,7 +206,7 @@ def export(workspace: Workspace, folder: Path, *formats: str, which: Which = Whi
             return end.value
 
 
-def shown(workspace: Workspace, image_id: str) -> InstanceMasks:
+def shown(workspace: Sessions, image_id: str) -> InstanceMasks:
     return workspace.read(image_id).instances()
 
 
@@ -223,15 +223,15 @@ def test_class_images_make_a_training_folder(workspace, tmp_path):
     training = tmp_path / "out" / "training"
     assert sorted(path.name for path in training.iterdir()) == ["a", "b", "c", "classes.json"]
     found = to_instances(read_class_images(training / "b", SIZE), SIZE)
-    assert found.equals(to_instances(read_class_images(workspace.folder / "b"), SIZE))
-    assert (training / "a" / "image.tif").read_bytes() == (workspace.folder / "a" / "image.tif").read_bytes()
+    assert found.equals(to_instances(read_class_images(workspace.project.folder / "b"), SIZE))
+    assert (training / "a" / "image.tif").read_bytes() == (workspace.project.folder / "a" / "image.tif").read_bytes()
     assert json.loads((training / "classes.json").read_text()) == {
         "1": "epithelial",
         "2": "=spindle/shaped",
         "3": "細胞",
     }
-    with Workspace(training) as again:
-        assert again.classes.names == CLASSES.names
+    with Sessions.of_folder(training) as again:
+        assert again.project.classes.names == CLASSES.names
         assert len(again.open_session("a", SIZE).cells) == 5
 
 
@@ -282,7 +282,7 @@ def test_overlays_are_pictures_of_the_images(workspace, tmp_path):
     export(workspace, tmp_path / "out", "overlays")
     assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["a.png", "b.png", "c.png"]
     picture = imagecodecs.png_decode((tmp_path / "out" / "overlays" / "c.png").read_bytes())
-    assert np.array_equal(picture, tifffile.imread(workspace.folder / "c" / "image.tif"))
+    assert np.array_equal(picture, tifffile.imread(workspace.project.folder / "c" / "image.tif"))
 
 
 def test_reviewed_images_or_this_one_only(workspace, tmp_path):
@@ -294,7 +294,7 @@ def test_reviewed_images_or_this_one_only(workspace, tmp_path):
 
 
 def test_a_bad_image_is_a_problem_and_the_others_go_on(workspace, tmp_path):
-    (workspace.folder / "b" / "image.tif").write_bytes(b"no image")
+    (workspace.project.folder / "b" / "image.tif").write_bytes(b"no image")
     summary = export(workspace, tmp_path / "out", "overlays", "geojson")
     assert summary.images == 2
     assert [image_id for image_id, _ in summary.problems] == ["b"]

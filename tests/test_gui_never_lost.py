@@ -19,7 +19,7 @@ import tifffile
 
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 pytestmark = [pytest.mark.gui, pytest.mark.skipif(os.name != "posix", reason="kill -9 and tmpfs are of POSIX systems")]
 
@@ -42,8 +42,8 @@ def test_a_viewer_killed_in_the_middle_of_edits_offers_them_again(tmp_path: Path
     write_training_folder(tmp_path, 1, (96, 96))
     folder = tmp_path / "train"
     originals = {path: path.read_bytes() for path in folder.rglob("*.tif")}
-    with Workspace(folder) as workspace:  # something to decide about
-        workspace.classes = TISSUE_CLASSES
+    with Sessions.of_folder(folder) as workspace:  # something to decide about
+        workspace.set_classes(TISSUE_CLASSES)
         session = workspace.open_session("tissue_01", (96, 96))
         session.set_status(tuple(session.cells), Status.PROPOSED)
         workspace.save("tissue_01")
@@ -129,7 +129,7 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     qtbot.waitUntil(lambda: not state.workspace.problem, timeout=60_000)
     assert opener.save()
     plugin.close()
-    with Workspace(small_disk) as workspace:
+    with Sessions.of_folder(small_disk) as workspace:
         assert len(workspace.open_session("a", (96, 96)).cells) == 43
 
 

@@ -17,7 +17,7 @@ from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_proposals_that_nobody_touched_are_saved_without_a_question(qtbot, dock,
 def test_edits_of_a_viewer_that_was_killed_are_offered(qtbot, dock, folder, monkeypatch, answer):
     asked = []
     monkeypatch.setattr(opening, "ask_about_recovery", lambda _, recovery: asked.append(recovery) or answer)
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("tissue_01", (96, 96))
         cell_id = min(session.cells)
         session.reject([cell_id])
@@ -167,8 +167,8 @@ def test_closing_the_viewer_saves(qtbot, dock, folder, plugin):
 
     plugin.close()
 
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("tissue_01") is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("tissue_01") is None
         assert workspace.open_session("tissue_01", (96, 96)).cells[cell_id].status is Status.REJECTED
 
 
@@ -214,7 +214,7 @@ def test_a_folder_that_another_viewer_has_open_says_so_and_can_be_taken_over(qtb
     open_path(qtbot, theirs, folder)
 
     open_path(qtbot, dock, folder)
-    assert "Open in another viewer" in dock.read_only.text()
+    assert "Open in another window" in dock.read_only.text()
     assert dock.state.session is not None
     dock.take_over.click()
     finish(qtbot, dock)

@@ -14,14 +14,14 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 from napari_cellseg.workspace.predictions import (
     ImageState,
     PredictionLog,
     plan_images,
     prediction_key,
-    store_proposals,
 )
+from napari_cellseg.workspace.store import ProposalStore, store_in_session
 
 CLASSES = ClassTable.numbered(4)
 RGB, TRUTH = generate_tissue((96, 96), 10, seed=1)
@@ -39,13 +39,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def workspace(folder: Path):
-    with Workspace(folder, user="tester") as workspace:
-        workspace.classes = CLASSES
+    with Sessions.of_folder(folder, user="tester") as workspace:
+        workspace.set_classes(CLASSES)
         yield workspace
 
 
-def states(workspace: Workspace, key: str = "k", open_image: str | None = None) -> dict[str, ImageState]:
-    steps = plan_images(workspace.images, workspace.folder, key, workspace.summary, open_image=open_image)
+def states(workspace: Sessions, key: str = "k", open_image: str | None = None) -> dict[str, ImageState]:
+    now = {} if open_image is None else {open_image: workspace.summary(open_image)}
+    steps = plan_images(workspace.project, key, now)
     while True:
         try:
             next(steps)
@@ -53,10 +54,14 @@ def states(workspace: Workspace, key: str = "k", open_image: str | None = None) 
             return {image.file.image_id: image.state for image in end.value}
 
 
-def predict(workspace: Workspace, image_id: str, key: str = "k") -> bool:
-    is_saved = store_proposals(workspace, image_id, FOUND, "lite", dict.fromkeys(CLASSES.class_ids, 0.5))
+def predict(workspace: Sessions, image_id: str, key: str = "k") -> bool:
+    if workspace.is_open(image_id):
+        is_saved = store_in_session(workspace, image_id, FOUND, "lite")
+    else:
+        store = ProposalStore(workspace.project)
+        is_saved = store.put(image_id, FOUND, "lite", dict.fromkeys(CLASSES.class_ids, 0.5))
     if is_saved:
-        PredictionLog(workspace.folder).note(workspace.file(image_id), key, "lite", len(FOUND))
+        PredictionLog(workspace.project.folder).note(workspace.project.file(image_id), key, "lite", len(FOUND))
     return is_saved
 
 
@@ -66,7 +71,7 @@ def test_proposals_of_an_image_that_is_not_open_are_saved_with_the_minimum_score
     assert len(annotations.cells) == len(FOUND)
     assert len(annotations.shown()) == (FOUND.scores >= 0.5).sum() < len(FOUND)
     assert not workspace.is_open("a")
-    assert not list(workspace.state_folder.glob("journal/*.jsonl"))
+    assert not list(workspace.project.state_folder.glob("journal/*.jsonl"))
 
 
 def test_what_is_done_is_known_after_the_viewer_was_killed(workspace, folder):
@@ -77,7 +82,7 @@ def test_what_is_done_is_known_after_the_viewer_was_killed(workspace, folder):
     log = PredictionLog(folder)
     log.path.write_bytes(log.path.read_bytes()[:-20])  # cut off while the last line was written
 
-    with Workspace(folder) as again:
+    with Sessions.of_folder(folder) as again:
         assert states(again) == {"a": ImageState.PREDICTED, "b": ImageState.TO_DO, "c": ImageState.TO_DO}
         predict(again, "b")
         assert states(again)["b"] is ImageState.PREDICTED
@@ -94,9 +99,9 @@ def test_another_model_another_image_or_annotations_that_are_gone_make_it_to_do_
 
 
 def test_a_failure_is_to_do_again_and_told(workspace):
-    entry = PredictionLog(workspace.folder).note(workspace.file("a"), "k", "lite", problem="cut off")
+    entry = PredictionLog(workspace.project.folder).note(workspace.project.file("a"), "k", "lite", problem="cut off")
     assert states(workspace)["a"] is ImageState.TO_DO
-    assert PredictionLog(workspace.folder).entries()["a"] == entry
+    assert PredictionLog(workspace.project.folder).entries()["a"] == entry
 
 
 def test_cells_a_person_decided_about_stay_and_their_image_is_told_apart(workspace):
@@ -121,7 +126,7 @@ def test_labels_on_disk_are_a_persons_work(tmp_path):
     from napari_cellseg.images.samples import write_training_folder
 
     write_training_folder(tmp_path, 1, (64, 64), seed=0)
-    with Workspace(tmp_path / "train") as labelled:
+    with Sessions.of_folder(tmp_path / "train") as labelled:
         assert set(states(labelled).values()) == {ImageState.REVIEWED}
 
 
@@ -135,7 +140,7 @@ def test_edits_that_were_never_saved_are_not_touched(workspace):
     assert states(workspace)["a"] is ImageState.UNSAVED
     with pytest.raises(AnnotationError, match="never saved"):
         predict(workspace, "a")
-    assert workspace.recoverable("a").edits == 1
+    assert workspace.project.recoverable("a").edits == 1
 
 
 def test_an_open_image_gets_the_proposals_and_its_edits_are_not_saved_for_the_person(workspace):
@@ -151,11 +156,11 @@ def test_an_open_image_gets_the_proposals_and_its_edits_are_not_saved_for_the_pe
 
 
 def test_cells_that_do_not_fit_change_nothing(workspace):
-    workspace.classes = ClassTable.numbered(1)
+    workspace.set_classes(ClassTable.numbered(1))
     with pytest.raises(AnnotationError, match="class"):
         predict(workspace, "a")
     assert workspace.read("a") is None
-    assert workspace.recoverable("a") is None
+    assert workspace.project.recoverable("a") is None
 
 
 def test_the_key_knows_what_changes_the_result():

@@ -78,8 +78,8 @@ def test_the_settings_shown_fit_the_data(dock):
 def test_a_run_from_the_button_to_the_summary(qtbot, dock, workspace, engine):
     train(qtbot, dock)
     (call,) = engine.of("train")
-    assert call["data"] == workspace.path
-    assert call["run_folder"].parent == workspace.state_folder / "runs"
+    assert call["data"] == workspace.project.path
+    assert call["run_folder"].parent == workspace.project.state_folder / "runs"
     assert not call["resume"]
     assert dock.run.job.state is JobState.FINISHED
     monitor = dock.monitor
@@ -155,7 +155,7 @@ def test_closing_the_viewer_stops_the_run_which_can_be_resumed(qtbot, dock, engi
 
 
 def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, dock, workspace, engine):
-    (workspace.images[1].path.parent / "class2.tif").write_bytes(b"no TIFF")
+    (workspace.project.images[1].path.parent / "class2.tif").write_bytes(b"no TIFF")
     shown = []
     dock.source.opener.show = shown.append
     dock.button.click()
@@ -177,9 +177,9 @@ def test_corrections_are_written_to_the_label_images_when_asked(qtbot, dock, wor
     dock.state.session.load_proposals(instances_of([proposed], dock.state.session.image_size))
     train(qtbot, dock)
     assert asked == [(["tissue_01"], 1)]
-    assert (read_class_images(workspace.images[0].path.parent)[1][2:8, 2:8] > 0).all()
+    assert (read_class_images(workspace.project.images[0].path.parent)[1][2:8, 2:8] > 0).all()
     assert not workspace.is_modified("tissue_01")
-    assert not workspace.labels_changed("tissue_01")
+    assert not workspace.project.labels_changed("tissue_01")
     assert dock.run.job.state is JobState.FINISHED
 
 
@@ -188,7 +188,7 @@ def test_training_without_the_corrections_leaves_them_alone(qtbot, dock, workspa
     correct_a_cell(dock)
     train(qtbot, dock)
     assert workspace.is_modified("tissue_01")
-    assert not any(path.name.endswith(".bak") for path in workspace.images[0].path.parent.iterdir())
+    assert not any(path.name.endswith(".bak") for path in workspace.project.images[0].path.parent.iterdir())
 
 
 @pytest.mark.usefixtures("workspace")
@@ -208,8 +208,8 @@ def test_saved_corrections_of_an_image_that_is_not_open_count_too(qtbot, dock, w
     workspace.close_session("tissue_01")
     monkeypatch.setattr(dock_module, "ask_to_write", lambda *_: Answer.SAVE)
     train(qtbot, dock)
-    assert (read_class_images(workspace.images[0].path.parent)[1][2:8, 2:8] > 0).all()
-    assert not workspace.labels_changed("tissue_01")
+    assert (read_class_images(workspace.project.images[0].path.parent)[1][2:8, 2:8] > 0).all()
+    assert not workspace.project.labels_changed("tissue_01")
 
 
 def test_annotated_images_are_trained_on_as_review_shows_them(qtbot, dock, tmp_path, engine):

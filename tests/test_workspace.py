@@ -15,7 +15,7 @@ from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 SIZE = (120, 150)
 
@@ -37,7 +37,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def test_label_images_are_a_start_and_keep_their_values(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE)
         assert [cell.label_value for cell in session.cells.values()] == [7, 3, 9]
         assert {cell.status for cell in session.cells.values()} == {Status.ACCEPTED}
@@ -47,7 +47,7 @@ def test_label_images_are_a_start_and_keep_their_values(folder):
 
 
 def test_an_image_without_anything_is_annotated_from_nothing(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         assert workspace.summary("b") is None
         assert workspace.read("b") is None
         session = workspace.open_session("b", SIZE, ClassTable(("nucleus",)))
@@ -57,22 +57,22 @@ def test_an_image_without_anything_is_annotated_from_nothing(folder):
         session.paint(1, box, session.view(1, box), after)
         workspace.save("b", class_images=True)
     assert read_class_images(folder / "b")[1].sum() == 100
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         assert workspace.summary("b").total == 1
         again = workspace.open_session("b", SIZE, ClassTable(("nucleus",)))
         assert again.cells[1].equals(session.cells[1])
 
 
 def test_all_that_a_review_holds_comes_back_from_the_annotations(folder):
-    with Workspace(folder, user="ana") as workspace:
+    with Sessions.of_folder(folder, user="ana") as workspace:
         session = workspace.open_session("a", SIZE, ClassTable(("one", "two", "three")))
         session.load_proposals(some_cells(30, 0, SIZE), by="lite")
         session.reject([4, 5])
-        session.merge([1, 2])
+        session.reclassify([1, 2], 3)
         session.set_min_scores({1: 0.3, 2: 0.5})
         workspace.save("a")
         summary = workspace.summary("a")
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         assert workspace.summary("a").cells == summary.cells
         assert workspace.summary("a").progress == summary.progress == session.progress
         again = workspace.open_session("a", SIZE)
@@ -87,7 +87,7 @@ def test_all_that_a_review_holds_comes_back_from_the_annotations(folder):
 
 def test_looking_and_saving_touch_no_file_of_the_user(folder):
     before = snapshot(folder)
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE)
         session.delete([1])
         workspace.save("a")
@@ -96,12 +96,12 @@ def test_looking_and_saving_touch_no_file_of_the_user(folder):
 
 def test_label_images_are_written_at_wish_only_and_the_old_ones_kept(folder):
     before = snapshot(folder)
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE)
         session.delete([1])
         session.reclassify([2], 1)
         workspace.save("a", class_images=True)
-        assert not workspace.labels_changed("a")
+        assert not workspace.project.labels_changed("a")
     after = snapshot(folder)
     for name in ("class1.tif", "class2.tif"):
         assert after[f"a/{name}.bak"] == before[f"a/{name}"]
@@ -110,13 +110,13 @@ def test_label_images_are_written_at_wish_only_and_the_old_ones_kept(folder):
 
 
 def test_labels_changed_by_another_program_are_noticed_and_can_be_used_instead(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         workspace.open_session("a", SIZE).delete([1])
         workspace.save("a")
         workspace.close_session("a")
-        assert not workspace.labels_changed("a")
+        assert not workspace.project.labels_changed("a")
         write_class_images(folder / "a", InstanceMasks.from_crops(SIZE, [(5, 5)], [disc(4)], [1]))
-        assert workspace.labels_changed("a")
+        assert workspace.project.labels_changed("a")
         assert len(workspace.open_session("a", SIZE).cells) == 2
         workspace.close_session("a")
         workspace.forget_annotations("a")
@@ -124,7 +124,7 @@ def test_labels_changed_by_another_program_are_noticed_and_can_be_used_instead(f
 
 
 def test_undoing_all_leaves_nothing_to_save(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE)
         session.delete([1])
         assert workspace.is_modified("a")
@@ -138,38 +138,38 @@ def test_undoing_all_leaves_nothing_to_save(folder):
 
 
 def test_discarded_changes_are_gone(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         workspace.open_session("a", SIZE).delete([1])
         workspace.discard_changes("a")
-        assert workspace.recoverable("a") is None
+        assert workspace.project.recoverable("a") is None
         assert len(workspace.open_session("a", SIZE).cells) == 3
 
 
 def test_the_class_table_is_found_kept_and_extended(folder):
     (folder / "classes.json").write_text(json.dumps({"1": "epithelial"}))
-    with Workspace(folder) as workspace:
-        assert workspace.classes == ClassTable(("epithelial",))
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.classes == ClassTable(("epithelial",))
         assert workspace.open_session("a", SIZE).classes.names == ("epithelial", "class2")
-        workspace.classes = ClassTable(("a", "b"), ("#112233", "#445566"))
-    with Workspace(folder) as workspace:
-        assert workspace.classes == ClassTable(("a", "b"), ("#112233", "#445566"))
+        workspace.set_classes(ClassTable(("a", "b"), ("#112233", "#445566")))
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.classes == ClassTable(("a", "b"), ("#112233", "#445566"))
 
 
 def test_one_image_is_a_project_too(folder):
-    with Workspace(folder / "b" / "image.tif") as workspace:
-        assert [image.image_id for image in workspace.images] == ["b"]
-        assert workspace.state_folder == folder / "b" / ".cellseg"
+    with Sessions.of_folder(folder / "b" / "image.tif") as workspace:
+        assert [image.image_id for image in workspace.project.images] == ["b"]
+        assert workspace.project.state_folder == folder / "b" / ".cellseg"
 
 
 def test_a_folder_that_cannot_be_written_keeps_its_state_in_the_user_data_folder(folder, monkeypatch, tmp_path):
     monkeypatch.setattr("napari_cellseg.workspace.places.os.access", lambda *_: False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         workspace.open_session("a", SIZE).delete([1])
         workspace.save("a")
-        assert folder not in workspace.state_folder.parents or "data" in workspace.state_folder.parts
+        assert folder not in workspace.project.state_folder.parents or "data" in workspace.project.state_folder.parts
     assert not (folder / ".cellseg").exists()
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         assert workspace.summary("a").total == 2
 
 
@@ -183,7 +183,7 @@ def test_names_of_annotation_files_stay_in_their_folder(image_id, tmp_path):
 
 
 def test_annotations_for_another_size_are_refused(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         workspace.open_session("a", SIZE).delete([1])
         workspace.save("a")
         workspace.close_session("a")
@@ -192,14 +192,14 @@ def test_annotations_for_another_size_are_refused(folder):
 
 
 def test_an_image_that_is_not_there(folder):
-    with Workspace(folder) as workspace, pytest.raises(AnnotationError, match="no image 'x'"):
+    with Sessions.of_folder(folder) as workspace, pytest.raises(AnnotationError, match="no image 'x'"):
         workspace.open_session("x", SIZE)
 
 
 def test_flat_images_have_no_place_for_label_images(tmp_path):
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((*SIZE, 3), np.uint8), photometric="rgb")
     write_class_images(tmp_path, some_cells(3, 0, SIZE))  # whose image would these be of?
-    with Workspace(tmp_path) as workspace:
+    with Sessions.of_folder(tmp_path) as workspace:
         session = workspace.open_session("c", SIZE)
         assert not session.cells
         session.add(1, (0, 0, 5, 5), np.ones((5, 5), bool))
@@ -209,7 +209,7 @@ def test_flat_images_have_no_place_for_label_images(tmp_path):
 
 
 def test_the_annotations_can_be_read_as_the_page_of_file_formats_says(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE)
         session.add(2, (20, 20, 110, 110), disc(50)[5:95, 5:95])
         workspace.save("a")

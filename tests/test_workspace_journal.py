@@ -15,8 +15,7 @@ import pytest
 import tifffile
 from review_actions import CLASSES, SIZE, act, some_cells
 
-from napari_cellseg.errors import ExportError
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 from napari_cellseg.workspace.journal import read_journal
 from napari_cellseg.workspace.journal_writer import JournalWriter
 
@@ -33,7 +32,7 @@ def journal(folder: Path) -> Path:
 
 def left_behind(folder: Path, edits: int = 150, seed: int = 0, *, save_at: int | None = None):
     """Work, and end without saving as a killed viewer does; returns the session."""
-    workspace = Workspace(folder, user="ana")
+    workspace = Sessions.of_folder(folder, user="ana")
     session = workspace.open_session("a", SIZE, CLASSES)
     session.load_proposals(some_cells(40, seed))
     rng = np.random.default_rng(seed)
@@ -48,32 +47,32 @@ def left_behind(folder: Path, edits: int = 150, seed: int = 0, *, save_at: int |
 @pytest.mark.parametrize("save_at", [None, 100])
 def test_recovery_brings_back_every_cell_exactly(folder, save_at):
     lost = left_behind(folder, save_at=save_at)
-    with Workspace(folder) as workspace:
-        found = workspace.recoverable("a")
+    with Sessions.of_folder(folder) as workspace:
+        found = workspace.project.recoverable("a")
         assert found.user == "ana"
         assert 20 < found.edits <= 151
         assert abs(found.last_at - time.time()) < 60
-        assert [r.image_id for r in workspace.recoveries()] == ["a"]
+        assert [r.image_id for r in workspace.project.recoveries()] == ["a"]
         session = workspace.open_session("a", SIZE, CLASSES, recover=True)
         assert session.cells.keys() == lost.cells.keys()
         assert all(cell.equals(lost.cells[i]) for i, cell in session.cells.items())
         assert workspace.is_modified("a")
         workspace.save("a")
-        assert workspace.recoverable("a") is None
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("a") is None
+        assert workspace.project.recoverable("a") is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("a") is None
         assert workspace.open_session("a", SIZE, CLASSES).cells.keys() == lost.cells.keys()
 
 
 def test_what_is_recovered_and_edited_on_can_be_recovered_again(folder):
     left_behind(folder)
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE, CLASSES, recover=True)
         edits = len(read_journal(journal(folder)).changes)
         session.reject(sorted(session.cells)[:1])
         session.delete(sorted(session.cells)[:3])
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("a").edits == edits + 2
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("a").edits == edits + 2
         again = workspace.open_session("a", SIZE, CLASSES, recover=True)
         assert again.cells.keys() == session.cells.keys()
 
@@ -85,8 +84,8 @@ def test_half_a_line_at_the_end_costs_that_edit_only(folder, cut):
     last = len(journal(folder).read_bytes().splitlines()[-1])
     data = journal(folder).read_bytes()
     journal(folder).write_bytes(data[: -min(cut, last)])
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("a").edits == len(whole.changes) - 1
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("a").edits == len(whole.changes) - 1
         session = workspace.open_session("a", SIZE, CLASSES, recover=True)
         session.delete(sorted(session.cells)[:1])
     assert len(read_journal(journal(folder)).changes) == len(whole.changes)
@@ -97,16 +96,16 @@ def test_a_line_with_a_flipped_bit_ends_what_is_recovered(folder):
     lines = journal(folder).read_bytes().splitlines(keepends=True)
     lines[20] = lines[20][:30] + bytes([lines[20][30] ^ 1]) + lines[20][31:]
     journal(folder).write_bytes(b"".join(lines))
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("a").edits == 19
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("a").edits == 19
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"garbage\n", b"00000000 {}\n", b"\xff" * 100])
 def test_a_journal_that_is_none_offers_nothing(folder, content):
     journal(folder).parent.mkdir(parents=True)
     journal(folder).write_bytes(content)
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("a") is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("a") is None
         workspace.open_session("a", SIZE, CLASSES)
     assert journal(folder).with_name("a.jsonl.bak").read_bytes() == content
 
@@ -114,32 +113,32 @@ def test_a_journal_that_is_none_offers_nothing(folder, content):
 def test_unsaved_edits_that_are_not_recovered_are_set_aside_not_lost(folder):
     left_behind(folder)
     data = journal(folder).read_bytes()
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         assert not workspace.open_session("a", SIZE, CLASSES).cells
     assert journal(folder).with_name("a.jsonl.bak").read_bytes() == data
 
 
 def test_discarded_edits_are_not_offered_again(folder):
     left_behind(folder)
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         workspace.discard("a")
-        assert workspace.recoverable("a") is None
+        assert workspace.project.recoverable("a") is None
 
 
 def test_edits_saved_just_before_the_kill_are_not_offered_again(folder):
     left_behind(folder)
     old = journal(folder).read_bytes()
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         workspace.open_session("a", SIZE, CLASSES, recover=True)
         workspace.save("a")
     journal(folder).write_bytes(old)  # as if killed between writing the annotations and removing the journal
-    with Workspace(folder) as workspace:
-        assert workspace.recoverable("a") is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.recoverable("a") is None
         assert workspace.open_session("a", SIZE, CLASSES).cells
 
 
 def test_looking_leaves_no_journal(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE, CLASSES)
         session.set_min_scores({1: 0.5})
         workspace.close_session("a")
@@ -147,7 +146,7 @@ def test_looking_leaves_no_journal(folder):
 
 
 def test_a_decision_takes_few_bytes(folder):
-    with Workspace(folder, user="ana") as workspace:
+    with Sessions.of_folder(folder, user="ana") as workspace:
         session = workspace.open_session("a", SIZE, CLASSES)
         session.load_proposals(some_cells(40, 0))
         workspace.save("a")
@@ -159,7 +158,7 @@ def test_a_decision_takes_few_bytes(folder):
 
 
 def test_an_edit_is_on_disk_at_once(folder):
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE, CLASSES)
         session.load_proposals(some_cells(40, 0))
         session.accept([1])
@@ -171,7 +170,7 @@ def test_an_edit_is_on_disk_at_once(folder):
 
 
 def test_a_full_disk_is_told_and_tried_again(folder, monkeypatch):
-    workspace = Workspace(folder)
+    workspace = Sessions.of_folder(folder)
     session = workspace.open_session("a", SIZE, CLASSES)
     session.load_proposals(some_cells(5, 0))
     assert workspace._writer.flush()
@@ -209,34 +208,6 @@ def test_a_journal_in_an_impossible_place_keeps_its_lines(tmp_path):
 # ---- lock ----
 
 
-def test_a_second_viewer_is_told_who_has_the_folder_and_writes_nothing(folder):
-    with Workspace(folder, user="ana") as first:
-        assert first.owner is None
-        with Workspace(folder, user="ben") as second:
-            assert second.owner.user == "ana"
-            assert str(os.getpid()) in str(second.owner)
-            session = second.open_session("a", SIZE, CLASSES)
-            session.load_proposals(some_cells(5, 0))
-            with pytest.raises(ExportError, match="open in another viewer: ana"):
-                second.save("a")
-        assert not journal(folder).exists()
-        assert Workspace(folder).owner is not None
-    with Workspace(folder, user="ben") as third:
-        assert third.owner is None
-
-
-def test_who_was_taken_over_can_no_longer_save(folder):
-    first = Workspace(folder, user="ana")
-    session = first.open_session("a", SIZE, CLASSES)
-    with Workspace(folder, user="ben", take_over=True) as second:
-        assert second.owner is None
-        session.load_proposals(some_cells(5, 0))
-        with pytest.raises(ExportError, match="took over"):
-            first.save("a")
-        first.close()
-        assert second._lock.is_mine
-
-
 def lock_file(folder: Path, **fields) -> None:
     (folder / ".cellseg").mkdir()
     owner = {"user": "ana", "host": socket.gethostname(), "pid": os.getpid(), "since": 0.0, "process_started": 0.0}
@@ -247,24 +218,24 @@ def test_the_lock_of_an_ended_process_is_taken_over(folder):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     lock_file(folder, pid=ended.pid)
-    with Workspace(folder) as workspace:
-        assert workspace.owner is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.owner is None
 
 
 def test_the_number_of_an_ended_process_may_be_in_use_again(folder):
     lock_file(folder, process_started=1.0)  # ours, but we began later
-    with Workspace(folder) as workspace:
-        assert workspace.owner is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.owner is None
 
 
 def test_the_lock_of_another_computer_holds(folder):
     lock_file(folder, host="elsewhere", pid=1)
-    with Workspace(folder) as workspace:
-        assert workspace.owner.host == "elsewhere"
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.owner.host == "elsewhere"
 
 
 def test_a_damaged_lock_does_not_lock(folder):
     (folder / ".cellseg").mkdir()
     (folder / ".cellseg" / "lock.json").write_text("{")
-    with Workspace(folder) as workspace:
-        assert workspace.owner is None
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.owner is None

@@ -17,7 +17,7 @@ from kill_worker import checksum
 from review_actions import CLASSES, SIZE, some_cells
 
 from napari_cellseg.formats.label_images import write_class_images
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 
 EDITS = 500
 
@@ -52,9 +52,9 @@ def work_until_killed(folder: Path, seed: int, at: int) -> tuple[list[tuple[floa
 
 
 def check_after_kill(folder: Path, told: list[tuple[float, str]], killed: float) -> None:
-    with Workspace(folder) as workspace:
-        assert workspace.owner is None
-        found = workspace.recoverable("a")
+    with Sessions.of_folder(folder) as workspace:
+        assert workspace.project.owner is None
+        found = workspace.project.recoverable("a")
         session = workspace.open_session("a", SIZE, CLASSES, recover=found is not None)
         state = checksum(session.cells)
         states = [state for _, state in told]
@@ -86,6 +86,6 @@ def test_a_viewer_killed_fifty_times_loses_two_seconds_at_most(folder):
 
 def test_a_viewer_that_is_killed_when_idle_loses_nothing(folder):
     told, _ = work_until_killed(folder, 5, EDITS)
-    with Workspace(folder) as workspace:
+    with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE, CLASSES, recover=True)
         assert checksum(session.cells) == told[-1][1]

@@ -22,7 +22,7 @@ from napari_cellseg.events import (
 )
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 from training.report import scan_steps
 from training.run_folder import RunFolder
 
@@ -35,13 +35,13 @@ def tissue_folder(folder: Path, images: int = 3, side: int = 96) -> Path:
     return folder / "train"
 
 
-def open_folder(state: Any, folder: Path) -> Workspace:
+def open_folder(state: Any, folder: Path) -> Sessions:
     """Open a folder, and its first image, without the jobs that do so in the viewer."""
-    workspace = Workspace(folder)
-    state.set_workspace(workspace, workspace.images)
-    if workspace.classes is not None:
-        state.set_classes(workspace.classes)
-    file: ImageFile = workspace.images[0]
+    workspace = Sessions.of_folder(folder)
+    state.set_workspace(workspace, workspace.project.images)
+    if workspace.project.classes is not None:
+        state.set_classes(workspace.project.classes)
+    file: ImageFile = workspace.project.images[0]
     image: Image = read_tiff(file.path)
     state.set_current(file, image, workspace.open_session(file.image_id, image.size))
     return workspace

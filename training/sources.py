@@ -15,7 +15,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, TrainingError
 from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
 from napari_cellseg.formats.label_images import class_files, from_instances, read_class_images
-from napari_cellseg.workspace import Annotations, Workspace
+from napari_cellseg.workspace import Annotations, Project, Sessions
 from napari_cellseg.workspace.places import state_folder
 from training.report import DataProblem, DataReport, ScanStep
 
@@ -55,18 +55,18 @@ class TrainData:
         return state_folder(self.home) / "runs"
 
     @classmethod
-    def of_folder(cls, workspace: Workspace) -> TrainData | None:
+    def of_folder(cls, project: Project) -> TrainData | None:
         """Return the open folder itself; None when it is not laid out as ``<id>/image.tif``."""
-        folder = workspace.path
-        fits = folder.is_dir() and all(workspace.class_folder(file.image_id) for file in workspace.images)
-        if not fits or any(file.path.parent.parent != folder for file in workspace.images):
+        folder = project.path
+        fits = folder.is_dir() and all(project.class_folder(file.image_id) for file in project.images)
+        if not fits or any(file.path.parent.parent != folder for file in project.images):
             return None
         return cls(DataSource.FOLDER, folder, folder)
 
     @classmethod
-    def of_annotated(cls, workspace: Workspace) -> TrainData:
+    def of_annotated(cls, project: Project) -> TrainData:
         """Return a training folder, to be written, of the images that somebody annotated."""
-        return cls(DataSource.ANNOTATED, workspace.state_folder / "training", workspace.folder)
+        return cls(DataSource.ANNOTATED, project.state_folder / "training", project.folder)
 
     @classmethod
     def of_path(cls, path: Path) -> TrainData:
@@ -97,13 +97,13 @@ class Checked:
     stamps: tuple[Any, ...] = field(default=(), repr=False)
 
 
-def edited_items(workspace: Workspace, *, also_labelled: bool = False) -> tuple[ExportItem, ...]:
+def edited_items(sessions: Sessions, *, also_labelled: bool = False) -> tuple[ExportItem, ...]:
     """Return the images in which a person decided about a cell; in the thread of the sessions.
 
     With ``also_labelled`` those with ``class*.tif`` too.
     """
-    items = items_of(workspace, Which.ALL)
-    return tuple(item for item in items if _is_annotated(workspace, item.file.image_id, also_labelled))
+    items = items_of(sessions, Which.ALL)
+    return tuple(item for item in items if _is_annotated(sessions, item.file.image_id, also_labelled))
 
 
 def check_data(
@@ -144,7 +144,7 @@ def check_data(
     return Checked(data, DataReport(report.path, report.classes, report.images, problems), unwritten, undecided, stamps)
 
 
-def write_edits(workspace: Workspace, items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[str, ...]]:
+def write_edits(project: Project, items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[str, ...]]:
     """Write the cells of images, as they are shown, to their ``class*.tif``; returns their ids.
 
     Raises
@@ -155,17 +155,17 @@ def write_edits(workspace: Workspace, items: Sequence[ExportItem]) -> Generator[
     for number, item in enumerate(items, start=1):
         annotations = item.read()
         assert annotations is not None  # of an image in which cells were decided about
-        workspace.write_class_images(item.file.image_id, annotations.instances())
+        project.write_class_images(item.file.image_id, annotations.instances())
         yield ScanStep(number, len(items), item.file.image_id)
     return tuple(item.file.image_id for item in items)
 
 
-def _is_annotated(workspace: Workspace, image_id: str, also_labelled: bool) -> bool:
-    folder = workspace.class_folder(image_id)
+def _is_annotated(sessions: Sessions, image_id: str, also_labelled: bool) -> bool:
+    folder = sessions.project.class_folder(image_id)
     if also_labelled and folder is not None and class_files(folder):
         return True
     try:
-        summary = workspace.summary(image_id)
+        summary = sessions.summary(image_id)
     except AnnotationError:  # damaged; told when the image is opened
         return False
     return summary is not None and summary.progress.reviewed > 0

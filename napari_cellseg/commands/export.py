@@ -101,14 +101,14 @@ def _named(options: argparse.Namespace) -> ClassTable | None:
 def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
     """Read a reviewed folder as it was saved, and any other as a training folder."""
     from napari_cellseg.export import Which, items_of
-    from napari_cellseg.workspace import Workspace
+    from napari_cellseg.workspace import Sessions, look_at
 
     if not (options.source / ".cellseg").is_dir():
         return _of_data(options)
-    with Workspace(options.source) as workspace:
-        items = list(items_of(workspace, Which.ALL))
+    with Sessions(look_at(options.source)) as sessions:  # a viewer may have it open
+        items = list(items_of(sessions, Which.ALL))
         known = [found.classes for item in items if (found := item.read()) is not None]
-        return items, _named(options) or workspace.classes or (known[0] if known else _no_cells(options.source))
+        return items, _named(options) or sessions.project.classes or (known[0] if known else _no_cells(options.source))
 
 
 def _no_cells(source: Path) -> ClassTable:

@@ -11,7 +11,7 @@ from pathlib import Path
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.measure import CSV_STYLES, CsvStyle
 from napari_cellseg.wording import counted
-from napari_cellseg.workspace import Annotations, Workspace
+from napari_cellseg.workspace import Annotations, Sessions
 
 __all__ = ["ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]
 
@@ -95,12 +95,12 @@ class ExportSummary:
         return ", ".join([*parts, counted(len(self.problems), "problem")])
 
 
-def items_of(workspace: Workspace, which: Which, image_id: str | None = None) -> tuple[ExportItem, ...]:
+def items_of(sessions: Sessions, which: Which, image_id: str | None = None) -> tuple[ExportItem, ...]:
     """Return the images to export: those that are open as they are now, the others to be read when it is their turn.
 
     Parameters
     ----------
-    workspace : Workspace
+    sessions : Sessions
     which : Which
         REVIEWED: images whose cells are all decided about.
     image_id : str, optional
@@ -111,19 +111,21 @@ def items_of(workspace: Workspace, which: Which, image_id: str | None = None) ->
     AnnotationError
         There is no such image.
     """
-    files = workspace.images if which is not Which.ONE else (workspace.file(image_id or ""),)
+    project = sessions.project
+    files = project.images if which is not Which.ONE else (project.file(image_id or ""),)
     if which is Which.REVIEWED:
-        files = tuple(file for file in files if _is_reviewed(workspace, file.image_id))
-    return tuple(ExportItem(file, _reader(workspace, file.image_id)) for file in files)
+        files = tuple(file for file in files if _is_reviewed(sessions, file.image_id))
+    return tuple(ExportItem(file, _reader(sessions, file.image_id)) for file in files)
 
 
-def _is_reviewed(workspace: Workspace, image_id: str) -> bool:
-    summary = workspace.summary(image_id)
+def _is_reviewed(sessions: Sessions, image_id: str) -> bool:
+    summary = sessions.summary(image_id)
     return summary is not None and summary.progress.reviewed == summary.progress.total
 
 
-def _reader(workspace: Workspace, image_id: str) -> Callable[[], Annotations | None]:
-    if not workspace.is_open(image_id):
-        return partial(workspace.read, image_id)
-    now = workspace.read(image_id)
+def _reader(sessions: Sessions, image_id: str) -> Callable[[], Annotations | None]:
+    """Return what a worker may call: an open image is read now, in the thread of the window."""
+    if not sessions.is_open(image_id):
+        return partial(sessions.project.read, image_id)
+    now = sessions.read(image_id)
     return lambda: now

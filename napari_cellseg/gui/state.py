@@ -20,7 +20,7 @@ from napari_cellseg.gui.palettes import with_preferred_colours
 if TYPE_CHECKING:
     from napari_cellseg.images.read import Image, ImageFile
     from napari_cellseg.review import ReviewSession
-    from napari_cellseg.workspace import Workspace
+    from napari_cellseg.workspace import Sessions
 
 __all__ = ["AppState"]
 
@@ -30,7 +30,7 @@ class AppState(QObject):
 
     Attributes
     ----------
-    workspace : Workspace or None
+    workspace : Sessions or None
         The open folder; None before the first one is open.
     images : tuple of ImageFile
         The images of the open folder, in natural order.
@@ -59,6 +59,8 @@ class AppState(QObject):
 
     workspace_changed = Signal()
     """Another folder is open: ``workspace`` and ``images`` are new; the current image is not yet."""
+    images_changed = Signal()
+    """The open folder has other images; the current one stays."""
     current_changed = Signal()
     """Another image is on the canvas: ``file``, ``image`` and ``session`` are new (or all None)."""
     classes_changed = Signal()
@@ -81,7 +83,7 @@ class AppState(QObject):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = ref(viewer)  # a strong one would keep the viewer, the key of `gui.plugin`, alive for ever
-        self.workspace: Workspace | None = None
+        self.workspace: Sessions | None = None
         self.images: tuple[ImageFile, ...] = ()
         self.file: ImageFile | None = None
         self.image: Image | None = None
@@ -118,11 +120,16 @@ class AppState(QObject):
         """The id of the image on the canvas."""
         return None if self.file is None else self.file.image_id
 
-    def set_workspace(self, workspace: Workspace | None, images: Iterable[ImageFile]) -> None:
+    def set_workspace(self, workspace: Sessions | None, images: Iterable[ImageFile]) -> None:
         """Replace the open folder; the current image is closed."""
         self.set_current(None, None, None)
         self.workspace, self.images = workspace, tuple(images)
         self.workspace_changed.emit()
+
+    def set_images(self, images: Iterable[ImageFile]) -> None:
+        """Replace the list of images of the open folder; the current image stays."""
+        self.images = tuple(images)
+        self.images_changed.emit()
 
     def set_current(self, file: ImageFile | None, image: Image | None, session: ReviewSession | None) -> None:
         """Put another image, with its cells, in place of the current one; the minimum scores stay."""

@@ -81,6 +81,8 @@ class ReviewSession:
         self._shown = ShownCells(image_size)
         self._history = History(undo_bytes)
         self._listeners: list[Callable[[Change], None]] = []
+        self.refusal = ""
+        """Why no command is done, in words, as of a folder that cannot be saved; empty when they are."""
         self._next_id = next_id
         for cell in cells:
             check_cell(cell, self.image_size, self._classes)
@@ -200,6 +202,7 @@ class ReviewSession:
 
     def undo(self) -> Change:
         """Take the last command back, exactly; a false `Change` when there is none."""
+        self._check_refusal()
         step = self._history.undo()
         if step is None:
             return Change("", ChangeKind.UNDO)
@@ -207,6 +210,7 @@ class ReviewSession:
 
     def redo(self) -> Change:
         """Do the command undone last again, exactly; a false `Change` when there is none."""
+        self._check_refusal()
         step = self._history.redo()
         return Change("", ChangeKind.REDO) if step is None else self._apply(step.text, ChangeKind.REDO, step.pairs)
 
@@ -339,6 +343,14 @@ class ReviewSession:
         pairs: list[Pair] = [*((cell, None) for cell in mine if not cell.reviewed), *((None, cell) for cell in new)]
         return self._do((f"{len(new)} proposals from {by}", pairs))
 
+    def restore(self, cells: Iterable[Cell], text: str) -> Change:
+        """Replace all cells by others, such as edits that were kept elsewhere; ``text`` says what that does."""
+        new = {cell.cell_id: cell for cell in cells}
+        now = self.cells
+        ids = sorted(now.keys() | new.keys())
+        pairs = [(now.get(i), new.get(i)) for i in ids if now.get(i) is not new.get(i)]
+        return self._do((text, pairs))
+
     # ---- how commands are done ----
 
     @property
@@ -347,6 +359,7 @@ class ReviewSession:
 
     def _do(self, command: Command) -> Change:
         """Apply a command and put it on the undo stack; nothing happens when it touches no cell."""
+        self._check_refusal()
         text, pairs = command[0], tuple(command[1])
         if not pairs:
             return Change(text, ChangeKind.DO)
@@ -363,6 +376,10 @@ class ReviewSession:
         change = Change(text, kind, ids, self._shown.apply(pairs), pairs)
         self._tell(change)
         return change
+
+    def _check_refusal(self) -> None:
+        if self.refusal:
+            raise AnnotationError(f"Nothing was changed. {self.refusal}")
 
     def _get(self, cell_ids: Iterable[int]) -> list[Cell]:
         wanted = list(dict.fromkeys(cell_ids))

@@ -1,10 +1,28 @@
-"""A folder of images as a project: annotations, journal and recovery, lock. No Qt."""
+"""A folder of images as a project: annotations, journal and recovery, lock. No Qt.
+
+`Project` is what is on disk, for any thread; `Sessions` is what is under review, for the window's thread.
+"""
 
 from __future__ import annotations
 
 from napari_cellseg.workspace.annotations import Annotations, ImageSummary, read_annotations
-from napari_cellseg.workspace.folder import Workspace
 from napari_cellseg.workspace.journal import Recovery
 from napari_cellseg.workspace.lock import LockOwner
+from napari_cellseg.workspace.project import LoadedCells, Project, look_at, open_project
+from napari_cellseg.workspace.sessions import Sessions
+from napari_cellseg.workspace.status import SaveKind, SaveStatus
 
-__all__ = ["Annotations", "ImageSummary", "LockOwner", "Recovery", "Workspace", "read_annotations"]
+__all__ = [
+    "Annotations",
+    "ImageSummary",
+    "LoadedCells",
+    "LockOwner",
+    "Project",
+    "Recovery",
+    "SaveKind",
+    "SaveStatus",
+    "Sessions",
+    "look_at",
+    "open_project",
+    "read_annotations",
+]

@@ -76,11 +76,17 @@ class Journal:
         """Whether the cells to begin with are in its first line."""
         return self.start.get("cells") is not None
 
+    @property
+    def text(self) -> str:
+        """The last change in words."""
+        return str(self.changes[-1]["text"])
+
     def recovery(self, image_id: str) -> Recovery:
         """Say what could be recovered."""
         first, last = self.changes[0], self.changes[-1]
         user = str(self.start.get("user", ""))
-        return Recovery(image_id, len(self.changes), float(first["at"]), float(last["at"]), str(last["text"]), user)
+        edits = sum(int(change.get("edits", 1)) for change in self.changes)
+        return Recovery(image_id, edits, float(first["at"]), float(last["at"]), str(last["text"]), user)
 
     def begins_with(self) -> Annotations | None:
         """Return the cells in the first line, for a journal that continues no saved annotations."""

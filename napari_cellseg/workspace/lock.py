@@ -21,6 +21,8 @@ from napari_cellseg.workspace.schemas import LockFile
 __all__ = ["FolderLock", "LockOwner"]
 
 _MOST_BYTES = 2**16
+_TOKEN = secrets.token_hex(8)
+"""Of this process, not of one lock: no window of a process is "another viewer" to the process itself."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class FolderLock:
 
     def __init__(self, path: Path, user: str) -> None:
         self._path = path
+        self.user = user
         started = psutil.Process().create_time()
-        self._me = LockOwner(user, socket.gethostname(), os.getpid(), time.time(), started, secrets.token_hex(8))
+        self._me = LockOwner(user, socket.gethostname(), os.getpid(), time.time(), started, _TOKEN)
 
     def acquire(self, *, take_over: bool = False) -> LockOwner | None:
         """Take the lock; returns None, or who holds it.
@@ -82,7 +85,7 @@ class FolderLock:
                 self._create()
                 return None
             owner = _read_owner(self._path)
-            if owner is not None and owner.token == self._me.token:
+            if self._is_me(owner):
                 return None
             if owner is not None and not owner.is_gone and not take_over:
                 return owner
@@ -91,9 +94,9 @@ class FolderLock:
 
     def release(self) -> None:
         """Free the lock when it is still ours."""
-        owner = _read_owner(self._path)
-        if owner is not None and owner.token == self._me.token:
-            self._path.unlink(missing_ok=True)
+        if self._is_me(_read_owner(self._path)):
+            with suppress(OSError):  # on a drive that was unplugged; its owner will be seen to be gone
+                self._path.unlink(missing_ok=True)
 
     @property
     def owner(self) -> LockOwner | None:
@@ -102,13 +105,16 @@ class FolderLock:
 
     @property
     def is_mine(self) -> bool:
-        """Whether nobody took it over."""
-        owner = _read_owner(self._path)
-        return owner is not None and owner.token == self._me.token
+        """Whether the lock is this process's, and no other one took it over."""
+        return self._is_me(_read_owner(self._path))
+
+    def _is_me(self, owner: LockOwner | None) -> bool:
+        # A forked child has the token of its parent, but another number.
+        return owner is not None and (owner.token, owner.pid) == (self._me.token, self._me.pid)
 
     def _create(self) -> None:
         """Make the file with its content at once: nobody can read an empty one."""
-        mine = self._path.with_name(f".{self._path.name}.{self._me.token}")
+        mine = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
         mine.write_text(json.dumps(asdict(self._me)), encoding="utf-8")
         try:
             os.link(mine, self._path)

@@ -17,10 +17,9 @@ from napari_cellseg.formats.coco_results import read_results
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, short_names
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import ReviewSession
-from napari_cellseg.workspace import ImageSummary, Recovery, Workspace
+from napari_cellseg.workspace import ImageSummary, LoadedCells, Project, Recovery, open_project
 
-__all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "load_image", "open_folder"]
+__all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "list_again", "load_image", "open_folder"]
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,28 @@ class Imported:
 
 @dataclass(frozen=True)
 class OpenedFolder:
-    """A folder that was opened, and what its image list shows."""
+    """A folder that was opened, or listed again, and what its image list shows."""
 
-    workspace: Workspace
+    project: Project
     summaries: Mapping[str, ImageSummary | None]
     imported: Imported
+    classes: ClassTable | None = None
+    """The classes of a COCO file, for a project that has none."""
+    take_over: bool = False
+    is_again: bool = False
+    """Whether it is the folder that was open already, with the images that are there now."""
 
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """An image with its cells, ready for the canvas."""
+    """An image with its cells, ready for the canvas; `Sessions.open` makes a review of ``cells``."""
 
     file: ImageFile
     image: Image
     rgb: npt.NDArray[np.uint8]
-    session: ReviewSession
+    cells: LoadedCells
+    proposals: InstanceMasks | None = None
+    """Cells to propose, of an image that has none."""
     labels_changed: bool = False
     """Whether another program changed the ``class*.tif`` after the annotations were saved."""
 
@@ -73,33 +79,48 @@ def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None,
     if path.suffix.lower() == ".json":
         imported, classes = read_coco(path)
         folder = path.parent
-    workspace = Workspace(folder, take_over=take_over)
+    project = open_project(folder, take_over=take_over)
     try:
         yield None
-        if classes is not None and workspace.classes is None:
-            workspace.classes = classes
-        summaries = {file.image_id: _summary(workspace, file.image_id) for file in workspace.images}
+        classes = classes if project.classes is None else None
+        summaries = {file.image_id: _summary(project, file.image_id) for file in project.images}
         yield None
     except BaseException:  # also when the user stopped it: the folder must not stay locked
-        workspace.close()
+        project.close()
         raise
-    return OpenedFolder(workspace, summaries, imported)
+    return OpenedFolder(project, summaries, imported, classes, take_over)
+
+
+def list_again(project: Project, imported: Imported) -> Generator[None, None, OpenedFolder]:
+    """List the images of a folder that is open again.
+
+    Raises
+    ------
+    ImageReadError
+        There is none left.
+    """
+    yield None
+    listed = project.relisted()
+    yield None
+    summaries = {file.image_id: _summary(listed, file.image_id) for file in listed.images}
+    return OpenedFolder(listed, summaries, imported, is_again=True)
 
 
 def load_image(
-    workspace: Workspace, file: ImageFile, imported: Imported, *, recover: bool | None = None
+    project: Project, file: ImageFile, imported: Imported, *, recover: bool | None = None
 ) -> Generator[None, None, LoadedImage | UnsavedEdits]:
     """Read an image and its cells.
 
     Parameters
     ----------
-    workspace : Workspace
+    project : Project
     file : ImageFile
     imported : Imported
         Cells to propose when the image has none.
     recover : bool, optional
         What to do with edits that were not saved: bring them back, or set them aside. When left out, and there are
-        some, nothing is opened and `UnsavedEdits` is returned.
+        some, nothing is read and `UnsavedEdits` is returned; not in a folder that another viewer has, whose edits
+        they are.
 
     Raises
     ------
@@ -107,22 +128,19 @@ def load_image(
         The image or its annotations cannot be read.
     """
     yield None
-    if recover is None and (recovery := workspace.recoverable(file.image_id)) is not None:
+    if project.lease is not None:
+        project.lease.hold.claims.wait_until_written(file.image_id)
+    may_recover = recover is None and project.owner is None
+    if may_recover and (recovery := project.recoverable(file.image_id)) is not None:
         return UnsavedEdits(file, recovery)
     image = read_tiff(file.path)
     yield None
     rgb = image.rgb()  # of 16-bit data that takes a while
     yield None
-    is_new = workspace.summary(file.image_id) is None
-    session = workspace.open_session(file.image_id, image.size, recover=bool(recover))
-    cells = imported.cells.get(file.image_id)
-    if is_new and not session.cells and cells is not None:
-        try:
-            session.load_proposals(cells, imported.source)
-        except AnnotationError:
-            workspace.close_session(file.image_id)
-            raise
-    return LoadedImage(file, image, rgb, session, workspace.labels_changed(file.image_id))
+    is_new = project.summary(file.image_id) is None
+    cells = project.load_cells(file.image_id, image.size, recover=bool(recover))
+    proposals = imported.cells.get(file.image_id) if is_new and not cells.session.cells else None
+    return LoadedImage(file, image, rgb, cells, proposals, project.labels_changed(file.image_id))
 
 
 def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:
@@ -150,8 +168,8 @@ def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:
     return Imported(path.name, {name: found[image.id] for name, image in zip(short_names(ids), ids, strict=True)}), None
 
 
-def _summary(workspace: Workspace, image_id: str) -> ImageSummary | None:
+def _summary(project: Project, image_id: str) -> ImageSummary | None:
     try:
-        return workspace.summary(image_id)
+        return project.summary(image_id)
     except AnnotationError:  # told when the image is opened
         return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from napari_cellseg.atomic import atomic_write
 from napari_cellseg.review import Cell, Change, ChangeKind, ReviewSession
 from napari_cellseg.workspace.annotations import (
     Annotations,
@@ -16,11 +17,28 @@ from napari_cellseg.workspace.annotations import (
     summarise,
     write_annotations,
 )
-from napari_cellseg.workspace.journal import change_record, pack, start_record
+from napari_cellseg.workspace.journal import Journal, change_record, pack, start_record
 from napari_cellseg.workspace.journal_writer import JournalWriter
-from napari_cellseg.workspace.places import file_errors
+from napari_cellseg.workspace.places import file_errors, set_aside
 
-__all__ = ["OpenImage"]
+__all__ = ["OpenImage", "begin_journal"]
+
+
+def begin_journal(path: Path, journal: Journal | None) -> None:
+    """Make way for the journal of a new review: the edits that were brought back stay, others are set aside.
+
+    The file is another one afterwards: a viewer whose lock was taken over may still write into the old one.
+
+    Raises
+    ------
+    OSError
+        The file system refuses.
+    """
+    if path.exists():
+        kept = set_aside(path)
+        if journal is not None and kept is not None:
+            with kept.open("rb") as file, atomic_write(path) as copy:
+                copy.write(file.read(journal.end))  # without its damaged tail
 
 
 class OpenImage:
@@ -55,6 +73,9 @@ class OpenImage:
         self.annotations_file = annotations_file
         self.journal_file = journal_file
         self._writer = writer
+        self._saved, self._edits = base, 0
+        self.kept_state: object = None
+        """The state of the session that is kept elsewhere; None when none is."""
         self._saved_state: object = None if recovered else session.state
         # Until the first change the journal does not exist: looking at an image leaves no trace.
         self._start: Annotations | None = None if recovered else base
@@ -68,6 +89,20 @@ class OpenImage:
     def is_modified(self) -> bool:
         """Whether the cells differ from those saved (or from those it began with)."""
         return self.session.state is not self._saved_state
+
+    @property
+    def unsaved_edits(self) -> int:
+        """Edits since it was saved, undone ones counted too; 0 when the cells are those saved."""
+        return max(self._edits, 1) if self.is_modified else 0
+
+    def unsaved_start(self) -> Annotations:
+        """Return the cells that are saved, or that it began with."""
+        return self._saved
+
+    def refuse_edits(self, reason: str) -> None:
+        """Refuse every command from now on; the journal is no longer ours."""
+        self.session.refusal = reason
+        self._writer = None
 
     def annotations(self, labels: LabelStamps | None = None) -> Annotations:
         """Return the cells as they are now, as a revision of its own."""
@@ -96,6 +131,7 @@ class OpenImage:
             self._writer.remove(self.journal_file)
         self._saved_state, self.saved_at = state, now
         self._start, self._start_is_saved = annotations, True
+        self._saved, self._edits, self.kept_state = annotations, 0, None
 
     def _cell_lines(self, cells: Sequence[Cell]) -> list[str]:
         """Return a line a cell, made anew only for those that are others than at the last saving."""
@@ -113,7 +149,10 @@ class OpenImage:
             self._writer.remove(self.journal_file)
 
     def _on_change(self, change: Change) -> None:
-        if self._writer is None or change.kind is ChangeKind.VIEW:
+        if change.kind is ChangeKind.VIEW:
+            return
+        self._edits = self._edits + 1 if self.is_modified else 0
+        if self._writer is None:
             return
         if self._start is not None:
             begin = partial(start_record, self._start, saved=self._start_is_saved, user=self.session.user)

@@ -14,19 +14,34 @@ import platformdirs
 from napari_cellseg.atomic import set_aside
 from napari_cellseg.errors import ExportError
 
-__all__ = ["annotations_file", "file_errors", "journal_file", "set_aside", "state_folder"]
+__all__ = ["annotations_file", "file_errors", "journal_file", "set_aside", "state_folder", "unsaved_folder"]
 
 NAME = ".cellseg"
 
 
-def state_folder(folder: Path) -> Path:
-    """Return ``<folder>/.cellseg``; for a folder that cannot be written, one of its own in the user's data folder."""
-    inside = folder / NAME
-    writable = os.access(inside if inside.exists() else folder, os.W_OK | os.X_OK)
-    if writable:
-        return inside
+def state_folder(folder: Path, *, inside: bool | None = None) -> Path:
+    """Return ``<folder>/.cellseg``; for a folder that cannot be written, one of its own in the user's data folder.
+
+    Parameters
+    ----------
+    folder : Path
+    inside : bool, optional
+        Which of the two; by whether the folder can be written when left out.
+    """
+    own = folder / NAME
+    if inside is None:
+        inside = os.access(own if own.exists() else folder, os.W_OK | os.X_OK)
+    return own if inside else _of_user("projects", folder)
+
+
+def unsaved_folder(folder: Path) -> Path:
+    """Return where edits are kept that cannot be saved in a project, in the user's data folder."""
+    return _of_user("unsaved", folder)
+
+
+def _of_user(kind: str, folder: Path) -> Path:
     key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    return Path(platformdirs.user_data_dir("napari-cellseg")) / "projects" / f"{folder.name}-{key}"
+    return Path(platformdirs.user_data_dir("napari-cellseg")) / kind / f"{folder.name}-{key}"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,19 +20,10 @@ from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.label_images import class_files
 from napari_cellseg.images.read import ImageFile, read_size
-from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import ReviewSession
-from napari_cellseg.workspace.annotations import (
-    Annotations,
-    ImageSummary,
-    new_revision,
-    read_annotations,
-    summarise,
-    write_annotations,
-)
-from napari_cellseg.workspace.folder import Workspace
-from napari_cellseg.workspace.labels import annotations_from_labels, class_folder, label_stamps, long_enough
-from napari_cellseg.workspace.places import annotations_file, file_errors, journal_file, state_folder
+from napari_cellseg.workspace.annotations import ImageSummary
+from napari_cellseg.workspace.labels import class_folder
+from napari_cellseg.workspace.places import file_errors, journal_file, state_folder
+from napari_cellseg.workspace.project import Project
 from napari_cellseg.workspace.schemas import LogLine
 
 __all__ = [
@@ -42,7 +33,6 @@ __all__ = [
     "PredictionLog",
     "plan_images",
     "prediction_key",
-    "store_proposals",
 ]
 
 _MOST_LOG_BYTES = 256 * 2**20
@@ -174,35 +164,32 @@ class PredictionLog:
 
 
 def plan_images(
-    images: Iterable[ImageFile],
-    folder: Path,
-    key: str,
-    summary_of: Callable[[str], ImageSummary | None],
-    *,
-    open_image: str | None = None,
+    project: Project, key: str, now: Mapping[str, ImageSummary | None] | None = None
 ) -> Generator[None, None, tuple[PlannedImage, ...]]:
     """Look how each image stands; a generator that yields now and then, for a worker.
 
     Parameters
     ----------
-    images : iterable of ImageFile
-    folder : Path
-        The folder of the project.
+    project : Project
     key : str
         Of the prediction to come.
-    summary_of : callable
-        Gives the summary of an image, as `Workspace.summary`.
-    open_image : str, optional
-        The image under review here, whose journal is in use.
+    now : mapping of image_id to ImageSummary or None, optional
+        The images under review, whose journals are in use, and their cells as they are now.
+
+    Raises
+    ------
+    AnnotationError
+        The annotations of an image are damaged.
     """
-    state = state_folder(folder)
-    entries = PredictionLog(folder).entries()
+    now = now or {}
+    entries = PredictionLog(project.folder).entries()
     planned = []
-    for file in images:
+    for file in project.images:
         yield None
         entry = entries.get(file.image_id)
-        unsaved = file.image_id != open_image and journal_file(state, file.image_id).exists()
-        has_annotations = annotations_file(state, file.image_id).exists() or file.image_id == open_image
+        is_open = file.image_id in now
+        unsaved = not is_open and journal_file(project.state_folder, file.image_id).exists()
+        has_annotations = is_open or project.annotations_file(file.image_id) is not None
         is_done = (
             entry is not None
             and not entry.problem
@@ -214,62 +201,10 @@ def plan_images(
         elif is_done:
             where = ImageState.PREDICTED
         else:
-            where = ImageState.REVIEWED if _is_touched(file, summary_of(file.image_id)) else ImageState.TO_DO
+            summary = now[file.image_id] if is_open else project.summary(file.image_id)
+            where = ImageState.REVIEWED if _is_touched(file, summary) else ImageState.TO_DO
         planned.append(PlannedImage(file, where, _pixels(file), entry))
     return tuple(planned)
-
-
-def store_proposals(
-    workspace: Workspace, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]
-) -> bool:
-    """Put what a model found into an image, open or not; what a person decided stays.
-
-    For an image that is not open this may be called from any thread, one call at a time.
-
-    Returns
-    -------
-    bool
-        Whether it is saved. An open image with edits that are not saved gets the proposals and stays unsaved: whether
-        to save the edits is the person's to say.
-
-    Raises
-    ------
-    AnnotationError
-        The cells do not fit the image or its classes, or the image has edits of a viewer that ended without saving.
-    ExportError
-        They cannot be written.
-    """
-    if not workspace.is_open(image_id):
-        _write_proposals(workspace, image_id, cells, by, min_scores)
-        return True
-    was_modified = workspace.is_modified(image_id)
-    workspace.open_session(image_id, cells.image_size).load_proposals(cells, by)
-    if not was_modified:
-        workspace.save(image_id)
-    return not was_modified
-
-
-def _write_proposals(
-    workspace: Workspace, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]
-) -> None:
-    workspace.check_writable()
-    if workspace.recoverable(image_id) is not None:
-        raise AnnotationError(f"{image_id} has edits that were never saved; open it, and bring them back or not.")
-    file, path = workspace.file(image_id), annotations_file(workspace.state_folder, image_id)
-    size = cells.image_size
-    base = read_annotations(path, size) if path.exists() else annotations_from_labels(file, size, workspace.classes)
-    assert base is not None, "the size is known"
-    table = long_enough(workspace.classes or base.classes, base.classes, base.cells)
-    session = ReviewSession(size, table, base.cells, user=workspace.user, next_id=base.next_id)
-    session.set_min_scores(min_scores)
-    session.load_proposals(cells, by)
-    kept = tuple(session.cells.values())
-    found = Annotations(
-        size, table, kept, dict(session.min_scores), session.next_id, new_revision(), label_stamps(file)
-    )
-    with file_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_annotations(path, found, summarise(kept, found.min_scores, time.time()))
 
 
 def _is_touched(file: ImageFile, summary: ImageSummary | None) -> bool:

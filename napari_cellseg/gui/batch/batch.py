@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,11 @@ from napari_cellseg.gui.thresholds import first_min_scores
 from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from napari_cellseg.workspace import Workspace
-from napari_cellseg.workspace.predictions import ImageState, PredictionLog, store_proposals
+from napari_cellseg.workspace import Project, open_project
+from napari_cellseg.workspace.predictions import ImageState, PredictionLog
+from napari_cellseg.workspace.project_file import write_classes
+from napari_cellseg.workspace.sessions import taken_by
+from napari_cellseg.workspace.store import ProposalStore, store_in_session
 
 __all__ = ["Batch"]
 
@@ -78,16 +81,14 @@ class Batch(QObject):
         self.plan: BatchPlan | None = None
         self.failures: dict[str, str] = {}
         self._chosen: Path | None = None
-        self._own: Workspace | None = None
         self._ids: Path | None = None
         self._run: BatchRun | None = None
         self._waiting: deque[ImageDone] = deque()
-        self._storing = threading.RLock()  # the worker stores, unless the image is open or one is being opened
         self.job.reported.connect(self._on_event)
         self.plan_job.finished.connect(self._on_plan)
         self.rank_job.finished.connect(self.ranked)
         self.job.changed.connect(self._on_job)
-        state.loading_changed.connect(self._on_loading)
+        state.loading_changed.connect(self._store_waiting)
 
     # ---- the folder ----
 
@@ -95,13 +96,13 @@ class Batch(QObject):
     def folder(self) -> Path | None:
         """The folder to predict: the one chosen, else the open one."""
         workspace = self._state.workspace
-        return self._chosen or (None if workspace is None else workspace.path)
+        return self._chosen or (None if workspace is None else workspace.project.path)
 
     @property
     def is_open_folder(self) -> bool:
         """Whether it is the folder that is open in the viewer."""
         workspace, folder = self._state.workspace, self.folder
-        return workspace is not None and folder is not None and _same(workspace.path, folder)
+        return workspace is not None and folder is not None and _same(workspace.project, folder)
 
     @property
     def ids_file(self) -> Path | None:
@@ -129,10 +130,12 @@ class Batch(QObject):
         self.plan = None
         if folder is not None:
             workspace = self._state.workspace if self.is_open_folder else None
-            images = None if workspace is None else workspace.images
-            summary_of = None if workspace is None else workspace.summary
-            open_image = self._state.image_id if workspace is not None else None
-            self.plan_job.start(lambda: make_plan(folder, key, ids, images, summary_of, open_image))
+            project = None if workspace is None else workspace.project
+            image_id = self._state.image_id
+            now = {}
+            if workspace is not None and image_id is not None and workspace.is_open(image_id):
+                now[image_id] = workspace.summary(image_id)
+            self.plan_job.start(lambda: make_plan(folder, key, ids, project, now))
         self.planned.emit()
 
     # ---- predicting ----
@@ -154,22 +157,27 @@ class Batch(QObject):
             The folder cannot be written, or lacks a class of the model.
         """
         assert self.plan is not None, "the button is disabled without a plan"
-        workspace = self._workspace()
-        if workspace.read_only:
-            raise AnnotationError(f"The folder is open in another viewer: {workspace.owner}. Close it there first.")
         files, pixels = self.files_to_do(reviewed_too=reviewed_too, again=again)
-        match = match_classes(model.header.classes, self._classes(model.header, workspace))
+        project = self._project()
+        try:
+            project, match = self._with_classes(project, model.header)
+        except CellSegError:
+            project.close()
+            raise
         scores: Mapping[int, float] = {match[i]: score for i, score in first_min_scores(model.header).items()}
         if self.is_open_folder:
             self._state.set_min_scores(self._state.min_scores or scores)
             scores = self._state.min_scores
         self._chosen = self.folder  # the one that is open may change while it runs
-        self._run = BatchRun(model, match, scores, PredictionLog(workspace.folder), files, pixels)
+        self._release()
+        log, store = PredictionLog(project.folder), ProposalStore(project)
+        run = self._run = BatchRun(model, match, scores, log, store, files, pixels)
         self.failures = {}
         self.failures_changed.emit()
-        engine, run = self._engine, self._run
-        store = partial(self._store_in_worker, run)
-        self.job.start(lambda: predict_images(engine.run, files, model.options, model.pixel_size_um, store))
+        engine = self._engine
+        self.job.start(
+            lambda: predict_images(engine.run, files, model.options, model.pixel_size_um, partial(_store, run))
+        )
 
     def files_to_do(self, *, reviewed_too: bool, again: bool) -> tuple[list[ImageFile], list[int]]:
         """Return the images that `start` would predict, and their sizes in px."""
@@ -179,51 +187,53 @@ class Batch(QObject):
         images = [image for image in (self.plan.images if self.plan else ()) if image.state in wanted]
         return [image.file for image in images], [image.pixels for image in images]
 
-    def _classes(self, header: CheckpointHeader, workspace: Workspace) -> ClassTable:
-        """Return the classes of the project; one that has none takes over those of the model."""
-        state = self._state
+    def _with_classes(self, project: Project, header: CheckpointHeader) -> tuple[Project, dict[int, int]]:
+        """Return the project with its classes, those of the model when it has none, and the model's among them."""
+        state, session = self._state, self._state.session
         if self.is_open_folder:
-            session = state.session
             if state.classes_are_provisional and (session is None or not session.cells):
                 state.set_classes(with_preferred_colours(header.classes))
-            return state.classes
-        classes = workspace.classes or with_preferred_colours(header.classes)
-        workspace.classes = classes
-        return classes
+            classes = state.classes
+        else:
+            classes = project.classes or with_preferred_colours(header.classes)
+            write_classes(project.state_folder, classes)
+        match = match_classes(header.classes, classes)
+        return replace(project, classes=classes), match
 
-    def _workspace(self) -> Workspace:
-        """Return the project of the folder: the open one, or one of our own, which holds the folder's lock."""
+    def _project(self) -> Project:
+        """Return the project of the folder, with a share in its lock until the run ends.
+
+        Raises
+        ------
+        CellSegError
+            The folder cannot be opened, or another viewer or window has it.
+        """
         workspace, folder = self._state.workspace, self.folder
         assert folder is not None, "there is a plan, so there is a folder"
         if workspace is not None and self.is_open_folder:
-            self._release()
-            return workspace
-        if self._own is None or self._own.path != folder:
-            self._release()
-            self._own = Workspace(folder)
-        return self._own
+            if workspace.read_only:
+                raise AnnotationError(f"{workspace.read_only} Close the folder there first.")
+            return workspace.project.shared()
+        project = open_project(folder)
+        if reason := taken_by(project):
+            project.close()
+            raise AnnotationError(f"{reason} Close the folder there first.")
+        return project
 
     def _release(self) -> None:
-        with self._storing:
-            if self._own is not None:
-                self._own.close()
-                self._own = None
+        if self._run is not None:
+            self._run.store.project.close()
 
     def close(self) -> None:
-        """End the engine, and give back the lock of a folder that is not open in the viewer."""
+        """End the engine, and give back the share in the lock of the folder."""
         self._engine.shutdown()
         self._release()
-
-    def _on_loading(self) -> None:
-        if self._state.loading:
-            self._release()  # it may be this folder that is being opened; the lock is taken again when needed
-        else:
-            self._store_waiting()
 
     def _on_job(self) -> None:
         if not self.job.is_busy:
             self._store_waiting()
-            self._release()
+            if not self._waiting:
+                self._release()
 
     def _on_event(self, event: Any) -> None:
         run = self._run
@@ -244,40 +254,35 @@ class Batch(QObject):
             self.message.emit(event.text)
 
     def _on_image(self, run: BatchRun, finished: Finished) -> None:
-        image_id = run.files[finished.event.image - 1].image_id
-        is_open = self.is_open_folder and self._state.workspace is not None and self._state.workspace.is_open(image_id)
-        # Also when it was opened while it was being stored: what was read may be the file of before.
-        if self._state.loading or is_open or not finished.is_stored:
+        if finished.is_stored:
+            self._tell_stored(run.files[finished.event.image - 1].image_id)
+        else:
             self._waiting.append(finished.event)
             self._store_waiting()
-        else:
-            self._tell_stored(image_id)
-
-    def _store_in_worker(self, run: BatchRun, file: ImageFile, event: ImageDone) -> bool:
-        """Store what is done, if the image is not open; in the thread of the job."""
-        with self._storing:
-            if self._state.loading or self._workspace().is_open(file.image_id):
-                return False
-            self._store(run, file, event)
-            return True
 
     def _store_waiting(self) -> None:
-        """Store what is done; not while an image is being opened, which could be the same one."""
+        """Put cells into images that this window has open; not while one is being opened, which could be the same."""
         run = self._run
         while run is not None and self._waiting and not self._state.loading:
             event = self._waiting.popleft()
             file = run.files[event.image - 1]
             try:
-                with self._storing:
-                    self._store(run, file, event)
+                self._store_in_window(run, file, event)
             except CellSegError as error:
                 self._note_failure(run, file, str(error))
             else:
                 self._tell_stored(file.image_id)
+        if run is not None and not self.job.is_busy and not self._waiting:
+            self._release()
 
-    def _store(self, run: BatchRun, file: ImageFile, event: ImageDone) -> None:
+    def _store_in_window(self, run: BatchRun, file: ImageFile, event: ImageDone) -> None:
+        workspace, image_id = self._state.workspace, file.image_id
+        if workspace is None or not _same(run.store.project, workspace.project.path) or not workspace.is_open(image_id):
+            if not _store(run, file, event):
+                raise AnnotationError(f"{image_id} is open in another window; predict it again after closing it there.")
+            return
         cells = with_class_ids(event.instances, run.match)
-        if store_proposals(self._workspace(), file.image_id, cells, run.model.name, run.min_scores):
+        if store_in_session(workspace, image_id, cells, run.model.name):
             run.log.note(file, run.model.key, run.model.name, len(cells))
 
     def _tell_stored(self, image_id: str) -> None:
@@ -328,9 +333,18 @@ class Batch(QObject):
         self.planned.emit()
 
 
+def _store(run: BatchRun, file: ImageFile, event: ImageDone) -> bool:
+    """Store what was found in an image, in the thread of the job; not when a window has the image open."""
+    cells = with_class_ids(event.instances, run.match)
+    is_stored = run.store.put(file.image_id, cells, run.model.name, run.min_scores)
+    if is_stored:
+        run.log.note(file, run.model.key, run.model.name, len(cells))
+    return is_stored
+
+
 def _inside(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _same(first: Path, second: Path) -> bool:
-    return first == second or _inside(first).resolve() == _inside(second).resolve()
+def _same(project: Project, folder: Path) -> bool:
+    return project.is_at(folder) or project.is_in(_inside(folder))

@@ -10,6 +10,7 @@ from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.workspace.predictions import PredictionLog, prediction_key
+from napari_cellseg.workspace.store import ProposalStore
 
 __all__ = ["BatchModel", "BatchProgress", "BatchRun"]
 
@@ -50,13 +51,14 @@ class BatchRun:
         match: dict[int, int],
         min_scores: Mapping[int, float],
         log: PredictionLog,
+        store: ProposalStore,
         files: list[ImageFile],
         pixels: list[int],
     ) -> None:
         self.model = model
         self.match = match
         self.min_scores = dict(min_scores)
-        self.log = log
+        self.log, self.store = log, store
         self.files = files
         known = [size for size in pixels if size]
         usual = sum(known) / len(known) if known else 1.0

@@ -162,7 +162,7 @@ class ExportDock(Dock):
         lines: list[str] = []
         if path is not None and self.state.workspace is not None:
             try:
-                lines = match_ids(path, [file.image_id for file in self.state.workspace.images]).preview()
+                lines = match_ids(path, [file.image_id for file in self.state.workspace.project.images]).preview()
             except AnnotationError as error:
                 lines = [str(error), ""]
         self._ids_preview.setText("\n".join(lines).strip())
@@ -208,10 +208,11 @@ class ExportDock(Dock):
     def _on_workspace(self) -> None:
         workspace = self.state.workspace
         if workspace is not None:
-            self.folder.setText(str(workspace.folder.parent / f"{workspace.folder.name}-export"))
+            folder = workspace.project.folder
+            self.folder.setText(str(folder.parent / f"{folder.name}-export"))
         self._summary = None
         self._problems.hide()
-        self.set_ids(None if workspace is None else find_ids(workspace.folder))
+        self.set_ids(None if workspace is None else find_ids(workspace.project.folder))
         self._show()
 
     def _show(self) -> None:
@@ -252,7 +253,7 @@ class ExportDock(Dock):
             self.folder.setText(path)
 
     def _choose_ids(self) -> None:
-        start = str(self._ids or (self.state.workspace.folder if self.state.workspace is not None else ""))
+        start = str(self._ids or (self.state.workspace.project.folder if self.state.workspace is not None else ""))
         title = f"Image ids ({IDS_NAME}); Cancel numbers the images"
         path, _ = QFileDialog.getOpenFileName(self, title, start, _FILTER)
         self.set_ids(Path(path) if path else None)

@@ -38,7 +38,7 @@ class OpenDock(Dock):
         self.welcome = Welcome(self.opener)
         self.read_only = small_label()
         self.read_only.setStyleSheet(f"color: {WARNING};")
-        self.take_over = QPushButton("Open for writing all the same")
+        self.take_over = QPushButton("Take over the lock")
         self.take_over.clicked.connect(self._take_over)
         self.images_title = QLabel()
         self.images = ImageList(self.state, self.opener)
@@ -94,11 +94,11 @@ class OpenDock(Dock):
             widget.setVisible(is_open or state.session is not None)
         done = sum(status_text(summary) == "done" for summary in self.opener.summaries.values())
         self.images_title.setText(f"<b>Images</b> ({len(state.images)}){f', {done} done' if done else ''}")
-        owner = None if state.workspace is None else state.workspace.owner
-        self.read_only.setVisible(owner is not None)
-        self.take_over.setVisible(owner is not None)
-        if owner is not None:
-            self.read_only.setText(f"Open in another viewer: {owner}. You can look; nothing is saved here.")
+        read_only = "" if state.workspace is None else state.workspace.read_only
+        self.read_only.setVisible(bool(read_only))
+        self.take_over.setVisible(bool(read_only))
+        if read_only:
+            self.read_only.setText(f"{read_only} You can look; edits are refused.")
         ids = [file.image_id for file in state.images]
         place = ids.index(state.image_id) if state.image_id in ids else None
         busy = "An image is being opened." if state.loading else None
@@ -118,4 +118,4 @@ class OpenDock(Dock):
 
     def _take_over(self) -> None:
         if self.state.workspace is not None:
-            self.opener.open_path(self.state.workspace.path, take_over=True)
+            self.opener.open_path(self.state.workspace.project.path, take_over=True)

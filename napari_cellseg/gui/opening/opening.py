@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
-from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info, show_warning
@@ -22,8 +23,16 @@ from napari_cellseg.gui.widgets.questions import Answer, ask_about_recovery, ask
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
-from napari_cellseg.workspace import ImageSummary
-from napari_cellseg.workspace.open_any import Imported, LoadedImage, OpenedFolder, UnsavedEdits, load_image, open_folder
+from napari_cellseg.workspace import ImageSummary, Sessions
+from napari_cellseg.workspace.open_any import (
+    Imported,
+    LoadedImage,
+    OpenedFolder,
+    UnsavedEdits,
+    list_again,
+    load_image,
+    open_folder,
+)
 
 __all__ = ["Opener"]
 
@@ -66,8 +75,16 @@ class Opener(QObject):
         return self._state.viewer
 
     def open_path(self, path: Path, *, take_over: bool = False, image_id: str | None = None) -> None:
-        """Open an image, a folder of images, or a COCO file; then one of its images, the first when left out."""
-        if self._leave():
+        """Open an image, a folder of images, or a COCO file; then one of its images, the first when left out.
+
+        The folder that is open already is listed again: the image on the canvas and its edits stay.
+        """
+        workspace = self._state.workspace
+        if workspace is not None and not workspace.read_only and workspace.project.is_at(path):
+            project, imported = workspace.project, self._imported
+            self._begin_with = image_id
+            self.job.start(lambda: list_again(project, imported))
+        elif self._leave():
             self._wanted = None
             self._begin_with = image_id
             self._state.set_loading(f"Opening {path.name}...")
@@ -161,17 +178,16 @@ class Opener(QObject):
     def _load(self, file: ImageFile, recover: bool | None = None) -> None:
         workspace = self._state.workspace
         if workspace is not None:
-            imported = self._imported
+            imported, project = self._imported, workspace.project
             self._loading = file
+            workspace.expect(file.image_id)
             self._state.set_loading(f"Opening {file.image_id}...")
-            self.job.start(lambda: load_image(workspace, file, imported, recover=recover))
+            self.job.start(lambda: load_image(project, file, imported, recover=recover))
 
     def _on_finished(self, result: OpenedFolder | LoadedImage | UnsavedEdits) -> None:
         if isinstance(result, OpenedFolder):
-            self._use_folder(result)
+            self._use_listing(result) if result.is_again else self._use_folder(result)
         elif self._wanted is not None and self._wanted != result.file:
-            if isinstance(result, LoadedImage) and self._state.workspace is not None:
-                self._state.workspace.close_session(result.file.image_id)
             self._load(self._wanted)
         elif isinstance(result, UnsavedEdits):
             self._ask_about(result)
@@ -188,21 +204,50 @@ class Opener(QObject):
     def _on_job(self) -> None:
         if not self.job.is_busy:
             self._state.set_loading("")
+            if self.job.state is not JobState.FINISHED and self._state.workspace is not None:
+                self._state.workspace.expect(None)
 
     def _use_folder(self, opened: OpenedFolder) -> None:
         self._forget_folder()
-        workspace = opened.workspace
+        project = opened.project
+        try:
+            workspace = Sessions(project, window=self._window_name(), take_over=opened.take_over)
+        except CellSegError as error:
+            project.close()
+            show_error(error, self._state.window)
+            return
         self.summaries = dict(opened.summaries)
         self._imported = opened.imported
-        self._state.set_workspace(workspace, workspace.images)
-        if workspace.classes is not None:
-            self._state.set_classes(workspace.classes)
+        self._state.set_workspace(workspace, project.images)
+        classes = opened.classes or project.classes
+        if classes is not None:
+            self._state.set_classes(classes)
         elif not self._state.classes_are_provisional:  # of the folder before
             self._state.set_classes(self._model_classes(), provisional=True)
-        remember("folder", str(workspace.path))
+        remember("folder", str(project.path))
         self.summaries_changed.emit()
-        ids = [image.image_id for image in workspace.images]
+        ids = [image.image_id for image in project.images]
         self.show(self._begin_with if self._begin_with in ids else ids[0])
+
+    def _use_listing(self, opened: OpenedFolder) -> None:
+        """Show the images that are in the open folder now; the current one stays, with its edits."""
+        state, workspace = self._state, self._state.workspace
+        if workspace is None or workspace.project.path != opened.project.path:  # another folder was opened meanwhile
+            return
+        before = {image.image_id for image in state.images}
+        workspace.show_listing(opened.project)
+        self.summaries = dict(opened.summaries)
+        state.set_images(opened.project.images)
+        self.note_current()
+        self.summaries_changed.emit()
+        ids = [image.image_id for image in state.images]
+        new = len(set(ids) - before)
+        found = "no new image" if not new else "1 new image" if new == 1 else f"{new} new images"
+        show_info(f"{workspace.project.folder.name} is open already; it has {found}.")
+        if self._begin_with in ids:
+            self.show(self._begin_with)
+        elif state.image_id not in ids:
+            self.show(ids[0])
 
     def _use_image(self, loaded: LoadedImage) -> None:
         state = self._state
@@ -224,16 +269,19 @@ class Opener(QObject):
         state, loaded, self._loaded = self._state, self._loaded, None
         if loaded is None:
             return
-        if state.workspace is not None and state.workspace.classes is not None:
-            state.set_classes(loaded.session.classes)
-        elif loaded.session.cells:
-            state.set_classes(loaded.session.classes, provisional=True)
+        session = self._review(loaded)
+        if session is None:
+            return
+        if state.workspace is not None and state.workspace.project.classes is not None:
+            state.set_classes(session.classes)
+        elif session.cells:
+            state.set_classes(session.classes, provisional=True)
         else:
-            loaded.session.classes = state.classes
-        if loaded.session.min_scores:
-            state.set_min_scores(loaded.session.min_scores)
+            session.classes = state.classes
+        if session.min_scores:
+            state.set_min_scores(session.min_scores)
         self._show_layer(loaded)
-        state.set_current(loaded.file, loaded.image, loaded.session)
+        state.set_current(loaded.file, loaded.image, session)
         remember("image", loaded.file.image_id)
         self.note(loaded.file.image_id)
         if loaded.labels_changed:
@@ -245,6 +293,22 @@ class Opener(QObject):
             )
         if loaded.image.planes > 1:
             show_info(f"{loaded.file.image_id} has {loaded.image.planes} planes; the first one is shown.")
+
+    def _review(self, loaded: LoadedImage) -> ReviewSession | None:
+        """Open the cells that were read; None when they cannot be."""
+        workspace = self._state.workspace
+        if workspace is None:
+            return loaded.cells.session
+        try:
+            session = workspace.open(loaded.cells)
+            workspace.expect(None)
+            if loaded.proposals is not None and not workspace.read_only:
+                session.load_proposals(loaded.proposals, self._imported.source)
+        except CellSegError as error:
+            workspace.close_session(loaded.file.image_id)
+            show_error(error, self._state.window)
+            return None
+        return session
 
     def _ask_about(self, edits: UnsavedEdits) -> None:
         answer = ask_about_recovery(self._state.window, edits.recovery)
@@ -314,7 +378,7 @@ class Opener(QObject):
         workspace = self._state.workspace
         if workspace is not None and not self._state.classes_are_provisional:
             try:
-                workspace.classes = self._state.classes
+                workspace.set_classes(self._state.classes)
             except CellSegError as error:
                 show_error(error, self._state.window)
 
@@ -324,3 +388,7 @@ class Opener(QObject):
         self.save()
         if self._state.workspace is not None:
             self._state.workspace.close()
+
+    def _window_name(self) -> str:
+        title = getattr(self._state.window, "windowTitle", lambda: "")() or "napari"
+        return f"{title}, since {time.strftime('%H:%M')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -30,6 +29,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.review import CellFilter, ReviewSession
 from napari_cellseg.review.queue import QueueOrder
+from napari_cellseg.workspace import SaveKind, SaveStatus
 
 __all__ = ["ReviewDock"]
 
@@ -257,34 +257,16 @@ class ReviewDock(Dock):
     def _show_saved(self) -> None:
         workspace, image_id = self.state.workspace, self.state.image_id
         why_not = "Open an image of a folder first." if workspace is None or image_id is None else None
-        text, colour = "", ""
-        if workspace is not None and image_id is not None:
-            if workspace.problem:
-                text, colour, why_not = workspace.problem, WARNING, None
-            elif workspace.read_only:
-                text, why_not = "only looking", "Another viewer has this folder."
-            elif workspace.is_modified(image_id):
-                text = "edits kept"
-            else:
-                text, why_not = saved_text(workspace.saved_at(image_id)), "Everything is saved."
-        self._saved.setText(text)
-        self._saved.setToolTip("Every edit is on disk within two seconds, and is offered again after a crash.")
-        self._saved.setStyleSheet(f"color: {colour};" if colour else "")
+        status = SaveStatus(SaveKind.NOTHING, "") if workspace is None else workspace.status(image_id)
+        if status.kind in (SaveKind.READ_ONLY, SaveKind.SAVED):
+            why_not = status.tip
+        self._saved.setText(status.text)
+        self._saved.setToolTip(status.tip)
+        self._saved.setStyleSheet(f"color: {WARNING};" if status.kind in (SaveKind.PROBLEM, SaveKind.READ_ONLY) else "")
         explain(self._save, why_not, "Save the annotations of this image")
 
     def _open(self, name: str) -> None:
         self.state.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
-
-
-def saved_text(at: float | None) -> str:
-    """Say how long ago an image was saved; ``at`` in seconds since 1970."""
-    if at is None:
-        return "saved"
-    seconds = max(time.time() - at, 0)
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"saved {seconds / size:.0f} {unit} ago"
-    return f"saved {seconds:.0f} s ago"
 
 
 def _row(*widgets: Any, stretch: int | None = None) -> QLayout:

@@ -13,7 +13,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Change, ReviewSession
 from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Project
 
 __all__ = ["QueueWalk"]
 
@@ -109,7 +109,7 @@ class QueueWalk(QObject):
             return
         self._use(ReviewQueue(session, order=self._order))
         if workspace is not None and image_id is not None:
-            self._truth.start(partial(_read_truth, workspace, image_id, session))
+            self._truth.start(partial(_read_truth, workspace.project, image_id, session))
 
     def _on_truth(self, result: tuple[ReviewSession, InstanceMasks | None]) -> None:
         session, truth = result
@@ -148,7 +148,7 @@ class QueueWalk(QObject):
 
 
 def _read_truth(
-    workspace: Workspace, image_id: str, session: ReviewSession
+    project: Project, image_id: str, session: ReviewSession
 ) -> Generator[None, None, tuple[ReviewSession, InstanceMasks | None]]:
     yield
-    return session, workspace.labels_on_disk(image_id, session.image_size)
+    return session, project.labels_on_disk(image_id, session.image_size)

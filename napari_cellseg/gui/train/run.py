@@ -18,7 +18,7 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.settings import remember_speed
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
-from napari_cellseg.workspace import Workspace
+from napari_cellseg.workspace import Sessions
 from training.config import TrainConfig
 from training.history import RunHistory
 from training.past_runs import PastRun
@@ -66,7 +66,7 @@ class TrainRun(QObject):
         self.job = Job(state, "training", self.engine.hold)
         self.use_job = Job(state, "adding a model to the library")
         self.compare_job = Job(state, "comparing two models")
-        self._written: Workspace | None = None
+        self._written: Sessions | None = None
         for job in (self.check_job, self.write_job, self.job, self.use_job, self.compare_job):
             job.changed.connect(self.changed)
         self.check_job.finished.connect(self._on_checked)
@@ -90,10 +90,11 @@ class TrainRun(QObject):
         run, known = self.engine.run, self.checked
         self.check_job.start(lambda: check_data(run, data, items, classes, known))
 
-    def write(self, workspace: Workspace, items: Sequence[ExportItem]) -> None:
+    def write(self, workspace: Sessions, items: Sequence[ExportItem]) -> None:
         """Write corrected cells to ``class*.tif``."""
         self._written = workspace
-        self.write_job.start(lambda: write_edits(workspace, items))
+        project = workspace.project
+        self.write_job.start(lambda: write_edits(project, items))
 
     # ---- the run ----
 

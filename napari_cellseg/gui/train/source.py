@@ -67,7 +67,8 @@ class SourceBox(QWidget):
             return None if self._other is None else TrainData.of_path(self._other)
         if workspace is None:
             return None
-        return TrainData.of_folder(workspace) if source is DataSource.FOLDER else TrainData.of_annotated(workspace)
+        project = workspace.project
+        return TrainData.of_folder(project) if source is DataSource.FOLDER else TrainData.of_annotated(project)
 
     def choose(self, source: DataSource, path: Path | None = None) -> None:
         """Choose where the images come from; ``path`` is for OTHER."""
@@ -80,10 +81,11 @@ class SourceBox(QWidget):
     def show_workspace(self) -> None:
         """Offer what the open folder allows; its own label images when it has them for every image."""
         workspace = self._state.workspace
-        folder = None if workspace is None else TrainData.of_folder(workspace)
-        names = {} if workspace is None else {DataSource.ANNOTATED: f"annotated images of {workspace.folder.name}"}
+        folder = None if workspace is None else TrainData.of_folder(workspace.project)
+        name = "" if workspace is None else workspace.project.folder.name
+        names = {} if workspace is None else {DataSource.ANNOTATED: f"annotated images of {name}"}
         if workspace is not None and folder is not None:
-            names = {DataSource.FOLDER: f"this folder: {workspace.folder.name}", **names}
+            names = {DataSource.FOLDER: f"this folder: {name}", **names}
         names[DataSource.OTHER] = DataSource.OTHER.value
         self.choice.clear()
         for source, name in names.items():

@@ -1,0 +1,396 @@
+"""`Project`: a folder of images and what is on disk about them; a value that any thread may read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.label_images import write_class_images
+from napari_cellseg.images.read import ImageFile, list_images
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import ReviewSession, account_name
+from napari_cellseg.workspace.annotations import Annotations, ImageSummary, read_annotations, read_header
+from napari_cellseg.workspace.holds import Lease, folder_key
+from napari_cellseg.workspace.journal import Journal, Recovery, read_journal
+from napari_cellseg.workspace.labels import (
+    annotations_from_labels,
+    class_folder,
+    label_stamps,
+    labels_on_disk,
+    long_enough,
+)
+from napari_cellseg.workspace.lock import LockOwner
+from napari_cellseg.workspace.places import annotations_file, journal_file, state_folder, unsaved_folder
+from napari_cellseg.workspace.project_file import read_classes
+
+__all__ = ["LoadedCells", "Project", "look_at", "open_project"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedCells:
+    """The cells of one image, read from disk; `Sessions.open` makes a review of them.
+
+    Attributes
+    ----------
+    image_id : str
+    session : ReviewSession
+        The cells, with the class table they need.
+    base : Annotations
+        What a journal of this review continues.
+    is_saved : bool
+        Whether ``base`` is in the annotations file.
+    journal : Journal or None
+        The edits that were brought back; they are in ``session`` already.
+    recover : bool
+        Whether edits on disk were asked for; the others are renamed to ``.bak``.
+    kept : Journal or None
+        Edits that could not be saved in the project and were kept elsewhere; to do again.
+    """
+
+    image_id: str
+    session: ReviewSession
+    base: Annotations
+    is_saved: bool
+    journal: Journal | None = None
+    recover: bool = False
+    kept: Journal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A folder of images with its annotations, review state and journals, in ``<folder>/.cellseg``.
+
+    It never changes, and any thread may use it; what is under review is in `Sessions`. Another list of images or
+    another class table is another project, with the same share in the lock.
+
+    Attributes
+    ----------
+    path : Path
+        The folder, or the one image, that was opened.
+    state_folder : Path
+        Where its files are written.
+    user : str
+        Who works here.
+    images : tuple of ImageFile
+    classes : ClassTable or None
+        Of the project, else those of ``classes.json``.
+    lease : Lease or None
+        The share in the lock of the folder; None to look only.
+    """
+
+    path: Path
+    state_folder: Path
+    user: str
+    images: tuple[ImageFile, ...]
+    classes: ClassTable | None
+    lease: Lease | None
+
+    # ---- the folder ----
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the images."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @property
+    def owner(self) -> LockOwner | None:
+        """The viewer in another process that held the folder when it was opened."""
+        return None if self.lease is None else self.lease.owner
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the folder cannot be written, so that its state is in the user's data folder."""
+        return self.state_folder.parent != self.folder
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether a path is the one of this project, however it is written."""
+        return _same(self.path, path)
+
+    def is_in(self, folder: Path) -> bool:
+        """Return whether the images of this project are in a folder, however its path is written."""
+        return _same(self.folder, folder)
+
+    def check_writable(self) -> None:
+        """Raise an `ExportError` unless this process holds the folder."""
+        lease = self.lease
+        if lease is None:
+            raise ExportError(f"{self.folder} was opened for reading only.")
+        if lease.owner is not None:
+            raise ExportError(f"{self.folder} is open in another viewer: {lease.owner}. Close it there to save here.")
+        if lease.hold.lock.is_mine:
+            return
+        try:
+            by = lease.hold.lock.acquire()  # the lock file of a folder that no one has may have been removed
+        except OSError as error:
+            raise ExportError(f"Cannot write into {self.state_folder}: {error.strerror or error}.") from error
+        if by is not None:
+            raise ExportError(f"{by} took over {self.folder}. Nothing was saved here; open the folder again.")
+
+    def relisted(self) -> Project:
+        """Return the project with the images that are in the folder now.
+
+        Raises
+        ------
+        ImageReadError
+            There is none left.
+        """
+        return replace(self, images=list_images(self.path))
+
+    def shared(self) -> Project:
+        """Return the project with a share in the lock of its own, which must be closed too."""
+        return replace(self, lease=None if self.lease is None else self.lease.share())
+
+    def close(self) -> None:
+        """Give the share in the lock back."""
+        if self.lease is not None:
+            self.lease.close()
+
+    # ---- what is on disk about an image ----
+
+    def file(self, image_id: str) -> ImageFile:
+        """Return an image of the list.
+
+        Raises
+        ------
+        AnnotationError
+            There is none of this id.
+        """
+        for image in self.images:
+            if image.image_id == image_id:
+                return image
+        raise AnnotationError(f"There is no image {image_id!r} in {self.path}.")
+
+    def annotations_file(self, image_id: str) -> Path | None:
+        """Return where the annotations of an image are; None when there are none.
+
+        While a folder cannot be written, its annotations are written in the user's data folder, and those in the
+        folder itself are read. When it can be written again, the newer ones count.
+        """
+        found = [annotations_file(place, image_id) for place in self._places()]
+        found = [path for path in found if path.is_file()]
+        if self.is_elsewhere or len(found) < 2:
+            return found[0] if found else None
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+
+    def summary(self, image_id: str) -> ImageSummary | None:
+        """Count the cells of an image without loading masks; None when it was never saved.
+
+        Raises
+        ------
+        AnnotationError
+            The annotations are damaged.
+        """
+        path = self.annotations_file(image_id)
+        return None if path is None else read_header(path).summary
+
+    def read(self, image_id: str) -> Annotations | None:
+        """Return the cells of an image as they are on disk; None when it has none yet.
+
+        Raises
+        ------
+        AnnotationError
+            As `load_cells`.
+        """
+        path = self.annotations_file(image_id)
+        if path is not None:
+            return read_annotations(path)
+        return annotations_from_labels(self.file(image_id), None, self.classes)
+
+    def load_cells(
+        self, image_id: str, image_size: tuple[int, int], classes: ClassTable | None = None, *, recover: bool = False
+    ) -> LoadedCells:
+        """Read what a review of an image begins with: what is saved, else ``class*.tif`` (accepted), else no cell.
+
+        Parameters
+        ----------
+        image_id : str
+            Of `images`.
+        image_size : (int, int)
+            Height and width of the image, px.
+        classes : ClassTable, optional
+            The project's when left out; classes that cells have and the table does not are added.
+        recover : bool
+            With the edits that `recoverable` tells of. When left out they are set aside, as ``.bak``.
+
+        Raises
+        ------
+        AnnotationError
+            The annotations or label images are damaged, or for an image of another size.
+        """
+        path = self.annotations_file(image_id)
+        base = self.base(image_id, image_size)
+        cells, next_id, begin = base.cells, base.next_id, base
+        journal = self._journal(image_id) if recover else None
+        if journal is not None:
+            begin = journal.begins_with() or base
+            cells = journal.replay(base.cells)
+        table = long_enough(classes or self.classes or base.classes, base.classes, cells)
+        session = ReviewSession(image_size, table, cells, user=self.user, next_id=next_id)
+        session.set_min_scores(begin.min_scores)
+        return LoadedCells(
+            image_id=image_id,
+            session=session,
+            base=begin,
+            is_saved=path is not None,
+            journal=journal,
+            recover=recover,
+            kept=self._kept(image_id) if recover and journal is None else None,
+        )
+
+    def base(self, image_id: str, image_size: tuple[int, int]) -> Annotations:
+        """Return the saved cells of an image, else those of ``class*.tif``, else none.
+
+        Raises
+        ------
+        AnnotationError
+            As `load_cells`.
+        """
+        path = self.annotations_file(image_id)
+        if path is not None:
+            return read_annotations(path, image_size)
+        base = annotations_from_labels(self.file(image_id), image_size, self.classes)
+        assert base is not None, "the size is known"
+        return base
+
+    # ---- recovery ----
+
+    def recoverable(self, image_id: str) -> Recovery | None:
+        """Return what was edited and not saved when a viewer ended, for an image that is not open.
+
+        Raises
+        ------
+        AnnotationError
+            The journal or the annotations cannot be read.
+        """
+        journal = self._journal(image_id) or self._kept(image_id)
+        return None if journal is None else journal.recovery(image_id)
+
+    def recoveries(self) -> Iterator[Recovery]:
+        """Look through all images for edits that were not saved."""
+        for image in self.images:
+            found = self.recoverable(image.image_id)
+            if found is not None:
+                yield found
+
+    def kept_file(self, image_id: str) -> Path:
+        """Return where the edits of an image are kept that cannot be saved in the project."""
+        return journal_file(unsaved_folder(self.folder), image_id)
+
+    def _kept(self, image_id: str) -> Journal | None:
+        journal = read_journal(self.kept_file(image_id))
+        return journal if journal is not None and journal.changes else None
+
+    def _journal(self, image_id: str) -> Journal | None:
+        """Return the journal of an image if it has changes that the saved annotations do not have."""
+        journal = read_journal(journal_file(self.state_folder, image_id))
+        if journal is None or not journal.changes:
+            return None
+        path = self.annotations_file(image_id)
+        if path is not None:  # of another revision when a viewer was killed just after saving, or the file came back
+            return journal if read_header(path).revision == journal.base else None
+        return journal if journal.has_cells else None
+
+    # ---- the user's own label images ----
+
+    def class_folder(self, image_id: str) -> Path | None:
+        """Return the folder for the ``class*.tif`` of an image: its own; None when it shares it with other images."""
+        return class_folder(self.file(image_id))
+
+    def labels_on_disk(self, image_id: str, image_size: tuple[int, int]) -> InstanceMasks | None:
+        """Return the cells in the ``class*.tif`` of an image; None when there are none.
+
+        Raises
+        ------
+        AnnotationError
+            They are damaged, or of another size.
+        """
+        return labels_on_disk(self.file(image_id), image_size)
+
+    def labels_changed(self, image_id: str) -> bool:
+        """Return whether the ``class*.tif`` were changed, by another program say, after the annotations were saved."""
+        path = self.annotations_file(image_id)
+        return path is not None and read_header(path).labels != label_stamps(self.file(image_id))
+
+    def write_class_images(self, image_id: str, instances: InstanceMasks) -> tuple[Path, ...]:
+        """Replace the ``class*.tif`` of an image; the old ones are kept as ``.bak``. Only at the user's wish.
+
+        Raises
+        ------
+        ExportError
+            Another viewer holds the folder, the image shares its folder with others, or a file cannot be written.
+        """
+        self.check_writable()
+        folder = self.class_folder(image_id)
+        if folder is None:
+            raise ExportError(
+                f"{self.file(image_id).path.name} has no folder of its own for class*.tif; export a training folder."
+            )
+        return write_class_images(folder, instances, keep="always")
+
+    def _places(self) -> tuple[Path, ...]:
+        """Return where annotations may be, the place that is written first."""
+        places = (self.state_folder, state_folder(self.folder, inside=True), state_folder(self.folder, inside=False))
+        return tuple(dict.fromkeys(places))
+
+
+def look_at(path: str | os.PathLike[str]) -> Project:
+    """Return a project to read only: no lock is taken, and nothing is made on disk.
+
+    Raises
+    ------
+    ImageReadError
+        There is no image.
+    AnnotationError
+        The classes of the project cannot be read.
+    """
+    return _project(Path(path), account_name(), None)
+
+
+def open_project(path: str | os.PathLike[str], *, user: str | None = None, take_over: bool = False) -> Project:
+    """Open a folder, or one image, and lock it for this process.
+
+    When another viewer holds the folder, ``owner`` says who, and nothing can be written.
+
+    Parameters
+    ----------
+    path : path
+        A folder, as `list_images` takes it, or one image.
+    user : str, optional
+        Who works here; the name of the account when left out.
+    take_over : bool
+        Take the lock even when another viewer holds it. That one can no longer save.
+
+    Raises
+    ------
+    ImageReadError
+        There is no image.
+    AnnotationError
+        The project's own files cannot be read or written.
+    """
+    path, user = Path(path), account_name() if user is None else user
+    project = _project(path, user, None)
+    try:
+        project.state_folder.mkdir(parents=True, exist_ok=True)
+        lease = Lease(project.state_folder, user, take_over=take_over)
+    except OSError as error:
+        raise AnnotationError(f"Cannot write into {project.state_folder}: {error.strerror or error}.") from error
+    return replace(project, lease=lease)
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return first == second or folder_key(first) == folder_key(second)
+    except OSError:  # one of them is gone
+        return False
+
+
+def _project(path: Path, user: str, lease: Lease | None) -> Project:
+    images = list_images(path)
+    folder = path if path.is_dir() else path.parent
+    state = state_folder(folder)
+    classes = read_classes(state, folder)
+    return Project(path=path, state_folder=state, user=user, images=images, classes=classes, lease=lease)

@@ -1,0 +1,77 @@
+"""Whether edits are saved, in words: one status for all docks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+__all__ = ["SaveKind", "SaveStatus", "saved_text", "status_of"]
+
+_JOURNALLED = "Each edit is written to a journal within two seconds, and is offered again after a crash."
+
+
+class SaveKind(Enum):
+    """What a status is about; the window has a colour for each."""
+
+    NOTHING = "nothing"
+    SAVED = "saved"
+    UNSAVED = "unsaved"
+    READ_ONLY = "read-only"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class SaveStatus:
+    """A status: ``text`` in one short line, and ``tip`` with the details."""
+
+    kind: SaveKind
+    text: str
+    tip: str = ""
+
+
+def status_of(
+    *, read_only: str, problem: str, unsaved: int, saved_at: float | None, is_open: bool, elsewhere: Path | None
+) -> SaveStatus:
+    """Say whether the edits of an image are saved.
+
+    Parameters
+    ----------
+    read_only : str
+        Why nothing can be edited; empty when it can.
+    problem : str
+        Why edits are not on disk; empty when they are.
+    unsaved : int
+        Edits since the image was saved.
+    saved_at : float or None
+        When, seconds since 1970; None when not since it was opened.
+    is_open : bool
+        Whether there is an image.
+    elsewhere : Path or None
+        Where it is saved when the folder of the image cannot be written.
+    """
+    edits = "1 edit" if unsaved == 1 else f"{unsaved:,} edits"
+    if read_only:
+        lost = f" {edits} not saved." if unsaved else ""
+        return SaveStatus(SaveKind.READ_ONLY, f"read-only: {read_only}{lost}", "You can look; edits are refused.")
+    if problem:
+        return SaveStatus(SaveKind.PROBLEM, f"{edits} not saved: {problem}" if unsaved else problem, problem)
+    if not is_open:
+        return SaveStatus(SaveKind.NOTHING, "")
+    place = f" The folder cannot be written, so everything is saved in {elsewhere}." if elsewhere else ""
+    if unsaved:
+        return SaveStatus(SaveKind.UNSAVED, f"{edits} not saved yet", _JOURNALLED + place)
+    where = " in your data folder" if elsewhere else ""
+    return SaveStatus(SaveKind.SAVED, saved_text(saved_at) + where, f"Everything is saved.{place}")
+
+
+def saved_text(at: float | None) -> str:
+    """Say how long ago an image was saved; ``at`` in seconds since 1970, None for before it was opened."""
+    if at is None:
+        return "saved"
+    seconds = max(time.time() - at, 0)
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"saved {seconds / size:.0f} {unit} ago"
+    return f"saved {seconds:.0f} s ago"

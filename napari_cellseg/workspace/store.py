@@ -1,0 +1,95 @@
+"""`ProposalStore`: puts what a model found into the images of a project, for a worker and for the window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review import ReviewSession
+from napari_cellseg.workspace.annotations import Annotations, new_revision, summarise, write_annotations
+from napari_cellseg.workspace.labels import label_stamps, long_enough
+from napari_cellseg.workspace.places import annotations_file, file_errors
+from napari_cellseg.workspace.project import Project
+from napari_cellseg.workspace.sessions import Sessions
+
+__all__ = ["ProposalStore", "store_in_session"]
+
+
+class ProposalStore:
+    """Writes proposals of images that no window has open; for one worker, which may write while the window goes on.
+
+    Parameters
+    ----------
+    project : Project
+        With a share in the lock of its own, so that the folder stays locked when its window closes it.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def put(self, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]) -> bool:
+        """Put what a model found into an image; what a person decided stays.
+
+        Returns
+        -------
+        bool
+            Whether it is saved; not when a window has the image open or is opening it. It then gets the cells with
+            `store_in_session`.
+
+        Raises
+        ------
+        AnnotationError
+            The cells do not fit the image or its classes, or the image has edits of a viewer that ended without
+            saving.
+        ExportError
+            They cannot be written.
+        """
+        self.project.check_writable()
+        lease = self.project.lease
+        assert lease is not None, "or it would not be writable"
+        with lease.hold.claims.writing(image_id) as may_write:
+            if may_write:
+                self._write(image_id, cells, by, min_scores)
+            return may_write
+
+    def _write(self, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]) -> None:
+        project = self.project
+        if project.recoverable(image_id) is not None:
+            raise AnnotationError(f"{image_id} has edits that were never saved. Open it, and bring them back or not.")
+        base = project.base(image_id, cells.image_size)
+        table = long_enough(project.classes or base.classes, base.classes, base.cells)
+        session = ReviewSession(cells.image_size, table, base.cells, user=project.user, next_id=base.next_id)
+        session.set_min_scores(min_scores)
+        session.load_proposals(cells, by)
+        kept, minimum = tuple(session.cells.values()), dict(session.min_scores)
+        stamps = label_stamps(project.file(image_id))
+        found = Annotations(cells.image_size, table, kept, minimum, session.next_id, new_revision(), stamps)
+        path = annotations_file(project.state_folder, image_id)
+        with file_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_annotations(path, found, summarise(kept, minimum, time.time()))
+
+
+def store_in_session(sessions: Sessions, image_id: str, cells: InstanceMasks, by: str) -> bool:
+    """Put what a model found into an image that is open; only the window's thread may.
+
+    Returns
+    -------
+    bool
+        Whether it is saved. An image with unsaved edits gets the proposals and stays unsaved: whether to save the
+        edits is the person's to say.
+
+    Raises
+    ------
+    AnnotationError
+        The cells do not fit the image or its classes, or edits are refused.
+    ExportError
+        They cannot be written.
+    """
+    was_modified = sessions.is_modified(image_id)
+    sessions.open_session(image_id, cells.image_size).load_proposals(cells, by)
+    if not was_modified:
+        sessions.save(image_id)
+    return not was_modified
