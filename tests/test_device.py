@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_cellseg.errors import ConfigError
-from napari_cellseg.model.device import Device, autocast, choose_device, choose_precision
+from napari_cellseg.model.device import Device, autocast, bf16_pays, choose_device, choose_precision
 
 
 @pytest.fixture
@@ -39,17 +39,40 @@ def test_auto_prefers_cuda(monkeypatch):
         choose_device("cuda:2")
 
 
-def test_half_precision_is_for_cuda(monkeypatch):
+@pytest.mark.parametrize("pays", [True, False])
+def test_auto_is_half_precision_where_it_pays(monkeypatch, pays):
     cpu, gpu = Device("cpu", ""), Device("cuda:0", "")
+    monkeypatch.setattr("napari_cellseg.model.device.bf16_pays", lambda: pays)
+    assert choose_precision(cpu) == ("bf16" if pays else "fp32")
+    assert choose_precision(Device("mps", "")) == "fp32"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
-    assert choose_precision(cpu) == "fp32"
     assert choose_precision(gpu) == "fp16"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     assert choose_precision(gpu) == "bf16"
-    assert choose_precision(gpu, "fp32") == "fp32"
-    for precision, message in (("bf16", "CUDA devices only"), ("int4", "no precision")):
-        with pytest.raises(ConfigError, match=message):
-            choose_precision(cpu, precision)
+    assert choose_precision(gpu, "fp32") == choose_precision(cpu, "fp32") == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "message"),
+    [("cpu", "fp16", "does not run on cpu"), ("mps", "bf16", "does not run on mps"), ("cpu", "int4", "no precision"),
+     ("cpu", "bf16", "no faster than fp32")],
+)  # fmt: skip
+def test_a_precision_that_brings_nothing_is_refused(monkeypatch, device, precision, message):
+    monkeypatch.setattr("napari_cellseg.model.device.bf16_pays", lambda: False)
+    with pytest.raises(ConfigError, match=message):
+        choose_precision(Device(device, ""), precision)
+
+
+def test_the_probe_leaves_the_random_numbers_alone():
+    before = torch.get_rng_state()
+    bf16_pays.__wrapped__()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_cpu_without_the_instructions_is_not_timed(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_, **__: pytest.fail("timed"))
+    assert not bf16_pays.__wrapped__()
 
 
 def test_autocast_of_full_precision_changes_nothing():
