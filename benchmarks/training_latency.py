@@ -33,6 +33,7 @@ from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.presets import PRESETS
 from training.comparison import ComparisonStep
 from training.config import TrainConfig
 from training.report import ScanStep
@@ -115,7 +116,7 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--preset", default="lite", choices=("lite", "reference", "original"))
+    parser.add_argument("--preset", default="lite", choices=PRESETS)
     parser.add_argument("--crop", type=int, default=512)
     options = parser.parse_args()
     application = QApplication(sys.argv[:1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 import timm
 import torch
@@ -13,8 +11,9 @@ from timm.layers import FrozenBatchNormAct2d
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CheckpointError, ConfigError
-from napari_cellseg.model.config import ModelConfig, PresetName
+from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.network.build import build_model
+from napari_cellseg.model.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_byobnet"])
@@ -23,7 +22,7 @@ def test_any_backbone_with_features_works(name):
     assert len(model.detect([torch.zeros(3, 64, 96)])) == 1
 
 
-@pytest.mark.parametrize("name", get_args(PresetName))
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_built(name):
     with torch.device("meta"):  # the shapes only: 93 M parameters take their time
         model = build_model(ModelConfig.preset(name, ClassTable.numbered(4)))

@@ -41,7 +41,7 @@ def parsed(line: str) -> tuple[argparse.Namespace, TrainConfig]:
     return options, config_of(options, None)  # type: ignore[arg-type] - no progress to show
 
 
-@pytest.mark.parametrize("preset", ["lite", "reference", "original"])
+@pytest.mark.parametrize("preset", ["lite", "reference", "seresnextaa101d", "original"])
 @pytest.mark.parametrize("start", ["imagenet", "bundled"])
 def test_the_command_line_has_the_same_settings(data, report, tmp_path, preset, start):
     header = read_header(bundled()) if start == "bundled" else None

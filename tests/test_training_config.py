@@ -7,7 +7,8 @@ import pytest
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
-from training.config import PRESETS, TrainConfig
+from napari_cellseg.model.presets import PRESETS
+from training.config import TrainConfig
 
 CLASSES = ClassTable(("other", "epithelial"))
 
@@ -36,6 +37,10 @@ def test_original_is_the_recipe_of_the_original_work() -> None:
     assert (augment.shift, augment.scale, augment.rotate) == (0.1, 0.1, 15)
     assert (augment.brightness_contrast, augment.blur, augment.hue_saturation_value) == (0.2, 0.2, 0.2)
     assert (augment.stain, augment.class_balance, augment.crop) == (0, 0, None)
+    # Stated in the preset, so that no change of a default changes it: the heads of the original work have no dropout.
+    stated = PRESETS["original"].network
+    assert stated["box_head"]["dropout"] == stated["mask_head"]["dropout"] == 0
+    assert config.model.detection.per_image == 100
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:

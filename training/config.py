@@ -16,12 +16,12 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.model.config import ModelConfig, changed_values, config_error
+from napari_cellseg.model.presets import preset_of
 
 if TYPE_CHECKING:
     from training.report import DataReport
 
 __all__ = [
-    "PRESETS",
     "AugmentConfig",
     "DataConfig",
     "OptimizerConfig",
@@ -29,9 +29,6 @@ __all__ = [
     "TrainConfig",
     "ValidationConfig",
 ]
-
-Preset = Literal["lite", "reference", "original"]
-PRESETS: tuple[Preset, ...] = ("lite", "reference", "original")
 
 
 def _field(default: Any, description: str, unit: str = "", **limits: Any) -> Any:
@@ -208,16 +205,14 @@ class TrainConfig(_Section):
 
     @classmethod
     def preset(cls, name: str, classes: ClassTable) -> TrainConfig:
-        """Return the settings of "lite", "reference" or "original" for these classes.
+        """Return the settings of a preset of `model.presets` for these classes.
 
         Raises
         ------
         ConfigError
             There is no such preset.
         """
-        if name not in PRESETS:
-            raise ConfigError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
-        return cls.parse({"name": name, "model": ModelConfig.preset(name, classes), **_PRESET_SETTINGS[name]})
+        return cls.parse({"name": name, "model": ModelConfig.preset(name, classes), **preset_of(name).training})
 
     @classmethod
     def suggest(cls, report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:
@@ -278,32 +273,3 @@ class TrainConfig(_Section):
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"The settings file {path} cannot be read: {error}") from None
         return cls.from_yaml(text, str(path))
-
-
-_PRESET_SETTINGS: dict[str, dict[str, Any]] = {
-    # The bundled recipe: small crops of the magnified image, balanced over classes; see docs/experiments.md.
-    "lite": {
-        "epochs": 150,
-        "data": {"views": 4},
-        "augment": {
-            "crop": 512,
-            "scale": 0.2,
-            "rotate": 45,
-            "stain": 0.5,
-            "class_balance": 0.5,
-        },
-        "optimizer": {
-            "learning_rate": 6e-4,
-            "weight_decay": 1e-2,
-            "batch": 2,
-            "schedule": "cosine",
-            "warmup_steps": 200,
-            "clip_norm": 10.0,
-            "ema_decay": 0.998,
-        },
-    },
-    # The original work's optimiser and augmentations, with anchors, detections and targets put right.
-    "reference": {"augment": {"crop": 800}, "optimizer": {"warmup_steps": 100, "clip_norm": 10.0}},
-    # The original work as it really ran: whole images, photo-sized anchors, stopping on the training loss.
-    "original": {"augment": {"crop": None}, "stopping": {"monitor": "train_loss"}},
-}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.presets import preset_of
 from training.config import TrainConfig
 from training.report import DataReport
 
@@ -35,14 +36,15 @@ def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = N
     ----------
     report : DataReport
         Without errors.
-    preset : "lite", "reference" or "original"
+    preset : str
+        Of `PRESETS`.
     ram_mib : int, optional
         Free memory, MiB; measured when left out.
     """
     config = TrainConfig.preset(preset, report.classes)
     ram = ram_mib if ram_mib is not None else psutil.virtual_memory().available // 2**20
     changes: dict[str, Any] = {**_of_images(report), "data__ram_budget_mib": int(np.clip(ram // 8, 128, 2048))}
-    if preset == "original":
+    if not preset_of(preset).fits_data:
         return config.with_changes(**changes)
     changes |= _of_cells(config, report) | _of_colour(report)
     if ram < 6 * 1024:

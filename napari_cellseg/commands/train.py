@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.reading import add_reading_options, reading_of
+from napari_cellseg.model.presets import PRESETS
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.progress import Bar
@@ -48,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that `config_of` reads."""
-    parser.add_argument("--preset", default="lite", choices=("lite", "reference", "original"), help="default: lite")
+    parser.add_argument("--preset", default="lite", choices=PRESETS, help="default: lite")
     parser.add_argument("--as-is", action="store_true", help="take the preset as it is, not fitted to the data")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
     parser.add_argument("--start-from", metavar="MODEL", help=_START_HELP)

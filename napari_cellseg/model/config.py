@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.model.presets import preset_of
 
 __all__ = [
     "BackboneConfig",
@@ -24,13 +25,11 @@ __all__ = [
     "MaskHeadConfig",
     "ModelConfig",
     "PredictOptions",
-    "PresetName",
     "RpnConfig",
     "changed_values",
     "config_error",
 ]
 
-PresetName = Literal["lite", "reference", "seresnextaa101d", "original"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Classes = Annotated[
     ClassTable,
@@ -233,14 +232,12 @@ class ModelConfig(_Settings):
 
     @classmethod
     def preset(cls, name: str, classes: ClassTable) -> ModelConfig:
-        """Make one of the ready-made settings.
+        """Make one of the ready-made settings of `model.presets`.
 
         Parameters
         ----------
-        name : "lite" | "reference" | "seresnextaa101d" | "original"
-            ``lite``: EfficientNet-Lite0 with narrow heads, for a laptop. ``reference`` and ``seresnextaa101d``: the two
-            large backbones of the original work with cell-sized anchors and 1,000 detections. ``original``: what the
-            original work really ran: torchvision's photo-sized anchors, resizing to 800..1333 px, 100 detections.
+        name : str
+            Of `PRESETS`.
         classes : ClassTable
             What the model shall tell apart.
 
@@ -249,9 +246,7 @@ class ModelConfig(_Settings):
         ConfigError
             There is no such preset.
         """
-        if name not in get_args(PresetName):
-            raise ConfigError(f"There is no preset {name!r}; choose one of {', '.join(get_args(PresetName))}.")
-        return cls(name=name, classes=classes, **_PRESETS[name])
+        return cls.parse({"name": name, "classes": classes, **preset_of(name).network})
 
     def with_changes(self, **changes: Any) -> ModelConfig:
         """Return a checked copy; a nested setting is written with two underscores: ``rpn__nms=0.5``.
@@ -285,60 +280,6 @@ def changed_values(settings: BaseModel, changes: Mapping[str, Any], unknown: str
                 raise ConfigError(f"{unknown} {name.replace('__', '.')!r}.")
         place[last] = value.model_dump() if isinstance(value, BaseModel) else value
     return data
-
-
-_CELL_SIZED: dict[str, Any] = {
-    "working_scale": 2.0,
-    "rpn": RpnConfig(anchor_sizes=((16, 24), (32, 48), (64, 96), (128, 192)), post_nms_test=2000, positive_iou=0.6),
-    "detection": DetectionConfig(per_image=1000, class_agnostic_nms=True),
-}
-_PRESETS: dict[str, dict[str, Any]] = {
-    "reference": {"backbone": BackboneConfig(name="resnetrs200"), **_CELL_SIZED},
-    "seresnextaa101d": {"backbone": BackboneConfig(name="seresnextaa101d_32x8d"), **_CELL_SIZED},
-    "original": {
-        "backbone": BackboneConfig(name="resnetrs200", batch_norm="train"),
-        "fpn": FpnConfig(extra_level=True),
-        "rpn": RpnConfig(anchor_sizes=((32,), (64,), (128,), (256,), (512,))),
-        "min_size": 800,
-        "max_size": 1333,
-    },
-    "lite": {
-        "working_scale": 2.0,
-        "backbone": BackboneConfig(name="tf_efficientnet_lite0"),
-        "fpn": FpnConfig(channels=96, norm=True),
-        "rpn": RpnConfig(
-            # Nuclei of 8 to 60 px at scale 2. Three sizes at stride 8 reach 93 % of CoNSeP's with an IoU of 0.6; one
-            # size a level from stride 4 on reaches 73 %, with more anchors.
-            anchor_sizes=((), (16, 24, 36), (54, 80, 120), (180, 260, 380)),
-            separable=True,
-            positive_iou=0.6,
-            pre_nms_train=1000,
-            pre_nms_test=2000,
-            post_nms_train=1000,
-            post_nms_test=2000,
-            min_score=0.05,
-        ),
-        "box_head": BoxHeadConfig(
-            hidden=256,
-            canonical_scale=112,
-            sampling_ratio=1,
-            class_agnostic_boxes=True,
-            iou_score=True,
-            samples=384,
-            positive_fraction=0.4,
-        ),
-        "mask_head": MaskHeadConfig(
-            convolutions=3,
-            channels=64,
-            canonical_scale=112,
-            sampling_ratio=1,
-            class_agnostic=True,
-            samples=96,  # all 153 positives would cost an eighth of a step more
-        ),
-        # 0.12 with the IoU in the score is about 0.05 without.
-        "detection": DetectionConfig(min_score=0.12, per_image=1000, class_agnostic_nms=True),
-    },
-}
 
 
 class PredictOptions(_Settings):

@@ -20,8 +20,8 @@ from napari_cellseg.gui.widgets.predict_fields import device_choice
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.library import ModelLibrary
+from napari_cellseg.model.presets import PRESETS
 from training.config import (
-    PRESETS,
     AugmentConfig,
     DataConfig,
     OptimizerConfig,
@@ -73,11 +73,6 @@ _EMPTY = {
     "max_images": "all",
     "window": "whole image",
     "patience": "never stop early",
-}
-_PRESET_TIPS = {
-    "lite": "EfficientNet-Lite0, 4.7 million parameters: made for a laptop",
-    "reference": "ResNet-RS-200, 93 million parameters: for a graphics card",
-    "original": "The recipe of the original work, whole images: for a graphics card with much memory",
 }
 
 
@@ -196,9 +191,9 @@ class TrainForm(QWidget):
         self.hint = small_label()
         self.preset = QComboBox()
         tame(self.preset)
-        for name in PRESETS:
+        for name, preset in PRESETS.items():
             self.preset.addItem(name)
-            self.preset.setItemData(self.preset.count() - 1, _PRESET_TIPS[name], Qt.ItemDataRole.ToolTipRole)
+            self.preset.setItemData(self.preset.count() - 1, preset.tip, Qt.ItemDataRole.ToolTipRole)
         self.preset.setCurrentText(recall("preset", "lite"))
         self.time = small_label()
         self.device = device_choice()

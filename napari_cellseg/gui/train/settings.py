@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.preferences import preferences, recall, remember
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from training.config import PRESETS, TrainConfig
+from napari_cellseg.model.presets import PRESETS
+from training.config import TrainConfig
 from training.report import DataReport
 from training.suggest import going_on
 
@@ -31,7 +32,7 @@ def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointH
     report : DataReport
         Without errors.
     preset : str
-        Of `training.config.PRESETS`.
+        Of `model.presets.PRESETS`.
     start_from : str
         "imagenet", "random", "bundled" or a model file.
     header : CheckpointHeader or None
