@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError, TrainingError
+from napari_cellseg.formats.yaml_gate import parse_yaml, read_yaml
 from napari_cellseg.model.config import ModelConfig, changed_values, config_error
 from napari_cellseg.model.presets import preset_of
 
@@ -252,13 +253,7 @@ class TrainConfig(_Section):
     @classmethod
     def from_yaml(cls, text: str, source: str = "the YAML text") -> TrainConfig:
         """Read `to_yaml`'s text; ``source`` is named in a `ConfigError`."""
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{source} is not valid YAML: {error}") from None
-        if not isinstance(data, dict):
-            raise ConfigError(f"{source} must hold settings as name: value lines.")
-        return cls.parse(data)
+        return cls._of_yaml(parse_yaml(text, source), source)
 
     def save(self, path: Path) -> None:
         """Write the YAML file, atomically."""
@@ -268,8 +263,10 @@ class TrainConfig(_Section):
     @classmethod
     def load(cls, path: Path) -> TrainConfig:
         """Read a YAML file; a `ConfigError` when it cannot be read or a setting is wrong."""
-        try:
-            text = Path(path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The settings file {path} cannot be read: {error}") from None
-        return cls.from_yaml(text, str(path))
+        return cls._of_yaml(read_yaml(path), str(path))
+
+    @classmethod
+    def _of_yaml(cls, data: Any, source: str) -> TrainConfig:
+        if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
+            raise ConfigError(f"{source} must hold settings as name: value lines.")
+        return cls.parse(data)

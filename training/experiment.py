@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import math
 import re
 from collections.abc import Generator, Mapping, Sequence
@@ -28,6 +27,7 @@ from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.events import Message, TrainEvent
 from training.config import TrainConfig
 from training.engine import train
+from training.past_runs import logged_lines
 from training.plots import draw_curve, finish_axes, save_figure
 from training.run_folder import RunFolder
 
@@ -142,11 +142,8 @@ def _is_finished(run_folder: Path) -> bool:
     events = run_folder / "events.jsonl"
     if not events.exists():
         return False
-    lines = events.read_text("utf-8").splitlines()
-    try:
-        return bool(lines) and json.loads(lines[-1])["event"] == "RunFinished"
-    except ValueError:  # a line cut by a kill
-        return False
+    last = logged_lines(events)[1][-1:]
+    return bool(last) and last[0].event == "RunFinished"
 
 
 def _result(variant: Variant, run_folder: Path, monitor: str) -> Result:

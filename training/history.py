@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from napari_cellseg.errors import TrainingError
 from napari_cellseg.events import (
     CheckpointSaved,
     EpochDone,
@@ -103,7 +104,7 @@ class RunHistory:
         history.has_model = files.best.exists()
         try:
             history.rows = files.read_metrics()
-        except (OSError, ValueError, KeyError):  # a half-written or foreign table: the run itself does not need it
+        except TrainingError:  # the run itself does not need the table
             history.rows = []
         measured = [(row[monitor], row["epoch"]) for row in history.rows if monitor in row]
         if measured:

@@ -10,15 +10,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from napari_cellseg.atomic import export_write
-from napari_cellseg.errors import TrainingError
+from napari_cellseg.errors import AnnotationError, TrainingError
+from napari_cellseg.formats.json_gate import parse_json, read_json
 from training.run_folder import RunFolder
 from training.sources import TrainData
 
-__all__ = ["PastRun", "forget", "new_run_folder", "run_name", "unfinished"]
+__all__ = ["LoggedLine", "PastRun", "forget", "logged_lines", "new_run_folder", "run_name", "unfinished"]
 
 _NOTE = "viewer.json"
 _TAIL = 8192
+_MOST_NOTE_BYTES = 2**20
+
+
+class LoggedLine(BaseModel):
+    """What a line of ``events.jsonl`` must hold; other fields are left out."""
+
+    event: str
+    time: float = Field(ge=0, le=2**35, allow_inf_nan=False)
+    epoch: int | None = Field(None, ge=0, le=10**9)
+    first_epoch: int | None = Field(None, ge=0, le=10**9)
+    epochs: int | None = Field(None, ge=0, le=10**9)
 
 
 @dataclass(frozen=True)
@@ -92,24 +106,28 @@ def forget(run: PastRun) -> None:
 def _look_at(folder: Path) -> PastRun | None:
     files = RunFolder(folder)
     note = _read_note(folder)
-    if "data" not in note or note.get("forgotten") or not (files.last.exists() and files.config.exists()):
+    data = note.get("data")
+    if type(data) is not str or "\0" in data or note.get("forgotten"):
         return None
-    first, last = _logged(files.events)
-    started = next((line for line in (*reversed(last), *reversed(first)) if line.get("event") == "RunStarted"), None)
-    if started is None or any(line.get("event") == "RunFinished" for line in last[-1:]):
+    if not (files.last.exists() and files.config.exists()):
         return None
+    first, last = logged_lines(files.events)
+    started = next((line for line in (*reversed(last), *reversed(first)) if line.event == "RunStarted"), None)
+    if started is None or not last or last[-1].event == "RunFinished":
+        return None
+    epoch = next((line.epoch for line in reversed(last) if line.epoch is not None), started.first_epoch)
     try:
-        with files:  # nobody else is at it
-            epoch = next((line["epoch"] for line in reversed(last) if "epoch" in line), started["first_epoch"])
-            when = last[-1]["time"]
-            return PastRun(folder, Path(note["data"]), int(epoch), int(started["epochs"]), float(when))
-    except (TrainingError, LookupError, TypeError, ValueError):
+        with files:  # no other process is training in it
+            return PastRun(folder, Path(data), epoch or 0, started.epochs or 0, last[-1].time)
+    except TrainingError:
         return None
 
 
-def _logged(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the first and the last lines of an event log, which may be long."""
+def logged_lines(path: Path) -> tuple[list[LoggedLine], list[LoggedLine]]:
+    """Return the first and the last lines of an event log, which may be long; damaged lines are left out."""
     try:
+        if not path.is_file():
+            return [], []
         with path.open("rb") as file:
             first = file.read(8 * _TAIL)
             size = file.seek(0, 2)
@@ -120,21 +138,19 @@ def _logged(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return _lines(first), _lines(last)
 
 
-def _lines(text: bytes) -> list[dict[str, Any]]:
+def _lines(text: bytes) -> list[LoggedLine]:
     """Return the JSON lines of a part of a file; the cut ones at its ends are left out."""
     found = []
     for line in text.splitlines():
-        with suppress(ValueError):
-            value = json.loads(line)
-            if isinstance(value, dict):
-                found.append(value)
+        with suppress(AnnotationError, ValidationError):
+            found.append(LoggedLine.model_validate(parse_json(line, "the line")))
     return found
 
 
 def _read_note(folder: Path) -> dict[str, Any]:
     try:
-        note = json.loads((folder / _NOTE).read_text("utf-8"))
-    except (OSError, ValueError):
+        note = read_json(folder / _NOTE, most_bytes=_MOST_NOTE_BYTES)
+    except AnnotationError:  # there is none, or it is damaged: the run was not started in the viewer
         return {}
     return note if isinstance(note, dict) else {}
 

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from napari_cellseg.errors import ConfigError
+from napari_cellseg.errors import CheckpointError, ConfigError
 from napari_cellseg.events import Message
 from napari_cellseg.images.statistics import ImageStatistics
 from napari_cellseg.model.bundled import bundled
@@ -109,7 +109,7 @@ def prepare(
     """
     state = read_state(folder.last) if resume else None
     if state is not None:
-        _check_settings(config, state["config"])
+        _check_settings(config, state.get("config"))
     report = yield from _checked(data, config)
     split = Split.load(folder.split) if state is not None else _new_split(report, config)
     train, validation = split.apply(report)
@@ -146,9 +146,18 @@ def prepare(
         report.statistics(split.train),
     )
     if state is not None:
+        _restore(prepared, state, folder.last)
+    return prepared
+
+
+def _restore(prepared: Prepared, state: dict[str, Any], path: Path) -> None:
+    try:
         prepared.load_state(state)
         set_random_state(state["random"])
-    return prepared
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # a sound file of another run
+        raise CheckpointError(
+            f"The state in {path} does not fit this run ({error!r:.200}); start again in a new run folder."
+        ) from error
 
 
 def _checked(data: Path, config: TrainConfig) -> Generator[Message, None, DataReport]:
@@ -174,7 +183,7 @@ def _new_split(report: DataReport, config: TrainConfig) -> Split:
     return draw_split(report, seed=config.seed, fraction=config.data.validation_fraction, groups=groups)
 
 
-def _check_settings(config: TrainConfig, old: dict[str, Any]) -> None:
+def _check_settings(config: TrainConfig, old: object) -> None:
     changed = [name for name in _differences(config.model_dump(mode="json"), old) if not name.startswith(_MAY_CHANGE)]
     if changed:
         raise ConfigError(

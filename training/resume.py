@@ -8,7 +8,6 @@ it is taken and put back in one place. The file holds tensors and plain values o
 from __future__ import annotations
 
 import hashlib
-import pickle
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import CheckpointError, TrainingError
+from napari_cellseg.model.pickles import load_plain
 
 __all__ = ["Progress", "random_state", "read_state", "set_random_state", "write_state"]
 
@@ -144,15 +144,12 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"There is nothing to resume from: {path} does not exist. Start without --resume.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged and cannot be resumed from: {error}") from error
+    content = load_plain(path)
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise CheckpointError(f"{path} was not written by this version of napari-cellseg; start a new run folder.")
-    if content["sha256"] != _digest(content["state"]):
+    state = content.get("state")
+    if not isinstance(state, dict) or content.get("sha256") != _digest(state):
         raise CheckpointError(f"{path} is damaged (its checksum is wrong); start again in a new run folder.")
-    state: dict[str, Any] = content["state"]
     return state
 
 

@@ -30,10 +30,15 @@ from filelock import FileLock, Timeout
 
 from napari_cellseg.atomic import export_write, remove_abandoned, write_errors
 from napari_cellseg.errors import TrainingError
+from napari_cellseg.formats.damaged import keep_damaged
+from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.written import note_own
 from training.config import TrainConfig
 
 __all__ = ["RunFolder"]
+
+_MOST_TABLE_BYTES = 256 * 2**20
+_MOST_EPOCHS = 10**9
 
 Row = dict[str, float]
 Event = TypeVar("Event")
@@ -168,11 +173,21 @@ class RunFolder:
             events.close()
 
     def read_metrics(self, before_epoch: int | None = None) -> list[Row]:
-        """Return the rows of metrics.csv, of epochs below ``before_epoch``; a missing number is left out."""
+        """Return the rows of metrics.csv, of epochs below ``before_epoch``; a missing number is left out.
+
+        Rows with anything but numbers are left out, and the table is then kept under another name.
+
+        Raises
+        ------
+        TrainingError
+            The file cannot be read at all.
+        """
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+        content = read_bytes(self.metrics, most_bytes=_MOST_TABLE_BYTES, error=TrainingError, may_be_empty=True)
+        rows, damaged = _sound_rows(content)
+        if damaged:
+            keep_damaged(self.metrics, content, f"{damaged} of its rows are left out")
         return [row for row in rows if before_epoch is None or row["epoch"] < before_epoch]
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
@@ -189,6 +204,26 @@ def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, io.SEEK_END)
         return file.read(1) == b"\n"
+
+
+def _sound_rows(content: bytes) -> tuple[list[Row], int]:
+    """Return the rows that are numbers and have an epoch, and the number of the others."""
+    rows: list[Row] = []
+    damaged = 0
+    table = csv.DictReader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""))
+    while True:
+        try:
+            texts = next(table)
+            row = {name: float(text) for name, text in texts.items() if text}
+        except StopIteration:
+            return rows, damaged
+        except (ValueError, TypeError, csv.Error):
+            damaged += 1
+            continue
+        if 0 <= row.get("epoch", -1) < _MOST_EPOCHS:
+            rows.append(row)
+        else:
+            damaged += 1
 
 
 def _cell(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,15 +11,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import ConfigError, TrainingError
+from napari_cellseg.formats.file_gate import read_bytes
+from napari_cellseg.formats.json_gate import read_json
+from napari_cellseg.model.config import config_error
 from training.dataset import Sample
 from training.report import DataReport, ImageFacts
 
 __all__ = ["Split", "draw_split", "read_groups"]
 
 _TRIES = 50
+_MOST_BYTES = 64 * 2**20
+
+
+class _SplitFile(BaseModel):
+    """``split.json``."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    seed: int = Field(0, ge=0, lt=2**32)
+    fraction: float = Field(0.0, ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -64,12 +79,14 @@ class Split:
     @classmethod
     def load(cls, path: Path) -> Split:
         """Read what `save` wrote; a `TrainingError` for anything else."""
+        data = read_json(path, most_bytes=_MOST_BYTES, error=TrainingError)
         try:
-            data = json.loads(path.read_text("utf-8"))
-            train, validation = (tuple(map(str, data[side])) for side in ("train", "validation"))
-            return cls(train, validation, int(data.get("seed", 0)), float(data.get("fraction", 0)))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise TrainingError(f"The split {path} cannot be read: {error!r}") from None
+            return cls(**_SplitFile.model_validate(data).model_dump())
+        except ValidationError as error:
+            raise TrainingError(
+                f"The split {path} cannot be used: {config_error(error, 'Its content')} Bring back an older copy, or "
+                "start a new run."
+            ) from error
 
 
 def draw_split(report: DataReport, *, seed: int, fraction: float, groups: Mapping[str, str] | None = None) -> Split:
@@ -159,10 +176,10 @@ def read_groups(path: Path) -> dict[str, str]:
     ConfigError
         The file cannot be read, lacks a column, or names an image twice.
     """
+    content = read_bytes(path, most_bytes=_MOST_BYTES, error=ConfigError)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"The group file {path} cannot be read: {error}") from None
     if not rows or not {"image_id", "group"} <= rows[0].keys():
         raise ConfigError(f"The group file {path} needs the columns image_id and group, and a line for each image.")

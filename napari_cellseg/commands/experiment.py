@@ -61,14 +61,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _values(text: str) -> tuple[str, list[Any]]:
     """Read ``augment.enabled=true,false``; each value is YAML."""
-    import yaml
-
     from napari_cellseg.errors import ConfigError
+    from napari_cellseg.formats.yaml_gate import parse_yaml
 
     name, separator, values = text.partition("=")
     if not separator or not name.strip():
         raise ConfigError(f"--vary takes NAME=A,B, for example augment.enabled=true,false, not {text!r}.")
-    try:
-        return name.strip(), [yaml.safe_load(value) for value in values.split(",") if value.strip()]
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--vary {text!r}: the values cannot be read.") from error
+    return name.strip(), [parse_yaml(value, f"--vary {text!r}") for value in values.split(",") if value.strip()]

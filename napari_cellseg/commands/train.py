@@ -167,17 +167,13 @@ def _usual_start(options: argparse.Namespace) -> str:
 
 def _setting(text: str) -> tuple[str, Any]:
     """Read ``optimizer.batch=4``; the value is YAML."""
-    import yaml
-
     from napari_cellseg.errors import ConfigError
+    from napari_cellseg.formats.yaml_gate import parse_yaml
 
     name, separator, value = text.partition("=")
-    try:
-        if not separator or not name:
-            raise ConfigError(f"--set takes NAME=VALUE, for example optimizer.batch=4, not {text!r}.")
-        return name.strip().replace(".", "__"), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text!r}: the value cannot be read.") from error
+    if not separator or not name:
+        raise ConfigError(f"--set takes NAME=VALUE, for example optimizer.batch=4, not {text!r}.")
+    return name.strip().replace(".", "__"), parse_yaml(value, f"--set {text!r}")
 
 
 def show_training(event: TrainEvent, bar: Bar) -> None:

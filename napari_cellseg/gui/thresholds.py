@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from pydantic import TypeAdapter, ValidationError
+
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.gui.preferences import preferences, recall, remember
 from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.config import Fraction
 
 __all__ = ["first_min_scores", "keep_min_scores"]
 
 _WITHOUT_ANY = 0.5
+_SCORES = TypeAdapter(dict[int, Fraction])
 
 
 def first_min_scores(header: CheckpointHeader) -> dict[int, float]:
     """Return the minimum score of each class_id of a model."""
     try:
-        kept = {int(class_id): float(score) for class_id, score in json.loads(recall(_name(header), "{}")).items()}
-    except (ValueError, TypeError, AttributeError):  # somebody edited the file
+        text = recall(_name(header), "{}").encode("utf-8", "replace")
+        kept = _SCORES.validate_python(parse_json(text, "the stored minimum scores"))
+    except (AnnotationError, ValidationError):  # edited by hand
         kept = {}
     if set(kept) == set(header.classes.class_ids):
         return kept

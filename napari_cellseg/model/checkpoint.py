@@ -14,15 +14,16 @@ import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from napari_cellseg.atomic import atomic_write
-from napari_cellseg.classes import ClassTable
+from napari_cellseg.classes import MAX_CLASSES, ClassTable
 from napari_cellseg.errors import CheckpointError, ConfigError
+from napari_cellseg.formats.json_gate import parse_json, short
 from napari_cellseg.images.statistics import ImageStatistics
-from napari_cellseg.model.config import ModelConfig, config_error
+from napari_cellseg.model.config import Fraction, ModelConfig, config_error
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +42,19 @@ __all__ = [
 _KEY = "napari_cellseg"
 _FORMAT = 1
 _MOST_HEADER_BYTES = 16 << 20
+# What settings that were never tried make timm and torch raise.
+_BUILD_ERRORS = (
+    CheckpointError, ConfigError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+    AssertionError, MemoryError,
+)  # fmt: skip
 _PICKLES = (b"\x80", b"PK\x03\x04", b"\x1f\x8b")
 
 
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}  # JSON knows no NaN
+def _finite(metrics: object) -> dict[str, Any]:
+    if not isinstance(metrics, Mapping):
+        raise ValueError("expected names with numbers")
+    # JSON knows no NaN; what is no number at all is for pydantic to say.
+    return {name: value for name, value in metrics.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 class CheckpointMetadata(BaseModel):
@@ -53,12 +62,14 @@ class CheckpointMetadata(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("", description="Shown in lists of models")
+    name: str = Field("", max_length=1000, description="Shown in lists of models")
     metrics: Annotated[dict[str, float], BeforeValidator(_finite)] = Field(
         {}, description="On images it never saw; flat names as in metrics.csv; what is not a number is left out"
     )
-    thresholds: tuple[float, ...] | None = Field(None, description="Best score threshold of each of the K classes")
     statistics: ImageStatistics | None = Field(None, description="Of its training images")
+    thresholds: tuple[Fraction, ...] | None = Field(
+        None, max_length=MAX_CLASSES, description="Best score threshold of each of the K classes"
+    )
     provenance: dict[str, Any] = Field({}, description="Data, licence, recipe, program versions")
 
 
@@ -69,6 +80,12 @@ class CheckpointHeader(CheckpointMetadata):
     created: str = ""
     config: ModelConfig
     sha256: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.thresholds is not None and len(self.thresholds) != len(self.config.classes):
+            raise ValueError(f"thresholds has {len(self.thresholds)} numbers for {len(self.config.classes)} classes")
+        return self
 
     @property
     def classes(self) -> ClassTable:
@@ -148,14 +165,19 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Cel
     CheckpointError
         There is no such file, it is no model of napari-cellseg, or it is damaged.
     """
+    import torch
+
     from napari_cellseg.model.network.build import build_model
 
     state, header = load_weights(path)
     try:
+        # First without memory: settings that do not belong to these tensors may ask for any amount of it.
+        with torch.device("meta"):
+            _check_shapes(build_model(header.config).state_dict(), state)
         model = build_model(header.config)
         model.load_state_dict(state)
-    except (ConfigError, RuntimeError) as error:
-        raise CheckpointError(f"The model in {path} cannot be rebuilt: {error}") from error
+    except _BUILD_ERRORS as error:
+        raise CheckpointError(f"The model in {path} cannot be rebuilt: {str(error)[:500]}") from error
     return model.eval().to(device), header
 
 
@@ -168,10 +190,30 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], CheckpointHeader]
         As `load_checkpoint`.
     """
     import safetensors.torch
+    from safetensors import SafetensorError
 
     header, content = _read(path, tensors=True)
-    state = safetensors.torch.load(content)
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, header
+    try:
+        state = safetensors.torch.load(content)
+    except (SafetensorError, RuntimeError, ValueError, TypeError, LookupError) as error:
+        raise CheckpointError(f"The tensors in {path} cannot be read: {error}.") from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            state[name] = tensor = tensor.float()
+            if not tensor.isfinite().all():
+                raise CheckpointError(
+                    f"{path} cannot be used: its tensor {short(name)} has values that are not finite numbers. The"
+                    " training that made it has failed; use an earlier checkpoint."
+                )
+    return state, header
+
+
+def _check_shapes(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
+    """Raise a `CheckpointError` that names the first tensor that is missing, too many or of another shape."""
+    for name in sorted(wanted.keys() | found.keys()):
+        shapes = [tuple(state[name].shape) if name in state else None for state in (wanted, found)]
+        if shapes[0] != shapes[1]:
+            raise CheckpointError(f"its settings want {short(name)} of shape {shapes[0]}, the file has {shapes[1]}")
 
 
 def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
@@ -192,6 +234,8 @@ def _digest(header: Mapping[str, Any], table: Mapping[str, Any], data: bytes | m
 
 def _read(path: Path, *, tensors: bool) -> tuple[CheckpointHeader, bytes]:
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise CheckpointError(f"The model file {path} cannot be read: it is a folder or a device, not a file.")
         with Path(path).open("rb") as file:
             start = file.read(8)
             length = _header_length(path, start)
@@ -199,11 +243,14 @@ def _read(path: Path, *, tensors: bool) -> tuple[CheckpointHeader, bytes]:
             data = file.read() if tensors else b""
     except OSError as error:
         raise CheckpointError(f"The model file {path} cannot be read: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise CheckpointError(f"The model file {path} cannot be read: there is not enough memory.") from error
     try:
-        table = json.loads(text)
+        table = parse_json(text, path, error=CheckpointError)
         metadata = table.pop("__metadata__", {}) if isinstance(table, dict) else None
-        described = json.loads(metadata[_KEY]) if isinstance(metadata, dict) and _KEY in metadata else None
-    except (ValueError, RecursionError, TypeError) as error:
+        told = metadata.get(_KEY) if isinstance(metadata, dict) else None
+        described = parse_json(told.encode(), path, error=CheckpointError) if isinstance(told, str) else None
+    except CheckpointError as error:
         raise CheckpointError(f"{path} is not a safetensors file, or it is cut off or damaged.") from error
     if not isinstance(described, dict):
         raise CheckpointError(
@@ -234,7 +281,8 @@ def _header_length(path: Path, start: bytes) -> int:
 def _parse(path: Path, described: Mapping[str, Any]) -> CheckpointHeader:
     if described.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{path} has model format {described.get('format')!r}, this program reads {_FORMAT}; update napari-cellseg."
+            f"{path} has model format {short(described.get('format'))}, this program reads {_FORMAT};"
+            " update napari-cellseg."
         )
     try:
         return CheckpointHeader.model_validate(described)

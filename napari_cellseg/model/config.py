@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
-from napari_cellseg.classes import ClassTable
+from napari_cellseg.classes import MAX_CLASSES, ClassTable
 from napari_cellseg.errors import ConfigError
+from napari_cellseg.formats.json_gate import short
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.model.presets import preset_of
 
@@ -30,6 +31,12 @@ __all__ = [
     "config_error",
 ]
 
+MOST_BOXES = 100_000
+"""Limit of every number of boxes: anchors, proposals or cells of one image or tile."""
+AnchorSide = Annotated[float, Field(gt=0, le=10_000)]
+Ratio = Annotated[float, Field(ge=0.01, le=100)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+_MOST_PROBLEMS = 20
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Classes = Annotated[
     ClassTable,
@@ -46,8 +53,9 @@ def config_error(error: ValidationError, what: str = "The settings") -> ConfigEr
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such setting")
         else:
-            lines.append(f"{where} = {problem['input']!r}: {problem['msg']}")
-    return ConfigError(f"{what} cannot be used. " + "; ".join(lines))
+            lines.append(f"{where} = {short(problem['input'])}: {problem['msg']}")
+    more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""
+    return ConfigError(f"{what} cannot be used. " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
 
 
 class _Settings(BaseModel):
@@ -57,9 +65,11 @@ class _Settings(BaseModel):
 class BackboneConfig(_Settings):
     """The feature extractor: any timm model that supports ``features_only=True``."""
 
-    name: str = Field("resnetrs200", min_length=1, description="timm model name, without a weights tag")
+    name: str = Field("resnetrs200", min_length=1, max_length=200, description="timm model name, without a weights tag")
     weights: str = Field(
-        "", description="Where its first weights came from; empty: random. Information, not needed to rebuild."
+        "",
+        max_length=10_000,
+        description="Where its first weights came from; empty: random. Information, not needed to rebuild.",
     )
     mean: tuple[float, float, float] | None = Field(None, description="Mean of RGB input in 0..1; timm's when left out")
     std: tuple[float, float, float] | None = Field(None, description="Its deviation; timm's when left out")
@@ -77,7 +87,9 @@ class BackboneConfig(_Settings):
 class FpnConfig(_Settings):
     """Feature pyramid network (Lin et al., CVPR 2017)."""
 
-    strides: tuple[int, ...] = Field((4, 8, 16, 32), min_length=1, description="Levels, network px per feature")
+    strides: tuple[int, ...] = Field(
+        (4, 8, 16, 32), min_length=1, max_length=6, description="Levels, network px per feature"
+    )
     channels: int = Field(256, ge=16, le=512)
     separable: bool = Field(False, description="Depthwise separable 3x3 convolutions")
     norm: bool = Field(False, description="Group norm after the pyramid's convolutions (Wu & He, ECCV 2018)")
@@ -97,20 +109,27 @@ class FpnConfig(_Settings):
 class RpnConfig(_Settings):
     """Region proposal network (Ren et al., NeurIPS 2015)."""
 
-    anchor_sizes: tuple[tuple[float, ...], ...] = Field(
+    anchor_sizes: tuple[Annotated[tuple[AnchorSide, ...], Field(max_length=16)], ...] = Field(
         ((16,), (32,), (64,), (128,)),
+        max_length=8,
         description="Anchor sides in network px, one tuple a pyramid level; an empty one: no proposals from that level",
     )
-    aspect_ratios: tuple[float, ...] = Field((0.5, 1.0, 2.0), min_length=1, description="Height over width")
+    aspect_ratios: tuple[Ratio, ...] = Field(
+        (0.5, 1.0, 2.0), min_length=1, max_length=16, description="Height over width"
+    )
     separable: bool = Field(False, description="Depthwise separable 3x3 convolution")
     positive_iou: Fraction = 0.7
     negative_iou: Fraction = 0.3
-    samples: int = Field(256, ge=1, description="Anchors an image in the loss")
+    samples: int = Field(256, ge=1, le=MOST_BOXES, description="Anchors an image in the loss")
     positive_fraction: Fraction = 0.5
-    pre_nms_train: int = Field(2000, ge=1, description="Proposals a level before non-maximum suppression")
-    pre_nms_test: int = Field(1000, ge=1)
-    post_nms_train: int = Field(2000, ge=1, description="Proposals an image after non-maximum suppression")
-    post_nms_test: int = Field(1000, ge=1)
+    pre_nms_train: int = Field(
+        2000, ge=1, le=MOST_BOXES, description="Proposals a level before non-maximum suppression"
+    )
+    pre_nms_test: int = Field(1000, ge=1, le=MOST_BOXES)
+    post_nms_train: int = Field(
+        2000, ge=1, le=MOST_BOXES, description="Proposals an image after non-maximum suppression"
+    )
+    post_nms_test: int = Field(1000, ge=1, le=MOST_BOXES)
     nms: Fraction = 0.7
     min_score: Fraction = Field(
         0.0, description="Detection drops proposals under it, so that its cost follows the number of cells"
@@ -132,9 +151,9 @@ class BoxHeadConfig(_Settings):
     """Classification and box regression of each proposal."""
 
     pool: int = Field(7, ge=3, le=14, description="RoIAlign output side")
-    canonical_scale: int = Field(224, ge=8, description="Side of a box (network px) that is read at stride 16")
+    canonical_scale: int = Field(224, ge=8, le=4096, description="Side of a box (network px) that is read at stride 16")
     sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
-    hidden: int = Field(1024, ge=16)
+    hidden: int = Field(1024, ge=16, le=4096)
     class_agnostic_boxes: bool = Field(False, description="One box for all classes")
     iou_score: bool = Field(
         False, description="Also learn each box's IoU with its cell; a score is then sqrt(class probability x IoU)"
@@ -142,13 +161,15 @@ class BoxHeadConfig(_Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
     positive_iou: Fraction = 0.5
     negative_iou: Fraction = 0.5
-    samples: int = Field(512, ge=1, description="Proposals an image in the loss")
+    samples: int = Field(512, ge=1, le=MOST_BOXES, description="Proposals an image in the loss")
     positive_fraction: Fraction = Field(
         0.25, description="At most samples * positive_fraction masks an image are learnt"
     )
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
-    focal_gamma: float = Field(2.0, ge=0, description="Lin et al., ICCV 2017")
-    class_weights: tuple[float, ...] | None = Field(None, description="Weights of the K classes; background has 1")
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="Lin et al., ICCV 2017")
+    class_weights: tuple[Weight, ...] | None = Field(
+        None, max_length=MAX_CLASSES, description="Weights of the K classes; background has 1"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
@@ -156,15 +177,21 @@ class MaskHeadConfig(_Settings):
     """The small fully convolutional network that draws each cell's mask."""
 
     pool: int = Field(14, ge=7, le=28, description="RoIAlign output side; the mask is twice as large")
-    canonical_scale: int = Field(224, ge=8, description="Side of a box (network px) that is read at stride 16")
+    canonical_scale: int = Field(224, ge=8, le=4096, description="Side of a box (network px) that is read at stride 16")
     sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
     convolutions: int = Field(4, ge=1, le=8)
-    channels: int = Field(256, ge=8)
+    channels: int = Field(256, ge=8, le=1024)
     class_agnostic: bool = Field(False, description="One mask for all classes")
     dropout: float = Field(0.0, ge=0, lt=1)
-    dice_weight: float = Field(0.0, ge=0, description="Dice loss added to binary cross-entropy (Milletari 2016)")
-    boundary_weight: float = Field(0.0, ge=0, description="Extra weight in the loss of the pixels along the outline")
-    samples: int | None = Field(None, ge=1, description="Most masks an image in the loss; all positives when left out")
+    dice_weight: float = Field(
+        0.0, ge=0, le=1000, description="Dice loss added to binary cross-entropy (Milletari 2016)"
+    )
+    boundary_weight: float = Field(
+        0.0, ge=0, le=1000, description="Extra weight in the loss of the pixels along the outline"
+    )
+    samples: int | None = Field(
+        None, ge=1, le=MOST_BOXES, description="Most masks an image in the loss; all positives when left out"
+    )
 
     @property
     def size(self) -> int:
@@ -178,19 +205,23 @@ class DetectionConfig(_Settings):
     min_score: Fraction = Field(0.05, description="Below it a detection is dropped before its mask is drawn")
     nms: Fraction = 0.5
     class_agnostic_nms: bool = Field(False, description="A cell cannot have two classes")
-    per_image: int = Field(100, ge=1, description="Most cells an image or tile")
+    per_image: int = Field(100, ge=1, le=MOST_BOXES, description="Most cells an image or tile")
 
 
 class ModelConfig(_Settings):
     """Everything that defines a network; see `preset`."""
 
-    name: str = Field("custom", description="The preset it started from; information only")
+    name: str = Field("custom", max_length=200, description="The preset it started from; information only")
     classes: Classes
-    pixel_size_um: float | None = Field(None, gt=0, description="Pixel size of the images it was trained at")
+    pixel_size_um: float | None = Field(
+        None, ge=1e-4, le=1000, description="Pixel size of the images it was trained at"
+    )
     reading: ReadOptions = Field(ReadOptions(), description="How the images it was trained on were read")
-    working_scale: float = Field(1.0, gt=0, le=8, description="Network px per image px")
-    min_size: int | None = Field(None, ge=64, description="Also resize to this shorter side, as torchvision does")
-    max_size: int | None = Field(None, ge=64, description="... but the longer side to at most this")
+    working_scale: float = Field(1.0, ge=0.01, le=8, description="Network px per image px")
+    min_size: int | None = Field(
+        None, ge=64, le=16_384, description="Also resize to this shorter side, as torchvision does"
+    )
+    max_size: int | None = Field(None, ge=64, le=16_384, description="... but the longer side to at most this")
     channels_last: bool = Field(True, description="Memory layout; faster on most devices")
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()
@@ -290,7 +321,7 @@ class PredictOptions(_Settings):
     tile: int = Field(1024, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
     overlap: int = Field(128, ge=0, description="Overlap of neighbouring tiles, network px; at least one cell")
     scale: float | None = Field(
-        None, gt=0, le=16, description="Network px per image px; from the model and the pixel size when left out"
+        None, ge=0.01, le=16, description="Network px per image px; from the model and the pixel size when left out"
     )
     min_score: Fraction | None = Field(
         None, description="Floor of kept scores; when left out the model's, and 0.4 of it for cells that overlap others"

@@ -12,13 +12,13 @@ from pathlib import Path
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.damaged import keep_damaged
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json, short
 from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Progress, ReviewSession, Status, instances_of
 from napari_cellseg.workspace.cell_lines import rows_of_cells, sound_cells
-from napari_cellseg.workspace.damaged import keep_damaged
 from napari_cellseg.workspace.schemas import HeaderLine, sound
 
 __all__ = [

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.damaged import keep_damaged
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.review import Cell, Change
 from napari_cellseg.workspace.annotations import Annotations
 from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
-from napari_cellseg.workspace.damaged import keep_damaged
 from napari_cellseg.workspace.schemas import ChangeRecord, JournalStart
 
 __all__ = ["Journal", "Recovery", "change_record", "pack", "read_journal", "start_record"]

@@ -11,9 +11,9 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.class_names import MAX_BYTES, read_class_names
+from napari_cellseg.formats.damaged import keep_damaged
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
-from napari_cellseg.workspace.damaged import keep_damaged
 from napari_cellseg.workspace.schemas import ProjectFile, text_of
 
 __all__ = ["read_classes", "write_classes"]

@@ -100,7 +100,10 @@ def command_line(config: TrainConfig, data: Path, run_folder: Path, *, resume: b
 
 def epoch_seconds(config: TrainConfig, report: DataReport) -> float | None:
     """Return how long an epoch will take, from the speed of earlier runs here; None when there was none."""
-    speed = float(recall(_speed_name(config), "0"))
+    try:
+        speed = float(recall(_speed_name(config), "0"))
+    except ValueError:  # edited by hand
+        speed = 0.0
     images = round(len(report.images) * (1 - config.data.validation_fraction))
     return images * config.data.views * _area(config, report) / speed if speed > 0 and images else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from napari_cellseg.errors import CheckpointError, ConfigError
 from napari_cellseg.model.config import BackboneConfig, FpnConfig
+from napari_cellseg.model.pickles import load_plain
 
 __all__ = ["PyramidBackbone", "make_backbone", "separable_conv"]
 
@@ -199,8 +199,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)  # never unpickles anything but tensors
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        state = load_plain(path)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read as weights: {error}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
