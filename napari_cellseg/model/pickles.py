@@ -41,10 +41,10 @@ def load_plain(path: Path) -> Any:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
-        first_line = str(error).partition("\n")[0][:200]
-        raise CheckpointError(
-            f"{path} is damaged or no file of tensors: {first_line or type(error).__name__}"
-        ) from error
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch then advises to open it all the same
+            reason = "it is damaged, or holds more than tensors and plain values"
+        raise CheckpointError(f"{path} cannot be read: {reason}.") from error
     problem = _problem(content)
     if problem:
         raise CheckpointError(f"{path} is damaged: {problem}.")
