@@ -231,7 +231,7 @@ def strokes(bench: Bench, review: Any) -> dict[str, Any]:
     pump(0.2)
 
     def paint(turn: int) -> None:
-        x0, y0, x1, y1 = review._state.session.cells[review._state.selection[0]].box
+        x0, y0, x1, y1 = review.session.cells[review.selection[0]].box
         middle = bench.on_screen((y0 + y1) / 2, (x0 + x1) / 2)
         step = round(camera_of(bench.viewer).zoom * 2)
         QTest.mousePress(bench.canvas, Qt.LeftButton, Qt.NoModifier, middle)

@@ -133,7 +133,7 @@ def test_a_folder_is_predicted_stored_and_listed(qtbot, dock, engine, folder):
     predict(qtbot, dock)
     assert engine.predicted == ["a", "b", "c"]
     assert dock.counts.text() == "3 images: 3 predicted"
-    assert dock.row._message.text().startswith("3 images predicted in ")
+    assert dock.row.message.text().startswith("3 images predicted in ")
     assert dock.state.session.count() == (FOUND.scores >= 0.5).sum()
     assert [dock.opener.summaries[name].total for name in "abc"] == [dock.state.session.count()] * 3
     assert not dock.button.isEnabled()
@@ -144,8 +144,8 @@ def test_another_viewer_later_goes_on_where_it_was_stopped(qtbot, dock, engine, 
     open_folder(qtbot, dock, folder)
     engine.behaviour = {"b": 60.0}
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=60_000)
-    dock.row._stop.click()
+    qtbot.waitUntil(lambda: dock.row.label.text().startswith("Image 2 of 3"), timeout=60_000)
+    dock.row.stop_button.click()
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
     settle(qtbot, dock)
     assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
@@ -160,13 +160,13 @@ def test_pause_holds_and_resume_goes_on(qtbot, dock, engine, folder):
     dock.batch.job._holds_by_itself = True  # the stand-in does not obey the engine's hold
     press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=60_000)
-    dock.row._pause.click()
+    dock.row.pause_button.click()
     qtbot.waitUntil(lambda: dock.batch.job.state is JobState.PAUSED, timeout=60_000)
     done = list(engine.predicted)
     qtbot.wait(500)
     assert engine.predicted == done
-    assert dock.row._pause.text() == "Resume"
-    dock.row._pause.click()
+    assert dock.row.pause_button.text() == "Resume"
+    dock.row.pause_button.click()
     qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
     assert engine.predicted == ["a", "b", "c"]
 
@@ -191,7 +191,7 @@ def test_an_engine_that_dies_each_time_ends_the_run(qtbot, dock, engine, folder)
     engine.behaviour = dict.fromkeys("abc", EngineError("The engine process crashed (SIGSEGV)."))
     press(qtbot, dock)
     qtbot.waitUntil(lambda: dock.batch.job.state is JobState.FAILED, timeout=60_000)
-    assert "SIGSEGV" in dock.row._message.text()
+    assert "SIGSEGV" in dock.row.message.text()
 
 
 def test_images_with_reviewed_cells_are_left_alone_until_asked_for(qtbot, dock, engine, folder):
@@ -227,7 +227,7 @@ def test_all_again(qtbot, dock, engine, folder):
 def test_a_folder_that_is_not_open_is_predicted_while_another_one_is(qtbot, dock, engine, folder, tmp_path):
     other = make_folder(tmp_path / "test", "xy")
     open_folder(qtbot, dock, folder)
-    dock._use_folder(other)
+    dock.use_folder(other)
     settle(qtbot, dock)
     predict(qtbot, dock)
     assert engine.predicted == ["x", "y"]
@@ -246,11 +246,11 @@ def test_a_folder_that_is_not_open_is_predicted_while_another_one_is(qtbot, dock
 def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, engine, folder, tmp_path):
     other = make_folder(tmp_path / "test", "xyz")
     open_folder(qtbot, dock, folder)
-    dock._use_folder(other)
+    dock.use_folder(other)
     settle(qtbot, dock)
     engine.behaviour = dict.fromkeys("xyz", 0.3)
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.row._label.text().startswith("Image 2 of 3"), timeout=60_000)
+    qtbot.waitUntil(lambda: dock.row.label.text().startswith("Image 2 of 3"), timeout=60_000)
     dock.opener.open_path(other)
     qtbot.waitUntil(lambda: dock.state.image_id == "x", timeout=60_000)
     assert not dock.state.workspace.read_only
@@ -262,10 +262,10 @@ def test_opening_the_folder_while_it_is_predicted_is_no_conflict(qtbot, dock, en
 def test_a_folder_of_another_window_is_refused_in_words(qtbot, dock, tmp_path):
     other = make_folder(tmp_path / "test", "x")
     with Sessions.of_folder(other):
-        dock._use_folder(other)
+        dock.use_folder(other)
         settle(qtbot, dock)
         press(qtbot, dock)
-        assert "Open in another window of this program" in dock.row._message.text()
+        assert "Open in another window of this program" in dock.row.message.text()
         assert not dock.batch.job.is_busy
 
 
@@ -326,7 +326,7 @@ def test_the_results_have_every_cell_nobody_rejected_and_are_valid(qtbot, dock, 
     dock.results.folder.setText(str(tmp_path / "out"))
     dock.results.write.click()
     qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
-    assert dock.results.row._message.text().startswith(f"Written and checked: {2 * len(FOUND) - 1} cells, 2 images")
+    assert dock.results.row.message.text().startswith(f"Written and checked: {2 * len(FOUND) - 1} cells, 2 images")
     assert dock.results.problems.text() == "Not in this folder, so without a row: x"
     for name in ("test-results.json", "test-results.zip"):
         assert check_results(tmp_path / "out" / name, read_image_ids(ids), 4) == []
@@ -337,7 +337,7 @@ def test_results_before_a_prediction_are_refused(qtbot, dock, folder, tmp_path):
     dock.results.folder.setText(str(tmp_path / "out"))
     dock.results.write.click()
     qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
-    assert "No image is predicted yet" in dock.results.row._message.text()
+    assert "No image is predicted yet" in dock.results.row.message.text()
 
 
 def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
@@ -352,7 +352,7 @@ def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
     parsed = _parser().parse_args(arguments)
     assert program == "napari-cellseg"
     assert (parsed.images, parsed.out, parsed.ids) == ([folder], tmp_path / "my out", ids)
-    model = dock._model()
+    model = dock.chosen_model()
     assert prediction_options(parsed, parsed.min_score) == model.options
     assert parsed.pixel_size == model.pixel_size_um == 0.25
 

@@ -59,7 +59,7 @@ def test_a_folder_with_a_broken_image_gives_the_results_of_the_command(qtbot, fo
         qtbot.waitUntil(lambda: dock.state.image_id == "b" and dock.button.isEnabled(), timeout=60_000)
         dock.button.click()
         qtbot.waitUntil(lambda: dock.batch.job.state is JobState.RUNNING, timeout=400_000)
-        dock.row._pause.click()
+        dock.row.pause_button.click()
         qtbot.waitUntil(lambda: dock.batch.job.state is not JobState.PAUSING, timeout=60_000)
         dock.batch.job.resume()
         qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=400_000)

@@ -64,7 +64,7 @@ def test_all_formats_of_all_images_are_written_and_summed_up(qtbot, dock, folder
     assert {"training", "geojson", "rois", "overlays"} <= names
     cells = len(json.loads((out / "test-results.json").read_text()))
     assert cells == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
-    assert "2 images" in dock.row._message.text()
+    assert "2 images" in dock.row.message.text()
     assert dock._open.isVisibleTo(dock)
 
 
@@ -84,7 +84,7 @@ def test_image_ids_come_from_the_file_and_a_missing_one_is_a_problem(qtbot, dock
     dock.choose(frozenset({"results"}), Which.ALL, tmp_path / "out")
     dock.set_ids(ids)
     export(qtbot, dock)
-    shown = dock._problems.text() + dock.row._message.text()
+    shown = dock._problems.text() + dock.row.message.text()
     assert "tissue_02" in shown, "the image without an id is named"
     dock.set_ids(None)
     dock.choose(frozenset({"results"}), Which.ONE, tmp_path / "out")
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_the_button_works_again(
     (tmp_path / "taken").write_text("a file, not a folder")
     dock.choose(frozenset({"coco"}), Which.ALL, tmp_path / "taken")
     export(qtbot, dock)
-    assert "taken" in dock.row._message.text()
+    assert "taken" in dock.row.message.text()
     assert dock.export_button.isEnabled()
     dock.choose(frozenset({"coco"}), Which.ALL, tmp_path / "free")
     export(qtbot, dock)

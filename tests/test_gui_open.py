@@ -243,7 +243,7 @@ def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, tmp_path
 def test_a_renamed_class_reaches_the_layers_and_the_project(qtbot, dock, viewer, folder, plugin):
     open_path(qtbot, dock, folder)
     plugin.layers.finish()
-    line = dock.classes._names[0]
+    line = dock.classes.names[0]
     line.setText("mitosis: 有糸分裂")
     line.editingFinished.emit()
 
@@ -255,10 +255,10 @@ def test_a_renamed_class_reaches_the_layers_and_the_project(qtbot, dock, viewer,
 
 def test_a_name_twice_is_refused_in_words(qtbot, dock, folder):
     open_path(qtbot, dock, folder)
-    line = dock.classes._names[0]
+    line = dock.classes.names[0]
     line.setText(TISSUE_CLASSES.names[1])
     line.editingFinished.emit()
-    assert "used twice" in dock.classes._problem.text()
+    assert "used twice" in dock.classes.problem.text()
     assert dock.state.classes.names == TISSUE_CLASSES.names
 
 
@@ -299,27 +299,27 @@ def test_a_large_image_is_shown_in_two_turns_and_none_is_lost(qtbot, dock, tmp_p
 def test_a_class_can_be_added_and_the_last_one_removed(qtbot, dock, viewer, folder, plugin):
     open_path(qtbot, dock, folder)
     plugin.layers.finish()
-    dock.classes._add.click()
+    dock.classes.add_button.click()
     plugin.layers.finish()
     assert dock.state.classes.names[-1] == "class5"
     assert viewer.layers[-1].name == "class5"
 
-    dock.classes._remove.click()
+    dock.classes.remove_button.click()
     assert dock.state.classes.names == TISSUE_CLASSES.names
     assert [layer.name for layer in viewer.layers[1:]] == list(TISSUE_CLASSES.names)
 
 
 def test_a_class_that_cells_have_or_could_have_again_by_undo_is_not_removed(qtbot, dock, folder):
     open_path(qtbot, dock, folder)
-    dock.classes._add.click()
+    dock.classes.add_button.click()
     dock.state.session.reclassify([min(dock.state.session.cells)], 5)
-    dock.classes._show_buttons()
-    assert "have the last class" in dock.classes._remove.toolTip()
+    dock.classes.refresh_buttons()
+    assert "have the last class" in dock.classes.remove_button.toolTip()
 
     dock.state.session.undo()
-    dock.classes._show_buttons()
-    dock.classes._remove.click()
-    assert "class 5" in dock.classes._problem.text()
+    dock.classes.refresh_buttons()
+    dock.classes.remove_button.click()
+    assert "class 5" in dock.classes.problem.text()
     assert len(dock.state.classes) == 5
 
 

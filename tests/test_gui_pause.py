@@ -225,26 +225,26 @@ def test_the_row_has_a_pause_button_that_becomes_resume(qtbot, work):
     row = JobRow(work.job, pausable=True)
     qtbot.addWidget(row)
     row.show()
-    assert not row._pause.isVisible()
+    assert not row.pause_button.isVisible()
     work.start(1000)
-    assert row._pause.isVisible()
+    assert row.pause_button.isVisible()
     qtbot.waitUntil(lambda: bool(work.events), timeout=60_000)
     row.set_progress(3, 10, "step 3")
 
-    row._pause.click()
-    assert row._label.text().startswith("Pausing...")
+    row.pause_button.click()
+    assert row.label.text().startswith("Pausing...")
     wait_for(qtbot, work.job, JobState.PAUSED)
-    assert row._label.text().startswith("Paused")
-    assert row._pause.text() == "Resume"
-    assert row._bar.value() == 3
+    assert row.label.text().startswith("Paused")
+    assert row.pause_button.text() == "Resume"
+    assert row.bar.value() == 3
 
-    row._pause.click()
-    assert row._pause.text() == "Pause"
-    assert row._label.text().startswith("step 3")
-    row._stop.click()
-    assert not row._pause.isEnabled()
+    row.pause_button.click()
+    assert row.pause_button.text() == "Pause"
+    assert row.label.text().startswith("step 3")
+    row.stop_button.click()
+    assert not row.pause_button.isEnabled()
     wait_for(qtbot, work.job, JobState.STOPPED)
-    assert not row._pause.isVisible()
+    assert not row.pause_button.isVisible()
 
 
 def test_a_row_has_no_pause_button_unless_it_is_asked_for(qtbot, state):
@@ -253,6 +253,6 @@ def test_a_row_has_no_pause_button_unless_it_is_asked_for(qtbot, state):
     qtbot.addWidget(row)
     row.show()
     job.start(lambda: counting(1000))
-    assert not row._pause.isVisible()
+    assert not row.pause_button.isVisible()
     job.stop()
     wait_for(qtbot, job, JobState.STOPPED)

@@ -121,7 +121,7 @@ def test_split_by_line_and_by_seeds(window: Window, session: ReviewSession) -> N
     window.press("K")
     assert window.review.cutting.cell_id == 1
     window.review.cutting.stop()
-    window.review._cut_by_line(1, [(5, 20), (35, 20)])
+    window.review.cut_by_line(1, [(5, 20), (35, 20)])
     assert session.undo_text == "split #1"
     assert session.cells[1].area + session.cells[21].area == 316
     session.undo()
@@ -154,27 +154,27 @@ def test_review_dock_shows_the_queue_and_bulk_rejects_by_filter(window: Window, 
     dock = window.dock("Review")
     window.state.select(())
     dock.refresh()
-    assert dock._model.rowCount() == 20
-    assert dock._counts.text() == "0 / 20 reviewed"
+    assert dock.queue_model.rowCount() == 20
+    assert dock.counts.text() == "0 / 20 reviewed"
     assert not dock.buttons["accept"].isEnabled()
     assert "Select a cell" in dock.buttons["accept"].toolTip()
-    dock._filter._score.setValue(0.5)
+    dock.filter_row.score.setValue(0.5)
     dock.refresh()
     low = len(session.find(CellFilter(max_score=0.5)))
-    assert dock._filter._reject.text() == f"Reject {low}"
-    dock._filter._reject.click()
+    assert dock.filter_row.reject_button.text() == f"Reject {low}"
+    dock.filter_row.reject_button.click()
     dock.refresh()
-    assert dock._counts.text() == f"{low} / 20 reviewed"
+    assert dock.counts.text() == f"{low} / 20 reviewed"
     assert dock.buttons["undo"].isEnabled()
     dock.buttons["undo"].click()
     dock.refresh()
-    assert dock._counts.text() == "0 / 20 reviewed"
-    dock._filter._score.setValue(0)
+    assert dock.counts.text() == "0 / 20 reviewed"
+    dock.filter_row.score.setValue(0)
     window.review.next()
     dock.refresh()
     assert dock.buttons["accept"].isEnabled()
-    assert dock._list.currentIndex().isValid()
-    listed = dock._model.item(dock._list.currentIndex().row())
+    assert dock.queue_list.currentIndex().isValid()
+    listed = dock.queue_model.item(dock.queue_list.currentIndex().row())
     assert (listed.cell_id,) == window.state.selection
 
 
@@ -183,15 +183,15 @@ def test_gallery_pages_rejects_and_reclassifies(window: Window) -> None:
 
     session = window.open()
     gallery = window.dock("Gallery")
-    gallery._class.setCurrentIndex(2)
+    gallery.class_choice.setCurrentIndex(2)
     gallery.arrange()
     assert gallery.model.count == 5
     ids = [gallery.model.cell_id(gallery.model.index(row)) for row in range(gallery.model.rowCount())]
     assert ids == [2, 6, 10, 14, 18], "class 2, lowest score first"
-    gallery._toggle_rejected(6)
+    gallery.toggle_rejected(6)
     assert session.cells[6].status is Status.REJECTED
     assert gallery.model.row_of(6) == 1, "it stays in its place, crossed out"
-    gallery._toggle_rejected(6)
+    gallery.toggle_rejected(6)
     assert session.cells[6].status is Status.PROPOSED
     window.state.select((10,))
     assert [index.row() for index in gallery.view.selectionModel().selectedIndexes()] == [2]
@@ -208,11 +208,11 @@ def test_table_sorts_filters_copies_and_writes_harmless_csv(window: Window, tmp_
 
     session = window.open()
     table = window.dock("Table")
-    table._show_cells()
+    table.show_cells()
     assert table.model.rowCount() == 20
     table.view.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     assert [table.model.cell_id(row) for row in range(3)] == [20, 19, 18]
-    table._find.setText("epith")
+    table.filter_text.setText("epith")
     assert table.model.rowCount() == 5
     window.state.select((3,))
     assert [table.model.cell_id(i.row()) for i in table.view.selectionModel().selectedRows()] == [3]
@@ -222,7 +222,7 @@ def test_table_sorts_filters_copies_and_writes_harmless_csv(window: Window, tmp_
     assert copied[1].startswith("3\tepithelial\t0.36")
     session.accept((7,))
     assert "accepted" in table.model.shown_columns()["status"]
-    table._find.setText("")
+    table.filter_text.setText("")
     table.model.columns["by"][:] = "=2+3"
     table.export(tmp_path / "cells.csv")
     lines = (tmp_path / "cells.csv").read_text("utf-8-sig").splitlines()

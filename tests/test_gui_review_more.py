@@ -25,7 +25,7 @@ def labels_with_one_more(session: ReviewSession) -> InstanceMasks:
 
 def test_a_cell_that_only_the_labels_have_is_shown_and_taken_over(window: Window) -> None:
     session = window.open()
-    window.review.queue._use(ReviewQueue(session, labels_with_one_more(session)))
+    window.review.queue.use(ReviewQueue(session, labels_with_one_more(session)))
     window.review.queue.finish()
     window.press("N")
     missed = window.review.missed
@@ -51,7 +51,7 @@ def test_rejecting_a_missed_cell_says_what_to_do(window: Window) -> None:
     from napari.utils.notifications import notification_manager
 
     session = window.open()
-    window.review.queue._use(ReviewQueue(session, labels_with_one_more(session)))
+    window.review.queue.use(ReviewQueue(session, labels_with_one_more(session)))
     window.review.queue.finish()
     window.press("N")
     notification_manager.records.clear()
@@ -86,11 +86,11 @@ def make_cells(count: int) -> list:
     ("seconds", "text"), [(3, "saved 3 s ago"), (90, "saved 2 min ago"), (7300, "saved 2 h ago"), (-5, "saved 0 s ago")]
 )
 def test_how_long_ago_it_was_saved(monkeypatch: pytest.MonkeyPatch, seconds: float, text: str) -> None:
-    from napari_cellseg.gui.review import dock as review_dock
+    from napari_cellseg.workspace import status
 
-    monkeypatch.setattr(review_dock.time, "time", lambda: 1_000_000.0)
-    assert review_dock.saved_text(1_000_000.0 - seconds) == text
-    assert review_dock.saved_text(None) == "saved"
+    monkeypatch.setattr(status.time, "time", lambda: 1_000_000.0)
+    assert status.saved_text(1_000_000.0 - seconds) == text
+    assert status.saved_text(None) == "saved"
 
 
 def test_the_question_mark_opens_the_keys(window: Window) -> None:

@@ -87,7 +87,7 @@ def test_a_run_gives_one_layer_a_class_with_the_cells_in_the_session(qtbot, dock
     assert [layer.name for layer in viewer.layers] == ["tissue", *TISSUE_CLASSES.names]
     assert len(dock.state.session.cells) == len(FOUND)
     assert dock.device_reason.text() == READY.reason
-    assert dock.row._message.text().endswith("cells shown, in 0:01.")
+    assert dock.row.message.text().endswith("cells shown, in 0:01.")
     assert dock.button.isEnabled()
 
 
@@ -116,7 +116,7 @@ def test_a_16_bit_layer_in_micrometres_is_read_as_its_file_would_be(qtbot, dock,
 
 def test_the_model_brings_its_best_minimum_scores(dock):
     assert dock.state.min_scores == {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.2}
-    assert [slider.value() for slider in dock.sliders._sliders.values()] == [50, 40, 30, 20]
+    assert [slider.value() for slider in dock.sliders.sliders.values()] == [50, 40, 30, 20]
 
 
 def test_a_project_without_classes_shows_those_of_the_model(dock):
@@ -139,12 +139,12 @@ def test_a_slider_filters_what_is_shown_without_running_again(qtbot, dock):
     assert dock.state.session.count() == len(FOUND)
     of_class = FOUND.class_ids == 3
 
-    dock.sliders._sliders[3].setValue(100)
+    dock.sliders.sliders[3].setValue(100)
     qtbot.waitUntil(lambda: dock.state.session.count(3) == 0, timeout=60_000)
     assert dock.state.session.count() == len(FOUND) - of_class.sum()
-    dock.sliders._sliders[3].setValue(0)
+    dock.sliders.sliders[3].setValue(0)
     qtbot.waitUntil(lambda: dock.state.session.count() == len(FOUND), timeout=60_000)
-    assert dock.sliders._counts[3].text() == str(of_class.sum())
+    assert dock.sliders.counts[3].text() == str(of_class.sum())
     assert len(run.calls) == 1
 
 
@@ -168,10 +168,10 @@ def test_stop_is_shown_at_once_and_the_button_comes_back(qtbot, dock):
     qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=60_000)
     assert dock.button.toolTip() == "It is at work; stop it first."
 
-    dock.row._stop.click()
-    assert dock.row._label.text().startswith("Stopping...")
+    dock.row.stop_button.click()
+    assert dock.row.label.text().startswith("Stopping...")
     qtbot.waitUntil(lambda: dock.button.isEnabled(), timeout=60_000)
-    assert dock.row._message.text().startswith("Stopped after")
+    assert dock.row.message.text().startswith("Stopped after")
 
 
 @pytest.mark.usefixtures("image")
@@ -201,8 +201,8 @@ def test_a_failure_is_one_message_in_the_dock_and_one_notification(qtbot, dock, 
 
         text = "crashed (SIGSEGV)"
     segment(qtbot, dock, run)
-    assert text in dock.row._message.text()
-    assert dock.row._message.text().startswith("Failed: ")
+    assert text in dock.row.message.text()
+    assert dock.row.message.text().startswith("Failed: ")
     assert [text in str(record.message) for record in notification_manager.records] == [True]
     assert dock.button.isEnabled()
 
@@ -211,7 +211,7 @@ def test_a_failure_is_one_message_in_the_dock_and_one_notification(qtbot, dock, 
 def test_options_that_do_not_fit_are_refused_before_anything_starts(dock):
     dock.advanced.set_values({"tile": 128, "overlap": 100})
     dock.button.click()
-    assert "overlap" in dock.row._message.text()
+    assert "overlap" in dock.row.message.text()
     assert dock.segmentation.job.state is JobState.IDLE
 
 
@@ -219,7 +219,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_starts(dock):
 def test_a_project_without_a_class_of_the_model_is_told_which(dock):
     dock.state.set_classes(ClassTable(("tumour", "stroma")))
     dock.button.click()
-    assert "'other'" in dock.row._message.text()
+    assert "'other'" in dock.row.message.text()
     assert dock.segmentation.job.state is JobState.IDLE
 
 

@@ -85,7 +85,7 @@ def test_an_imported_model_is_listed_by_the_name_of_its_run_and_chosen(dock, own
     row = [dock.table.model().index(0, column).data() for column in range(8)]
     assert row[:5] == ["gut", "imported", "0.500", "0.400", "2"]
     assert row[7] == "gut <1>"
-    assert dock.row._message.text() == "gut is in the library."
+    assert dock.row.message.text() == "gut is in the library."
 
 
 @pytest.mark.usefixtures("own")
@@ -114,7 +114,7 @@ def test_a_foreign_file_is_refused_in_words(qtbot, dock, tmp_path, model_file):
     cut.write_bytes(model_file.read_bytes()[:-10])
     for path, words in ((foreign, "pickled file"), (cut, "SHA-256 does not match")):
         import_file(qtbot, dock, path)
-        assert words in dock.row._message.text()
+        assert words in dock.row.message.text()
     assert names(dock) == ["lite-consep"]
 
 
@@ -137,17 +137,17 @@ def test_a_name_that_is_taken_or_no_name_is_refused(qtbot, dock, model_file):
     choose(dock, other)
     for name, words in (("gut", "already"), ("a/b", "cannot be a model's name")):
         dock.table.renamed.emit(dock.table.entry, name)
-        assert words in dock.row._message.text()
+        assert words in dock.row.message.text()
     assert other in names(dock)
 
 
 def test_deleting_asks_and_takes_only_the_file_in_the_library(dock, own, model_file):
     dock.remove.click()
-    assert dock._sure.isVisibleTo(dock)
-    dock._sure.no.click()
+    assert dock.confirmation.isVisibleTo(dock)
+    dock.confirmation.no.click()
     assert own.path.exists()
     dock.remove.click()
-    dock._sure.yes.click()
+    dock.confirmation.yes.click()
     assert names(dock) == ["lite-consep"]
     assert not own.path.exists()
     assert model_file.exists()
@@ -157,7 +157,7 @@ def test_deleting_asks_and_takes_only_the_file_in_the_library(dock, own, model_f
 def test_choosing_another_model_takes_the_question_back(dock):
     dock.remove.click()
     choose(dock, "lite-consep")
-    assert not dock._sure.isVisibleTo(dock)
+    assert not dock.confirmation.isVisibleTo(dock)
 
 
 def test_a_model_is_exported(qtbot, dock, own, tmp_path):
@@ -178,7 +178,7 @@ def test_segment_uses_it_follows_its_name_and_does_without_it_when_it_is_deleted
     assert segment.model.currentText() == "mine (imported)"
 
     dock.remove.click()
-    dock._sure.yes.click()
+    dock.confirmation.yes.click()
     assert segment.model.path.stem == "lite-consep"
     assert dock.state.model == segment.model.path
 
@@ -216,6 +216,6 @@ def test_train_starts_from_it_under_its_new_name_and_from_the_bundled_one_when_i
     assert start.path.exists()
 
     dock.remove.click()
-    dock._sure.yes.click()
+    dock.confirmation.yes.click()
     assert start.value == "bundled"
     assert "mine" not in [start.itemText(row) for row in range(start.count())]

@@ -101,10 +101,10 @@ def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, eng
     assert dock.monitor.compare_button.toolTip() == "The engine is at work; wait for it or stop it."
     qtbot.waitUntil(dock.monitor.use_button.isEnabled, timeout=60_000)
     assert dock.copy_button.isEnabled()
-    dock.monitor.row._stop.click()
+    dock.monitor.row.stop_button.click()
     qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=60_000)
     assert dock.run.job.state is JobState.STOPPED
-    assert dock.monitor.row._message.text().startswith("Stopped (best and last model kept).")
+    assert dock.monitor.row.message.text().startswith("Stopped (best and last model kept).")
     assert dock.button.isEnabled()
 
 
@@ -113,7 +113,7 @@ def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine,
     engine.wait_s = 0.05
     dock.button.click()
     qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
-    dock.monitor.row._stop.click()
+    dock.monitor.row.stop_button.click()
     qtbot.waitUntil(lambda: not dock.run.is_busy, timeout=60_000)
     assert dock.past_label.text().startswith("Unfinished run: epoch ")
 
@@ -128,7 +128,7 @@ def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine,
     first, second = engine.of("train")
     assert second == {**first, "resume": True}
     assert later.run.job.state is JobState.FINISHED
-    assert not later._resume_row.isVisible(), "it came to its end"
+    assert not later.resume_row.isVisible(), "it came to its end"
 
 
 @pytest.mark.usefixtures("workspace")
@@ -136,11 +136,11 @@ def test_pause_holds_the_run_and_resume_lets_it_go_on(qtbot, dock, engine):
     engine.wait_s = 0.05
     dock.button.click()
     qtbot.waitUntil(lambda: dock.run.history.step is not None, timeout=60_000)
-    dock.monitor.row._pause.click()
+    dock.monitor.row.pause_button.click()
     assert dock.run.job.is_busy
-    assert dock.monitor.row._pause.text() == "Resume"
+    assert dock.monitor.row.pause_button.text() == "Resume"
     assert dock.button.toolTip() == "A training is at work; stop it first."
-    dock.monitor.row._pause.click()
+    dock.monitor.row.pause_button.click()
     qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=60_000)
 
 
@@ -238,7 +238,7 @@ def test_a_failure_is_one_message_and_the_next_run_works(qtbot, dock, engine, er
     engine.error = error
     train(qtbot, dock)
     assert dock.run.job.state is JobState.FAILED
-    assert dock.monitor.row._message.text() == f"Failed: {error}"
+    assert dock.monitor.row.message.text() == f"Failed: {error}"
     assert len([record for record in notification_manager.records if str(record.message) == str(error)]) == 1
     assert dock.button.isEnabled()
     engine.error = None
@@ -253,10 +253,10 @@ def test_plots_are_drawn_only_when_seen_and_at_most_twice_a_second(qtbot, dock):
     hidden = dock.monitor.plots.draws
     assert hidden == 0
     dock.show()
-    qtbot.waitUntil(lambda: "ap50" in dock.monitor.plots._lines, timeout=60_000)
+    qtbot.waitUntil(lambda: "ap50" in dock.monitor.plots.lines, timeout=60_000)
     assert dock.monitor.plots.draws <= 2
-    assert list(dock.monitor.plots._lines["ap50"].xData) == [1, 2, 3]
-    assert dock.monitor.plots._lines["ap50/epithelial"].opts["pen"].color().name() == dock.state.classes.colour(3)
+    assert list(dock.monitor.plots.lines["ap50"].xData) == [1, 2, 3]
+    assert dock.monitor.plots.lines["ap50/epithelial"].opts["pen"].color().name() == dock.state.classes.colour(3)
 
 
 @pytest.mark.usefixtures("qtbot")

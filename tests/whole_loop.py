@@ -73,14 +73,14 @@ def work(viewer, options, report):
     report["disabled in training"] = train.button.toolTip()
     yield lambda: monitor.use_button.isEnabled() and len(train.run.history.rows) >= 1
     report["engine"] = train.run.engine._client.process_id
-    yield lambda: monitor.row._label.text().startswith("epoch")
+    yield lambda: monitor.row.label.text().startswith("epoch")
     start = time.perf_counter()
-    monitor.row._stop.click()
+    monitor.row.stop_button.click()
     report["state after the click"] = job.state.value
     yield lambda: not job.is_busy
-    report["stopped"] = (job.state.name, time.perf_counter() - start, monitor.row._message.text())
+    report["stopped"] = (job.state.name, time.perf_counter() - start, monitor.row.message.text())
     report["epochs at the stop"] = len(train.run.history.rows)
-    yield lambda: train._resume_row.isVisible()
+    yield lambda: train.resume_row.isVisible()
     report["offered"] = train.past_label.text()
 
     train.resume_button.click()
@@ -88,7 +88,7 @@ def work(viewer, options, report):
     report["end"] = (job.state.name, str(job.error or ""), monitor.summary.text())
     report["epochs"] = [row["epoch"] for row in train.run.history.rows]
     yield lambda: not monitor.plots._timer.isActive()
-    report["points"] = {name: len(line.xData) for name, line in monitor.plots._lines.items() if line.xData is not None}
+    report["points"] = {name: len(line.xData) for name, line in monitor.plots.lines.items() if line.xData is not None}
     report["best"] = monitor.best.text()
     monitor.examples_button.click()
     yield lambda: monitor.examples.is_shown
@@ -101,12 +101,12 @@ def work(viewer, options, report):
     yield lambda: segment.segmentation.job.is_busy
     yield lambda: not segment.segmentation.job.is_busy
     report["model"] = str(state.model)
-    report["segmented"] = (segment.segmentation.job.state.name, segment.row._message.text())
-    report["use"] = monitor.use_row._message.text()
+    report["segmented"] = (segment.segmentation.job.state.name, segment.row.message.text())
+    report["use"] = monitor.use_row.message.text()
 
     monitor.compare_button.click()
     yield lambda: not train.run.compare_job.is_busy
-    report["compared"] = (train.run.compare_job.state.name, monitor.compare_row._message.text())
+    report["compared"] = (train.run.compare_job.state.name, monitor.compare_row.message.text())
     window = monitor.window_of_comparison
     yield lambda: window.views[0].item.image is not None
     report["rows"] = window.table.rowCount()

@@ -56,7 +56,7 @@ class BatchDock(Dock):
         self.choose = QPushButton("Choose...")
         self.choose.clicked.connect(self._choose_folder)
         self.use_open = QPushButton("Use the open folder")
-        self.use_open.clicked.connect(lambda: self._use_folder(None))
+        self.use_open.clicked.connect(lambda: self.use_folder(None))
         self.counts = small_label()
         self.model = ModelPicker()
         self.device = device_choice()
@@ -75,7 +75,7 @@ class BatchDock(Dock):
         self.next_title = QLabel("<b>Review next</b>")
         self.next_hint = small_label()
         self.next_images, self.next_why = GainList(), small_label()
-        self.results = ResultsBox(self.batch, self._model, self.look)
+        self.results = ResultsBox(self.batch, self.chosen_model, self.look)
 
     def _fill(self) -> None:
         folder = QHBoxLayout()
@@ -143,7 +143,7 @@ class BatchDock(Dock):
         if not self.batch.job.is_busy:
             self.batch.look(model.key if model is not None else "")
 
-    def _model(self) -> BatchModel | None:
+    def chosen_model(self) -> BatchModel | None:
         """Return what to predict with; None without a model."""
         options = prediction_options(self.model.path, self.device, self.advanced)
         header = self.model.header
@@ -153,7 +153,7 @@ class BatchDock(Dock):
 
     def _model_or_none(self) -> BatchModel | None:
         try:
-            return self._model()
+            return self.chosen_model()
         except CellSegError:  # told when the button is pressed
             return None
 
@@ -163,7 +163,7 @@ class BatchDock(Dock):
 
     def _start(self) -> None:
         try:
-            model = self._model()
+            model = self.chosen_model()
             if model is not None:
                 self.batch.start(model, **self._wish)
         except CellSegError as error:
@@ -181,9 +181,10 @@ class BatchDock(Dock):
     def _choose_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Predict a folder of images", recall("folder"))
         if name:
-            self._use_folder(Path(name))
+            self.use_folder(Path(name))
 
-    def _use_folder(self, folder: Path | None) -> None:
+    def use_folder(self, folder: Path | None) -> None:
+        """Predict another folder, or (None) the one that is open."""
         self.batch.choose_folder(folder)
         self.next_images.show_gains(())
         self.look()
@@ -192,7 +193,7 @@ class BatchDock(Dock):
 
     def _on_workspace(self) -> None:
         if not self.batch.job.is_busy:
-            self._use_folder(None)
+            self.use_folder(None)
 
     def _on_model(self) -> None:
         if self.state.model is not None and self.state.model != self.model.path:

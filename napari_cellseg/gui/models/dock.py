@@ -56,7 +56,7 @@ class ModelsDock(BottomDock):
         self.remove = QPushButton("Delete...")
         self.copy = QPushButton("Copy details")
         self.row = JobRow(self.job, "Checking")
-        self._sure = _Sure()
+        self.confirmation = _Sure()
         self._fill()
         self.table.picked.connect(lambda _: self._show())
         self.table.renamed.connect(self._rename)
@@ -66,8 +66,8 @@ class ModelsDock(BottomDock):
         self.rename.clicked.connect(self.table.rename)
         self.remove.clicked.connect(self._ask)
         self.copy.clicked.connect(self._copy)
-        self._sure.yes.clicked.connect(lambda: self._delete())
-        self._sure.no.clicked.connect(self._sure.hide)
+        self.confirmation.yes.clicked.connect(lambda: self._delete())
+        self.confirmation.no.clicked.connect(self.confirmation.hide)
         self.job.changed.connect(self._show)
         self.job.finished.connect(self._on_copied)
         self.state.models_changed.connect(self.refresh)
@@ -88,7 +88,7 @@ class ModelsDock(BottomDock):
         column.setSpacing(4)
         column.addWidget(self.table, 1)
         column.addLayout(buttons)
-        column.addWidget(self._sure)
+        column.addWidget(self.confirmation)
         column.addWidget(self.row)
         parts = QSplitter(Qt.Orientation.Horizontal)
         for part, share in ((left, 3), (self.details, 2)):
@@ -152,11 +152,11 @@ class ModelsDock(BottomDock):
     def _ask(self) -> None:
         entry = self.table.entry
         if entry is not None:
-            self._sure.ask(f'Delete "{entry.name}" from the library for good?')
+            self.confirmation.ask(f'Delete "{entry.name}" from the library for good?')
 
     def _delete(self) -> None:
         entry = self.table.entry
-        self._sure.hide()
+        self.confirmation.hide()
         if entry is None:
             return
         try:
@@ -204,7 +204,7 @@ class ModelsDock(BottomDock):
         if text != self.details.property("shown"):
             self.details.setProperty("shown", text)
             self.details.setHtml(text)
-            self._sure.hide()
+            self.confirmation.hide()
         nothing = "Choose a model in the table first." if entry is None else None
         busy = "Wait until the copy is done." if self.job.is_busy else None
         unread = "This file cannot be read; see below." if entry is not None and entry.header is None else None

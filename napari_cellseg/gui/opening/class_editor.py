@@ -42,47 +42,48 @@ class ClassEditor(QWidget):
         self._rows.setHorizontalSpacing(6)
         self._rows.setVerticalSpacing(3)
         self._rows.setColumnStretch(1, 1)
-        self._names: list[QLineEdit] = []
-        self._problem = small_label()
-        self._problem.setStyleSheet(f"color: {ERROR};")
-        self._add = QPushButton("+ class")
-        self._add.clicked.connect(self._add_class)
-        self._remove = QPushButton("- class")
-        self._remove.clicked.connect(self._remove_last)
+        self.names: list[QLineEdit] = []
+        self.problem = small_label()
+        self.problem.setStyleSheet(f"color: {ERROR};")
+        self.add_button = QPushButton("+ class")
+        self.add_button.clicked.connect(self._add_class)
+        self.remove_button = QPushButton("- class")
+        self.remove_button.clicked.connect(self._remove_last)
         self._from_model = QPushButton("From model")
         self._from_model.clicked.connect(self._use_model)
         buttons = QHBoxLayout()
-        for button in (self._add, self._remove, self._from_model):
+        for button in (self.add_button, self.remove_button, self._from_model):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(self._rows)
-        layout.addWidget(self._problem)
+        layout.addWidget(self.problem)
         layout.addLayout(buttons)
         state.classes_changed.connect(self._show)
-        state.current_changed.connect(self._show_buttons)
-        state.model_changed.connect(self._show_buttons)
+        state.current_changed.connect(self.refresh_buttons)
+        state.model_changed.connect(self.refresh_buttons)
         self._show()
 
     def _show(self) -> None:
         classes = self._state.classes
-        self._problem.hide()
-        if len(self._names) != len(classes):
+        self.problem.hide()
+        if len(self.names) != len(classes):
             self._build(len(classes))
         for class_id, name, colour in classes:
-            line = self._names[class_id - 1]
+            line = self.names[class_id - 1]
             if line.text() != name:
                 line.setText(name)
             line.setToolTip(name)
             chip = self._rows.itemAtPosition(class_id - 1, 0).widget()
             assert isinstance(chip, ColourChip)
             chip.set_colour(colour)
-        self._show_buttons()
+        self.refresh_buttons()
 
-    def _show_buttons(self) -> None:
-        explain(self._remove, self._why_not_remove(), "Remove the last class")
-        explain(self._add, None, "Add a class at the end")
+    def refresh_buttons(self) -> None:
+        """Say which buttons can work now."""
+        explain(self.remove_button, self._why_not_remove(), "Remove the last class")
+        explain(self.add_button, None, "Add a class at the end")
         why_not = "Choose a model in Segment first." if self._state.model is None else None
         explain(self._from_model, why_not, "Take the names and colours of the classes that the model finds")
 
@@ -92,7 +93,7 @@ class ClassEditor(QWidget):
             if widget is not None:
                 widget.hide()  # deleted later, and seen until then
                 widget.deleteLater()
-        self._names = []
+        self.names = []
         for i in range(count):
             chip = ColourChip(DEFAULT_COLOURS[0])
             chip.setToolTip("Choose the colour")
@@ -106,7 +107,7 @@ class ClassEditor(QWidget):
             self._rows.addWidget(chip, i, 0)
             self._rows.addWidget(line, i, 1)
             self._rows.addWidget(key, i, 2, Qt.AlignmentFlag.AlignRight)
-            self._names.append(line)
+            self.names.append(line)
 
     def _why_not_remove(self) -> str | None:
         count = len(self._state.classes)
@@ -119,8 +120,8 @@ class ClassEditor(QWidget):
 
     def _rename(self, i: int) -> None:
         names = list(self._state.classes.names)
-        if i < len(names) and self._names[i].text() != names[i]:
-            names[i] = self._names[i].text()
+        if i < len(names) and self.names[i].text() != names[i]:
+            names[i] = self.names[i].text()
             self._try(tuple(names), self._state.classes.colours)
 
     def _choose_colour(self, i: int) -> None:
@@ -138,8 +139,8 @@ class ClassEditor(QWidget):
         unused = [colour for colour in DEFAULT_COLOURS if colour not in classes.colours]
         colour = unused[0] if unused else DEFAULT_COLOURS[len(classes) % len(DEFAULT_COLOURS)]
         self._try((*classes.names, f"class{number}"), (*classes.colours, colour))
-        self._names[-1].setFocus()
-        self._names[-1].selectAll()
+        self.names[-1].setFocus()
+        self.names[-1].selectAll()
 
     def _remove_last(self) -> None:
         classes = self._state.classes
@@ -172,5 +173,5 @@ class ClassEditor(QWidget):
             self._state.set_classes(classes)
 
     def _say(self, problem: str) -> None:
-        self._problem.setText(problem)
-        self._problem.show()
+        self.problem.setText(problem)
+        self.problem.show()

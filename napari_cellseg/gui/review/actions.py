@@ -42,7 +42,7 @@ class ReviewActions(QObject):
         self.queue = QueueWalk(state, layers)
         self.auto_advance = True
         self._missed: int | None = None
-        self.cutting = Cutting(state.viewer, self._cut_by_line, self._cut_by_seeds)
+        self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers)
         self.cutting.changed.connect(self._on_cutting)
         layers.session_changed.connect(self._on_change)
@@ -213,10 +213,12 @@ class ReviewActions(QObject):
             show_warning(str(error))
             return None
 
-    def _cut_by_line(self, cell_id: int, points: list[tuple[float, float]]) -> None:
+    def cut_by_line(self, cell_id: int, points: list[tuple[float, float]]) -> None:
+        """Split a cell along a drawn line, (y, x) px."""
         self._run(lambda session: session.split_by_line(cell_id, points))
 
-    def _cut_by_seeds(self, cell_id: int, points: list[tuple[float, float]]) -> None:
+    def cut_by_seeds(self, cell_id: int, points: list[tuple[float, float]]) -> None:
+        """Split a cell between clicked points, (y, x) px."""
         self._run(lambda session: session.split_by_seeds(cell_id, points))
 
     def _step_back(self, step: Callable[[ReviewSession], Change], nothing: str) -> None:

@@ -75,8 +75,8 @@ class ReviewDock(Dock):
         self._progress.setMinimumWidth(90)
         self._progress.setTextVisible(False)
         self._progress.setMaximumHeight(10)
-        self._counts = QLabel()
-        self.column.addLayout(_row(self._title, self._counts, stretch=0))
+        self.counts = QLabel()
+        self.column.addLayout(_row(self._title, self.counts, stretch=0))
         self.column.addWidget(self._progress)
         self._folder = QLabel()
         self.column.addWidget(self._folder)
@@ -92,21 +92,21 @@ class ReviewDock(Dock):
             box.activated.connect(self._on_queue_choice)
         self._keys = self._button(action("keys"))
         self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
-        self._model = QueueModel()
-        self._list = QTreeView()
-        self._list.setModel(self._model)
-        self._list.setHeaderHidden(True)
-        self._list.setRootIsDecorated(False)
-        self._list.setUniformRowHeights(True)
-        self._list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self._list.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self._list.setMinimumHeight(130)
-        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._list.header().setMinimumSectionSize(30)
+        self.queue_model = QueueModel()
+        self.queue_list = QTreeView()
+        self.queue_list.setModel(self.queue_model)
+        self.queue_list.setHeaderHidden(True)
+        self.queue_list.setRootIsDecorated(False)
+        self.queue_list.setUniformRowHeights(True)
+        self.queue_list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.queue_list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.queue_list.setMinimumHeight(130)
+        self.queue_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.queue_list.header().setMinimumSectionSize(30)
         for column, width in enumerate((64, 76, 36)):
-            self._list.setColumnWidth(column, width)
-        self._list.clicked.connect(lambda index: self._do.go_to(self._model.item(index.row())))
-        self.column.addWidget(self._list, 1)
+            self.queue_list.setColumnWidth(column, width)
+        self.queue_list.clicked.connect(lambda index: self._do.go_to(self.queue_model.item(index.row())))
+        self.column.addWidget(self.queue_list, 1)
         self._hint = small_label()
         self.column.addWidget(self._hint)
 
@@ -132,13 +132,13 @@ class ReviewDock(Dock):
 
     def _add_filter(self) -> None:
         do = self._do
-        self._filter = FilterRow(
+        self.filter_row = FilterRow(
             lambda: do.reject_all(self._filtered()),
             lambda: do.accept_all(self._filtered()),
             lambda: self.state.select(self._filtered()),
         )
-        self._filter.changed.connect(self._refresh_later)
-        self.column.addWidget(self._filter)
+        self.filter_row.changed.connect(self._refresh_later)
+        self.column.addWidget(self.filter_row)
 
     def _add_undo(self) -> None:
         self._undo_text = QLabel()
@@ -153,10 +153,10 @@ class ReviewDock(Dock):
         self.column.addWidget(self._show)
         self._gallery = button("Gallery", lambda: self._open("Gallery"), "Pictures of the cells of a class")
         self._table = button("Table", lambda: self._open("Table"), "All cells with their measurements")
-        self._saved = QLabel()
-        self._saved.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.saved = QLabel()
+        self.saved.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._save = button("Save", lambda: self._on_save())
-        self.column.addLayout(_row(self._gallery, self._table, self._saved, self._save, stretch=2))
+        self.column.addLayout(_row(self._gallery, self._table, self.saved, self._save, stretch=2))
 
     # ---- up to date ----
 
@@ -188,7 +188,7 @@ class ReviewDock(Dock):
 
     def _on_queue_choice(self) -> None:
         self._do.queue.choose(self._class.currentData(), self._order.currentData())
-        self._list.setFocus()
+        self.queue_list.setFocus()
 
     def _show_progress(self, session: ReviewSession | None) -> None:
         self._title.setText(self.state.image_id or "No image")
@@ -197,26 +197,26 @@ class ReviewDock(Dock):
         if images > 1:
             self._folder.setText(f"{self.opener.reviewed_images:,} of {images:,} images reviewed")
         if session is None:
-            self._counts.setText("")
+            self.counts.setText("")
             self._progress.setMaximum(1)
             self._progress.setValue(0)
             return
         progress = session.progress
-        self._counts.setText(f"{progress.reviewed:,} / {progress.total:,} reviewed")
+        self.counts.setText(f"{progress.reviewed:,} / {progress.total:,} reviewed")
         self._progress.setMaximum(max(progress.total, 1))
         self._progress.setValue(progress.reviewed)
 
     def _show_queue(self, session: ReviewSession | None) -> None:
         queue = self._do.queue
         items = queue.items(_LISTED)
-        self._model.show(items, self.state.classes if session is None else session.classes)
-        row = self._model.row_of(self.state.selection[0]) if self.state.selection else None
+        self.queue_model.show(items, self.state.classes if session is None else session.classes)
+        row = self.queue_model.row_of(self.state.selection[0]) if self.state.selection else None
         if row is None:
-            self._list.selectionModel().clear()
+            self.queue_list.selectionModel().clear()
         else:
             flags = QItemSelectionModel.SelectionFlag
-            index = self._model.index(row, 0)
-            self._list.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+            index = self.queue_model.index(row, 0)
+            self.queue_list.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
         self._hint.setText(self._hint_text(session, bool(items)))
         self._hint.setVisible(bool(self._hint.text()))
 
@@ -242,10 +242,10 @@ class ReviewDock(Dock):
         undo = session.undo_text if session is not None else None
         self._undo_text.setText(f"Last: {undo}" if undo else "")
         self._undo_text.setToolTip(self._undo_text.text())
-        self._filter.show_count(len(self._filtered()) if session is not None and self._filter.is_set else 0)
+        self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
 
     def _filtered(self) -> tuple[int, ...]:
-        wanted: CellFilter = self._filter.wanted(self._do.queue.class_id)
+        wanted: CellFilter = self.filter_row.wanted(self._do.queue.class_id)
         return () if self.state.session is None else self.state.session.find(wanted)
 
     # ---- saving ----
@@ -260,9 +260,9 @@ class ReviewDock(Dock):
         status = SaveStatus(SaveKind.NOTHING, "") if workspace is None else workspace.status(image_id)
         if status.kind in (SaveKind.READ_ONLY, SaveKind.SAVED):
             why_not = status.tip
-        self._saved.setText(status.text)
-        self._saved.setToolTip(status.tip)
-        self._saved.setStyleSheet(f"color: {WARNING};" if status.kind in (SaveKind.PROBLEM, SaveKind.READ_ONLY) else "")
+        self.saved.setText(status.text)
+        self.saved.setToolTip(status.tip)
+        self.saved.setStyleSheet(f"color: {WARNING};" if status.kind in (SaveKind.PROBLEM, SaveKind.READ_ONLY) else "")
         explain(self._save, why_not, "Save the annotations of this image")
 
     def _open(self, name: str) -> None:

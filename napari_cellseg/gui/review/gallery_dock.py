@@ -59,10 +59,10 @@ class GalleryDock(BottomDock):
         self._on_current()
 
     def _build(self) -> None:
-        self._class, self._sort = QComboBox(), QComboBox()
+        self.class_choice, self._sort = QComboBox(), QComboBox()
         for sort in GallerySort:
             self._sort.addItem(sort.value, sort)
-        for box in (self._class, self._sort):
+        for box in (self.class_choice, self._sort):
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.activated.connect(self.arrange)
         self._back = button("<", lambda: self._turn(-1), "Page before")
@@ -72,7 +72,7 @@ class GalleryDock(BottomDock):
         self._page = QLabel()
         self._bar = QHBoxLayout()
         self._bar.setSpacing(6)
-        for widget in (self._class, self._sort, self._back, self._page, self._forward):
+        for widget in (self.class_choice, self._sort, self._back, self._page, self._forward):
             self._bar.addWidget(widget)
         self._bar.addStretch(1)
         self._hint = QLabel("Drag onto:")
@@ -103,7 +103,7 @@ class GalleryDock(BottomDock):
     def arrange(self) -> None:
         """Collect and sort the cells again, from the first page."""
         self._later.stop()
-        self.model.arrange(self._class.currentData(), self._sort.currentData(), self._doubt)
+        self.model.arrange(self.class_choice.currentData(), self._sort.currentData(), self._doubt)
         self._show_page()
 
     def _doubt(self, cell: Cell) -> float:
@@ -129,20 +129,20 @@ class GalleryDock(BottomDock):
     def _show_classes(self) -> None:
         session = self.state.session
         classes = self.state.classes if session is None else session.classes
-        chosen = self._class.currentData()
-        self._class.clear()
-        self._class.addItem("all classes", None)
+        chosen = self.class_choice.currentData()
+        self.class_choice.clear()
+        self.class_choice.addItem("all classes", None)
         for target in self._targets:
             self._bar.removeWidget(target)
             target.deleteLater()
         self._targets = []
         for class_id, name, colour in classes:
-            self._class.addItem(colour_icon(colour), name, class_id)
+            self.class_choice.addItem(colour_icon(colour), name, class_id)
             self._targets.append(
                 ClassTarget(class_id, name, colour, 120 if len(classes) < 6 else 60, self.review.reclassify)
             )
             self._bar.addWidget(self._targets[-1])
-        self._class.setCurrentIndex(chosen if chosen is not None and chosen <= len(classes) else 0)
+        self.class_choice.setCurrentIndex(chosen if chosen is not None and chosen <= len(classes) else 0)
         self.arrange()
 
     def _on_change(self, change: Change) -> None:
@@ -197,7 +197,7 @@ class GalleryDock(BottomDock):
         if event.type() == QEvent.Type.MouseButtonPress and event.button() == Qt.MouseButton.LeftButton:
             index = self.view.indexAt(event.pos())
             if index.isValid() and self._is_on_cross(index, event.pos()):
-                self._toggle_rejected(self.model.cell_id(index))
+                self.toggle_rejected(self.model.cell_id(index))
                 return True
         return bool(super().eventFilter(watched, event))
 
@@ -206,7 +206,8 @@ class GalleryDock(BottomDock):
         right = cell.center().x() + THUMBNAIL_PX // 2
         return bool(right - CROSS_PX <= position.x() <= right + 2 and position.y() <= cell.top() + CROSS_PX + 6)
 
-    def _toggle_rejected(self, cell_id: int) -> None:
+    def toggle_rejected(self, cell_id: int) -> None:
+        """Reject a cell, or take its rejection back."""
         session = self.state.session
         if session is not None and cell_id in session.cells:
             rejected = session.cells[cell_id].status is Status.REJECTED

@@ -107,16 +107,17 @@ class QueueWalk(QObject):
         session, workspace, image_id = self._state.session, self._state.workspace, self._state.image_id
         if session is None or self._queue is not None or not self._is_wanted:
             return
-        self._use(ReviewQueue(session, order=self._order))
+        self.use(ReviewQueue(session, order=self._order))
         if workspace is not None and image_id is not None:
             self._truth.start(partial(_read_truth, workspace.project, image_id, session))
 
     def _on_truth(self, result: tuple[ReviewSession, InstanceMasks | None]) -> None:
         session, truth = result
         if truth is not None and session is self._state.session:
-            self._use(ReviewQueue(session, truth, self._order))
+            self.use(ReviewQueue(session, truth, self._order))
 
-    def _use(self, queue: ReviewQueue) -> None:
+    def use(self, queue: ReviewQueue) -> None:
+        """Walk through a queue in place of the one before; it is assessed a little at a time."""
         if self._queue is not None:
             self._queue.close()
         self._queue = queue

@@ -96,32 +96,32 @@ class FilterRow(QWidget):
 
     def __init__(self, reject: Callable[[], None], accept: Callable[[], None], select: Callable[[], None]) -> None:
         super().__init__()
-        self._score = QDoubleSpinBox()
-        self._score.setRange(0, 1)
-        self._score.setSingleStep(0.05)
-        self._score.setSpecialValueText("any")
-        self._score.setToolTip("Cells with a lower score than this")
+        self.score = QDoubleSpinBox()
+        self.score.setRange(0, 1)
+        self.score.setSingleStep(0.05)
+        self.score.setSpecialValueText("any")
+        self.score.setToolTip("Cells with a lower score than this")
         self._low, self._high = QSpinBox(), QSpinBox()
         for box, tip in ((self._low, "Cells of this area or more, px"), (self._high, "Cells of this area or less, px")):
             box.setRange(0, 10_000_000)
             box.setSpecialValueText("any")
             box.setToolTip(tip)
-        for field in (self._score, self._low, self._high):
+        for field in (self.score, self._low, self._high):
             field.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             field.setKeyboardTracking(False)
             field.setStyleSheet("min-width: 36px; padding: 1px 2px;")
             field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             field.valueChanged.connect(self.changed)
             field.editingFinished.connect(field.clearFocus)  # else the keys of the review would end here
-        self._reject = button("Reject", reject)
+        self.reject_button = button("Reject", reject)
         self._accept = button("Accept", accept)
         self._select = button("Select", select)
         fields = QHBoxLayout()
         fields.setSpacing(4)
-        for widget in (QLabel("score <"), self._score, QLabel("area"), self._low, QLabel("to"), self._high):
-            fields.addWidget(widget, 1 if widget in (self._score, self._low, self._high) else 0)
+        for widget in (QLabel("score <"), self.score, QLabel("area"), self._low, QLabel("to"), self._high):
+            fields.addWidget(widget, 1 if widget in (self.score, self._low, self._high) else 0)
         buttons = QHBoxLayout()
-        for widget in (self._reject, self._accept, self._select):
+        for widget in (self.reject_button, self._accept, self._select):
             buttons.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -132,14 +132,14 @@ class FilterRow(QWidget):
     @property
     def is_set(self) -> bool:
         """Whether any condition is."""
-        return any(field.value() for field in (self._score, self._low, self._high))
+        return any(field.value() for field in (self.score, self._low, self._high))
 
     def wanted(self, class_id: int | None) -> CellFilter:
         """Return the conditions, for proposed cells of a class or of all."""
         return CellFilter(
             class_ids=None if class_id is None else (class_id,),
             statuses=(Status.PROPOSED,),
-            max_score=self._score.value() or None,
+            max_score=self.score.value() or None,
             min_area=self._low.value() or None,
             max_area=self._high.value() or None,
         )
@@ -151,7 +151,7 @@ class FilterRow(QWidget):
             why_not = "Set a score or an area first."
         elif not count:
             why_not = "No cell that is still to be reviewed is like this."
-        for made, text in ((self._reject, "Reject"), (self._accept, "Accept"), (self._select, "Select")):
+        for made, text in ((self.reject_button, "Reject"), (self._accept, "Accept"), (self._select, "Select")):
             made.setText(f"{text} {count:,}" if self.is_set and count else text)
             explain(made, why_not, "All cells still to be reviewed that are like this; one undo takes it back")
 

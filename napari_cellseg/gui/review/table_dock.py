@@ -57,7 +57,7 @@ class TableDock(BottomDock):
         self._job.changed.connect(self._show_state)
         self._build()
         self._measure_later, self._rows_later = QTimer(self), QTimer(self)
-        for timer, call in ((self._measure_later, self._measure), (self._rows_later, self._show_cells)):
+        for timer, call in ((self._measure_later, self._measure), (self._rows_later, self.show_cells)):
             timer.setSingleShot(True)
             timer.timeout.connect(call)
         self.state.current_changed.connect(self._on_current)
@@ -66,11 +66,11 @@ class TableDock(BottomDock):
         self._on_current()
 
     def _build(self) -> None:
-        self._find = QLineEdit()
-        self._find.setPlaceholderText("Filter: class, status or #number")
-        self._find.setClearButtonEnabled(True)
-        self._find.setMaximumWidth(260)
-        self._find.textChanged.connect(self._on_filter)
+        self.filter_text = QLineEdit()
+        self.filter_text.setPlaceholderText("Filter: class, status or #number")
+        self.filter_text.setClearButtonEnabled(True)
+        self.filter_text.setMaximumWidth(260)
+        self.filter_text.textChanged.connect(self._on_filter)
         self._state = QLabel()
         self._copy = button("Copy", self.copy, "The selected rows, or all, as text with tabs (Ctrl+C)")
         self._export = button("Export CSV...", self._on_export, "The rows shown, with all columns")
@@ -91,7 +91,7 @@ class TableDock(BottomDock):
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
         copy.activated.connect(self.copy)
         bar = QHBoxLayout()
-        for widget in (self._find, self._state):
+        for widget in (self.filter_text, self._state):
             bar.addWidget(widget)
         bar.addStretch(1)
         for widget in (self._copy, self._export):
@@ -128,11 +128,12 @@ class TableDock(BottomDock):
     def _on_current(self) -> None:
         self._measured = None
         self._job.stop()
-        self._show_cells()
+        self.show_cells()
         if self.state.session is not None:
             self._measure_later.start(0 if self.isVisible() else _MEASURE_DELAY_MS)
 
-    def _show_cells(self) -> None:
+    def show_cells(self) -> None:
+        """Show the cells of the current image as they are now."""
         session = self.state.session
         self._rows_later.stop()
         columns: dict[str, Column] = {}
@@ -207,7 +208,7 @@ class TableDock(BottomDock):
         session, ids, columns = result
         if session is self.state.session:
             self._measured_session, self._measured = session, (ids, columns)
-            self._show_cells()
+            self.show_cells()
 
     # ---- linked selection ----
 

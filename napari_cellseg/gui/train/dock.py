@@ -44,14 +44,14 @@ class TrainDock(Dock):
         self._dock: QDockWidget | None = None
         self._wants_to_start = False
         self._checking: TrainData | None = None
-        self._resume_row = self._make_resume_row()
+        self.resume_row = self._make_resume_row()
         self.monitor = TrainMonitor(self.state, self.run)
         self.form.rows.insertRow(0, "Data", self.source.choice)
         self.form.rows.insertRow(1, self.source)
         self.form.rows.insertRow(2, self.check_row)
         self.settings = Section("Data and settings", self.form, is_open=True)
         for widget in (
-            self.settings, self.button, self.copy_button, self.write_row, self.message, self._resume_row, self.monitor,
+            self.settings, self.button, self.copy_button, self.write_row, self.message, self.resume_row, self.monitor,
         ):  # fmt: skip
             self.column.addWidget(widget)
         self.column.addStretch(1)
@@ -228,7 +228,7 @@ class TrainDock(Dock):
     def _find_past(self) -> None:
         data = self.source.data()
         self._past = None if data is None or self.run.job.is_busy else unfinished(data.runs)
-        self._resume_row.setVisible(self._past is not None)
+        self.resume_row.setVisible(self._past is not None)
         self.past_label.setText(f"Unfinished run: {self._past}")
         self.past_label.setToolTip("" if self._past is None else str(self._past.folder))
 

@@ -42,7 +42,7 @@ class TrainPlots(QWidget):
         self.precision = _plot("AP50, validation")
         self.precision.setYRange(0, 1, padding=0.02)
         self.loss_legend, self.precision_legend = _legend(), _legend()
-        self._lines: dict[str, Any] = {}
+        self.lines: dict[str, Any] = {}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
@@ -60,7 +60,7 @@ class TrainPlots(QWidget):
         self._history, self._classes = history, classes
         for plot in (self.loss, self.precision):
             plot.clear()
-        self._lines.clear()
+        self.lines.clear()
         self.refresh()
 
     def refresh(self) -> None:
@@ -96,10 +96,10 @@ class TrainPlots(QWidget):
         pen = pyqtgraph.mkPen(colour, width=width, style=Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine)
         symbol = "o" if name != "steps" and len(x) < 30 else None
         look = {"pen": pen, "symbol": symbol, "symbolSize": 5, "symbolBrush": colour, "symbolPen": None}
-        if name not in self._lines:
-            self._lines[name] = plot.plot(x, y, **look)
+        if name not in self.lines:
+            self.lines[name] = plot.plot(x, y, **look)
         else:
-            self._lines[name].setData(x, y, **look)
+            self.lines[name].setData(x, y, **look)
 
     def _show_legends(self) -> None:
         row, measured = (self._history.rows[-1] if self._history.rows else {}), self._history.validated
@@ -116,7 +116,7 @@ class TrainPlots(QWidget):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setPen(text)
                 plot.getAxis(side).setTextPen(text)
-        if "ap50" in self._lines:
+        if "ap50" in self.lines:
             self._draw()
 
 

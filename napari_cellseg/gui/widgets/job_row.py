@@ -46,25 +46,25 @@ class JobRow(QWidget):
         self._activity: Any = None
         self._makes_activity = False
         self._total = 0
-        self._bar = QProgressBar()
-        self._bar.setMinimumWidth(24)  # in a narrow dock the words and buttons matter more
-        self._bar.setTextVisible(False)  # a bar without a known end would not show it
-        self._label = QLabel()
-        self._pause = QPushButton("Pause")
-        self._pause.clicked.connect(self._pause_or_resume)
-        self._stop = QPushButton("Stop")
-        self._stop.clicked.connect(job.stop)
-        self._message = small_label()
+        self.bar = QProgressBar()
+        self.bar.setMinimumWidth(24)  # in a narrow dock the words and buttons matter more
+        self.bar.setTextVisible(False)  # a bar without a known end would not show it
+        self.label = QLabel()
+        self.pause_button = QPushButton("Pause")
+        self.pause_button.clicked.connect(self._pause_or_resume)
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.clicked.connect(job.stop)
+        self.message = small_label()
         self._details = QPushButton("Details")
         self._details.clicked.connect(self._open_details)
         top = QHBoxLayout()
-        top.addWidget(self._bar, 1)
+        top.addWidget(self.bar, 1)
         if not pausable:  # beside two buttons there is no room for it
-            top.addWidget(self._label)
-        top.addWidget(self._pause)
-        top.addWidget(self._stop)
+            top.addWidget(self.label)
+        top.addWidget(self.pause_button)
+        top.addWidget(self.stop_button)
         bottom = QHBoxLayout()
-        bottom.addWidget(self._message, 1)
+        bottom.addWidget(self.message, 1)
         bottom.addWidget(self._details, 0, Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -72,8 +72,8 @@ class JobRow(QWidget):
         layout.addLayout(top)
         if pausable:
             # Rather cut off than a dock that becomes wider, or jumps as lines wrap.
-            self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            layout.addWidget(self._label)
+            self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            layout.addWidget(self.label)
         layout.addLayout(bottom)
         self._second = QTimer(self)
         self._second.setInterval(500)
@@ -88,35 +88,35 @@ class JobRow(QWidget):
         self._text = text
         # Never 0..0, Qt's moving bar: where OpenGL is drawn in software, each of its frames draws the whole window, and
         # that takes a core from the work that is waited for.
-        self._bar.setRange(0, total or 1)
-        self._bar.setValue(done)
+        self.bar.setRange(0, total or 1)
+        self.bar.setValue(done)
         self._total = total
         self._show_text()
         self._show_activity(done, total)
 
     def set_message(self, text: str, colour: str = "") -> None:
         """Show what came of it; an empty text takes no room."""
-        self._message.setText(text)
-        self._message.setStyleSheet(f"color: {colour};" if colour else "")
-        self._message.setVisible(bool(text))
+        self.message.setText(text)
+        self.message.setStyleSheet(f"color: {colour};" if colour else "")
+        self.message.setVisible(bool(text))
         self._details.hide()
 
     def _on_changed(self) -> None:
         state = self._job.state
-        for widget in (self._bar, self._label, self._stop):
+        for widget in (self.bar, self.label, self.stop_button):
             widget.setVisible(state.is_busy)
-        self._pause.setVisible(state.is_busy and self._pausable)
-        self._pause.setText("Resume" if state.can_resume else "Pause")
+        self.pause_button.setVisible(state.is_busy and self._pausable)
+        self.pause_button.setText("Resume" if state.can_resume else "Pause")
         tip = "Go on" if state.can_resume else "Hold at the next step; the memory stays in use, the processor is free"
         stopping = "It is stopping already." if state is JobState.STOPPING else None
-        explain(self._pause, stopping, tip)
-        explain(self._stop, stopping, "Stop; nothing is lost")
+        explain(self.pause_button, stopping, tip)
+        explain(self.stop_button, stopping, "Stop; nothing is lost")
         if state is JobState.STARTING:
             self.set_message("")
             self.set_progress(0, 0, self._starting)
             self._second.start()
         elif state is JobState.STOPPING:
-            self.set_progress(self._bar.value(), self._total, state.value)
+            self.set_progress(self.bar.value(), self._total, state.value)
         elif state.is_busy:
             self._show_text()
         else:
@@ -162,4 +162,4 @@ class JobRow(QWidget):
     def _show_text(self) -> None:
         state = self._job.state
         text = f"{state.value}  {self._text}" if state.can_resume else self._text
-        self._label.setText(f"{text}  {clock(self._job.elapsed_s)}")
+        self.label.setText(f"{text}  {clock(self._job.elapsed_s)}")

@@ -29,9 +29,9 @@ class ScoreSliders(QWidget):
         self._grid.setHorizontalSpacing(6)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(2, 1)
-        self._sliders: dict[int, QSlider] = {}
+        self.sliders: dict[int, QSlider] = {}
         self._numbers: dict[int, QLabel] = {}
-        self._counts: dict[int, QLabel] = {}
+        self.counts: dict[int, QLabel] = {}
         # Filtering 10,000 cells takes longer than a slider takes to send its next value.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -44,12 +44,12 @@ class ScoreSliders(QWidget):
 
     def values(self) -> dict[int, float]:
         """Return the minimum score of each class_id."""
-        return {class_id: slider.value() / _STEPS for class_id, slider in self._sliders.items()}
+        return {class_id: slider.value() / _STEPS for class_id, slider in self.sliders.items()}
 
     def show_counts(self) -> None:
         """Show how many cells of each class there are now."""
         session = self._state.session
-        for class_id, label in self._counts.items():
+        for class_id, label in self.counts.items():
             is_known = session is not None and class_id <= len(session.classes)
             label.setText(f"{session.count(class_id):,}" if session is not None and is_known else "")
 
@@ -59,7 +59,7 @@ class ScoreSliders(QWidget):
             if widget is not None:
                 widget.hide()  # deleted later, and seen until then
                 widget.deleteLater()
-        self._sliders, self._numbers, self._counts = {}, {}, {}
+        self.sliders, self._numbers, self.counts = {}, {}, {}
         for row, (class_id, name, colour) in enumerate(self._state.classes):
             title = QLabel()
             title.setFixedWidth(_NAME_WIDTH)
@@ -78,12 +78,12 @@ class ScoreSliders(QWidget):
             count.setToolTip("Cells shown")
             for column, widget in enumerate((ColourChip(colour), title, slider, number, count)):
                 self._grid.addWidget(widget, row, column)
-            self._sliders[class_id], self._numbers[class_id], self._counts[class_id] = slider, number, count
+            self.sliders[class_id], self._numbers[class_id], self.counts[class_id] = slider, number, count
         self._show()
         self.show_counts()
 
     def _show(self) -> None:
-        for class_id, slider in self._sliders.items():
+        for class_id, slider in self.sliders.items():
             value = round(self._state.min_scores.get(class_id, 0.0) * _STEPS)
             if slider.value() != value and not self._soon.isActive():
                 slider.blockSignals(True)
