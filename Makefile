@@ -15,6 +15,9 @@ SCREEN ?= $(if $(DISPLAY)$(WAYLAND_DISPLAY),real,virtual)
 VIRTUAL_SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 
+# Each benchmark is stopped after this time and counts as failed; all of them end well before on an idle machine.
+BENCHMARK_LIMIT_S ?= 580
+
 .PHONY: demo test test-slow test-faults lint format benchmarks setup system-libraries clean
 
 demo: setup
@@ -41,7 +44,17 @@ format: setup
 	$(VENV)/bin/ruff format .
 
 benchmarks: setup
-	@for script in benchmarks/*.py; do echo "== $$script"; $(VIRTUAL_SCREEN) $(PYTHON) $$script || exit 1; done
+	@failed=""; \
+	for script in benchmarks/*.py; do \
+		echo "== $$script"; \
+		code=0; timeout -k 20 $(BENCHMARK_LIMIT_S) $(VIRTUAL_SCREEN) $(PYTHON) $$script || code=$$?; \
+		case $$code in \
+			0) ;; \
+			124|137) echo "$$script did not end within $(BENCHMARK_LIMIT_S) s and was stopped"; failed="$$failed $$script";; \
+			*) echo "$$script failed with code $$code"; failed="$$failed $$script";; \
+		esac; \
+	done; \
+	test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }
 
 setup: system-libraries $(VENV)/.installed
 

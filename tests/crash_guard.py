@@ -32,9 +32,10 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
     session = node.config.pluginmanager.getplugin("dsession")
     if error and session is not None and not session.shouldstop:
         session.shouldstop = f"test process {node.gateway.id} died (crash, kill or hang); see the failed test above"
-        for other in session.nodemanager.group:  # else xdist asks them to end after the tests they have, and waits
-            process = _process(other)
-            if process is not None:
+        for other in list(session._active_nodes - {node}):  # else xdist waits until they did all tests they have
+            other._down = True  # so that their end is not told as a crash of the test they were running
+            session._active_nodes.discard(other)
+            if (process := _process(other.gateway)) is not None:
                 process.kill()
         last_resort = threading.Timer(LAST_RESORT_S, _end, args=(session.shouldstop,))
         last_resort.daemon = True

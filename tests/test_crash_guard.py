@@ -86,7 +86,7 @@ def test_bad():
     "hang": """
 import ctypes, pytest
 
-@pytest.mark.timeout(2)
+@pytest.mark.timeout(5, func_only=True)
 def test_bad():
     ctypes.PyDLL(None).sleep(300)
 """,
@@ -120,7 +120,7 @@ def make_test(folder: Path, code: str) -> tuple[int, str, float]:
     arguments = [*shlex.split(command), "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(folder)]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     inner = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    inner |= {"PYTHONPATH": paths, "CELLSEG_HANG_MARGIN_S": "2"}
+    inner |= {"PYTHONPATH": paths, "CELLSEG_HANG_MARGIN_S": "10"}
     start = time.monotonic()
     with (folder / "output.txt").open("w") as shown:  # no pipe: a child of a killed process would keep it open
         running = subprocess.Popen(
@@ -154,8 +154,10 @@ def test_a_test_that_aborts_ends_the_command_and_is_named(tmp_path: Path) -> Non
 def test_each_way_to_die_ends_the_command_and_names_the_test(tmp_path: Path, way: str) -> None:
     code, output, seconds = make_test(tmp_path, DEADLY[way])
     assert code not in (0, 5), output
-    assert "test_a.py::test_bad" in output.partition("short test summary")[2], output
-    assert seconds < 60
+    summary = output.partition("short test summary")[2]
+    assert "test_a.py::test_bad" in summary, output
+    assert "test_b.py" not in summary, output
+    assert seconds < 90  # 60 s on a machine that has nothing else to do
 
 
 @pytest.mark.slow
@@ -165,4 +167,4 @@ def test_a_crash_while_tests_are_collected_ends_the_command(tmp_path: Path) -> N
     assert code not in (0, 5), output
     assert "test process gw" in output
     assert "test_a.py" in output  # in the stack of the crash
-    assert seconds < 60
+    assert seconds < 90

@@ -7,6 +7,8 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from napari_cellseg.atomic import atomic_write
+
 __all__ = ["keep_damaged"]
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ def keep_damaged(path: Path, content: bytes, problem: str) -> str:
     kept = path.with_name(f"{path.name}.damaged-{zlib.crc32(content):08x}.bak")
     if not kept.exists():
         # A copy and not a link: a journal is added to in place.
-        with suppress(OSError), kept.open("xb") as file:
+        with suppress(OSError), atomic_write(kept, keep="never") as file:
             file.write(content)
     where = f" The file as it was is kept as {kept.name}." if kept.exists() else ""
     text = f"{path} is damaged: {problem}.{where}"

@@ -1,0 +1,103 @@
+"""Every writer on a full or read-only disk, and killed: each file is the old one or the new one, and errors say so.
+
+``faulty_writers.py`` has the writers and the machine; what the user put there is never lost.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+WAYS = "none,full,killed,sync,bytes,killed in a write,read-only"
+
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(not hasattr(os, "fork"), reason="kills as POSIX does")]
+
+
+def tried(ways: str, *names: str) -> dict[str, dict[str, object]]:
+    """Run the machine in a process of its own, which forks."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(TESTS / "faulty_writers.py"), ways, *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_the_program_did_not_write_is_kept_by_every_writer() -> None:
+    found = tried("none,quick")
+    assert len(found) > 15
+    assert {name: each["wrong"] for name, each in found.items() if each["wrong"]} == {}
+
+
+def test_a_full_disk_or_a_kill_leaves_old_or_new_files() -> None:
+    found = tried("full,killed,bytes,killed in a write,read-only,quick", "class images")
+    assert {name: each["wrong"] for name, each in found.items() if each["wrong"]} == {}
+    assert all(int(str(each["failed"])) > 10 for each in found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_writer_leaves_old_or_new_files_whatever_happens() -> None:
+    found = tried(WAYS)
+    assert {name: each["wrong"] for name, each in found.items() if each["wrong"]} == {}
+    assert all(int(str(each["failed"])) > 3 for each in found.values())
+
+
+ALLOWED = {
+    "napari_cellseg/atomic.py",  # the one place
+    "napari_cellseg/written.py",
+    "napari_cellseg/engine_process/client.py",  # /proc, and the engine's own exchange folder
+    "napari_cellseg/engine_process/frames.py",
+    "napari_cellseg/engine_process/host.py",
+    "napari_cellseg/importers/unpacking.py",  # the program's cache
+    "napari_cellseg/workspace/lock.py",  # lock.json
+    "napari_cellseg/workspace/journal_writer.py",  # appends, and removes what is saved
+    "napari_cellseg/workspace/predictions.py",  # appends
+    "napari_cellseg/model/library.py",  # the user renames or deletes a model
+    "training/run_folder.py",  # appends to events.jsonl
+    "napari_cellseg/workspace/folder.py",  # cuts the end off a journal
+    "training/sources.py",  # the training folder below .cellseg
+}
+WRITING = {"unlink", "remove", "rename", "replace", "truncate", "link", "symlink", "rmdir", "rmtree", "move"} | {
+    "copy",
+    "copy2",
+    "copyfile",
+    "copytree",
+}
+
+
+def test_files_are_written_and_removed_in_few_places_only() -> None:
+    found = set()
+    for path in (*(ROOT / "napari_cellseg").rglob("*.py"), *(ROOT / "training").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if any(_touches_files(node) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
+            found.add(name)
+    assert found - ALLOWED == set(), "use napari_cellseg.atomic"
+
+
+def _touches_files(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if name == "open":
+        modes = [a.value for a in (*node.args, *(k.value for k in node.keywords)) if isinstance(a, ast.Constant)]
+        return any(isinstance(mode, str) and set(mode) <= set("rwabxt+") and set(mode) & set("wax+") for mode in modes)
+    if name in ("unlink", "rmtree", "write_text", "write_bytes", "savefig", "to_csv", "symlink_to"):
+        return True
+    owner = function.value if isinstance(function, ast.Attribute) else None
+    if isinstance(owner, ast.Name) and owner.id in ("os", "shutil"):
+        return name in WRITING
+    if name == "imwrite":  # into a file that is open
+        return not (node.args and isinstance(node.args[0], ast.Name) and node.args[0].id == "file")
+    if name in ("rename", "replace"):  # a path's takes one argument, a text's two
+        receiver = getattr(owner, "id", getattr(owner, "attr", ""))
+        return len(node.args) == 1 and not node.keywords and receiver in ("path", "target", "temporary", "partial")
+    return False
