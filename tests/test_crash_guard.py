@@ -119,7 +119,9 @@ def make_test(folder: Path, code: str) -> tuple[int, str, float]:
     (command,) = [line for line in listed.splitlines() if "-m pytest" in line]
     arguments = [*shlex.split(command), "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(folder)]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    inner = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    inner = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "QT_QPA_", "DISPLAY"))
+    }
     inner |= {"PYTHONPATH": paths, "CELLSEG_HANG_MARGIN_S": "10"}
     start = time.monotonic()
     with (folder / "output.txt").open("w") as shown:  # no pipe: a child of a killed process would keep it open
