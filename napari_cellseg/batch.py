@@ -15,6 +15,7 @@ from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, Export
 from napari_cellseg.formats.ids import IdMatch, match_ids
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.flags import given_flags
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.workspace import Annotations, ImageSummary, Project, look_at
 from napari_cellseg.workspace.predictions import PlannedImage, plan_images
@@ -252,12 +253,7 @@ def predict_command(
     pixel_size_um: float | None = None,
 ) -> list[str]:
     """Return the command that predicts with these options, as a list of arguments; what is default is left out."""
-    default = PredictOptions()
-    given: dict[str, object] = {"--out": out, "--ids": ids, "--checkpoint": options.checkpoint}
-    for name in ("device", "tile", "overlap", "scale", "nms", "batch", "precision", "min_score"):
-        value = getattr(options, name)
-        given[f"--{name.replace('_', '-')}"] = None if value == getattr(default, name) else value
-    given["--pixel-size"] = pixel_size_um
+    given = {"--out": out, "--ids": ids, "--pixel-size": pixel_size_um}
     # With "=", since a value may begin with "-".
-    named = [f"{name}={value}" for name, value in given.items() if value is not None]
-    return ["napari-cellseg", "predict", str(images), *named, *(["--tta"] if options.test_time_augmentation else [])]
+    words = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return ["napari-cellseg", "predict", str(images), *words, *given_flags(options)]

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from napari_cellseg import __version__
 from napari_cellseg.commands import demo, doctor, evaluate, experiment, export, predict, train, validate
+from napari_cellseg.commands.options import LazyParser
 from napari_cellseg.errors import CellSegError
 
 __all__ = ["main"]
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--debug", action="store_true", help="show all log lines, and tracebacks of errors")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=LazyParser)
     for command in _COMMANDS:
         command.add_parser(subparsers)
     return parser

@@ -32,8 +32,9 @@ __all__ = [
 ]
 
 
-def _field(default: Any, description: str, unit: str = "", **limits: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"unit": unit}, **limits)
+def _field(default: Any, description: str, unit: str = "", flag: str = "", **limits: Any) -> Any:
+    """Make a field; one with a ``flag`` has an option of its own on the command line, all others go by ``--set``."""
+    return Field(default, description=description, json_schema_extra={"unit": unit, "flag": flag}, **limits)
 
 
 class _Section(BaseModel):
@@ -55,6 +56,7 @@ class DataConfig(_Section):
         1024,
         "Memory for decoded images; an epoch is cut in more chunks when two of them would need more. Empty: no limit.",
         "MiB",
+        "--ram-budget",
         ge=16,
     )
     views: int = _field(
@@ -74,7 +76,9 @@ class DataConfig(_Section):
 class AugmentConfig(_Section):
     """Random changes of the training images. Rates are probabilities 0..1; 0 switches one off."""
 
-    enabled: bool = _field(True, "Change the images at random; off for comparisons (crops stay, at random places).")
+    enabled: bool = _field(
+        True, "Change the images at random; off for comparisons (crops stay, at random places).", flag="--no-augment"
+    )
     crop: int | None = _field(
         512,
         "Side of the square cut from the magnified image. Empty: the whole image.",
@@ -128,7 +132,7 @@ class OptimizerConfig(_Section):
 
     learning_rate: float = _field(5e-5, "Learning rate after the warm-up.", gt=0, le=1)
     weight_decay: float = _field(5e-4, "Decoupled weight decay.", ge=0, le=1)
-    batch: int = _field(1, "Images a step, on each device.", "images", ge=1, le=256)
+    batch: int = _field(1, "Images a step, on each device.", "images", "--batch", ge=1, le=256)
     accumulate: int = _field(1, "Batches whose gradients are summed for one step.", ge=1, le=256)
     schedule: Literal["cosine", "constant"] = _field(
         "constant", "Course of the learning rate after the warm-up: a half cosine to its end, or constant."
@@ -160,9 +164,11 @@ class StoppingConfig(_Section):
     """When to stop early, and which epoch is the best."""
 
     monitor: Literal["ap50", "val_loss", "train_loss"] = _field(
-        "ap50", "What must improve: AP50 or the loss on the images held back, or the training loss."
+        "ap50", "What must improve: AP50 or the loss on the images held back, or the training loss.", flag="--monitor"
     )
-    patience: int | None = _field(10, "Validations without improvement before the run stops. Empty: never.", ge=1)
+    patience: int | None = _field(
+        10, "Validations without improvement before the run stops. Empty: never.", flag="--patience", ge=1
+    )
     min_delta: float = _field(0.0, "Smallest change that counts as an improvement.", ge=0)
 
 
@@ -177,13 +183,18 @@ class TrainConfig(_Section):
     start_from: str = _field(
         "imagenet",
         'First weights: "imagenet" (of the backbone, when installed), "random", "bundled", or a checkpoint file.',
+        flag="--start-from",
     )
-    epochs: int = _field(150, "Longest run.", "epochs", ge=1, le=100_000)
-    max_steps: int | None = _field(None, "Stop after this many optimiser steps. Empty: no limit.", "steps", ge=1)
-    seed: int = _field(0, "Seed of the split, the order, the augmentation and the first weights.", ge=0, lt=2**32)
-    device: str = _field("auto", 'Device: "auto", "cpu", "cuda", "cuda:1" or "mps".')
-    devices: int = _field(1, "Devices of each machine.", ge=1, le=1024)
-    num_nodes: int = _field(1, "Machines.", ge=1, le=4096)
+    epochs: int = _field(150, "Longest run.", "epochs", "--epochs", ge=1, le=100_000)
+    max_steps: int | None = _field(
+        None, "Stop after this many optimiser steps. Empty: no limit.", "steps", "--max-steps", ge=1
+    )
+    seed: int = _field(
+        0, "Seed of the split, the order, the augmentation and the first weights.", flag="--seed", ge=0, lt=2**32
+    )
+    device: str = _field("auto", 'Device: "auto", "cpu", "cuda", "cuda:1" or "mps".', flag="--device")
+    devices: int = _field(1, "Devices of each machine.", flag="--devices", ge=1, le=1024)
+    num_nodes: int = _field(1, "Machines.", flag="--num-nodes", ge=1, le=4096)
     data: DataConfig = Field(default_factory=DataConfig, description="Images and memory.")
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="Random changes of the images.")
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="Optimiser and schedule.")

@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of the images and ids of --results")
     parser.add_argument("--min-score", type=float, metavar="S", help="count cells from this score on in all but AP")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a JSON file")
-    add_model_options(parser)
+    add_model_options(parser, min_score=False)
     add_reading_options(parser)
     parser.set_defaults(run=run)
 

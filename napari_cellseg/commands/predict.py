@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
+from napari_cellseg.commands.options import add_flags, given, when_used
 from napari_cellseg.commands.reading import add_reading_options, reading_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cellseg.formats.ids import IdMatch
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
+    from napari_cellseg.model.flags import Flag
 
 __all__ = [
     "add_model_options",
@@ -48,9 +50,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("images", nargs="+", type=Path, help="TIFF files, folders of <id>.tif or of <id>/image.tif")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add_ids(parser, "JSON list of file_name, id, height, width; found in IMAGES or next to it when left out")
-    add_model_options(parser)
+    add_model_options(parser, min_score=True)
     add_reading_options(parser)
-    parser.add_argument("--min-score", type=float, metavar="S", help="leave out cells with a lower score, 0..1")
     add_formats(parser, required=False, what="also write these files")
     for flag, name in _FORMER_FLAGS.items():
         parser.add_argument(flag, action="append_const", dest="to", const=name, help=argparse.SUPPRESS)
@@ -59,29 +60,29 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say with which model and how to predict."""
-    group = parser.add_argument_group("model")
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="model file; the bundled model when left out")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
-    group.add_argument("--tile", type=int, metavar="PX", help="side of a tile, network px")
-    group.add_argument("--overlap", type=int, metavar="PX", help="overlap of neighbouring tiles, network px")
-    group.add_argument("--scale", type=float, metavar="F", help="network px per image px")
-    group.add_argument("--pixel-size", type=float, metavar="UM", help="um per image px, when the files do not say")
-    group.add_argument("--nms", type=float, metavar="F", help="IoU above which two detections are one cell, 0..1")
-    group.add_argument("--batch", type=int, metavar="N", help="tiles at once")
-    group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), help="arithmetic")
-    group.add_argument("--tta", action="store_true", help="average over flips: slower, a little better")
+def add_model_options(parser: argparse.ArgumentParser, *, min_score: bool) -> None:
+    """Add the options that say with which model and how to predict: the fields of `PredictOptions`."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        group = parser.add_argument_group("model")
+        add_flags(group, _model_flags(min_score=min_score))
+        group.add_argument("--pixel-size", type=float, metavar="UM", help="um per image px, when the files do not say")
+
+    when_used(parser, add)
+
+
+def _model_flags(*, min_score: bool) -> tuple[Flag, ...]:
+    from napari_cellseg.model.config import PredictOptions
+    from napari_cellseg.model.flags import flags_of
+
+    return tuple(flag for flag in flags_of(PredictOptions) if min_score or flag.setting != "min_score")
 
 
 def prediction_options(options: argparse.Namespace, min_score: float | None) -> PredictOptions:
     """Check the model options; a `ConfigError` names what is wrong."""
     from napari_cellseg.model.config import PredictOptions
 
-    given = {name: getattr(options, name) for name in ("tile", "overlap", "scale", "nms", "batch", "precision")}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    chosen |= {"checkpoint": options.checkpoint, "device": options.device, "min_score": min_score}
-    return PredictOptions.parse({**chosen, "test_time_augmentation": options.tta})
+    return PredictOptions.parse({**given(options, _model_flags(min_score=False)), "min_score": min_score})
 
 
 def run(options: argparse.Namespace) -> int:

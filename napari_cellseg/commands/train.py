@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cellseg.commands.options import add_flags, given, when_used
 from napari_cellseg.commands.reading import add_reading_options, reading_of
 from napari_cellseg.model.presets import PRESETS
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import TrainEvent, TrainSummary
+    from napari_cellseg.model.flags import Flag
     from training.config import TrainConfig
 
 __all__ = ["add_parser", "add_settings", "config_of", "is_first_process", "run", "show_training"]
@@ -52,27 +55,18 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="lite", choices=PRESETS, help="default: lite")
     parser.add_argument("--as-is", action="store_true", help="take the preset as it is, not fitted to the data")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
-    parser.add_argument("--start-from", metavar="MODEL", help=_START_HELP)
-    parser.add_argument("--epochs", type=int, metavar="N", help="longest run")
-    parser.add_argument("--max-steps", type=int, metavar="N", help="stop after this many optimiser steps")
-    parser.add_argument("--seed", type=int, metavar="S", help="of split, order, augmentation and first weights")
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1 or mps")
-    parser.add_argument("--devices", type=int, metavar="N", help="devices of this machine")
-    parser.add_argument("--num-nodes", type=int, metavar="N", help="machines")
-    parser.add_argument("--monitor", choices=("ap50", "val_loss", "train_loss"), help="what must improve")
-    parser.add_argument("--patience", type=int, metavar="N", help="validations without improvement before it stops")
-    parser.add_argument("--batch", type=int, metavar="N", help="images a step, on each device")
-    parser.add_argument("--ram-budget", type=int, metavar="MIB", help="memory for decoded images")
-    parser.add_argument("--no-augment", action="store_true", help="do not change the images at random")
+    when_used(parser, lambda parser: add_flags(parser, _train_flags()))
     add_reading_options(parser)
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="any setting, see --dry-run")
 
 
-_SETTINGS = {
-    "start_from": "start_from", "epochs": "epochs", "max_steps": "max_steps", "seed": "seed", "device": "device",
-    "devices": "devices", "num_nodes": "num_nodes", "monitor": "stopping__monitor", "patience": "stopping__patience",
-    "batch": "optimizer__batch", "ram_budget": "data__ram_budget_mib",
-}  # fmt: skip
+def _train_flags() -> tuple[Flag, ...]:
+    """Return the settings with options of their own; all others go by ``--set``."""
+    from napari_cellseg.model.flags import flags_of
+    from training.config import TrainConfig
+
+    flags = flags_of(TrainConfig, named_only=True)
+    return tuple(replace(flag, help=_START_HELP) if flag.setting == "start_from" else flag for flag in flags)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -117,9 +111,7 @@ def config_of(options: argparse.Namespace, bar: Bar) -> TrainConfig:
         config = TrainConfig.preset(options.preset, find_samples(options.data).classes)
     else:
         config = _fitted(options, bar)
-    changes = {name: getattr(options, key) for key, name in _SETTINGS.items() if getattr(options, key) is not None}
-    if options.no_augment:
-        changes["augment__enabled"] = False
+    changes = given(options, _train_flags())
     reading = reading_of(options, config.model.reading)
     if reading != config.model.reading:
         changes["model__reading"] = reading

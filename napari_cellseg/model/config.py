@@ -333,7 +333,9 @@ class PredictOptions(_Settings):
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto", description="auto: half precision where it is faster"
     )
-    test_time_augmentation: bool = Field(False, description="Average over flips: slower, a little better")
+    test_time_augmentation: bool = Field(
+        False, description="Average over flips: slower, a little better", json_schema_extra={"flag": "--tta"}
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
