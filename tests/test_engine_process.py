@@ -13,8 +13,7 @@ import psutil
 import pytest
 from engine_tasks import HOST, TASKS
 
-from napari_cellseg.engine_process import client as client_module
-from napari_cellseg.engine_process import frames
+from napari_cellseg.engine_process import frames, turns
 from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.engine_process.tasks import TASKS as REAL_TASKS
 from napari_cellseg.errors import CellSegError, EngineError, ImageReadError
@@ -205,10 +204,10 @@ def test_a_second_run_waits_for_the_end_of_the_first(client):
 
 
 def test_a_second_run_is_refused_when_the_first_does_not_end(client, monkeypatch):
-    monkeypatch.setattr(client_module, "_BUSY_S", 0.1)
+    monkeypatch.setattr(turns, "BUSY_S", 0.1)
     first = client.run("count", wait_s=0.1)
     first_event(first)
-    with pytest.raises(EngineError, match="at work on something else"):
+    with pytest.raises(EngineError, match="running another task"):
         finish(client.run("count"))
     first.close()
 

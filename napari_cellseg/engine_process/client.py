@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from napari_cellseg.engine_process.frames import (
@@ -29,6 +30,7 @@ from napari_cellseg.engine_process.frames import (
 from napari_cellseg.engine_process.messages import Began, Event, Failed, Pause, Resume, Returned, Run, Stop, Stopped
 from napari_cellseg.engine_process.pausing import TICK_S
 from napari_cellseg.engine_process.tasks import TASKS, Task
+from napari_cellseg.engine_process.turns import wait_for_turn
 from napari_cellseg.errors import EngineError
 
 __all__ = ["EngineClient"]
@@ -36,8 +38,6 @@ __all__ = ["EngineClient"]
 _LOG = logging.getLogger(__name__)
 
 HOST = (sys.executable, "-m", "napari_cellseg.engine_process.host")
-_BUSY_S = 15.0
-"""How long a run waits for the end of the one before it, which may be cleaning up."""
 
 _NOT_BEGUN_S = 0.1
 """How long a stop waits for news of a run for which the engine still imports what it needs, and which then ends."""
@@ -59,12 +59,19 @@ class EngineClient:
         The command that starts the process; the exchange folder is added to it.
     hold : threading.Event, optional
         While it is set, the run waits at its next event, without using the processor.
+    variables : mapping of str to str, optional
+        Environment variables of the process, over those of this one.
     """
 
     def __init__(
-        self, tasks: Mapping[str, Task] = TASKS, host: Sequence[str] = HOST, hold: threading.Event | None = None
+        self,
+        tasks: Mapping[str, Task] = TASKS,
+        host: Sequence[str] = HOST,
+        hold: threading.Event | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._tasks = tasks
+        self.variables = variables
         self._host = tuple(host)
         self.hold = hold or threading.Event()
         self._process: _Process | None = None
@@ -89,11 +96,7 @@ class EngineClient:
             As the task raised it, with the engine's traceback as ``details``; `EngineError` for any other exception,
             when the process died, and when another run does not end.
         """
-        deadline = time.monotonic() + _BUSY_S
-        while not self._running.acquire(timeout=TICK_S):
-            if time.monotonic() > deadline:
-                raise EngineError("The engine is at work on something else. Stop that, or wait for it, then try again.")
-            yield None
+        yield from wait_for_turn(self._running)
         try:
             run = Run(next(self._run_ids), task, arguments)
             return (yield from _Exchange(self._started(), run, self._tasks[task], self.hold).events())
@@ -113,7 +116,7 @@ class EngineClient:
     def _started(self) -> _Process:
         if self._process is None or not self._process.is_alive():
             self.shutdown()
-            self._process = _Process(self._host)
+            self._process = _Process(self._host, self.variables)
         return self._process
 
     def shutdown(self, wait_s: float = 0.5) -> None:
@@ -204,7 +207,7 @@ class _ProcessDied(Exception):
 class _Process:
     """A running host, its pipes, and what must be cleaned up after it."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
         remove_abandoned_folders()
         self._exchange = make_exchange_folder()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close(), or with the process
@@ -214,7 +217,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=self._log,
             bufsize=0,
-            env=_environment(),
+            env=_environment() | dict(variables),
             # A process group of its own: Ctrl-C in the terminal is for the viewer, and a kill reaches its children too.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
