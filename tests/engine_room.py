@@ -35,7 +35,7 @@ class EngineRoom:
     @property
     def process(self) -> psutil.Process:
         """The engine process."""
-        process_id = self.engine._client.process_id
+        process_id = self.engine.process_id
         assert process_id is not None
         return psutil.Process(process_id)
 
@@ -43,7 +43,8 @@ class EngineRoom:
         """Forget what was told, and start a task."""
         for told in (self.events, self.results, self.errors):
             told.clear()
-        self.job.start(lambda: self.engine.run(task, **arguments))
+        run = self.engine.run
+        self.job.start(lambda: run(task, **arguments))
 
     def wait_for(self, qtbot: QtBot, *kinds: type) -> None:
         """Wait until an event of one of these types was told, or the job ended."""

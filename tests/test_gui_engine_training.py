@@ -122,9 +122,9 @@ def test_stop_while_the_engine_starts(qtbot, data, tmp_path):
     assert felt < FELT_S
     assert stopped < STOPPED_S
 
-    qtbot.waitUntil(lambda: room.engine._client.process_id is None or not room.process.children(), timeout=60_000)
+    qtbot.waitUntil(lambda: room.engine.process_id is None or not room.process.children(), timeout=60_000)
     room.close()
-    assert room.engine._client.process_id is None
+    assert room.engine.process_id is None
     assert not (tmp_path / "run").exists()
 
 

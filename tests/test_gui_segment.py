@@ -265,7 +265,7 @@ def test_this_process_runs_the_same_generator(monkeypatch, plugin):
     monkeypatch.setattr(engine_module, "TASKS", TASKS)
     engine = Engine(plugin.state)
     assert list(engine.run("count", n=3)) == [0, 1, 2]
-    assert engine._client.process_id is None
+    assert engine.process_id is None
 
 
 def test_the_dock_brings_no_torch():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -106,14 +105,12 @@ def test_the_graphics_memory_reaches_the_next_engine(settings, monkeypatch, plug
     monkeypatch.delenv("CELLSEG_VRAM_MIB", raising=False)
     seen = []
     engine = Engine(plugin.state)
-    monkeypatch.setattr(
-        engine._client, "run", lambda *_, **__: seen.append(os.environ.get("CELLSEG_VRAM_MIB")) or iter(())
-    )
+    monkeypatch.setattr(engine._user, "run", lambda _task, _arguments, variables: seen.append(variables))
     settings.general.vram_budget_mib = 2048
     engine.run("predict")
     settings.general.vram_budget_mib = 0
     engine.run("predict")
-    assert seen == ["2048", ""]
+    assert seen == [{"CELLSEG_VRAM_MIB": "2048"}, {"CELLSEG_VRAM_MIB": ""}]
 
 
 def test_a_graphics_card_is_taken_only_as_far_as_the_budget_goes(monkeypatch):

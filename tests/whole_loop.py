@@ -72,7 +72,7 @@ def work(viewer, options, report):
     report["modified after writing"] = state.workspace.is_modified(state.image_id)
     report["disabled in training"] = train.button.toolTip()
     yield lambda: monitor.use_button.isEnabled() and len(train.run.history.rows) >= 1
-    report["engine"] = train.run.engine._client.process_id
+    report["engine"] = train.run.engine.process_id
     yield lambda: monitor.row.label.text().startswith("epoch")
     start = time.perf_counter()
     monitor.row.stop_button.click()

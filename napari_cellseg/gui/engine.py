@@ -1,4 +1,4 @@
-"""`Engine`: runs the tasks of the core where the preferences say, in the engine process or in this one."""
+"""`Engine`: runs the tasks of the core where the preferences say, in an engine process or in this one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.engine_process.pausing import pausable
+from napari_cellseg.engine_process.pool import EnginePool, EngineUser
 from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.gui.preferences import preferences
@@ -25,26 +25,32 @@ _VRAM_MIB = os.environ.get("CELLSEG_VRAM_MIB", "")
 """What whoever started the viewer allows."""
 
 
-class Engine(QObject):
-    """One place where tasks run, one at a time; *Segment* and *Train* have one each, so both can work at once.
+class Engine:
+    """Where one part of the window runs its tasks, one at a time; *Segment* and *Train* have one each.
+
+    All engines of a viewer share their processes: there is a second process only while two tasks run. This is no
+    `QObject`, so that the thread of a job may hold it.
 
     Parameters
     ----------
     state : AppState
-        Its ``closed`` ends the process.
-
-    Attributes
-    ----------
-    hold : threading.Event
-        While it is set, the run waits at its next event. Give it to the `Job` that can be paused.
+        Its ``closed`` ends the processes.
     """
 
     def __init__(self, state: AppState) -> None:
-        super().__init__(state)
-        self.hold = threading.Event()
-        self._client = EngineClient(hold=self.hold)
+        self._pool = _Processes.of(state).pool
+        self._user = EngineUser(self._pool)
         self._here = TaskRunner(TASKS)
-        state.closed.connect(self.shutdown)
+
+    @property
+    def hold(self) -> threading.Event:
+        """While it is set, the run waits at its next event. Give it to the `Job` that can be paused."""
+        return self._user.hold
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the process that ran the last task; None when it is gone."""
+        return self._user.process_id
 
     def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
         """Run a task of `TASKS`; to be called and iterated in a job's thread.
@@ -54,7 +60,6 @@ class Engine(QObject):
         CellSegError
             As the task gives it; `ConfigError` when this process was chosen and cannot do it.
         """
-        _set_limits()
         if preferences().engine == "this process":
             if "torchvision" not in sys.modules:
                 # Imported now, its libraries would crash with those of the open window (LLVM in Triton and in Mesa).
@@ -63,21 +68,32 @@ class Engine(QObject):
                     'the viewer opens. Choose "engine process" in Preferences > napari-cellseg, or start with: '
                     'python -c "import torchvision, napari; napari.Viewer(); napari.run()"'
                 )
+            os.environ.update(_limits())
             return pausable(self._here.run(task, **arguments), self.hold)
-        return self._client.run(task, **arguments)
+        return self._user.run(task, arguments, _limits())
 
     def warm_up(self) -> Generator[None, None, None]:
-        """Start the engine process before it is needed; to be iterated in a job's thread."""
+        """Start an engine process before it is needed; to be iterated in a job's thread."""
         if preferences().engine == "engine process":
-            _set_limits()
-            self._client.warm_up()
+            self._pool.warm_up(_limits())
         yield from ()
 
-    def shutdown(self) -> None:
-        """End the engine process."""
-        self._client.shutdown()
+
+class _Processes(QObject):
+    """Keeps the engine processes of a viewer, as a child of its state, and ends them with it."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
+        self.pool = pool = EnginePool()
+        state.closed.connect(lambda: pool.shutdown())
+        self.destroyed.connect(lambda: pool.shutdown())  # a state that goes without having been closed
+
+    @classmethod
+    def of(cls, state: AppState) -> _Processes:
+        processes: _Processes | None = state.findChild(cls)
+        return cls(state) if processes is None else processes
 
 
-def _set_limits() -> None:
-    """Let the engine that starts next know how much of a graphics card it may take; see `model.device`."""
-    os.environ["CELLSEG_VRAM_MIB"] = str(preferences().vram_budget_mib or _VRAM_MIB)
+def _limits() -> dict[str, str]:
+    """Return how much of a graphics card a process may take; see `model.device`."""
+    return {"CELLSEG_VRAM_MIB": str(preferences().vram_budget_mib or _VRAM_MIB)}
