@@ -46,7 +46,8 @@ class Remote:
         self.job = Job(state, "testing", self.client.hold)
 
     def start(self, n, cleaned=None):
-        self.job.start(lambda: self.client.run("count", n=n, wait_s=0.01, cleaned=cleaned))
+        client = self.client
+        self.job.start(lambda: client.run("count", n=n, wait_s=0.01, cleaned=cleaned))
 
     def close(self):
         self.client.shutdown()
@@ -192,7 +193,8 @@ def test_one_job_of_an_engine_does_not_resume_the_other(qtbot, state):
     work.start(1000)
     pause(qtbot, work)
 
-    other.start(lambda: work.client.run("count"))
+    client = work.client
+    other.start(lambda: client.run("count"))
     qtbot.wait(100)
     other.stop()
     wait_for(qtbot, other, JobState.STOPPED)

@@ -78,6 +78,10 @@ class Engine:
             self._pool.warm_up(_limits())
         yield from ()
 
+    def shutdown(self) -> None:
+        """End the engine processes of the viewer, which closes."""
+        self._pool.shutdown()
+
 
 class _Processes(QObject):
     """Keeps the engine processes of a viewer, as a child of its state, and ends them with it."""

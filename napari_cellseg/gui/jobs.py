@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
-from napari_cellseg.engine_process.messages import to_cellseg_error
 from napari_cellseg.engine_process.pausing import pausable
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import Paused, Progress, Resumed
+from napari_cellseg.gui.job_clock import CLOSE_S, JobClock
+from napari_cellseg.gui.job_thread import JobThread
 
 if TYPE_CHECKING:
     from napari_cellseg.gui.state import AppState
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Job", "JobState"]
 
 _LOG = logging.getLogger(__name__)
-
-UPDATE_MS = 50
-"""Time between two looks at what the thread reported: 20 updates of the window a second."""
 
 
 class JobState(Enum):
@@ -63,40 +60,6 @@ class JobState(Enum):
         return self in (JobState.PAUSING, JobState.PAUSED)
 
 
-class _Run:
-    """One generator and its thread. The thread writes to it, the window reads."""
-
-    def __init__(self, make: Callable[[], Generator[Any, None, Any]], wake: Callable[[_Run], None]) -> None:
-        self.stop = threading.Event()
-        self.events: deque[Any] = deque()
-        self.result: Any = None
-        self.error: CellSegError | None = None
-        self.end = JobState.STOPPED
-        self.thread = threading.Thread(target=self._work, args=(make, wake), name="job", daemon=True)
-
-    def _work(self, make: Callable[[], Generator[Any, None, Any]], wake: Callable[[_Run], None]) -> None:
-        try:
-            self._drive(make())
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: whatever ends a job must be seen
-            self.error = to_cellseg_error(error)
-            self.end = JobState.FAILED
-        with suppress(RuntimeError):  # the window is gone, and with it the C++ side of the job
-            wake(self)
-
-    def _drive(self, generator: Generator[Any, None, Any]) -> None:
-        try:
-            while not self.stop.is_set():
-                try:
-                    event = next(generator)
-                except StopIteration as end:
-                    self.result, self.end = end.value, JobState.FINISHED
-                    return
-                if event is not None:  # None is a chance to stop
-                    self.events.append(event)
-        finally:
-            generator.close()
-
-
 class Job(QObject):
     """Long work of one kind, such as predicting; at most one run of it counts at a time.
 
@@ -122,7 +85,6 @@ class Job(QObject):
     """What the generator returned; not sent when it was stopped or failed."""
     failed = Signal(object)
     """The `CellSegError`."""
-    _over = Signal(object)
 
     def __init__(self, state: AppState, title: str, hold: threading.Event | None = None) -> None:
         super().__init__(state)
@@ -131,17 +93,14 @@ class Job(QObject):
         self._holds_by_itself = hold is None
         self.state = JobState.IDLE
         self.error: CellSegError | None = None
-        self._run: _Run | None = None
+        self._run: JobThread | None = None
+        self._replaced: list[JobThread] = []
         self._has_begun = self._is_holding = False
         self._started = self._ended = 0.0
         self._paused_at = self._paused_s = 0.0
         self.window: Any = getattr(state.viewer, "window", None)
         self._entry = _TaskManagerEntry(self.window)
-        self._timer = QTimer(self)
-        self._timer.setInterval(UPDATE_MS)
-        self._timer.timeout.connect(self._deliver)
-        self._over.connect(self._finish)
-        state.closing.connect(self.shutdown)
+        self._clock = JobClock.of(state)
 
     @property
     def is_busy(self) -> bool:
@@ -158,26 +117,28 @@ class Job(QObject):
     def start(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         """Run the generator that ``make`` makes, in place of one that still runs.
 
-        ``make`` is called in the thread; neither it nor the generator may touch a widget or a layer.
+        ``make`` is called in the thread; neither it nor the generator may reach a `QObject`, a layer or the viewer.
+        Nothing starts in a viewer that is closing.
         """
+        if self._clock.is_closed:
+            return
         if self._run is not None:
-            self._run.stop.set()
+            self._run.stop()
+            self._replaced = [run for run in self._replaced if not run.is_over] + [self._run]
             self._release()
         self.error = None
         self._has_begun = False
         self._started, self._paused_s = time.monotonic(), 0.0
-        make_held = (lambda: pausable(make(), self._hold)) if self._holds_by_itself else make
-        self._run = _Run(make_held, self._over.emit)
+        run = self._run = JobThread(partial(_held, make, self._hold) if self._holds_by_itself else make)
         self._entry.begin(self.title, self.stop)
         self._set(JobState.STARTING)
-        self._timer.start()
-        self._run.thread.start()
+        self._clock.start(run, partial(self._look, run))
 
     def stop(self) -> bool:
         """Ask the run to stop; returns at once, and whether there was one. A paused run stops as well."""
         if self._run is None or not self.is_busy:
             return False
-        self._run.stop.set()
+        self._run.stop()
         self._set(JobState.STOPPING)
         return True
 
@@ -201,28 +162,33 @@ class Job(QObject):
         self._set(JobState.RUNNING if self._has_begun else JobState.STARTING)
         return True
 
-    def shutdown(self, wait_s: float = 4.0) -> None:
-        """Stop, and wait until the thread is done."""
-        run = self._run
-        if self.stop() and run is not None:
-            run.thread.join(wait_s)
-            if run.thread.is_alive():
-                _LOG.warning("%s did not end within %.0f s", self.title, wait_s)
-            else:
-                self._finish(run)
+    def shutdown(self, wait_s: float = CLOSE_S) -> None:
+        """Stop, and wait until the thread is joined, and those of replaced runs; closing the viewer does the same."""
+        self.stop()
+        runs = (*self._replaced, *([] if self._run is None else [self._run]))
+        self._clock.join(runs, wait_s)
+
+    def _look(self, run: JobThread) -> None:
+        """Take what the thread of a run has put into its mailbox; that of a replaced run is left there."""
+        is_over = run.is_over  # before the events are taken: nothing comes after it
+        if run is self._run:
+            self._deliver()
+        if is_over:
+            self._finish(run)
 
     def _deliver(self) -> None:
         run = self._run
         if run is None:
             return
-        for _ in range(len(run.events)):
-            if not run.events:  # a listener let Qt run its events, among them this method
+        events = run.mailbox.events
+        for _ in range(len(events)):
+            if not events:  # a listener let Qt run its events, among them this method
                 return
-            event = run.events.popleft()
+            event = events.popleft()
             if isinstance(event, Paused | Resumed):
                 self._set_held(isinstance(event, Paused))
                 continue
-            if isinstance(event, Progress) and run.events and type(run.events[0]) is type(event):
+            if isinstance(event, Progress) and events and type(events[0]) is type(event):
                 continue
             self._has_begun = True
             if self.state is JobState.STARTING:
@@ -244,24 +210,24 @@ class Job(QObject):
             self._hold.clear()
             self._is_holding = False
 
-    def _finish(self, run: _Run) -> None:
+    def _finish(self, run: JobThread) -> None:
         if run is not self._run:  # a newer one took its place, or its end was seen already
             return
-        self._deliver()
-        if run is not self._run:
-            return
+        mail = run.mailbox
         self._run = None
         self._release()
-        self._timer.stop()
         self._ended = time.monotonic()
-        self.error = run.error
+        self.error = mail.error
         self._entry.end()
-        self._set(run.end)
-        if run.error is not None:
-            _LOG.info("%s failed: %s\n%s", self.title, run.error, run.error.details)
-            self.failed.emit(run.error)
-        elif run.end is JobState.FINISHED:
-            self.finished.emit(run.result)
+        if mail.error is not None:
+            self._set(JobState.FAILED)
+            _LOG.info("%s failed: %s\n%s", self.title, mail.error, mail.error.details)
+            self.failed.emit(mail.error)
+        elif mail.is_finished:
+            self._set(JobState.FINISHED)
+            self.finished.emit(mail.result)
+        else:
+            self._set(JobState.STOPPED)
 
     def _set(self, state: JobState) -> None:
         if state is self.state:
@@ -272,6 +238,10 @@ class Job(QObject):
         self._paused_at = now
         self.state = state
         self.changed.emit()
+
+
+def _held(make: Callable[[], Generator[Any, None, Any]], hold: threading.Event) -> Generator[Any, None, Any]:
+    return pausable(make(), hold)
 
 
 class _TaskManagerEntry:

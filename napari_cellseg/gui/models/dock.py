@@ -113,21 +113,23 @@ class ModelsDock(BottomDock):
 
     def import_file(self, path: Path) -> None:
         """Copy a model file into the library, in a worker; one of another program is refused in words."""
+        library = self.library
 
         def run() -> Generator[None, None, ModelEntry]:
             yield None
             name = read_header(path).name if path.stem in _RUN_FILES else path.stem
             yield None
-            return self.library.import_file(path, name or path.stem)
+            return library.import_file(path, name or path.stem)
 
         self.job.start(run)
 
     def export_file(self, entry: ModelEntry, target: Path) -> None:
         """Copy a model to a file, in a worker; the file dialog has asked before an old one is replaced."""
+        library = self.library
 
         def run() -> Generator[None, None, Path]:
             yield None
-            return self.library.export_file(entry, target, overwrite=True)
+            return library.export_file(entry, target, overwrite=True)
 
         self.job.start(run)
 

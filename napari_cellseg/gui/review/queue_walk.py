@@ -41,6 +41,7 @@ class QueueWalk(QObject):
         self.class_id: int | None = None
         self.assessed: tuple[int, int] | None = None
         self._assessing: Iterator[tuple[int, int]] = iter(())
+        self._reading_for: ReviewSession | None = None
         self._truth = Job(state, "reading the labels on disk")
         self._turn = QTimer(self)
         self._turn.setInterval(0)
@@ -109,11 +110,12 @@ class QueueWalk(QObject):
             return
         self.use(ReviewQueue(session, order=self._order))
         if workspace is not None and image_id is not None:
-            self._truth.start(partial(_read_truth, workspace.project, image_id, session))
+            self._reading_for = session
+            self._truth.start(partial(_read_truth, workspace.project, image_id, session.image_size))
 
-    def _on_truth(self, result: tuple[ReviewSession, InstanceMasks | None]) -> None:
-        session, truth = result
-        if truth is not None and session is self._state.session:
+    def _on_truth(self, truth: InstanceMasks | None) -> None:
+        session = self._reading_for  # a job reports only its last run
+        if truth is not None and session is not None and session is self._state.session:
             self.use(ReviewQueue(session, truth, self._order))
 
     def use(self, queue: ReviewQueue) -> None:
@@ -149,7 +151,7 @@ class QueueWalk(QObject):
 
 
 def _read_truth(
-    project: Project, image_id: str, session: ReviewSession
-) -> Generator[None, None, tuple[ReviewSession, InstanceMasks | None]]:
+    project: Project, image_id: str, image_size: tuple[int, int]
+) -> Generator[None, None, InstanceMasks | None]:
     yield
-    return session, project.labels_on_disk(image_id, session.image_size)
+    return project.labels_on_disk(image_id, image_size)

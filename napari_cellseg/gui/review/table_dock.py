@@ -53,6 +53,7 @@ class TableDock(BottomDock):
         self._measured_session: ReviewSession | None = None
         self._is_linking = False
         self._job = Job(self.state, "measuring cells")
+        self._measuring: ReviewSession | None = None
         self._job.finished.connect(self._on_measured)
         self._job.changed.connect(self._show_state)
         self._build()
@@ -202,11 +203,13 @@ class TableDock(BottomDock):
             ids = np.array([cell.cell_id for cell in _shown(session)], np.int64)
             rgb = None if image is None else image.rgb()
             size = None if image is None else image.pixel_size_um
-            self._job.start(partial(measured_columns, session, ids, snapshot, rgb, size))
+            self._measuring = session
+            self._job.start(partial(measured_columns, ids, snapshot, rgb, size))
 
-    def _on_measured(self, result: tuple[ReviewSession, Column, dict[str, Column]]) -> None:
-        session, ids, columns = result
-        if session is self.state.session:
+    def _on_measured(self, result: tuple[Column, dict[str, Column]]) -> None:
+        ids, columns = result
+        session = self._measuring  # a job reports only its last run
+        if session is not None and session is self.state.session:
             self._measured_session, self._measured = session, (ids, columns)
             self.show_cells()
 

@@ -32,15 +32,14 @@ def cell_columns(session: ReviewSession, cells: Sequence[Cell]) -> dict[str, Col
 
 
 def measured_columns(
-    session: ReviewSession,
     ids: Column,
     instances: InstanceMasks,
     rgb: npt.NDArray[np.uint8] | None,
     pixel_size_um: float | None,
-) -> Generator[None, None, tuple[ReviewSession, Column, dict[str, Column]]]:
-    """Measure cells, some at a time; returns ``session``, ``ids`` and the columns of `measure`.
+) -> Generator[None, None, tuple[Column, dict[str, Column]]]:
+    """Measure cells, some at a time; returns ``ids`` and the columns of `measure`.
 
-    For a worker: ``instances`` and ``ids`` are of one moment, and ``session`` is only handed through.
+    For a worker: ``instances`` and ``ids`` are of one moment.
     """
     parts = []
     for start in range(0, max(len(instances), 1), _BATCH):
@@ -48,7 +47,7 @@ def measured_columns(
         parts.append(
             measure(instances.select(np.arange(start, min(start + _BATCH, len(instances)))), rgb, pixel_size_um)
         )
-    return session, ids, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return ids, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class CellTable(QAbstractTableModel):
