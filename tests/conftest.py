@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from thread_guard import ThreadGuard
 
 pytest_plugins = ["crash_guard"]
 
@@ -56,6 +57,16 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
 
         folder = str(tmp_path_factory.mktemp("settings"))
         QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
+
+
+@pytest.fixture(autouse=True)
+def _threads_reach_no_window() -> Iterator[None]:
+    """Fail a test that starts a thread which can reach a Qt object, a layer or a viewer; see `thread_guard`."""
+    guard = ThreadGuard()
+    guard.install()
+    yield
+    guard.remove()
+    assert not guard.problems, "a thread reaches what only the window may touch:\n" + "\n".join(guard.problems)
 
 
 def data_folder(name: str) -> Path:
