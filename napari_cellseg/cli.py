@@ -17,13 +17,23 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from napari_cellseg import __version__
-from napari_cellseg.commands import demo, doctor, evaluate, experiment, export, predict, train, validate
+from napari_cellseg.commands import (
+    demo,
+    doctor,
+    evaluate,
+    experiment,
+    export,
+    import_annotations,
+    predict,
+    train,
+    validate,
+)
 from napari_cellseg.commands.options import LazyParser
 from napari_cellseg.errors import CellSegError
 
 __all__ = ["main"]
 
-_COMMANDS = (predict, train, experiment, evaluate, validate, export, doctor, demo)
+_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, doctor, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

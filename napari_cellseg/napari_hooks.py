@@ -7,6 +7,7 @@ Imports neither Qt nor torch, so that opening a file with this plugin stays quic
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.formats.coco import read_dataset
 from napari_cellseg.formats.label_images import (
     from_instances,
 )
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, ihc
+from napari_cellseg.importers import ImportOptions, import_annotations
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["get_reader", "sample_ihc", "sample_tissue"]
+
+logger = logging.getLogger(__name__)
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -72,13 +75,14 @@ def _image_layer(path: Path, name: str) -> LayerData:
 
 
 def _read_coco(path: Path) -> list[LayerData]:
-    dataset = read_dataset(path)
+    result = import_annotations(path, ImportOptions(need_images=False))
+    for text in (*map(str, result.left_out), *result.notes):
+        logger.warning("%s", text)
     layers: list[LayerData] = []
-    for image in dataset.images[:1]:
-        file = path.parent / image.file_name
-        if file.is_file():
-            layers.append(_image_layer(file, image.image_id))
-        layers += _label_layers(dataset.instances(image), dataset.classes)
+    for image in result.images[:1]:
+        if image.path is not None:
+            layers.append(_image_layer(image.path, image.path.stem))
+        layers += _label_layers(image.cells, result.classes)
     return layers
 
 

@@ -1,8 +1,8 @@
 """Training data on disk: find the samples, and decode one into pixels and compact label images.
 
 The data are a folder with ``train/<id>/`` or ``<id>/`` folders, each with ``image.tif`` and ``class1.tif`` ...
-``classK.tif`` (an absent file means no cell of that class), and ``classes.json`` with the names; or one COCO JSON file
-with its images beside it.
+``classK.tif`` (an absent file means no cell of that class), and ``classes.json`` with the names; or a COCO file or
+other annotations that `napari_cellseg.importers` reads, with their images.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from scipy import ndimage
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.formats.class_names import read_class_names
-from napari_cellseg.formats.coco import read_dataset
+from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.formats.ids import short_names
 from napari_cellseg.formats.label_images import class_files, read_label_image
 from napari_cellseg.formats.layers import layers_of
 from napari_cellseg.images.listing import natural_key
 from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.importers import Imported, ImportOptions, import_annotations, is_recognised
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
@@ -57,11 +58,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataSource:
-    """The samples of a folder or a COCO file, in natural order, and their classes."""
+    """The samples of a folder or a file of annotations, in natural order, and their classes.
+
+    ``remarks`` say what of the annotations was left out, and what else is odd, one sentence each.
+    """
 
     path: Path
     samples: tuple[Sample, ...]
     classes: ClassTable
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +189,7 @@ def find_samples(data: Path, classes: ClassTable | None = None, reading: ReadOpt
         ``classes.json`` is no table of classes, or the given classes are others than the data's (more are allowed).
     """
     data = Path(data)
-    source = _coco_samples(data, classes) if data.is_file() else _folder_samples(data, classes)
+    source = _imported_samples(data, classes) if _is_foreign(data) else _folder_samples(data, classes)
     if reading is None:
         return source
     return replace(source, samples=tuple(replace(sample, reading=reading) for sample in source.samples))
@@ -209,20 +214,43 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
     return DataSource(data, samples, classes or named or _numbered_classes(samples))
 
 
-def _coco_samples(path: Path, classes: ClassTable | None) -> DataSource:
-    dataset = read_dataset(path)
-    if classes is not None and classes.names != dataset.classes.names:
-        raise ConfigError(
-            f"{path} has the classes {', '.join(dataset.classes.names)}; the settings say {', '.join(classes.names)}."
-        )
-    samples = [
-        Sample(name, path.parent / image.file_name, dataset.instances(image))
-        for name, image in zip(short_names(dataset.images), dataset.images, strict=True)
-    ]
-    if not samples:
-        raise AnnotationError(f"{path} lists no image.")
+def _is_foreign(data: Path) -> bool:
+    """Whether the data are a file of annotations, or a folder that is no training folder and holds some."""
+    if not data.is_dir():
+        return data.is_file()
+    root = data / "train" if (data / "train").is_dir() else data
+    return not any(root.glob("*/image.tif")) and is_recognised(data)
+
+
+def _imported_samples(path: Path, classes: ClassTable | None) -> DataSource:
+    result = import_annotations(path)
+    if classes is not None and classes.names != result.classes.names:
+        if not set(result.classes.names) <= set(classes.names):
+            raise ConfigError(
+                f"{path} has the classes {', '.join(result.classes.names)}; the settings say "
+                f"{', '.join(classes.names)}. Put the settings right, or rename classes with `napari-cellseg import`."
+            )
+        result = import_annotations(path, ImportOptions(classes=classes.names))
+    samples = _samples_of(result)
     samples.sort(key=lambda sample: natural_key(sample.image_id))
-    return DataSource(path, tuple(samples), dataset.classes)
+    left_out = [f"{count:,} of {result.rows:,} annotations left out: {reason}." for reason, count in result.reasons()]
+    return DataSource(path, tuple(samples), classes or result.classes, (*left_out, *result.notes))
+
+
+def _samples_of(result: Imported) -> list[Sample]:
+    if not result.images:
+        reasons = "; ".join(dict.fromkeys([*(item.reason for item in result.left_out), *result.notes]))
+        raise AnnotationError(f"{result.source} lists no image that can be used. {reasons}".rstrip())
+    numbered = enumerate(result.images, start=1)
+    names = short_names([ImageId(image.name, n, *image.size) for n, image in numbered])
+    samples = []
+    for name, image in zip(names, result.images, strict=True):
+        if image.path is None:
+            raise AnnotationError(
+                f"{result.source} holds its images as arrays. Run `napari-cellseg import` and use the folder it writes."
+            )
+        samples.append(Sample(name, image.path, image.cells))
+    return samples
 
 
 def _named_classes(data: Path) -> ClassTable | None:
@@ -238,10 +266,13 @@ def _numbered_classes(samples: tuple[Sample, ...]) -> ClassTable:
     return ClassTable.numbered(max(1, highest))
 
 
-def label_images_of(sample: Sample, image_size: tuple[int, int]) -> Iterator[tuple[int, LabelImage]]:
+def label_images_of(
+    sample: Sample, image_size: tuple[int, int], remarks: list[str] | None = None
+) -> Iterator[tuple[int, LabelImage]]:
     """Yield class_id and label image (H, W) of each class in turn, so that only one raw one is in memory.
 
-    Cells of a class that overlap (which a COCO file allows) come in several label images of the class.
+    Cells of a class that overlap (which a COCO file allows) come in several label images of the class. What is odd
+    about the files is added to ``remarks``.
 
     Raises
     ------
@@ -250,7 +281,7 @@ def label_images_of(sample: Sample, image_size: tuple[int, int]) -> Iterator[tup
     """
     if sample.cells is None:
         for class_id, path in class_files(sample.image.parent).items():
-            yield class_id, read_label_image(path, image_size)
+            yield class_id, read_label_image(path, image_size, remarks)
     else:
         if sample.cells.image_size != tuple(image_size):
             raise AnnotationError(

@@ -195,7 +195,8 @@ def scan_steps(
         There is no data at all, or its classes are unknown. Whatever is wrong with single images is in the report.
     """
     source = find_samples(data, classes, reading)
-    images, problems = [], list(_stray_folders(source))
+    images, problems = [], [DataProblem("warning", "", remark) for remark in source.remarks]
+    problems += _stray_folders(source)
     for number, sample in enumerate(source.samples, start=1):
         facts, found = _look_at(sample, len(source.classes))
         problems += found
@@ -209,7 +210,7 @@ def scan_steps(
 
 
 def _stray_folders(source: DataSource) -> Iterator[DataProblem]:
-    if source.path.is_file():
+    if source.samples[0].cells is not None:
         return
     root = source.samples[0].image.parent.parent
     for folder in sorted(root.iterdir()):
@@ -250,13 +251,15 @@ def _read_each(
         files = class_files(sample.image.parent)
     except AnnotationError as error:
         return [], [DataProblem("error", sample.image_id, str(error))]
+    remarks: list[str] = []
     for class_id, path in files.items():
         try:
             if class_id > class_count:
                 raise AnnotationError(f"{path} is of class {class_id}, but there are only {class_count} classes.")
-            good.append((class_id, read_label_image(path, size)))
+            good.append((class_id, read_label_image(path, size, remarks)))
         except CellSegError as error:
             problems.append(DataProblem("error", sample.image_id, str(error)))
+    problems += [DataProblem("warning", sample.image_id, remark) for remark in remarks]
     return good, problems
 
 

@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     if options.results is not None and options.checkpoint is not None:
         raise ConfigError("Give either --results or --checkpoint, not both.")
     source = find_samples(options.data)
+    for remark in source.remarks:
+        print(remark, file=sys.stderr)
     limits: Mapping[int, float] | None = None
     if options.results is not None:
         truth, found, classes = _of_results(options, source)
@@ -71,7 +73,8 @@ def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
         if only is not None and sample.image_id not in only:
             continue
         size = read_size(sample.image)
-        truth[sample.image_id] = sample.cells or to_instances(dict(label_images_of(sample, size)), size)
+        cells = sample.cells
+        truth[sample.image_id] = to_instances(dict(label_images_of(sample, size)), size) if cells is None else cells
     return truth
 
 

@@ -124,11 +124,19 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
     from training.dataset import find_samples, label_images_of
 
     source = find_samples(options.source, _named(options))
+    for remark in source.remarks:
+        print(remark, file=sys.stderr)
+    remarks: list[str] = []
 
     def found() -> Iterator[FoundImage]:
         for sample in source.samples:
             size = read_size(sample.image)
-            cells = sample.cells or to_instances(dict(label_images_of(sample, size)), size)
+            cells = sample.cells
+            if cells is None:
+                cells = to_instances(dict(label_images_of(sample, size, remarks)), size)
+                for remark in remarks:
+                    print(remark, file=sys.stderr)
+                remarks.clear()
             yield FoundImage(ImageFile(sample.image_id, sample.image), cells, source.path.name)
 
     limits = dict.fromkeys(source.classes.class_ids, options.min_score)

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from napari_cellseg.atomic import Keep, export_set
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.formats.label_checks import looks_like_classes, split_advice
 from napari_cellseg.images.read import read_raw
 from napari_cellseg.instances import InstanceMasks
 
@@ -31,6 +32,8 @@ __all__ = [
     "to_instances",
     "write_class_images",
 ]
+
+_OTHER_IMAGES = ("png", "jpg", "jpeg", "bmp", "gif", "npy")
 
 LARGEST_VALUE = 2**53
 """Above this, float64 (the type on disk) cannot tell neighbouring whole numbers apart."""
@@ -49,13 +52,20 @@ def class_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
     Raises
     ------
     AnnotationError
-        ``class0.tif``, whose number is that of the background, or two files of one class.
+        ``class0.tif``, whose number is that of the background, two files of one class, or one that is no TIFF.
     """
     found: dict[int, Path] = {}
     for path in sorted(Path(folder).iterdir()):
-        if not (match := re.fullmatch(r"class(\d+)\.tif", path.name)):
+        if not (match := re.fullmatch(r"class(\d+)\.(\w+)", path.name, re.IGNORECASE)):
             continue
-        class_id = int(match[1])
+        class_id, suffix = int(match[1]), match[2].lower()
+        if suffix in _OTHER_IMAGES:
+            raise AnnotationError(
+                f"{path} is not a TIFF; the label image of a class is class{class_id}.tif. Import the folder with "
+                "`napari-cellseg import`, which reads other formats too."
+            )
+        if suffix not in ("tif", "tiff"):
+            continue
         if class_id == 0:
             raise AnnotationError(f"{path}: classes are numbered from 1; 0 is the background.")
         if class_id in found:
@@ -100,8 +110,12 @@ def _size(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
-def read_label_image(path: Path, image_size: tuple[int, ...] | None = None) -> LabelImage:
+def read_label_image(
+    path: Path, image_size: tuple[int, ...] | None = None, remarks: list[str] | None = None
+) -> LabelImage:
     """Read one label image, (H, W) int64; ``image_size`` is the height and width it must have.
+
+    -1 is background, as some programs write it. What is odd about the file is added to ``remarks``, one sentence each.
 
     Raises
     ------
@@ -119,8 +133,14 @@ def read_label_image(path: Path, image_size: tuple[int, ...] | None = None) -> L
         raise AnnotationError(f"{path} has {values.dtype} pixels; labels are whole numbers.")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise AnnotationError(f"{path} has values that are not numbers (NaN or infinite).")
-    if values.size and values.min() < 0:
+    if values.size and values.min() < -1:
         raise AnnotationError(f"{path} has the value {values.min()}; labels are 0 (background) or above.")
+    if values.size and values.min() < 0:
+        values = np.where(values == -1, 0, values)
+        if values.min() < 0:  # between -1 and 0
+            raise AnnotationError(f"{path} has the value {values.min()}; labels are whole numbers.")
+        if remarks is not None:
+            remarks.append(f"{path}: the value -1 is background.")
     if values.size and values.max() > LARGEST_VALUE:
         raise AnnotationError(f"{path} has the value {values.max()}; labels go up to {LARGEST_VALUE}.")
     if image_size is not None and values.shape != tuple(image_size):
@@ -128,6 +148,8 @@ def read_label_image(path: Path, image_size: tuple[int, ...] | None = None) -> L
     label_image = values.astype(np.int64, copy=False)
     if values.dtype.kind == "f" and (fractions := label_image != values).any():
         raise AnnotationError(f"{path} has the value {values[fractions][0]}; labels are whole numbers.")
+    if remarks is not None and (shape := looks_like_classes(label_image))[0]:
+        remarks.append(f"{path}: {split_advice(*shape)}.")
     return label_image
 
 
@@ -256,6 +278,6 @@ def write_class_images(
                 )
             written.append(path)
         for class_id, path in class_files(folder).items():
-            if class_id not in present:
+            if class_id not in present or path != class_file(folder, class_id):
                 files.remove(path)
     return tuple(written)

@@ -1,9 +1,17 @@
 """One gate in for annotations of other tools: what is recognised, what was kept, what was left out and why."""
 
-from napari_cellseg.importers.gate import FORMATS, import_annotations
+from napari_cellseg.importers.gate import FORMATS, import_annotations, is_recognised
 from napari_cellseg.importers.result import Imported, ImportedImage, ImportOptions, LeftOut
 from napari_cellseg.importers.table import IMPORTERS, Importer
 
 __all__ = [
-    "FORMATS", "IMPORTERS", "ImportOptions", "Imported", "ImportedImage", "Importer", "LeftOut", "import_annotations",
-]  # fmt: skip
+    "FORMATS",
+    "IMPORTERS",
+    "ImportOptions",
+    "Imported",
+    "ImportedImage",
+    "Importer",
+    "LeftOut",
+    "import_annotations",
+    "is_recognised",
+]

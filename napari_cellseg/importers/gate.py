@@ -14,7 +14,7 @@ from napari_cellseg.importers.table import IMPORTERS, Importer
 from napari_cellseg.importers.unpacking import unpacked
 from napari_cellseg.wording import counted, listed
 
-__all__ = ["FORMATS", "import_annotations"]
+__all__ = ["FORMATS", "import_annotations", "is_recognised"]
 
 _ANNOTATION_SUFFIXES = (".json", ".geojson", ".xml", ".roi", ".mat", ".zip", ".npy")
 _OTHER_FILES = ("classes.json", "project.json", "images.npy", "types.npy", "test_image_name_to_ids.json")
@@ -70,6 +70,15 @@ def _note_unread(source: Source, files: Sequence[Path], collector: Collector) ->
 
 def _is_annotation(file: Path) -> bool:
     return file.suffix.lower() in _ANNOTATION_SUFFIXES and file.name.lower() not in _OTHER_FILES
+
+
+def is_recognised(path: Path) -> bool:
+    """Whether a file or folder looks like annotations of a known format; nothing is read as a whole but JSON."""
+    try:
+        _recognised(path, Source(unpacked(path)), "auto")
+    except AnnotationError:
+        return False
+    return True
 
 
 def _recognised(path: Path, source: Source, format_name: str) -> tuple[Importer, list[Path]]:

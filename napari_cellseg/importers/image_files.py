@@ -14,7 +14,7 @@ from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.read import read_raw, read_size
 
-__all__ = ["image_size", "read_values"]
+__all__ = ["image_size", "read_pixels", "read_values"]
 
 _TIFF = (".tif", ".tiff", ".svs", ".scn", ".ndpi")
 
@@ -35,6 +35,28 @@ def image_size(path: Path) -> tuple[int, int]:
             return file.height, file.width
     except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
         raise ImageReadError(f"Cannot read {path}: it is no image ({error}).") from error
+
+
+def read_pixels(path: Path) -> npt.NDArray[Any]:
+    """Return the pixels of an image that is no TIFF, (H, W) or (H, W, 3): palettes applied, alpha dropped.
+
+    Raises
+    ------
+    ImageReadError
+        It cannot be read.
+    """
+    check_regular_file(path)
+    try:
+        with PillowImage.open(path) as file:
+            if file.mode in ("1", "LA", "La"):
+                return np.asarray(file.convert("L"))
+            grey = file.mode == "L" or file.mode.startswith("I")
+            pixels = np.asarray(file if grey or file.mode == "RGB" else file.convert("RGB"))
+    except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+        raise ImageReadError(f"Cannot read {path}: it is no image ({error}).") from error
+    if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() < 2**16:
+        return pixels.astype(np.uint16)
+    return pixels
 
 
 def read_values(path: Path) -> npt.NDArray[Any]:

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from napari_cellseg.formats.label_checks import TOUCHING, looks_like_classes, split_advice
 from napari_cellseg.formats.rle import Decoded
 from napari_cellseg.importers.drawing import label_cells
 
-__all__ = ["LabelCell", "LabelCells", "cells_of", "looks_like_classes"]
+__all__ = ["LabelCell", "LabelCells", "cells_of"]
 
-_TOUCHING = np.ones((3, 3), bool)
-_FEW_VALUES, _MANY_PARTS = 20, 3
 _LARGEST = 2**53
 
 
@@ -115,7 +114,7 @@ def _of_colours(values: npt.NDArray[Any], colours: Mapping[tuple[int, int, int],
         of_colour = (values == np.array(colour)).all(2)
         unknown &= ~of_colour
         if any(colour) and name:
-            parts = ndimage.label(of_colour, _TOUCHING)[0]
+            parts = ndimage.label(of_colour, TOUCHING)[0]
             cells += [LabelCell(len(cells) + n, cell, "", name) for n, (_, cell) in enumerate(label_cells(parts), 1)]
     if unknown.any():
         strange = np.unique(values[unknown].reshape(-1, 3), axis=0)
@@ -123,19 +122,9 @@ def _of_colours(values: npt.NDArray[Any], colours: Mapping[tuple[int, int, int],
         reason = f"its colour {shown} is not in the table of colours" + (
             f", like {len(strange) - 1} others" if len(strange) > 1 else ""
         )
-        parts = ndimage.label(unknown, _TOUCHING)[1]
+        parts = ndimage.label(unknown, TOUCHING)[1]
         cells += [LabelCell(len(cells) + n, None, reason) for n in range(1, parts + 1)]
     return LabelCells(tuple(cells), ("the connected parts of each colour are cells",))
-
-
-def looks_like_classes(labels: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Return the numbers of values and of separate regions when these are far more: a binary mask or a class map."""
-    values = np.unique(labels[labels != 0])
-    if not 0 < len(values) <= _FEW_VALUES:
-        return 0, 0
-    regions = sum(ndimage.label(labels == value, _TOUCHING)[1] for value in values.tolist())
-    few = regions > 1 if len(values) == 1 else regions > _MANY_PARTS * len(values)
-    return (len(values), regions) if few else (0, 0)
 
 
 def _split(labels: npt.NDArray[np.int64], rejected: list[LabelCell], split: str, notes: list[str]) -> LabelCells:
@@ -144,10 +133,7 @@ def _split(labels: npt.NDArray[np.int64], rejected: list[LabelCell], split: str,
         return LabelCells((*(LabelCell(value, cell) for value, cell in label_cells(labels)), *rejected), tuple(notes))
     kind = "a binary mask" if values == 1 else "a map of classes"
     if split == "no":
-        notes.append(
-            f"it looks like {kind}: {regions:,} separate regions share {values} value{'s' * (values > 1)}, and each "
-            "value is read as one cell; to make each region a cell, import it with --split parts (or touching)"
-        )
+        notes.append(split_advice(values, regions))
         return LabelCells((*(LabelCell(value, cell) for value, cell in label_cells(labels)), *rejected), tuple(notes))
     cells: list[LabelCell] = []
     for value in np.unique(labels[labels != 0]).tolist():
@@ -159,12 +145,12 @@ def _split(labels: npt.NDArray[np.int64], rejected: list[LabelCell], split: str,
 
 
 def _parts(mask: npt.NDArray[np.bool_], cut: bool) -> npt.NDArray[Any]:
-    parts: npt.NDArray[Any] = ndimage.label(mask, _TOUCHING)[0]
+    parts: npt.NDArray[Any] = ndimage.label(mask, TOUCHING)[0]
     if not cut:
         return parts
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
     peaks = (depth == ndimage.maximum_filter(depth, 7)) & mask
-    seeds = ndimage.label(peaks, _TOUCHING)[0]
+    seeds = ndimage.label(peaks, TOUCHING)[0]
     cut_parts: npt.NDArray[Any] = watershed(-depth, seeds, mask=mask)
     missed = mask & (cut_parts == 0)
-    return np.where(missed, ndimage.label(missed, _TOUCHING)[0] + cut_parts.max(), cut_parts)
+    return np.where(missed, ndimage.label(missed, TOUCHING)[0] + cut_parts.max(), cut_parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,23 +12,31 @@ import numpy.typing as npt
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.formats.coco import read_dataset
 from napari_cellseg.formats.coco_images import read_image_ids
 from napari_cellseg.formats.coco_results import read_results
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, short_names
 from napari_cellseg.images.read import Image, ImageFile, read_tiff
+from napari_cellseg.importers import Imported as Foreign
+from napari_cellseg.importers import import_annotations
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.wording import counted
 from napari_cellseg.workspace import ImageSummary, LoadedCells, Project, Recovery, open_project
 
 __all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "list_again", "load_image", "open_folder"]
 
+_ANNOTATIONS = (".json", ".geojson", ".xml", ".roi", ".npy", ".mat")
+
 
 @dataclass(frozen=True)
 class Imported:
-    """Cells of a COCO file, by image_id; proposed for images that have no annotations yet."""
+    """Cells of a file of annotations, by image_id; proposed for images that have no annotations yet.
+
+    ``remarks`` say what was left out and why, one sentence each.
+    """
 
     source: str = ""
     cells: Mapping[str, InstanceMasks] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class UnsavedEdits:
 
 
 def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None, OpenedFolder]:
-    """Open an image, a folder of images, or a COCO file with its images.
+    """Open an image, a folder of images, or a file of annotations with its images.
 
     Raises
     ------
@@ -75,13 +84,22 @@ def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None,
         There is nothing to open, or it is damaged.
     """
     yield None
-    imported, classes, folder = Imported(), None, path
-    if path.suffix.lower() == ".json":
-        imported, classes = read_coco(path)
-        folder = path.parent
+    if path.suffix.lower() == ".zip":
+        raise AnnotationError(
+            f"{path.name} is a zip. Unpack it, or run `napari-cellseg import` to make a folder of it."
+        )
+    imported, classes, folder, foreign = Imported(), None, path, None
+    if path.suffix.lower() in _ANNOTATIONS:
+        if _is_results(path):
+            imported, folder = _read_results(path), path.parent
+        else:
+            foreign = import_annotations(path)
+            folder, classes = _folder_of(foreign), foreign.classes
     project = open_project(folder, take_over=take_over)
     try:
         yield None
+        if foreign is not None:
+            imported = _by_id(foreign, project)
         classes = classes if project.classes is None else None
         summaries = {file.image_id: _summary(project, file.image_id) for file in project.images}
         yield None
@@ -143,21 +161,14 @@ def load_image(
     return LoadedImage(file, image, rgb, cells, proposals, project.labels_changed(file.image_id))
 
 
-def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:
-    """Read a COCO data set, or results with the id file beside them.
-
-    Raises
-    ------
-    AnnotationError
-        It is neither, or damaged.
-    """
+def _is_results(path: Path) -> bool:
+    """Whether a JSON file begins as a list of results does."""
     with path.open("rb") as file:
-        is_results = file.read(64).lstrip().startswith(b"[")
-    if not is_results:
-        dataset = read_dataset(path)
-        names = short_names(dataset.images)
-        cells = {name: dataset.instances(image) for name, image in zip(names, dataset.images, strict=True)}
-        return Imported(path.name, cells), dataset.classes
+        head = file.read(256).lstrip()
+    return head.startswith(b"[") and b'"Feature"' not in head and b"geometry" not in head
+
+
+def _read_results(path: Path) -> Imported:
     ids_file = find_ids(path.parent)
     if ids_file is None:
         raise AnnotationError(
@@ -165,7 +176,32 @@ def read_coco(path: Path) -> tuple[Imported, ClassTable | None]:
         )
     ids = read_image_ids(ids_file)
     found = read_results(path, ids)
-    return Imported(path.name, {name: found[image.id] for name, image in zip(short_names(ids), ids, strict=True)}), None
+    return Imported(path.name, {name: found[image.id] for name, image in zip(short_names(ids), ids, strict=True)})
+
+
+def _folder_of(foreign: Foreign) -> Path:
+    """Return the folder to open: the one that holds all images, or the one above their folders."""
+    files = [image.path for image in foreign.images if image.path is not None]
+    if not files:
+        reasons = "; ".join(reason for reason, _ in foreign.reasons()) or "it lists none"
+        raise AnnotationError(f"{foreign.source.name} has no image that can be opened: {reasons}.")
+    homes = {file.parent.parent if file.stem.lower() == "image" else file.parent for file in files}
+    return homes.pop() if len(homes) == 1 else Path(os.path.commonpath(homes))
+
+
+def _by_id(foreign: Foreign, project: Project) -> Imported:
+    """Give the cells to the images of the folder, by their files; what has no image there is a remark."""
+    ids = {file.path.resolve(): file.image_id for file in project.images}
+    cells, remarks = {}, []
+    for image in foreign.images:
+        image_id = ids.get(image.path.resolve()) if image.path is not None else None
+        if image_id is not None:
+            cells[image_id] = image.cells
+        elif len(image.cells):
+            text = f"{image.name} is not among the images of {project.path}"
+            remarks.append(f"{text}: {counted(len(image.cells), 'cell')} left out.")
+    remarks += [f"{counted(count, 'annotation')} left out: {reason}." for reason, count in foreign.reasons()]
+    return Imported(foreign.source.name, cells, (*remarks, *foreign.notes))
 
 
 def _summary(project: Project, image_id: str) -> ImageSummary | None:
