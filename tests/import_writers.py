@@ -181,6 +181,7 @@ def imagej(folder: Path, rows: list[Written]) -> list[Written]:
             if row.fault in ("no numbers", "huge", "no class", "two points"):  # a ROI cannot say so
                 continue
             roi = roifile.ImagejRoi.frompoints(np.array(row.ring, np.float32))
+            roi.properties = {"label_id": str(number + 1), "score": "0.5"}
             if row.fault == "box":
                 roi = roifile.ImagejRoi.frompoints(np.array([[1, 1]]))
                 roi.roitype = roifile.ROI_TYPE.POINT

@@ -59,10 +59,17 @@ def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray
     return np.frombuffer(bytes(buffer), dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
+def _no_bytes(*content: Any) -> bytes:
+    if content:
+        raise _Refused("bytes of an unknown kind")
+    return b""
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},

@@ -33,6 +33,7 @@ def find(source: Source) -> list[Path]:
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
     """Read one image per file; all cells are of one class."""
+    source.images.ignored.update(files)
     for file in files:
         if is_image(file):
             draft = draft_of_stem(source, collector, file, file.stem.removesuffix(_MASKS))

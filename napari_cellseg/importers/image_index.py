@@ -60,6 +60,8 @@ class ImageIndex:
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(roots)
+        self.ignored: set[Path] = set()
+        """Files that are known to be masks, whatever their names."""
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
@@ -126,7 +128,11 @@ class ImageIndex:
         AnnotationError
             Several images fit equally well.
         """
-        found = [file for file in self._by_stem.get(_stem(stem), []) if not looks_like_mask(file)]
+        found = [
+            file
+            for file in self._by_stem.get(_stem(stem), [])
+            if not looks_like_mask(file) and file not in self.ignored
+        ]
         if len(found) > 1 and near is not None:
             shared = {file: len(os.path.commonpath([file.resolve(), near.resolve()])) for file in found}
             best = max(shared.values())

@@ -106,7 +106,7 @@ def _rings(roi: Any) -> Iterator[Any]:
 
 def _class_name(roi: Any, name: str) -> str:
     own = _OWN_NAME.fullmatch(Path(name).stem)
-    if own:
+    if own and "label_id" in roi.properties:  # ImageJ's own names are numbers like 0005-0012
         return own[1]
     return f"group {roi.group}" if roi.group else "cell"
 

@@ -59,6 +59,7 @@ def _kind(source: Source, file: Path) -> str:
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
     """Read all; the image of a mask is the one of its name without the ending, near it or in another folder."""
+    source.images.ignored.update(files)
     table = _class_table(source)
     for _, name, colour in table or ():
         collector.declare(name, colour)
