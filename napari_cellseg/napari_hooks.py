@@ -19,7 +19,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.label_images import (
     from_instances,
 )
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, ihc
 from napari_cellseg.importers import ImportOptions, import_annotations
 from napari_cellseg.instances import InstanceMasks
@@ -62,7 +62,7 @@ def _can_read(path: Path) -> bool:
 
 
 def _image_layer(path: Path, name: str) -> LayerData:
-    image = read_tiff(path)
+    image = read_image(path)
     options: dict[str, Any] = {"name": name, "metadata": {"path": str(path)}}
     if image.pixel_size_um is not None:
         options |= {"scale": (image.pixel_size_um,) * 2, "units": ("um", "um")}

@@ -151,7 +151,6 @@ def test_only_bad_images_are_a_mistake_and_nothing_is_written(
         (["IMAGES", "--tile", "100"], "tile"),
         (["IMAGES", "--min-score", "3"], "min_score"),
         (["IMAGES", "--device", "cuda:99"], "no CUDA device 99"),
-        (["IMAGES", "IMAGES"], "same id 'x1'"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(

@@ -233,33 +233,6 @@ def test_images_are_listed_in_natural_order(tmp_path: Path) -> None:
     assert [image.image_id for image in list_images(tmp_path)] == ["X1", "x2", "x10"]
 
 
-def test_folders_with_an_image_are_listed_by_their_name(tmp_path: Path) -> None:
-    for name in ("b/image.tif", "a/image.tif", "a/class1.tif", "c/other.tif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    assert [(i.image_id, i.path) for i in list_images(tmp_path)] == [
-        ("a", tmp_path / "a/image.tif"),
-        ("b", tmp_path / "b/image.tif"),
-    ]
-    assert [i.image_id for i in list_images(tmp_path / "a")] == ["a"]
-    assert [i.image_id for i in list_images(tmp_path / "a/image.tif")] == ["a"]
-    assert [i.image_id for i in list_images(tmp_path / "c/other.tif")] == ["other"]
-
-
-def test_two_images_of_one_id_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.tif").write_bytes(b"x")
-    (tmp_path / "a.tiff").write_bytes(b"x")
-    with pytest.raises(ImageReadError, match="same id 'a'"):
-        list_images(tmp_path)
-
-
-def test_a_folder_without_images_and_a_missing_path_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(ImageReadError, match="no TIFF"):
-        list_images(tmp_path)
-    with pytest.raises(ImageReadError, match="no such file"):
-        list_images(tmp_path / "absent")
-
-
 @pytest.mark.data
 def test_real_images_are_read(consep: Path) -> None:
     images = list_images(consep / "train")

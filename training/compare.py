@@ -14,7 +14,8 @@ import numpy as np
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message
-from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.config import PredictOptions
@@ -164,7 +165,7 @@ def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None, r
 
 
 def _read(sample: Sample, side: int | None) -> tuple[TrainingImage, float | None]:
-    file = read_tiff(sample.image, options=sample.reading)
+    file = read_image(sample.image, options=sample.reading)
     label_images = label_images_of(sample, file.size)
     return window(TrainingImage.from_label_images(sample.image_id, file.rgb(), label_images), side), file.pixel_size_um
 

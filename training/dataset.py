@@ -18,20 +18,23 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.errors import AnnotationError, ConfigError, ImageReadError
 from napari_cellseg.formats.class_names import read_class_names
 from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.formats.ids import short_names
 from napari_cellseg.formats.label_images import class_files, read_label_image
 from napari_cellseg.formats.layers import layers_of
-from napari_cellseg.images.listing import natural_key
-from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.listing import Listing, Skipped, find_images, has_own_folder, list_images, natural_key
+from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.importers import Imported, ImportOptions, import_annotations, is_recognised
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
 
 LabelImage = npt.NDArray[Any]
+
+_LAYOUT = "Each image needs a folder of its own with image.tif and class1.tif, class2.tif, ..."
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ class Sample:
 class DataSource:
     """The samples of a folder or a file of annotations, in natural order, and their classes.
 
-    ``remarks`` say what of the annotations was left out, and what else is odd, one sentence each.
+    ``remarks`` say what of the annotations was left out, and what else is odd, one sentence each. ``listing`` has what
+    in a training folder looks like an image or a mask and is not used; None for other data.
     """
 
     path: Path
     samples: tuple[Sample, ...]
     classes: ClassTable
     remarks: tuple[str, ...] = ()
+    listing: Listing | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,19 +204,22 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
     if not data.is_dir():
         raise AnnotationError(f"There is no data folder {data}.")
     root = data / "train" if (data / "train").is_dir() else data
-    images = sorted(root.glob("*/image.tif"), key=lambda image: natural_key(image.parent.name))
-    if not images:
-        raise AnnotationError(
-            f"{root} holds no training image. Each needs its own folder with image.tif and class1.tif, class2.tif, ..."
-        )
-    samples = tuple(Sample(image.parent.name, image) for image in images)
+    try:
+        listing = find_images(root)
+    except ImageReadError as error:
+        raise AnnotationError(f"{root} holds no training image: {error} {_LAYOUT}") from error
+    samples = tuple(Sample(file.image_id, file.path) for file in listing.images if has_own_folder(file.path))
+    if not samples:
+        raise AnnotationError(f"{root} holds no training image. {_LAYOUT}")
+    unused = [Skipped(f.path, "without a folder of its own") for f in listing.images if not has_own_folder(f.path)]
+    skipped = replace(listing, skipped=(*listing.skipped, *unused))
     named = _named_classes(data)
     if classes is not None and named is not None and classes.names[: len(named)] != named.names:
         raise ConfigError(
             f"{data} has the classes {', '.join(named.names)}; the settings say {', '.join(classes.names)}. Their "
             "order is that of class1.tif, class2.tif, ...: put the settings right, or classes.json."
         )
-    return DataSource(data, samples, classes or named or _numbered_classes(samples))
+    return DataSource(data, samples, classes or named or _numbered_classes(samples), listing=skipped)
 
 
 def _is_foreign(data: Path) -> bool:
@@ -219,7 +227,11 @@ def _is_foreign(data: Path) -> bool:
     if not data.is_dir():
         return data.is_file()
     root = data / "train" if (data / "train").is_dir() else data
-    return not any(root.glob("*/image.tif")) and is_recognised(data)
+    try:
+        is_training_folder = any(has_own_folder(file.path) for file in list_images(root))
+    except ImageReadError:
+        is_training_folder = False
+    return not is_training_folder and is_recognised(data)
 
 
 def _imported_samples(path: Path, classes: ClassTable | None) -> DataSource:
@@ -303,6 +315,6 @@ def read_sample(sample: Sample) -> TrainingImage:
     AnnotationError
         The label images are wrong.
     """
-    rgb = read_tiff(sample.image, options=sample.reading).rgb()
+    rgb = read_image(sample.image, options=sample.reading).rgb()
     height, width = rgb.shape[:2]
     return TrainingImage.from_label_images(sample.image_id, rgb, label_images_of(sample, (height, width)))

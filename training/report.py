@@ -17,7 +17,8 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError, TrainingError
 from napari_cellseg.events import Progress
 from napari_cellseg.formats.label_images import class_files, read_label_image
-from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.images.statistics import ImageStatistics, PictureFacts, picture_facts, summarise
 from napari_cellseg.wording import counted
 from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
@@ -210,17 +211,23 @@ def scan_steps(
 
 
 def _stray_folders(source: DataSource) -> Iterator[DataProblem]:
-    if source.samples[0].cells is not None:
+    """Report folders of label images without an image, and name every other file that is not used."""
+    if source.listing is None:
         return
-    root = source.samples[0].image.parent.parent
-    for folder in sorted(root.iterdir()):
-        if folder.is_dir() and not (folder / "image.tif").exists() and any(folder.glob("class*.tif")):
+    with_image = {sample.image.parent for sample in source.samples}
+    strays = dict.fromkeys(
+        each.path.parent for each in source.listing.skipped if each.path.name.lower().startswith("class")
+    )
+    for folder in strays:
+        if folder not in with_image and folder != source.listing.root:
             yield DataProblem("error", folder.name, f"{folder} has label images but no image.tif.")
+    for line in source.listing.skipped_lines():
+        yield DataProblem("warning", "", f"{line[0].upper()}{line[1:]}.")
 
 
 def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[DataProblem]]:
     try:
-        file = read_tiff(sample.image, options=sample.reading)
+        file = read_image(sample.image, options=sample.reading)
         rgb = file.rgb()
     except ImageReadError as error:
         return None, [DataProblem("error", sample.image_id, str(error))]

@@ -15,6 +15,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, TrainingError
 from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
 from napari_cellseg.formats.label_images import class_files, from_instances, read_class_images
+from napari_cellseg.images.listing import has_own_folder, list_images
 from napari_cellseg.workspace import Annotations, Project, Sessions
 from napari_cellseg.workspace.places import state_folder
 from training.report import DataProblem, DataReport, ScanStep
@@ -59,9 +60,7 @@ class TrainData:
         """Return the open folder itself; None when it is not laid out as ``<id>/image.tif``."""
         folder = project.path
         fits = folder.is_dir() and all(project.class_folder(file.image_id) for file in project.images)
-        if not fits or any(file.path.parent.parent != folder for file in project.images):
-            return None
-        return cls(DataSource.FOLDER, folder, folder)
+        return cls(DataSource.FOLDER, folder, folder) if fits else None
 
     @classmethod
     def of_annotated(cls, project: Project) -> TrainData:
@@ -213,7 +212,8 @@ def _differs(annotations: Annotations, folder: Path) -> bool:
 
 def _stamps(path: Path) -> tuple[Any, ...]:
     """Describe the files of a training folder (or COCO file) well enough to see that one was replaced."""
-    root = path / "train" if (path / "train").is_dir() else path
     files = [path] if path.is_file() else [*path.glob("classes.json"), *path.parent.glob("classes.json")]
-    files += [] if path.is_file() else sorted(root.glob("*/*.tif"))
+    if path.is_dir():
+        folders = {file.path.parent for file in list_images(path) if has_own_folder(file.path)}
+        files += [file for folder in sorted(folders) for file in sorted(folder.iterdir()) if file.is_file()]
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())

@@ -65,14 +65,14 @@ Cells = dict[str, "InstanceMasks"]
 
 def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
     from napari_cellseg.formats.label_images import to_instances
-    from napari_cellseg.images.read import read_size
+    from napari_cellseg.images.formats import image_size
     from training.dataset import label_images_of
 
     truth = {}
     for sample in source.samples:
         if only is not None and sample.image_id not in only:
             continue
-        size = read_size(sample.image)
+        size = image_size(sample.image)
         cells = sample.cells
         truth[sample.image_id] = to_instances(dict(label_images_of(sample, size)), size) if cells is None else cells
     return truth

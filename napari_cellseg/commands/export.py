@@ -120,7 +120,8 @@ def _no_cells(source: Path) -> ClassTable:
 def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.formats.label_images import to_instances
-    from napari_cellseg.images.read import ImageFile, read_size
+    from napari_cellseg.images.formats import image_size
+    from napari_cellseg.images.read import ImageFile
     from training.dataset import find_samples, label_images_of
 
     source = find_samples(options.source, _named(options))
@@ -130,7 +131,7 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
 
     def found() -> Iterator[FoundImage]:
         for sample in source.samples:
-            size = read_size(sample.image)
+            size = image_size(sample.image)
             cells = sample.cells
             if cells is None:
                 cells = to_instances(dict(label_images_of(sample, size, remarks)), size)

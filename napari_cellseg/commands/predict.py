@@ -132,17 +132,16 @@ def _folder_of(path: Path) -> Path:
 
 
 def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
-    """List the images of all paths; two of one id are a `ConfigError`."""
-    from napari_cellseg.errors import ConfigError
-    from napari_cellseg.images.read import list_images
+    """List the images of all paths, and name what looks like an image and is left out.
 
-    files = [file for path in paths for file in list_images(path)]
-    seen: dict[str, Path] = {}
-    for file in files:
-        if file.image_id in seen:
-            raise ConfigError(f"{seen[file.image_id]} and {file.path} have the same id {file.image_id!r}.")
-        seen[file.image_id] = file.path
-    return files
+    Images of several paths that would have the same id have that of their place below all the paths.
+    """
+    from napari_cellseg.images.listing import find_images, with_unique_ids
+
+    listings = [find_images(path) for path in paths]
+    for line in (line for listing in listings for line in listing.skipped_lines()):
+        print(line, file=sys.stderr)
+    return with_unique_ids([file for listing in listings for file in listing.images])
 
 
 def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
@@ -150,14 +149,14 @@ def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
     from contextlib import suppress
 
     from napari_cellseg.errors import ImageReadError
-    from napari_cellseg.images.read import read_size
+    from napari_cellseg.images.formats import image_size
 
     if ids is None:
         return
     for file in files:
         ids.entry(file.image_id)
         with suppress(ImageReadError):  # reported when it is its turn
-            ids.entry(file.image_id, read_size(file.path))
+            ids.entry(file.image_id, image_size(file.path))
 
 
 def predict_files(

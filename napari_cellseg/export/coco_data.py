@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
+from napari_cellseg.images.listing import has_own_folder
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["COCO"]
@@ -19,7 +20,7 @@ def _collect(_: ExportJob, image: ExportImage) -> tuple[ImageId, InstanceMasks]:
 def _name_in_folder(image: ExportImage) -> str:
     """Return the path of the image file within its project."""
     path, name = image.file.path, PurePosixPath(image.name)
-    if path.stem.lower() == "image":
+    if has_own_folder(path):
         return str(name / path.name)
     return str(name.with_name(name.name + path.suffix))
 

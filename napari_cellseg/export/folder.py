@@ -12,7 +12,8 @@ from napari_cellseg.export.exporter import ExportImage, ExportJob, unique_names
 from napari_cellseg.export.exporters import exporters_of
 from napari_cellseg.export.plan import ExportItem, ExportPlan, ExportProgress, ExportSummary
 from napari_cellseg.formats.ids import match_ids
-from napari_cellseg.images.read import Image, ImageFile, read_tiff
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.workspace import Annotations
 
 __all__ = ["export_folder"]
@@ -116,7 +117,7 @@ class _Export:
 
 
 def _read_image(file: ImageFile, annotations: Annotations) -> Image:
-    image = read_tiff(file.path, options=file.reading)
+    image = read_image(file.path, options=file.reading)
     if image.size != annotations.image_size:
         raise AnnotationError(
             f"The annotations of {file.image_id} are for {annotations.image_size}, the image has {image.size} px."

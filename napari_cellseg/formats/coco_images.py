@@ -14,6 +14,7 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.json_gate import read_json, short
 from napari_cellseg.formats.rle import MAX_FRAME_PIXELS
+from napari_cellseg.images.listing import has_own_folder
 
 __all__ = ["ImageId", "check_unique", "image_id_of", "read_image_ids", "write_image_ids", "write_json"]
 
@@ -36,7 +37,7 @@ class ImageId:
     def image_id(self) -> str:
         """Its name in a project: ``a.tif`` and ``a/image.tif`` are "a", ``slide/a.tif`` is "slide/a"."""
         name = PurePosixPath(self.file_name)
-        own_folder = name.stem.lower() == "image" and name.parent.name
+        own_folder = has_own_folder(name) and name.parent.name
         return str(name.parent if own_folder else name.with_suffix(""))
 
 

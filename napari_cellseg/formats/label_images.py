@@ -42,8 +42,10 @@ LabelImage = npt.NDArray[np.int64]
 
 
 def class_file(folder: str | os.PathLike[str], class_id: int) -> Path:
-    """Return where the label image of a class lies."""
-    return Path(folder) / f"class{class_id}.tif"
+    """Return where the label image of a class lies: the file that exists (``class1.TIFF``), else ``class1.tif``."""
+    folder = Path(folder)
+    existing = class_files(folder).get(class_id) if folder.is_dir() else None
+    return folder / f"class{class_id}.tif" if existing is None else existing
 
 
 def class_files(folder: str | os.PathLike[str]) -> dict[int, Path]:

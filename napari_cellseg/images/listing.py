@@ -1,18 +1,36 @@
-"""Find the images of a folder, and look at what a path is before anything opens it."""
+"""Find the images of a folder, alike for every command and dock, and name what looks like one and is not read.
+
+An image is known by its path in the folder: ``tile_1.tif`` is "tile_1", ``slide/tile_1.tif`` is "slide/tile_1". Two
+layouts give an image a folder of its own, whose name it has: ``<id>/image.tif`` next to its ``class1.tif`` ..., and
+``<id>/images/<id>.png`` (Data Science Bowl). Names are in NFC, whatever the file system makes of them.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath, PurePosixPath
 
 from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.formats import format_of
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["ImageFile", "check_regular_file", "list_images", "natural_key"]
+__all__ = [
+    "ImageFile",
+    "Listing",
+    "Skipped",
+    "check_regular_file",
+    "find_images",
+    "has_own_folder",
+    "list_images",
+    "natural_key",
+    "with_unique_ids",
+]
 
 _HASH = re.compile(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(\..*)?")
 """A hexadecimal number with digits and letters, at least eight characters, with or without an ending."""
@@ -25,7 +43,7 @@ class ImageFile:
     Attributes
     ----------
     image_id : str
-        The file's name without suffix, or its folder's for ``image.tif``.
+        Its path in the folder that was listed, without suffix; of an image with a folder of its own that folder's.
     path : Path
     reading : ReadOptions, optional
         How to read it; when left out as the model was trained, and by the defaults where there is no model.
@@ -34,6 +52,30 @@ class ImageFile:
     image_id: str
     path: Path
     reading: ReadOptions | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file or folder that looks like an image or a mask and is not read as an image, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder in natural order, and what was not taken for one."""
+
+    root: Path
+    images: tuple[ImageFile, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def skipped_lines(self) -> list[str]:
+        """Return a line for each reason, which names all its files."""
+        reasons: dict[str, list[str]] = {}
+        for each in self.skipped:
+            reasons.setdefault(each.reason, []).append(each.path.relative_to(self.root).as_posix())
+        return [f"not read ({reason}): {', '.join(names)}" for reason, names in reasons.items()]
 
 
 def check_regular_file(path: Path) -> None:
@@ -60,43 +102,156 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if i % 2 else (1, 0, part) for i, part in enumerate(parts)]
 
 
-def list_images(path: str | os.PathLike[str]) -> tuple[ImageFile, ...]:
-    """List the images of a file, a folder of ``<id>.tif``, of ``<id>/image.tif``, or one folder with ``image.tif``.
+_DEEPEST = 4
+"""Folders below the one that is listed; a whole disk is not searched."""
+_OWN_MASK = re.compile(r"class\d+\.(tiff?|png)", re.IGNORECASE)
+_MASK = re.compile(r"(.+)_(cp_masks|masks|seg)\.(tiff?|png|npy|jpe?g|bmp)", re.IGNORECASE)
+_MAYBE_MASK = re.compile(
+    r"(.+)_(mask|labels?|flows|outlines|cp_outlines|probabilities)\.(ome\.)?(tiff?|png|npy|jpe?g|bmp)", re.IGNORECASE
+)
+_MASK_FOLDERS = frozenset({"mask", "masks", "labels", "label_images", "ground_truth", "groundtruth"})
+_WRITTEN_FOLDERS = frozenset({"overlays"})
 
-    ``class<number>.tif`` are label images and not listed; the order is natural ("x2" before "x10").
+
+def list_images(path: str | os.PathLike[str]) -> tuple[ImageFile, ...]:
+    """Return the images of `find_images` alone."""
+    return find_images(path).images
+
+
+def find_images(path: str | os.PathLike[str]) -> Listing:
+    """List the images of a folder and its sub folders, or the one image of a file.
 
     Raises
     ------
     ImageReadError
-        Nothing there, no image in the folder, or two images of one id.
+        Nothing there, or no image in the folder.
     """
     path = Path(path)
-    if not path.is_dir():
-        check_regular_file(path)
-        return (_image_file(path),)
-    found = [_image_file(file) for file in _tiffs(path)]
-    for folder in sorted(path.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            found += [_image_file(file) for file in _tiffs(folder) if file.stem.lower() == "image"]
+    known = format_of(path)
+    if not path.is_dir() or (known is not None and known.is_folder):
+        if not path.is_dir():
+            check_regular_file(path)
+        name = path.resolve().parent.name if has_own_folder(path) else _stem(path.name)
+        return Listing(path.parent, (ImageFile(_nfc(name), path),))
+    found: list[Path] = []
+    skipped: list[Skipped] = []
+    for kind in _walk(path, 0):
+        if isinstance(kind, Skipped):
+            skipped.append(kind)
+        else:
+            found.append(kind)
     if not found:
-        raise ImageReadError(f"There is no TIFF in {path}, neither <name>.tif nor <name>/image.tif.")
-    found.sort(key=lambda image: natural_key(image.image_id))
-    for before, image in pairwise(found):
-        if before.image_id == image.image_id:
-            raise ImageReadError(f"{before.path} and {image.path} have the same id {image.image_id!r}; rename one.")
-    return tuple(found)
+        named = "; ".join(Listing(path, (), tuple(skipped)).skipped_lines()[:3])
+        raise ImageReadError(
+            f"There is no image in {path}, neither <name>.tif (or .png, .jpg, ...) nor <name>/image.tif"
+            + (f"; {named}." if named else ".")
+        )
+    images = _with_ids(path, found)
+    return Listing(path, tuple(sorted(images, key=lambda image: natural_key(image.image_id))), tuple(skipped))
 
 
-def _image_file(path: Path) -> ImageFile:
-    return ImageFile(path.resolve().parent.name if path.stem.lower() == "image" else path.stem, path)
+def _walk(folder: Path, depth: int) -> Iterator[Path | Skipped]:
+    """Yield the images of a folder, then those of its sub folders, in between what is skipped."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield Skipped(folder, error.strerror or str(error))
+        return
+    files = [entry for entry in entries if not _is_folder(entry)]
+    yield from _sorted_out(files)
+    for entry in entries:
+        if not _is_folder(entry) or entry.name.startswith("."):
+            continue
+        name = entry.name.lower()
+        if name in _WRITTEN_FOLDERS:
+            yield Skipped(entry, "pictures that an export drew")
+        elif name in _MASK_FOLDERS:
+            yield Skipped(entry, "a folder of masks")
+        elif depth == _DEEPEST:
+            yield Skipped(entry, f"more than {_DEEPEST} folders deep")
+        else:
+            yield from _walk(entry, depth + 1)
 
 
-def _tiffs(folder: Path) -> list[Path]:
-    """Return the images of one folder: of a training folder ``image.tif`` only."""
+def _is_folder(entry: Path) -> bool:
+    known = format_of(entry)
+    return entry.is_dir() and not (known is not None and known.is_folder)
+
+
+def _sorted_out(files: Sequence[Path]) -> Iterator[Path | Skipped]:
+    """Yield each file of one folder that looks like an image or a mask, as the one or the other."""
+    stems = {_stem(file.name).casefold() for file in files}
+    own = [file for file in files if has_own_folder(file) and _is_image(file)]
+    for file in files:
+        known = format_of(file)
+        if _OWN_MASK.fullmatch(file.name) and own:
+            continue  # of the training layout: read with the image
+        if _is_mask(file, stems):
+            yield Skipped(file, "a label image")
+        elif known is None:
+            continue
+        elif file.name.startswith("."):
+            yield Skipped(file, "a hidden file")
+        elif known.problem:
+            yield Skipped(file, known.problem)
+        elif own and file not in own:
+            yield Skipped(file, f"{own[0].name} is the image of this folder")
+        elif file.is_file() or known.is_folder:
+            yield file
+
+
+def _is_mask(file: Path, stems: Collection[str]) -> bool:
+    """Return whether a name is that of a label image; of the less clear ones only next to the image itself."""
+    if _OWN_MASK.fullmatch(file.name) or _MASK.fullmatch(file.name):
+        return True
+    match = _MAYBE_MASK.fullmatch(file.name)
+    return match is not None and match[1].casefold() in stems
+
+
+def _is_image(file: Path) -> bool:
+    known = format_of(file)
+    return known is not None and not known.problem and not file.name.startswith(".")
+
+
+def _with_ids(root: Path, files: Sequence[Path]) -> list[ImageFile]:
+    """Return the images with their ids; files that would share one keep their suffix in it."""
+    ids = [_id_of(root, file) for file in files]
+    shared = {name for name, count in Counter(ids).items() if count > 1}
     return [
-        file
-        for file in sorted(folder.iterdir())
-        if re.fullmatch(r"[^.].*\.tiff?", file.name, re.IGNORECASE)
-        and not re.fullmatch(r"class\d+\.tiff?", file.name, re.IGNORECASE)
-        and file.is_file()
+        ImageFile(_nfc(file.relative_to(root).as_posix()) if name in shared else name, file)
+        for name, file in zip(ids, files, strict=True)
     ]
+
+
+def with_unique_ids(files: Sequence[ImageFile]) -> list[ImageFile]:
+    """Return images of several places; those that share an id get that of their path below the common folder."""
+    shared = {image_id for image_id, count in Counter(file.image_id for file in files).items() if count > 1}
+    if not shared:
+        return list(files)
+    once = list({file.path.resolve(): file for file in files}.values())  # a file that was given twice
+    root = Path(os.path.commonpath([file.path.resolve().parent for file in once]))
+    placed = _with_ids(root, [file.path.resolve() for file in once])
+    return [replace(file, image_id=new.image_id) for file, new in zip(once, placed, strict=True)]
+
+
+def _id_of(root: Path, file: Path) -> str:
+    path = PurePosixPath(_nfc(file.relative_to(root).as_posix()))
+    stem, folders = _stem(path.name), path.parent
+    if has_own_folder(file):
+        return folders.as_posix() if folders.parts else _nfc(root.resolve().name)
+    if folders.name.lower() == "images" and folders.parent.name == stem:  # Data Science Bowl
+        return folders.parent.as_posix()
+    return (folders / stem).as_posix()
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def has_own_folder(file: PurePath) -> bool:
+    """Return whether a file is the ``image.tif`` (.tiff, .ome.tif, .png, ...) of a folder of its own."""
+    return re.fullmatch(r"image(\.ome)?\.[^.]+", file.name, re.IGNORECASE) is not None
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -51,7 +51,7 @@ Log = list[tuple[int, str]]
 def read_tiff(
     path: str | os.PathLike[str],
     *,
-    level: int = 0,
+    level: int | None = None,
     page: int | None = None,
     options: ReadOptions | None = None,
 ) -> Image:
@@ -60,8 +60,8 @@ def read_tiff(
     Parameters
     ----------
     path : path
-    level : int
-        Of a pyramid; 0 is the full resolution.
+    level : int, optional
+        Of a pyramid; 0 is the full resolution. That of ``options`` when left out, else the finest that fits.
     page : int, optional
         One plane of a stack; all when left out.
     options : ReadOptions, optional
@@ -74,13 +74,14 @@ def read_tiff(
     """
     path = Path(path)
     with _opened(path) as (tif, log):
-        series, full = _choose_level(tif, level)
+        options = options or ReadOptions()
+        series, full = _choose_level(tif, options.level if level is None else level)
         pixels, axes = _decode_checked(series, path, page, log)
         pixels, axes = to_colours(pixels, axes, series.keyframe)
         size = pixel_size_um(tif, full.keyframe)
         if size is not None:
             size *= float(full.keyframe.imagewidth / series.keyframe.imagewidth)
-    return Image(pixels, axes, size, path, options or ReadOptions())
+    return Image(pixels, axes, size, path, options)
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -133,14 +134,28 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
         ) from error
 
 
-def _choose_level(tif: tifffile.TiffFile, level: int) -> tuple[Any, Any]:
-    """Return the wanted level of the first series' pyramid, and its full resolution."""
-    if not tif.series:
-        raise ImageReadError("it has no image inside")
-    levels = tif.series[0].levels
+def _choose_level(tif: tifffile.TiffFile, level: int | None) -> tuple[Any, Any]:
+    """Return the wanted level (the finest that fits when None) of the image's pyramid, and its full resolution."""
+    levels = _main_series(tif).levels
+    if level is None:
+        level = next((i for i, each in enumerate(levels) if _decoded_bytes(each) <= MAX_BYTES), 0)
     if not 0 <= level < len(levels):
         raise ImageReadError(f"it has no resolution level {level}; there are {len(levels)}, counted from 0")
     return levels[level], levels[0]
+
+
+def _main_series(tif: tifffile.TiffFile) -> Any:
+    """Return the image itself: not a thumbnail that is stored before it (NewSubfileType), nor a slide's overview."""
+    if not tif.series:
+        raise ImageReadError("it has no image inside")
+    whole = [series for series in tif.series if not series.keyframe.is_reduced] or list(tif.series)
+    if tif.is_scn:  # the overview of the glass comes first
+        return max(whole, key=_decoded_bytes)
+    return whole[0]
+
+
+def _decoded_bytes(series: Any) -> int:
+    return int(np.prod([int(n) for n in series.shape], dtype=object)) * int(series.dtype.itemsize)
 
 
 def _decode_checked(series: Any, path: Path, plane: int | None, log: Log) -> tuple[npt.NDArray[Any], str]:

@@ -14,7 +14,7 @@ import tifffile
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.brightness import nominal_top
 
-__all__ = ["pixel_size_um", "to_colours"]
+__all__ = ["pixel_size_um", "samples_last", "to_colours"]
 
 Pixels = npt.NDArray[Any]
 
@@ -57,7 +57,7 @@ def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
     ImageReadError
         Colours that cannot be turned into grey or RGB. (The caller adds the path.)
     """
-    pixels, axes = _samples_last(pixels, axes)
+    pixels, axes = samples_last(pixels, axes)
     kind = page.photometric
     if kind == tifffile.PHOTOMETRIC.PALETTE:
         return _through_palette(pixels, axes, page)
@@ -75,7 +75,7 @@ def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
     return _plain_samples(_unmultiplied(pixels, axes, page.extrasamples), axes, is_colour)
 
 
-def _samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
+def samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
     """Move the samples (and three channels, which are taken for R, G, B) to the end and drop axes of length 1."""
     letter = "S" if "S" in axes else "C" if "C" in axes and pixels.shape[axes.index("C")] == 3 else ""
     order = [i for i, a in enumerate(axes) if a not in ("Y", "X", letter) and pixels.shape[i] > 1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.label_images import class_files, read_class_images, to_instances
-from napari_cellseg.images.read import ImageFile
+from napari_cellseg.images.listing import ImageFile, has_own_folder
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Status, cells_from
 from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision
@@ -17,7 +17,7 @@ __all__ = ["annotations_from_labels", "class_folder", "label_stamps", "labels_on
 
 def class_folder(file: ImageFile) -> Path | None:
     """Return the folder for the ``class*.tif`` of an image: its own; None when it shares it with other images."""
-    return file.path.parent if file.path.stem.lower() == "image" else None
+    return file.path.parent if has_own_folder(file.path) else None
 
 
 def label_stamps(file: ImageFile) -> LabelStamps:

@@ -15,7 +15,8 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.coco_images import read_image_ids
 from napari_cellseg.formats.coco_results import read_results
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, short_names
-from napari_cellseg.images.read import Image, ImageFile, read_tiff
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.importers import Imported as Foreign
 from napari_cellseg.importers import import_annotations
 from napari_cellseg.instances import InstanceMasks
@@ -151,7 +152,7 @@ def load_image(
     may_recover = recover is None and project.owner is None
     if may_recover and (recovery := project.recoverable(file.image_id)) is not None:
         return UnsavedEdits(file, recovery)
-    image = read_tiff(file.path)
+    image = read_image(file.path)
     yield None
     rgb = image.rgb()  # of 16-bit data that takes a while
     yield None

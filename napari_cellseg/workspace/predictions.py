@@ -19,7 +19,8 @@ from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.label_images import class_files
-from napari_cellseg.images.read import ImageFile, read_size
+from napari_cellseg.images.formats import image_size
+from napari_cellseg.images.read import ImageFile
 from napari_cellseg.workspace.annotations import ImageSummary
 from napari_cellseg.workspace.labels import class_folder
 from napari_cellseg.workspace.places import file_errors, journal_file, state_folder
@@ -217,7 +218,7 @@ def _is_touched(file: ImageFile, summary: ImageSummary | None) -> bool:
 
 def _pixels(file: ImageFile) -> int:
     try:
-        height, width = read_size(file.path)
+        height, width = image_size(file.path)
     except ImageReadError:  # told when it is its turn
         return 0
     return height * width

@@ -242,7 +242,7 @@ class TableDock(BottomDock):
         self._is_linking = False
 
     def _on_export(self) -> None:
-        start = "" if self.state.image_id is None else f"{self.state.image_id}.csv"
+        start = "" if self.state.image_id is None else f"{self.state.image_id.replace('/', '_')}.csv"
         path, _ = QFileDialog.getSaveFileName(self, "Export the table", start, "CSV (*.csv)")
         if path:
             try:

@@ -31,7 +31,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.formats import read_image
 from napari_cellseg.instances import InstanceMasks
 from training.comparison import Comparison, ImageComparison, ModelScores
 from training.dataset import find_samples
@@ -171,7 +171,7 @@ def compared_pictures(data: Path, image: ImageComparison, classes: ClassTable) -
     yield None
     if image.image_id not in paths:
         raise AnnotationError(f"{data} has no image {image.image_id!r} any more.")
-    rgb = read_tiff(paths[image.image_id]).rgb()
+    rgb = read_image(paths[image.image_id]).rgb()
     top, left = ((have - need) // 2 for have, need in zip(rgb.shape[:2], image.truth.image_size, strict=True))
     rgb = rgb[top : top + image.truth.image_size[0], left : left + image.truth.image_size[1]]
     yield None

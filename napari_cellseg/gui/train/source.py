@@ -10,11 +10,13 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QComboBox, QFileDialog, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
+from napari_cellseg.formats.label_images import class_files
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, WARNING, small_label
 from napari_cellseg.gui.widgets.forms import tame
+from napari_cellseg.images.listing import has_own_folder, list_images
 from training.report import DataReport
 from training.sources import Checked, DataSource, TrainData
 
@@ -145,7 +147,11 @@ class SourceBox(QWidget):
 
 
 def _all_labelled(folder: Path) -> bool:
-    return all(any(image.parent.glob("class*.tif")) for image in folder.glob("*/image.tif"))
+    try:
+        files = [file for file in list_images(folder) if has_own_folder(file.path)]
+        return all(class_files(file.path.parent) for file in files)
+    except CellSegError:  # told when the data is checked
+        return False
 
 
 def _counts(report: DataReport, unwritten: int) -> str:

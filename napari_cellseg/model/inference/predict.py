@@ -13,7 +13,8 @@ import torch
 
 from napari_cellseg.errors import CellSegError, ConfigError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
-from napari_cellseg.images.read import ReadOptions, read_tiff
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.images.statistics import picture_facts
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.bundled import bundled
@@ -172,7 +173,7 @@ def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uin
                 " (height, width, 3) and type uint8 is needed."
             )
         return rgb, item.pixel_size_um, []
-    image = read_tiff(item.source, options=item.reading or reading)
+    image = read_image(item.source, options=item.reading or reading)
     warnings = image.warnings()
     if image.planes > 1:
         warnings.append(f"it has {image.planes} planes; only the first is predicted")

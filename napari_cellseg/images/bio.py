@@ -1,0 +1,55 @@
+"""Read microscope formats through bioio and its plugins: CZI, ND2, LIF and what else is installed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.image import Image
+from napari_cellseg.images.limits import MAX_BYTES
+from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.tags import samples_last
+
+__all__ = ["read", "size"]
+
+
+def read(path: Path, *, options: ReadOptions) -> Image:
+    """Read the first scene.
+
+    Raises
+    ------
+    ImageReadError
+        bioio cannot read it, or it is too large.
+    """
+    file = _open(path)
+    try:
+        lazy = file.dask_data
+        if lazy.nbytes > MAX_BYTES:
+            raise ImageReadError(f"Cannot read {path}: it would take {lazy.nbytes / 2**30:.1f} GiB of memory.")
+        pixels = np.asarray(lazy)
+        sizes = file.physical_pixel_sizes
+    except ImageReadError:
+        raise
+    except Exception as error:
+        raise ImageReadError(f"Cannot read {path}: {error}") from error
+    um = math.sqrt(sizes.Y * sizes.X) if sizes.Y and sizes.X else None
+    return Image(*samples_last(pixels, str(file.dims.order)), um, path, options)
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Return height and width, px."""
+    dims = _open(path).dims
+    return int(dims.Y), int(dims.X)
+
+
+def _open(path: Path) -> Any:
+    from bioio import BioImage
+
+    try:
+        return BioImage(path)
+    except Exception as error:
+        raise ImageReadError(f"Cannot read {path}: {error}") from error

@@ -1,0 +1,92 @@
+"""Read PNG, JPEG, BMP and JPEG 2000: one picture without planes or pixel size worth trusting."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.image import Image
+from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE
+from napari_cellseg.images.listing import check_regular_file
+from napari_cellseg.images.options import ReadOptions
+
+__all__ = ["read", "size"]
+
+_DECODERS = {
+    "PNG": imagecodecs.png_decode,
+    "JPEG": imagecodecs.jpeg8_decode,
+    "BMP": imagecodecs.bmp_decode,
+    "JPEG2000": imagecodecs.jpeg2k_decode,
+}
+_NO_COLOURS = ("CMYK", "LAB", "HSV")
+_ERRORS = (OSError, ValueError, RuntimeError, TypeError, SyntaxError, MemoryError, struct.error, UnidentifiedImageError)
+
+
+def read(path: Path, *, options: ReadOptions) -> Image:
+    """Read the picture, 8 or 16 bits a value.
+
+    Raises
+    ------
+    ImageReadError
+        No such regular file, damaged, too large, or with colours that are not grey or RGB.
+    """
+    with _header(path) as (header, content):
+        _check(header, options)
+        if header.mode == "P" or header.format == "BMP":  # palettes, and row orders that imagecodecs does not know
+            pixels = np.asarray(header.convert("RGBA" if "transparency" in header.info else "RGB"))
+        else:
+            pixels = np.asarray(_DECODERS[str(header.format)](content))
+        if pixels.shape[:2] != (header.height, header.width):
+            raise ImageReadError("its header and its data have different sizes")
+        return Image(*_plain(pixels), None, path, options)
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Return height and width, px, by the header."""
+    with _header(path) as (header, _):
+        return int(header.height), int(header.width)
+
+
+@contextmanager
+def _header(path: Path) -> Iterator[tuple[Any, bytes]]:
+    check_regular_file(path)
+    try:
+        with PillowImage.open(path) as header:
+            if header.format not in _DECODERS:
+                raise ImageReadError(f"it is a {header.format} file under another name")
+            yield header, path.read_bytes()
+    except ImageReadError as error:
+        raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
+    except (*_ERRORS, PillowImage.DecompressionBombError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise ImageReadError(f"Cannot read {path}: it is damaged or no image ({text}).") from error
+
+
+def _check(header: Any, options: ReadOptions) -> None:
+    if header.mode in _NO_COLOURS:
+        raise ImageReadError(f"it holds {header.mode} colours; save it as RGB")
+    if max(header.size) > MAX_SIDE or header.width * header.height * 4 > MAX_BYTES:
+        raise ImageReadError(f"it has {header.height} x {header.width} px, which is too large; cut it into parts")
+    if options.level:
+        raise ImageReadError(f"it has no resolution level {options.level}; there is only 0")
+
+
+def _plain(pixels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:
+    """Return (H, W) or (H, W, 3|4) and its axes; of grey with alpha the grey."""
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * 255
+    if pixels.ndim == 2:
+        return pixels, "YX"
+    if pixels.shape[2] <= 2:
+        return np.ascontiguousarray(pixels[..., 0]), "YX"
+    return pixels, "YXS"

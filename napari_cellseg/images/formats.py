@@ -1,0 +1,109 @@
+"""The table of image formats: which files look like images, and what reads each; adding one is one line here.
+
+A format whose reader is not installed is still known: its files are named with the extra that would read them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.image import Image
+from napari_cellseg.images.options import ReadOptions
+
+__all__ = ["FORMATS", "ImageFormat", "format_of", "image_size", "read_image"]
+
+
+class _Reader(Protocol):
+    def __call__(self, path: Path, *, options: ReadOptions) -> Image: ...
+
+
+class _SizeReader(Protocol):
+    def __call__(self, path: Path) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A kind of image file.
+
+    Attributes
+    ----------
+    name : str
+        As users know it.
+    suffixes : tuple of str
+        Lower case, with the dot.
+    module : str
+        Has ``read(path, options=ReadOptions)`` -> Image and ``size(path)`` -> (height, width); imported when needed.
+    needs : str
+        Package without which it cannot be read; empty when every installation has it.
+    extra : str
+        Extra of napari-cellseg that installs the package.
+    is_folder : bool
+        The image is a folder.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    module: str
+    needs: str = ""
+    extra: str = ""
+    is_folder: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be read here, with what to do; empty when it can."""
+        if not self.needs or importlib.util.find_spec(self.needs.split(".")[0]) is not None:
+            return ""
+        return f'{self.name} needs the package {self.needs}: pip install "napari-cellseg[{self.extra}]"'
+
+
+_HERE = "napari_cellseg.images"
+FORMATS = (
+    ImageFormat("TIFF", (".tif", ".tiff", ".btf", ".tf8"), f"{_HERE}.tiff"),
+    ImageFormat("slide (TIFF)", (".svs", ".scn", ".ndpi", ".bif"), f"{_HERE}.tiff"),
+    ImageFormat("PNG", (".png",), f"{_HERE}.flat"),
+    ImageFormat("JPEG", (".jpg", ".jpeg"), f"{_HERE}.flat"),
+    ImageFormat("BMP", (".bmp",), f"{_HERE}.flat"),
+    ImageFormat("JPEG 2000", (".jp2", ".j2k"), f"{_HERE}.flat"),
+    ImageFormat("OME-Zarr", (".zarr",), f"{_HERE}.ome_zarr", needs="zarr", extra="formats", is_folder=True),
+    ImageFormat("Zeiss CZI", (".czi",), f"{_HERE}.bio", needs="bioio_czi", extra="bioio"),
+    ImageFormat("Nikon ND2", (".nd2",), f"{_HERE}.bio", needs="bioio_nd2", extra="bioio"),
+    ImageFormat("Leica LIF", (".lif",), f"{_HERE}.bio", needs="bioio_lif", extra="bioio"),
+)
+
+
+def format_of(path: Path) -> ImageFormat | None:
+    """Return the format that a file's name says; None when it is no image."""
+    suffix = path.suffix.lower()
+    return next((known for known in FORMATS if suffix in known.suffixes), None)
+
+
+def read_image(path: str | os.PathLike[str], *, options: ReadOptions | None = None) -> Image:
+    """Read an image of any known format.
+
+    Raises
+    ------
+    ImageReadError
+        No such file, not an image, damaged, too large, or its reader is not installed.
+    """
+    path = Path(path)
+    reader = cast("_Reader", _function(path, "read"))
+    return reader(path, options=options or ReadOptions())
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return height and width, px, by the header alone where the format allows it; errors as `read_image`."""
+    path = Path(path)
+    return cast("_SizeReader", _function(path, "size"))(path)
+
+
+def _function(path: Path, name: str) -> object:
+    known = format_of(path) or FORMATS[0]  # a file without a suffix may be a TIFF; its reader says if not
+    if known.problem:
+        raise ImageReadError(f"Cannot read {path}: {known.problem}.")
+    return getattr(importlib.import_module(known.module), name)
