@@ -28,6 +28,7 @@ __all__ = [
     "export_write",
     "file_set",
     "remove_abandoned",
+    "replace_folder",
     "set_aside",
     "write_errors",
 ]
@@ -180,6 +181,35 @@ def set_aside(path: Path) -> Path | None:
             raise
         return None
     return kept
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Rename a finished folder to ``target``; what is there is kept as ``.bak``, unless the program wrote all of it.
+
+    File systems cannot exchange two folders: after a kill in between, the old one is there as ``.bak``.
+
+    Raises
+    ------
+    OSError
+        As the file system gives it; the old folder is then unchanged.
+    """
+    own = target.is_dir() and not target.is_symlink() and all(map(is_own, _files_below(target)))
+    kept = set_aside(target) if os.path.lexists(target) else None
+    try:
+        new.rename(target)
+    except BaseException:
+        if kept is not None:
+            kept.rename(target)
+        raise
+    for file in _files_below(target):
+        note_own(file)
+    if own and kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
+    _sync_folder(target.parent)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
 def remove_abandoned(folder: Path) -> None:

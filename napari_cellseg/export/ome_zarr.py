@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.atomic import set_aside, write_errors
+from napari_cellseg.atomic import replace_folder, write_errors
 from napari_cellseg.export.cell_labels import flat_labels
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
-from napari_cellseg.written import is_own, note_own
 
 __all__ = ["OME_ZARR"]
 
@@ -36,24 +35,9 @@ def _write(job: ExportJob, image: ExportImage) -> None:
     with write_errors(target):
         try:
             _write_groups(temporary, job, image)
-            _make_room(target)
-            temporary.rename(target)
+            replace_folder(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)  # there is none after the rename
-    for file in _files(target):
-        note_own(file)
-
-
-def _make_room(target: Path) -> None:
-    """Remove an export of our own; whatever else is there, or was changed since, is kept as ``.bak``."""
-    if target.is_dir() and not target.is_symlink() and all(is_own(file) for file in _files(target)):
-        shutil.rmtree(target)
-    elif target.exists():
-        set_aside(target)
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
 def _write_groups(path: Path, job: ExportJob, image: ExportImage) -> None:
