@@ -66,7 +66,7 @@ def _image_layer(path: Path, name: str) -> LayerData:
     options: dict[str, Any] = {"name": name, "metadata": {"path": str(path)}}
     if image.pixel_size_um is not None:
         options |= {"scale": (image.pixel_size_um,) * 2, "units": ("um", "um")}
-    if image.planes == 1:
+    if image.choices[0] == 1 and image.choices[1] in (1, 3):
         return image.rgb(), options | {"rgb": True}, "image"
     leading = image.pixels.ndim - 2 - image.axes.endswith("S")
     if "scale" in options:

@@ -132,7 +132,7 @@ def test_what_is_clipped_or_dark_or_white_is_said() -> None:
 
 def test_limits_say_what_decided() -> None:
     assert str(choose_limits(wide(16))) == "0..4095 (auto)"
-    assert str(choose_limits(wide(16), "dtype")) == "0..65535 (dtype)"
-    assert str(choose_limits(wide(16), (5, 3000))) == "5..3000 (chosen)"
+    assert str(choose_limits(wide(16), choice="dtype")) == "0..65535 (dtype)"
+    assert str(choose_limits(wide(16), choice=(5, 3000))) == "5..3000 (chosen)"
     with pytest.raises(ValueError, match="the first number must be below"):
         ReadOptions(limits=(5, 5))

@@ -6,13 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
 from napari_cellseg.commands.options import add_flags, given, when_used
-from napari_cellseg.commands.reading import add_reading_options, reading_of
+from napari_cellseg.commands.reading import add_reading_options, as_read
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
@@ -102,8 +101,7 @@ def run(options: argparse.Namespace) -> int:
     exporters_of(options.to)  # refuse a format that cannot be written before anything is computed
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
-    reading = reading_of(options, header.config.reading)
-    files = [replace(file, reading=reading) for file in files]
+    files = as_read(files, options, header.config.reading)
     limits = dict(enumerate(header.thresholds or (), start=1)) if options.min_score is None else {}
     with Ranks.from_environment() as ranks:
         settings = ranks.with_own_device(settings)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cellseg.images.listing import ImageFile
     from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["add_reading_options", "reading_of"]
+__all__ = ["add_reading_options", "as_read", "reading_of"]
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +23,17 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar=("LOW", "HIGH"),
         help="values that become black and white: two numbers, or auto (from the image, default) or dtype",
+    )
+    group.add_argument(
+        "--plane",
+        metavar="N",
+        help="plane of a stack, counted from 0; max or mean (projections), or all (predict); default: 0",
+    )
+    group.add_argument(
+        "--channels", metavar="C", help="channel to read as grey, or three as red, green, blue: 0,1,2, counted from 0"
+    )
+    group.add_argument(
+        "--level", type=int, metavar="N", help="resolution level of a slide, 0 is the finest (default: what fits)"
     )
 
 
@@ -32,13 +47,41 @@ def reading_of(options: argparse.Namespace, base: ReadOptions | None = None) -> 
     """
     from pydantic import ValidationError
 
-    from napari_cellseg.images.options import ReadOptions, parse_limits
+    from napari_cellseg.errors import ConfigError
+    from napari_cellseg.images.options import ReadOptions, parse_channels, parse_limits, parse_plane
     from napari_cellseg.model.config import config_error
 
+    if options.plane == "all":
+        raise ConfigError("--plane all makes several images of one; only predict can do that.")
     changes: dict[str, object] = {}
     if options.limits is not None:
         changes["limits"] = parse_limits(options.limits)
+    if options.plane is not None:
+        changes["plane"] = parse_plane(options.plane)
+    if options.channels is not None:
+        changes["channels"] = parse_channels(options.channels)
+    if options.level is not None:
+        changes["level"] = options.level
     try:
         return ReadOptions(**{**(base or ReadOptions()).model_dump(), **changes})
     except ValidationError as error:
         raise config_error(error, "The image options") from error
+
+
+def as_read(files: Sequence[ImageFile], options: argparse.Namespace, base: ReadOptions) -> list[ImageFile]:
+    """Return the images with how to read them; with ``--plane all`` each plane of a stack as an image of its own.
+
+    Raises
+    ------
+    ConfigError
+        As `reading_of`.
+    ImageReadError
+        With ``--plane all``: an image cannot be read.
+    """
+    from napari_cellseg.images.listing import each_plane
+
+    every = options.plane == "all"
+    given = argparse.Namespace(**{**vars(options), "plane": None if every else options.plane})
+    reading = reading_of(given, base)
+    placed = [replace(file, reading=reading) for file in files]
+    return [plane for file in placed for plane in each_plane(file)] if every else placed

@@ -60,18 +60,18 @@ class Scaling:
         return dtype == np.uint8 and (self.low, self.high) == (0, 255)
 
 
-def choose_limits(picture: Pixels, choice: LimitsChoice = "auto", alpha: Pixels | None = None) -> Scaling:
+def choose_limits(picture: Pixels, alpha: Pixels | None = None, choice: LimitsChoice = "auto") -> Scaling:
     """Decide which values become black and white.
 
     Parameters
     ----------
     picture : (H, W) or (H, W, 3), any real type
+    alpha : (H, W), optional
+        0 where the picture is transparent.
     choice : "auto", "dtype" or (low, high)
         "auto" looks at the samples that can be tissue: not transparent, saturated, constant border or padding, NaN or
         infinite. A picture that uses the range of a common bit depth gets that range, so that it is not stretched;
         a dim one is stretched.
-    alpha : (H, W), optional
-        0 where the picture is transparent.
     """
     if choice == "auto":
         low, high = _auto(_samples(picture, alpha), picture.dtype)
@@ -102,7 +102,7 @@ def to_8bit(picture: Pixels, scaling: Scaling) -> npt.NDArray[np.uint8]:
     return scaled
 
 
-def brightness_warnings(picture: Pixels, scaling: Scaling, alpha: Pixels | None = None) -> list[str]:
+def brightness_warnings(picture: Pixels, alpha: Pixels | None, scaling: Scaling) -> list[str]:
     """Return what the user should know of the brightness: clipped values, a nearly black or white picture."""
     found = []
     if scaling.clipped > _CLIPPED:

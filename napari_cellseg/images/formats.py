@@ -93,7 +93,9 @@ def read_image(path: str | os.PathLike[str], *, options: ReadOptions | None = No
     """
     path = Path(path)
     reader = cast("_Reader", _function(path, "read"))
-    return reader(path, options=options or ReadOptions())
+    image = reader(path, options=options or ReadOptions())
+    _ = image.shown  # that the plane and channels exist is known here, not when the picture is first needed
+    return image
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.brightness import Scaling, brightness_warnings, choose_limits, to_8bit
 from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.planes import Stack
 
 __all__ = ["Image"]
 
@@ -47,33 +49,69 @@ class Image:
 
     @property
     def planes(self) -> int:
-        """Number of planes (H, W) or (H, W, 3|4)."""
+        """Number of (H, W) or (H, W, 3|4) arrays in ``pixels``."""
         return int(np.prod(self.pixels.shape[: self.axes.index("Y")], dtype=int))
+
+    @property
+    def choices(self) -> tuple[int, int]:
+        """Number of planes, and of channels, to choose from; (1, 1) for a plain picture."""
+        return self._stack.planes, self._stack.channels
+
+    @property
+    def shown(self) -> str:
+        """Which part of a stack the picture is, in words; empty when the picture is all there is."""
+        return self._picture[1]
 
     @cached_property
     def scaling(self) -> Scaling:
         """Which values of the picture become black and white."""
-        picture, alpha = self._picture(0)
-        return choose_limits(picture, self.options.limits, alpha)
+        return choose_limits(*_colours(self._picture[0]), self.options.limits)
 
     def with_options(self, options: ReadOptions) -> Image:
         """Return the same pixels, read in another way."""
         return replace(self, options=options)
 
-    def rgb(self, plane: int = 0) -> npt.NDArray[np.uint8]:
-        """Return one plane as (H, W, 3) uint8: alpha is dropped, grey repeated, values scaled by ``scaling``."""
-        picture = self._picture(plane)[0]
+    def rgb(self, plane: int | None = None) -> npt.NDArray[np.uint8]:
+        """Return the picture as (H, W, 3) uint8: alpha is dropped, grey repeated, values scaled by ``scaling``.
+
+        Raises
+        ------
+        ImageReadError
+            The image has no such plane or channel.
+        """
+        if plane is not None and plane != self.options.plane:
+            return self.with_options(self.options.model_copy(update={"plane": plane})).rgb()
+        picture, _ = _colours(self._picture[0])
         pixels = to_8bit(picture if picture.ndim == 3 else picture[..., None], self.scaling)
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def warnings(self) -> list[str]:
         """Return what the user should know before believing the picture, each as the rest of a sentence on "it"."""
-        picture, alpha = self._picture(0)
-        return brightness_warnings(picture, self.scaling, alpha)
+        found = brightness_warnings(*_colours(self._picture[0]), self.scaling)
+        planes, channels = self.choices
+        if planes > 1 and self.options.plane is None:
+            found.append(f"it has {planes} planes, and plane 0 is read; --plane chooses another, max, mean or all")
+        if channels > 1 and self.options.channels is None:
+            what = "its three pages are read as red, green and blue"
+            if not self._stack.is_three_pages:
+                what = f"it has {channels} channels, and channel 0 is read as grey"
+            found.append(f"{what}; --channels chooses others")
+        return found
 
-    def _picture(self, plane: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-        """Return (H, W) or (H, W, 3) values as stored, and alpha (H, W) if there is one."""
-        pixels = self.pixels.reshape(-1, *self.pixels.shape[self.axes.index("Y") :])[plane]
-        if not self.axes.endswith("S"):
-            return pixels, None
-        return pixels[..., :3], pixels[..., 3] if pixels.shape[-1] == 4 else None
+    @cached_property
+    def _stack(self) -> Stack:
+        return Stack(self.pixels, self.axes, self.options.channels is not None)
+
+    @cached_property
+    def _picture(self) -> tuple[npt.NDArray[Any], str]:
+        try:
+            return self._stack.picture(self.options)
+        except ImageReadError as error:
+            raise ImageReadError(f"Cannot read {self.path}: {error}.") from error
+
+
+def _colours(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Return (H, W) or (H, W, 3) values, and alpha (H, W) if there is one."""
+    if picture.ndim == 3 and picture.shape[-1] == 4:
+        return picture[..., :3], picture[..., 3]
+    return picture, None

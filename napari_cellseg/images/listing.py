@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images.formats import format_of
+from napari_cellseg.images.formats import format_of, read_image
 from napari_cellseg.images.options import ReadOptions
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Listing",
     "Skipped",
     "check_regular_file",
+    "each_plane",
     "find_images",
     "has_own_folder",
     "list_images",
@@ -232,6 +233,24 @@ def with_unique_ids(files: Sequence[ImageFile]) -> list[ImageFile]:
     root = Path(os.path.commonpath([file.path.resolve().parent for file in once]))
     placed = _with_ids(root, [file.path.resolve() for file in once])
     return [replace(file, image_id=new.image_id) for file, new in zip(once, placed, strict=True)]
+
+
+def each_plane(file: ImageFile) -> list[ImageFile]:
+    """Return an image file once for each plane of its stack, as images of their own; unchanged when it has one plane.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_image`.
+    """
+    options = (file.reading or ReadOptions()).model_copy(update={"plane": None})
+    planes, _ = read_image(file.path, options=options).choices
+    if planes == 1:
+        return [file]
+    return [
+        replace(file, image_id=f"{file.image_id}_plane{number}", reading=options.model_copy(update={"plane": number}))
+        for number in range(planes)
+    ]
 
 
 def _id_of(root: Path, file: Path) -> str:

@@ -291,8 +291,8 @@ class Opener(QObject):
                 "Begin anew from class*.tif",
                 lambda: self.begin_anew(image_id),
             )
-        if loaded.image.planes > 1:
-            show_info(f"{loaded.file.image_id} has {loaded.image.planes} planes; the first one is shown.")
+        if loaded.image.shown:
+            show_info(f"Of {loaded.file.image_id}, {loaded.image.shown} is shown.")
 
     def _review(self, loaded: LoadedImage) -> ReviewSession | None:
         """Open the cells that were read; None when they cannot be."""

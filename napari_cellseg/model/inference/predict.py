@@ -174,10 +174,7 @@ def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uin
             )
         return rgb, item.pixel_size_um, []
     image = read_image(item.source, options=item.reading or reading)
-    warnings = image.warnings()
-    if image.planes > 1:
-        warnings.append(f"it has {image.planes} planes; only the first is predicted")
-    return image.rgb(), item.pixel_size_um or image.pixel_size_um, warnings
+    return image.rgb(), item.pixel_size_um or image.pixel_size_um, image.warnings()
 
 
 def _others() -> Iterator[tuple[str, CheckpointHeader]]:
