@@ -50,9 +50,11 @@ def test_each_command_that_is_referred_to_exists_and_each_menu_is_one_that_napar
     assert set(contributions.menus) <= {str(menu) for menu in MenuId.contributables()}
 
 
-def test_each_widget_takes_the_viewer_that_napari_gives(manifest):
+def test_each_dock_takes_the_viewer_that_napari_gives(manifest):
     commands = {command.id: command.python_name for command in manifest.contributions.commands}
     for widget in manifest.contributions.widgets:
+        if widget.autogenerate:  # magicgui makes these from functions of layers
+            continue
         module, name = commands[widget.command].split(":")
         dock = getattr(importlib.import_module(module), name)
         assert "napari_viewer" in inspect.signature(dock).parameters, name
