@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QWidget
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.class_editor import ClassEditor
 from napari_cellseg.gui.opening.image_list import ImageList, status_text
+from napari_cellseg.gui.opening.import_panel import ImportPanel
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.welcome import Welcome
 from napari_cellseg.gui.preferences import recall
@@ -20,6 +22,8 @@ from napari_cellseg.gui.widgets.job_row import JobRow
 __all__ = ["OpenDock"]
 
 _FILES = "Images and COCO files (*.tif *.tiff *.json);;All files (*)"
+_ANNOTATIONS = "Annotations (*.json *.geojson *.xml *.zip *.roi *.npy *.mat *.tif *.tiff *.png);;All files (*)"
+_DROPPED = (".json", ".geojson", ".xml", ".zip", ".roi", ".npy", ".mat")
 
 
 class OpenDock(Dock):
@@ -35,6 +39,17 @@ class OpenDock(Dock):
         self.file_button.setMinimumHeight(34)
         self.file_button.setToolTip("One TIFF, or a COCO data set or results with their images")
         self.file_button.clicked.connect(self._choose_file)
+        self.import_button = QPushButton("Import annotations...")
+        self.import_button.setToolTip(
+            "COCO (CVAT, Label Studio, ...), labelme, QuPath, ImageJ, Cellpose and others; or drop them on this dock"
+        )
+        menu = QMenu(self.import_button)
+        menu.addAction("File or zip...").triggered.connect(self._choose_annotations)
+        menu.addAction("Folder...").triggered.connect(self._choose_annotation_folder)
+        self.import_button.setMenu(menu)
+        self.importing = ImportPanel(self.opener)
+        self.importing.is_shown_changed.connect(lambda _: self._show())
+        self.setAcceptDrops(True)
         self.welcome = Welcome(self.opener)
         self.read_only = small_label()
         self.read_only.setStyleSheet(f"color: {WARNING};")
@@ -66,7 +81,9 @@ class OpenDock(Dock):
         buttons.addWidget(self.folder_button, 2)
         buttons.addWidget(self.file_button, 1)
         self.column.addLayout(buttons)
+        self.column.addWidget(self.import_button)
         self.column.addWidget(self._row)
+        self.column.addWidget(self.importing)
         self.column.addWidget(self.welcome)
         self.column.addWidget(self.read_only)
         self.column.addWidget(self.take_over)
@@ -87,7 +104,10 @@ class OpenDock(Dock):
     def _show(self) -> None:
         state = self.state
         is_open = bool(state.images)
-        self.welcome.setVisible(not is_open and state.session is None)
+        is_importing = self.importing.isVisibleTo(self)
+        for button in (self.folder_button, self.file_button, self.import_button):  # one primary button at a time
+            button.setVisible(not is_importing)
+        self.welcome.setVisible(not is_open and state.session is None and not is_importing)
         for widget in (self.images_title, self.images, self._steps):
             widget.setVisible(is_open)
         for widget in (self._classes_title, self.classes):
@@ -116,6 +136,46 @@ class OpenDock(Dock):
         if file:
             self.opener.open_path(Path(file))
 
+    def _choose_annotations(self) -> None:
+        file, _ = QFileDialog.getOpenFileName(self, "Import annotations", recall("folder"), _ANNOTATIONS)
+        if file:
+            self.importing.start(Path(file))
+
+    def _choose_annotation_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Import a folder of annotations", recall("folder"))
+        if folder:
+            self.importing.start(Path(folder))
+
+    def dragEnterEvent(self, event: Any) -> None:  # noqa: D102
+        if _dropped(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: Any) -> None:  # noqa: D102
+        path = _dropped(event)
+        if path is None:
+            return
+        event.acceptProposedAction()
+        self.importing.start(path) if _is_annotations(path) else self.opener.open_path(path)
+
     def _take_over(self) -> None:
         if self.state.workspace is not None:
             self.opener.open_path(self.state.workspace.project.path, take_over=True)
+
+
+def _dropped(event: Any) -> Path | None:
+    """Return the one file or folder that is dragged; None for anything else."""
+    urls = event.mimeData().urls()
+    return Path(urls[0].toLocalFile()) if len(urls) == 1 and urls[0].isLocalFile() else None
+
+
+def _is_annotations(path: Path) -> bool:
+    """Whether a dropped path is to be imported, and not opened as it is."""
+    if path.is_file():
+        return path.suffix.lower() in _DROPPED
+    if (path / ".cellseg").is_dir() or any(path.glob("*/image.tif")):
+        return False
+    return any(file.suffix.lower() in _DROPPED for folder in (path, *_folders(path)) for file in folder.iterdir())
+
+
+def _folders(path: Path) -> list[Path]:
+    return [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]

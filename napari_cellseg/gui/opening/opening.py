@@ -70,6 +70,11 @@ class Opener(QObject):
     # ---- for the docks ----
 
     @property
+    def state(self) -> AppState:
+        """What is open and chosen."""
+        return self._state
+
+    @property
     def viewer(self) -> Any:
         """The viewer it opens for."""
         return self._state.viewer
@@ -99,7 +104,7 @@ class Opener(QObject):
 
         if self._leave():
             self._wanted = None
-            self._state.set_loading("Writing the sample...")
+            self._state.set_loading(f"Writing {folder.name}...")
             self.job.start(make_and_open)
 
     def show(self, image_id: str) -> None:
@@ -225,6 +230,8 @@ class Opener(QObject):
         elif not self._state.classes_are_provisional:  # of the folder before
             self._state.set_classes(self._model_classes(), provisional=True)
         remember("folder", str(project.path))
+        if opened.imported.remarks:
+            show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
         self.summaries_changed.emit()
         ids = [image.image_id for image in project.images]
         self.show(self._begin_with if self._begin_with in ids else ids[0])
