@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,29 @@ def test_json_that_is_none_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"x": 1}))
     with pytest.raises(AnnotationError, match="no annotations that are known"):
         import_annotations(tmp_path / "a.json")
+
+
+def test_one_damaged_file_among_others_is_counted_and_hides_none(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        image(tmp_path, f"{name}.tif")
+        shapes = [{"label": "x", "points": ring(2, 2, 4)[:-1], "shape_type": "polygon"}]
+        write_json(tmp_path / f"{name}.json", {"shapes": shapes, "imagePath": f"{name}.tif"})
+    (tmp_path / "b.json").write_text((tmp_path / "b.json").read_text()[:-9])
+    result = import_annotations(tmp_path)
+    assert (result.kept, result.rows) == (2, 3)
+    assert [(item.source, item.row) for item in result.left_out] == [("b.json", 0)]
+    assert "is not JSON" in result.left_out[0].reason
+
+
+def test_a_damaged_zip_of_rois_is_left_out_by_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        image(tmp_path, f"{name}.tif")
+        roi = roifile.ImagejRoi.frompoints(np.array(ring(2, 2, 4)[:-1], np.float32))
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("1.roi", roi.tobytes())
+    content = bytearray((tmp_path / "b.zip").read_bytes())
+    content[40:50] = bytes(10)
+    (tmp_path / "b.zip").write_bytes(content)
+    result = import_annotations(tmp_path)
+    assert areas(result) == [16]
+    assert result.left_out[0].source == "b.zip"

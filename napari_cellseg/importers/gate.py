@@ -52,6 +52,9 @@ def import_annotations(path: Path, options: ImportOptions | None = None, format_
     importer, files = _recognised(path, source, format_name)
     collector = Collector(source.options)
     importer.read(source, files, collector)
+    for file, reason in source.broken_json():
+        collector.also_read.add(file)
+        collector.leave_out_file(source.shown(file), reason)
     _note_unread(source, files, collector)
     return collector.result(path, importer.title)
 

@@ -88,6 +88,8 @@ class ImageIndex:
         table: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
             table[_stem(file.name)].append(file)
+            if _stem(file.name) == "image":  # of a training folder, <id>/image.tif
+                table[_stem(file.parent.name)].append(file)
         return table
 
     def find(self, name: str) -> Path | None:

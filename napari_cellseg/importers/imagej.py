@@ -49,8 +49,12 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         if file.suffix.lower() == ".roi":
             loose[file.parent].append(file)
             continue
-        with opened_zip(file) as archive:
-            packed = [(name, archive.read(name)) for name in archive.names if name.lower().endswith(".roi")]
+        try:
+            with opened_zip(file) as archive:
+                packed = [(name, archive.read(name)) for name in archive.names if name.lower().endswith(".roi")]
+        except CellSegError as error:
+            collector.leave_out_file(source.shown(file), str(error))
+            continue
         _read_set(source, collector, file, packed, _stems(source, file.stem))
     for folder, rois in loose.items():
         packed = [(file.name, read_bytes(file, most_bytes=_MAX_ROI_BYTES, may_be_empty=True)) for file in rois]

@@ -79,6 +79,10 @@ class Source:
             raise found
         return found
 
+    def broken_json(self) -> list[tuple[Path, str]]:
+        """Return the JSON files that turned out to be damaged when they were looked at, and why."""
+        return [(file, str(found)) for file, found in self._json.items() if isinstance(found, CellSegError)]
+
     def forget(self, path: Path) -> None:
         """Free the memory of a JSON file that was read."""
         self._json.pop(path, None)
