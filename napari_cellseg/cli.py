@@ -45,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Those of this process when left out.
     """
     options = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.DEBUG if options.debug else logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.addFilter(_Once())
+    level = logging.DEBUG if options.debug else logging.WARNING
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=level, handlers=[handler])
     before = _let_terminate_stop()
     try:
         code: int = options.run(options)
@@ -65,6 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
     return code
+
+
+class _Once(logging.Filter):
+    """Lets each message pass once: a file may be read several times, to check it, to show it and to use it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, int, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether this message is new."""
+        message = record.name, record.levelno, record.getMessage()
+        is_new = message not in self._seen
+        self._seen.add(message)
+        return is_new
 
 
 def _parser() -> argparse.ArgumentParser:

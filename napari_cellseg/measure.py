@@ -28,14 +28,14 @@ class CsvStyle:
 
     decimal: str = "."
     separator: str = ","
-    label: str = "1.5, comma-separated"
+    label: str = "1.5 and comma"
 
 
 CSV_STYLES: dict[str, CsvStyle] = {
     "comma": CsvStyle(),
-    "semicolon": CsvStyle(",", ";", "1,5; semicolon-separated"),
-    "tab": CsvStyle(".", "\t", "1.5, tab-separated"),
-    "tab-comma": CsvStyle(",", "\t", "1,5; tab-separated"),
+    "semicolon": CsvStyle(",", ";", "1,5 and semicolon"),
+    "tab": CsvStyle(".", "\t", "1.5 and tab"),
+    "tab-comma": CsvStyle(",", "\t", "1,5 and tab"),
 }
 """The choices of `export --csv-style` and of the Export dock."""
 

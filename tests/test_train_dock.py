@@ -62,7 +62,7 @@ def test_an_open_folder_is_looked_through_by_itself(dock):
     assert dock.source.choice.currentText() == "this folder: train"
     assert dock.source.counts.text().startswith("3 images, ")
     assert all(name in dock.source.counts.text() for name in dock.state.classes.names)
-    assert "is rare" in dock.source.problems.item(0).text()
+    assert "has few cells" in dock.source.problems.item(0).text()
     assert dock.button.isEnabled()
     assert dock.copy_button.isEnabled()
 

@@ -76,7 +76,7 @@ def test_oddities_are_warnings(tmp_path) -> None:
     assert "odd: 1 cell in several parts" in warnings
     assert "odd: 18 px belong to cells of two classes" in warnings
     assert "class 'c' has no cell" in warnings
-    assert "class 'b' is rare" in warnings
+    assert "class 'b' has few cells" in warnings
     assert "same_1: The same picture as same_2" in warnings
 
 

@@ -21,7 +21,7 @@ from napari_cellseg.events import (
 )
 from training.run_folder import RunFolder
 
-__all__ = ["Curve", "RunHistory", "epoch_line"]
+__all__ = ["Curve", "RunHistory", "epoch_line", "run_line"]
 
 _LINES = 500
 _POINTS = 1000
@@ -127,7 +127,7 @@ class RunHistory:
             self.has_model |= event.kind == "best"
         elif isinstance(event, RunFinished):
             self.finished = event
-            self.say(f"{event.reason.value}: best epoch {event.best_epoch} of {event.epochs}")
+            self.say(run_line(event))
         elif isinstance(event, Message):
             self.say(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
 
@@ -185,6 +185,15 @@ def total_loss(losses: Mapping[str, float]) -> float:
 def monitor_name(monitor: str) -> str:
     """Return how to say what early stopping watches."""
     return {"ap50": "AP50", "val_loss": "validation loss", "train_loss": "training loss"}.get(monitor, monitor)
+
+
+def run_line(event: RunFinished) -> str:
+    """Return how a run ended, in one line; an epoch that was stopped in the middle may be the best."""
+    if not event.best_epoch:
+        return f"{event.reason.value}: no epoch was validated"
+    if event.best_epoch > event.epochs:
+        return f"{event.reason.value}: best epoch {event.best_epoch} ({event.best_value:.4f}), stopped before its end"
+    return f"{event.reason.value}: best epoch {event.best_epoch} ({event.best_value:.4f}) of {event.epochs}"
 
 
 def epoch_line(event: EpochDone) -> str:

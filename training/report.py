@@ -307,8 +307,10 @@ def _of_all(report: DataReport) -> Iterator[DataProblem]:
         count = int(report.cells[class_id - 1])
         if not count:
             yield DataProblem("warning", "", f"The class {name!r} has no cell; the model will not learn it.")
-        elif count < RARE_CELLS or count < 0.03 * total / len(report.classes):
-            yield DataProblem("warning", "", f"The class {name!r} is rare: {count} of {total:,} cells.")
+        elif count < 0.03 * total / len(report.classes):
+            yield DataProblem("warning", "", f"The class {name!r} is rare: {count:,} of {counted(total, 'cell')}.")
+        elif count < RARE_CELLS:
+            yield DataProblem("warning", "", f"The class {name!r} has few cells: {count}.")
     same = defaultdict(list)
     for image in report.images:
         same[image.digest].append(image.image_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from napari_cellseg.commands.reading import add_reading_options, as_read
 if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import Bar
-    from napari_cellseg.events import PredictEvent, PredictSummary
+    from napari_cellseg.events import PredictEvent
     from napari_cellseg.formats.ids import IdMatch
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
@@ -29,6 +30,7 @@ __all__ = [
     "predict_files",
     "prediction_options",
     "run",
+    "total_line",
 ]
 
 _EPILOG = """\
@@ -107,8 +109,10 @@ def run(options: argparse.Namespace) -> int:
         settings = ranks.with_own_device(settings)
         quiet = options.quiet or not ranks.is_first
         with Bar("image", to_stderr=options.json, quiet=quiet) as bar:
+            start = time.monotonic()
             found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar)
-        found, failed = ranks.joined(files, found, failed)
+            found, failed = ranks.joined(files, found, failed)
+            bar.line(total_line(found, time.monotonic() - start))
         if not ranks.is_first:
             return 0
         _refuse_if_all_failed(failed, files)
@@ -186,10 +190,16 @@ def predict_files(
             bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
 
     items = [PredictItem(file.image_id, file.path, pixel_size_um, file.reading) for file in files]
-    summary: PredictSummary = drive(predict(items, settings), show)
-    images = counted(summary.images - summary.failed, "image")
-    bar.line(f"{images}, {counted(summary.cells, 'cell')}, {summary.seconds:.1f} s")
+    drive(predict(items, settings), show)
     return found, failed
+
+
+def total_line(found: Sequence[FoundImage], seconds: float) -> str:
+    """Return what was found in all images, on all processes."""
+    from napari_cellseg.wording import counted
+
+    cells = sum(len(image.instances) for image in found)
+    return f"{counted(len(found), 'image')}, {counted(cells, 'cell')}, {seconds:.1f} s"
 
 
 def _refuse_if_all_failed(failed: Sequence[tuple[str, str]], files: Sequence[ImageFile]) -> None:

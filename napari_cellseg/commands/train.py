@@ -171,7 +171,8 @@ def _setting(text: str) -> tuple[str, Any]:
 def show_training(event: TrainEvent, bar: Bar) -> None:
     """Show an event of a training run."""
     from napari_cellseg.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ValidationStep
-    from training.history import epoch_line
+    from napari_cellseg.wording import counted
+    from training.history import epoch_line, run_line
 
     if isinstance(event, StepDone):
         loss = sum(event.losses.values()) if "loss" not in event.losses else event.losses["loss"]
@@ -182,11 +183,12 @@ def show_training(event: TrainEvent, bar: Bar) -> None:
         bar.line(epoch_line(event))
     elif isinstance(event, RunStarted):
         bar.line(
-            f"{event.train_images} images to train ({event.train_cells} cells), {event.validation_images} to measure, "
+            f"{counted(event.train_images, 'image')} to train on ({counted(event.train_cells, 'cell')}), "
+            f"{event.validation_images} to validate, "
             f"classes {', '.join(event.class_names)}, on {event.device} ({event.reason})"
         )
         bar.line(f"epochs {event.first_epoch} to {event.epochs} -> {event.run_folder}")
     elif isinstance(event, RunFinished):
-        bar.line(f"{event.reason.value}: best epoch {event.best_epoch} ({event.best_value:.4f}) of {event.epochs}")
+        bar.line(run_line(event))
     elif isinstance(event, Message):
         bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)

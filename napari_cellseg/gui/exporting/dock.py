@@ -84,6 +84,8 @@ class ExportDock(Dock):
         self._polygons.setToolTip("Outlines instead of RLE masks; holes get filled")
         self._csv = QComboBox()
         tame(self._csv)
+        self._csv.setMinimumContentsLength(6)
+        self._csv.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for name, style in CSV_STYLES.items():
             self._csv.addItem(style.label, name)
         self._csv.setCurrentIndex(max(0, self._csv.findData(recall("csv_style", "comma"))))
