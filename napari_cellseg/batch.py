@@ -127,7 +127,9 @@ def predict_images(
     """
     is_ready, deaths = False, 0
     for number, file in enumerate(files, 1):
-        events = run("predict", items=[PredictItem(file.image_id, file.path, pixel_size_um)], options=options)
+        events = run(
+            "predict", items=[PredictItem(file.image_id, file.path, pixel_size_um, file.reading)], options=options
+        )
         try:
             for event in events:
                 if isinstance(event, ModelReady):

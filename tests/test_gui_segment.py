@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from engine_tasks import TASKS
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
 
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
@@ -47,12 +48,13 @@ def answer(events, *, wait_s=0.0):
 GOOD = (READY, TileDone(1, 1, 1, 2, 5), TileDone(1, 1, 2, 2, 9), ImageDone(1, 1, "tissue", FOUND, 1.5))
 
 
+CONFIG = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(pixel_size_um=0.25)
+
+
 @pytest.fixture
 def dock(monkeypatch, open_dock):
     dock = open_dock(docks.Segment)
-    header = CheckpointHeader(
-        name="lite", config=ModelConfig.preset("lite", TISSUE_CLASSES), thresholds=(0.5, 0.4, 0.3, 0.2)
-    )
+    header = CheckpointHeader(name="lite", config=CONFIG, thresholds=(0.5, 0.4, 0.3, 0.2))
     monkeypatch.setattr(type(dock.model), "header", header)
     dock._on_model()
     return dock
@@ -221,6 +223,15 @@ def test_a_project_without_a_class_of_the_model_is_told_which(dock):
     dock.button.click()
     assert "'other'" in dock.row.message.text()
     assert dock.segmentation.job.state is JobState.IDLE
+
+
+@pytest.mark.usefixtures("image")
+def test_a_pixel_size_without_effect_is_refused(qtbot, dock):
+    dock.pixel_size.setValue(0.5)
+    dock.advanced.set_values({"scale": 2.0})
+    qtbot.mouseClick(dock.button, Qt.MouseButton.LeftButton)
+    assert "the scale alone decides" in dock.row.message.text()
+    assert not dock.segmentation.job.is_busy
 
 
 @pytest.mark.usefixtures("image")

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from napari_cellseg.errors import ConfigError
 from napari_cellseg.images.statistics import PictureFacts
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.inference.tiles import is_plausible
 
-__all__ = ["scale_hint", "unlike_training"]
+__all__ = ["check_pixel_size", "scale_hint", "unlike_training"]
 
 _FEWEST_CELLS = 20  # a few cells say nothing: epithelium and lymphocytes differ twofold in size
 _SMALL, _LARGE = 0.8, 1.4
@@ -47,6 +49,42 @@ def unlike_training(
     )
     kind = "image" if trained.images == 1 else "images"
     return f"it is unlike the {trained.images} {kind} that the model was trained on: {difference}; {advice}"
+
+
+def check_pixel_size(given_um: float, scale: float | None, model_um: float | None, name: str) -> None:
+    """Refuse a pixel size that would have no effect.
+
+    Parameters
+    ----------
+    given_um : float
+        What the user says.
+    scale : float or None
+        The scale that the user says.
+    model_um : float or None
+        Pixel size that the model was trained at.
+    name : str
+        Of the model.
+
+    Raises
+    ------
+    ConfigError
+        The scale decides alone, the model has no pixel size, or the two are too far apart.
+    """
+    if scale is not None:
+        raise ConfigError(
+            f"Both a scale ({scale:g}) and a pixel size ({given_um:g} um) were given; the scale alone decides. "
+            "Leave one of them out."
+        )
+    if model_um is None:
+        raise ConfigError(
+            f"The pixel size has no effect: the model {name} does not state the pixel size it was trained at. "
+            "Give a scale instead."
+        )
+    if not is_plausible(given_um, model_um):
+        raise ConfigError(
+            f"A pixel size of {given_um:g} um is too far from the {model_um:g} um of the model {name}. "
+            "Give a scale to force it."
+        )
 
 
 def scale_hint(cells: InstanceMasks, header: CheckpointHeader, scale: float) -> float | None:

@@ -152,7 +152,7 @@ def load_image(
     may_recover = recover is None and project.owner is None
     if may_recover and (recovery := project.recoverable(file.image_id)) is not None:
         return UnsavedEdits(file, recovery)
-    image = read_image(file.path)
+    image = read_image(file.path, options=file.reading)
     yield None
     rgb = image.rgb()  # of 16-bit data that takes a while
     yield None

@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.label_images import write_class_images
-from napari_cellseg.images.read import ImageFile, list_images
+from napari_cellseg.images.listing import ImageFile, Skipped, find_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import ReviewSession, account_name
 from napari_cellseg.workspace.annotations import Annotations, ImageSummary, read_annotations, read_header
@@ -80,6 +80,8 @@ class Project:
         Of the project, else those of ``classes.json``.
     lease : Lease or None
         The share in the lock of the folder; None to look only.
+    skipped : tuple of Skipped
+        What of the folder looks like an image or a mask and is not in ``images``.
     """
 
     path: Path
@@ -88,6 +90,7 @@ class Project:
     images: tuple[ImageFile, ...]
     classes: ClassTable | None
     lease: Lease | None
+    skipped: tuple[Skipped, ...] = ()
 
     # ---- the folder ----
 
@@ -131,14 +134,17 @@ class Project:
             raise ExportError(f"{by} took over {self.folder}. Nothing was saved here; open the folder again.")
 
     def relisted(self) -> Project:
-        """Return the project with the images that are in the folder now.
+        """Return the project with the images that are in the folder now, read as before.
 
         Raises
         ------
         ImageReadError
             There is none left.
         """
-        return replace(self, images=list_images(self.path))
+        listing = find_images(self.path)
+        reading = {file.image_id: file.reading for file in self.images}
+        images = tuple(replace(file, reading=reading.get(file.image_id)) for file in listing.images)
+        return replace(self, images=images, skipped=listing.skipped)
 
     def shared(self) -> Project:
         """Return the project with a share in the lock of its own, which must be closed too."""
@@ -389,8 +395,16 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _project(path: Path, user: str, lease: Lease | None) -> Project:
-    images = list_images(path)
+    listing = find_images(path)
     folder = path if path.is_dir() else path.parent
     state = state_folder(folder)
     classes = read_classes(state, folder)
-    return Project(path=path, state_folder=state, user=user, images=images, classes=classes, lease=lease)
+    return Project(
+        path=path,
+        state_folder=state,
+        user=user,
+        images=listing.images,
+        classes=classes,
+        lease=lease,
+        skipped=listing.skipped,
+    )

@@ -13,15 +13,18 @@ from napari_cellseg.gui.opening.class_editor import ClassEditor
 from napari_cellseg.gui.opening.image_list import ImageList, status_text
 from napari_cellseg.gui.opening.import_panel import ImportPanel
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.opening.reading_rows import ReadingRows
 from napari_cellseg.gui.opening.welcome import Welcome
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.images.listing import Listing
+from napari_cellseg.wording import counted
 
 __all__ = ["OpenDock"]
 
-_FILES = "Images and COCO files (*.tif *.tiff *.json);;All files (*)"
+_FILES = "Images and annotations (*.tif *.tiff *.svs *.scn *.ndpi *.png *.jpg *.jpeg *.bmp *.jp2 *.json);;All files (*)"
 _ANNOTATIONS = "Annotations (*.json *.geojson *.xml *.zip *.roi *.npy *.mat *.tif *.tiff *.png);;All files (*)"
 _DROPPED = (".json", ".geojson", ".xml", ".zip", ".roi", ".npy", ".mat")
 
@@ -61,6 +64,8 @@ class OpenDock(Dock):
         self.back.clicked.connect(lambda: self.opener.step(-1))
         self.forward = QPushButton("Next >")
         self.forward.clicked.connect(lambda: self.opener.step(1))
+        self.reading = ReadingRows(self.state, self.opener)
+        self.skipped = small_label()
         self.classes = ClassEditor(self.state)
         self._row = JobRow(self.opener.job, "Opening", notify=False)
         self._fill()
@@ -96,6 +101,8 @@ class OpenDock(Dock):
         row.addWidget(self.forward)
         self._steps = steps
         self.column.addWidget(steps)
+        self.column.addWidget(self.skipped)
+        self.column.addWidget(self.reading)
         self._classes_title = QLabel("<b>Classes</b>")
         self.column.addWidget(self._classes_title)
         self.column.addWidget(self.classes)
@@ -119,12 +126,23 @@ class OpenDock(Dock):
         self.take_over.setVisible(bool(read_only))
         if read_only:
             self.read_only.setText(f"{read_only} You can look; edits are refused.")
+        self._show_skipped()
         ids = [file.image_id for file in state.images]
         place = ids.index(state.image_id) if state.image_id in ids else None
         busy = "An image is being opened." if state.loading else None
         explain(self.back, busy or ("This is the first image." if place in (0, None) else None), "The image before")
         last = place is None or place == len(ids) - 1
         explain(self.forward, busy or ("This is the last image." if last else None), "The image after")
+
+    def _show_skipped(self) -> None:
+        """Say how many files look like images or masks and are not in the list; the tooltip names them all."""
+        project = None if self.state.workspace is None else self.state.workspace.project
+        skipped = () if project is None else project.skipped
+        self.skipped.setVisible(bool(skipped))
+        if project is not None and skipped:
+            lines = Listing(project.folder, (), skipped).skipped_lines()
+            self.skipped.setText(f"{counted(len(skipped), 'other file')} not read (names: tooltip)")
+            self.skipped.setToolTip("\n".join(lines))
 
     def _choose_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Open a folder of images", recall("folder"))

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.images.listing import ImageFile
 from napari_cellseg.workspace import ImageSummary
 
 __all__ = ["ImageList", "ImageModel", "status_text"]
@@ -24,6 +25,14 @@ def status_text(summary: ImageSummary | None) -> str:
         return "-" if summary is None or summary.saved_at is None else "no cells"
     reviewed, total = summary.progress.reviewed, summary.progress.total
     return "done" if reviewed == total else f"{reviewed} / {total}" if reviewed else "predicted"
+
+
+def _part_read(file: ImageFile) -> str:
+    """Return which plane of a stack was chosen for an image, in brackets."""
+    plane = None if file.reading is None else file.reading.plane
+    if plane is None:
+        return ""
+    return f"  (plane {plane})" if isinstance(plane, int) else f"  ({plane} of planes)"
 
 
 class ImageModel(QAbstractTableModel):
@@ -66,7 +75,8 @@ class ImageModel(QAbstractTableModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: D102
         file = self._state.images[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(file.image_id, index.column())
+            text = self._text(file.image_id, index.column())
+            return text if index.column() else text + _part_read(file)
         if role == Qt.ItemDataRole.ToolTipRole:
             return str(file.path)
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:

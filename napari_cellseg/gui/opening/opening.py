@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info, show_warning
 from napari_cellseg.gui.widgets.questions import Answer, ask_about_recovery, ask_to_save
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
@@ -115,6 +117,20 @@ class Opener(QObject):
         self._wanted = file
         if not self.job.is_busy:  # else it is loaded when the job is done
             self._load(file)
+
+    def read_as(self, options: ReadOptions, *, all_images: bool = False) -> None:
+        """Read the current image (with ``all_images`` each of the folder) in another way, and show it again."""
+        workspace, current = self._state.workspace, self._state.file
+        if workspace is None or current is None or self.job.is_busy or not self._leave():
+            return
+        images = tuple(
+            replace(file, reading=options) if all_images or file.image_id == current.image_id else file
+            for file in self._state.images
+        )
+        workspace.show_listing(replace(workspace.project, images=images))
+        self._state.set_images(images)
+        self._wanted = next(file for file in images if file.image_id == current.image_id)
+        self._load(self._wanted)
 
     def step(self, by: int) -> None:
         """Go to the next image (1) or the one before (-1)."""

@@ -129,7 +129,7 @@ class SegmentDock(Dock):
             return
         name = header.name or self.model.currentText()
         try:
-            self.segmentation.start(self.options(), header.classes, name, self.pixel_size.chosen_um)
+            self.segmentation.start(self.options(), header.classes, name, self.pixel_size.chosen_um, header.config)
         except CellSegError as error:
             self.row.set_message(str(error), ERROR)
 

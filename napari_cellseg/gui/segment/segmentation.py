@@ -17,9 +17,11 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image
-from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
+from napari_cellseg.model.suitability import check_pixel_size
 from napari_cellseg.review import ReviewSession
 
 __all__ = ["Segmentation"]
@@ -72,7 +74,14 @@ class Segmentation(QObject):
         if not self.job.is_busy and not self._warm_up.is_busy:
             self._warm_up.start(self._engine.warm_up)
 
-    def start(self, options: PredictOptions, classes: ClassTable, name: str, pixel_size_um: float | None) -> None:
+    def start(
+        self,
+        options: PredictOptions,
+        classes: ClassTable,
+        name: str,
+        pixel_size_um: float | None,
+        config: ModelConfig | None = None,
+    ) -> None:
         """Predict the current image.
 
         Parameters
@@ -84,16 +93,22 @@ class Segmentation(QObject):
             Of the model; who proposed the cells.
         pixel_size_um : float or None
             In place of what the image says.
+        config : ModelConfig, optional
+            Of the model: how its training images were read, and their pixel size.
 
         Raises
         ------
         ConfigError
-            The project lacks a class of the model.
+            The project lacks a class of the model, or the pixel size would have no effect.
         """
         image, session, file = self._state.image, self._state.session, self._state.file
         assert image is not None, "the button is disabled without an image"
         assert session is not None, "the button is disabled without an image"
         assert file is not None, "the button is disabled without an image"
+        if pixel_size_um is not None and config is not None:
+            check_pixel_size(pixel_size_um, options.scale, config.pixel_size_um, name)
+        if config is not None and image.options == ReadOptions():
+            image = image.with_options(config.reading)  # users who chose otherwise in Open are followed
         self._adopt(classes, session)
         match_classes(classes, self._state.classes)
         self._target = _Target(file.image_id, session, classes, name)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_cellseg.errors import CellSegError, ConfigError, ImageReadError
+from napari_cellseg.errors import CellSegError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
@@ -23,11 +23,10 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.inference.predictor import Predictor
-from napari_cellseg.model.inference.tiles import is_plausible
 from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.network.folding import fold_batch_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.suitability import scale_hint, unlike_training
+from napari_cellseg.model.suitability import check_pixel_size, scale_hint, unlike_training
 
 __all__ = ["ModelCache", "PredictItem", "Predictor", "predict", "share_of_rank"]
 
@@ -134,22 +133,7 @@ def _check_pixel_sizes(
     given = next((item.pixel_size_um for item in items if item.pixel_size_um is not None), None)
     if given is None or not any(isinstance(item.source, Path) for item in items):
         return  # of pixels from the window, the size may be the file's own
-    if options.scale is not None:
-        raise ConfigError(
-            f"Both a scale ({options.scale:g}) and a pixel size ({given:g} um) were given; the scale alone decides. "
-            "Leave one of them out."
-        )
-    model_um = header.config.pixel_size_um
-    if model_um is None:
-        raise ConfigError(
-            f"The pixel size has no effect: the model {name} does not state the pixel size it was trained at. "
-            "Give a scale instead."
-        )
-    if not is_plausible(given, model_um):
-        raise ConfigError(
-            f"A pixel size of {given:g} um is too far from the {model_um:g} um that the model {name} was trained at. "
-            "Give a scale to force it."
-        )
+    check_pixel_size(given, options.scale, header.config.pixel_size_um, name)
 
 
 def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:

@@ -1,0 +1,155 @@
+"""How the image on the canvas is read: its brightness limits, and the plane and channels of a stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, QTimer
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.dock import WARNING, form_layout, small_label
+from napari_cellseg.gui.widgets.forms import tame
+from napari_cellseg.images.image import Image
+from napari_cellseg.images.options import ReadOptions
+
+__all__ = ["ReadingRows"]
+
+_SETTLED_MS = 600
+_MOST_CHANNELS = 8
+
+
+class ReadingRows(QWidget):
+    """The limits of the current image, and, only where there is a choice, its plane and channels.
+
+    A change reads the image again, as a change of image does: what was edited is saved or asked about first.
+    """
+
+    def __init__(self, state: AppState, opener: Opener) -> None:
+        super().__init__()
+        self._state = state
+        self._opener = opener
+        self.low, self.high = (
+            _limit("Values up to this one are shown black"),
+            _limit("Values from this one on are white"),
+        )
+        self.auto = QPushButton("Auto")
+        self.auto.setToolTip("Decide the limits from the image: not from padding, saturated or transparent pixels")
+        self.plane, self.channels = QComboBox(), QComboBox()
+        for box in (self.plane, self.channels):
+            tame(box)
+            box.setMinimumWidth(1)
+        self.all_images = QCheckBox("for all images")
+        self.all_images.setToolTip("Read all images of the folder like this one, also in Batch")
+        self.warning = small_label()
+        self.warning.setStyleSheet(f"color: {WARNING};")
+        self._form = form_layout(self)
+        self._form.addRow("Brightness", _side_by_side(self.low, QLabel("to"), self.high))
+        self._form.addRow("Plane", self.plane)
+        self._form.addRow("Channels", self.channels)
+        self._form.addRow("", _side_by_side(self.auto, self.all_images))
+        self._form.addRow(self.warning)
+        self._soon = QTimer(self)  # typing a number changes it digit by digit
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_SETTLED_MS)
+        self._soon.timeout.connect(self._read_with_limits)
+        self.low.valueChanged.connect(lambda _: self._soon.start())
+        self.high.valueChanged.connect(lambda _: self._soon.start())
+        self.auto.clicked.connect(lambda: self._read(limits="auto"))
+        self.plane.activated.connect(lambda _: self._read(plane=self.plane.currentData()))
+        self.channels.activated.connect(lambda _: self._read(channels=self.channels.currentData()))
+        state.current_changed.connect(self._show)
+        self._show()
+
+    def _show(self) -> None:
+        """Show how the current image is read; nothing for a layer that has no file."""
+        self._soon.stop()
+        image = self._state.image
+        can_choose = image is not None and self._state.workspace is not None
+        self.setVisible(can_choose)
+        if image is None or not can_choose:
+            return
+        scaling, (planes, channels) = image.scaling, image.choices
+        decimals = 4 if image.pixels.dtype.kind == "f" and scaling.high <= 10 else 0
+        for box, value in ((self.low, scaling.low), (self.high, scaling.high)):
+            with QSignalBlocker(box):
+                box.setDecimals(decimals)
+                box.setValue(value)
+        self.auto.setEnabled(scaling.source != "auto")
+        _offer(self.plane, _plane_choices(planes), 0 if image.options.plane is None else image.options.plane)
+        _offer(self.channels, _channel_choices(channels), _channels_shown(image, channels))
+        self._show_row(self.plane, planes > 1)
+        self._show_row(self.channels, channels > 1)
+        self.all_images.setVisible(len(self._state.images) > 1)
+        texts = [text for text in image.warnings() if "--" not in text]  # the rows above say what is chosen
+        self.warning.setText("\n".join(f"{text[0].upper()}{text[1:]}." for text in texts))
+        self._show_row(self.warning, bool(texts))
+
+    def _show_row(self, field: QWidget, visible: bool) -> None:
+        """Show or hide a field and its label; Qt 5 has no function for a row."""
+        label = self._form.labelForField(field)
+        for widget in (field, label):
+            if widget is not None:
+                widget.setVisible(visible)
+
+    def _read_with_limits(self) -> None:
+        low, high = self.low.value(), self.high.value()
+        if low < high:
+            self._read(limits=(low, high))
+
+    def _read(self, **changes: Any) -> None:
+        image = self._state.image
+        if image is None:
+            return
+        options = ReadOptions(**{**image.options.model_dump(), **changes})
+        if options != image.options or self.all_images.isChecked():
+            self._opener.read_as(options, all_images=self.all_images.isChecked())
+
+
+def _side_by_side(*widgets: QWidget) -> QWidget:
+    group = QWidget()
+    row = QHBoxLayout(group)
+    row.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        row.addWidget(widget)
+    return group
+
+
+def _limit(tip: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    tame(box)
+    box.setRange(-1e9, 1e9)
+    box.setMinimumWidth(1)
+    box.setToolTip(tip)
+    box.setKeyboardTracking(False)
+    return box
+
+
+def _plane_choices(planes: int) -> list[tuple[str, Any]]:
+    numbered: list[tuple[str, Any]] = [(f"plane {number} of {planes}", number) for number in range(planes)]
+    return [*numbered, ("maximum of all", "max"), ("mean of all", "mean")]
+
+
+def _channel_choices(channels: int) -> list[tuple[str, Any]]:
+    single: list[tuple[str, Any]] = [(f"channel {number} as grey", (number,)) for number in range(channels)]
+    colours = range(min(channels, _MOST_CHANNELS) - 2)
+    triples: list[tuple[str, Any]] = [
+        (f"{first}, {first + 1}, {first + 2} as red, green, blue", (first, first + 1, first + 2)) for first in colours
+    ]
+    return [*single, *triples]
+
+
+def _channels_shown(image: Image, channels: int) -> tuple[int, ...]:
+    if image.options.channels is not None:
+        return image.options.channels
+    return (0, 1, 2) if channels == 3 else (0,)  # of four and more the first is read
+
+
+def _offer(box: QComboBox, choices: list[tuple[str, Any]], chosen: Any) -> None:
+    with QSignalBlocker(box):
+        box.clear()
+        for text, value in choices:
+            box.addItem(text, value)
+        places = [i for i, (_, value) in enumerate(choices) if value == chosen]
+        box.setCurrentIndex(places[0] if places else -1)
