@@ -14,8 +14,10 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
-from napari_cellseg.export.polygons import polygons_of
-from napari_cellseg.formats.json_gate import read_json
+from napari_cellseg.export.polygons import polygons_of, score_and_value
+from napari_cellseg.formats.json_gate import read_json, short
+from napari_cellseg.formats.pixel_budget import PixelBudget
+from napari_cellseg.formats.polygon_mask import checked_rings
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
 from napari_cellseg.review.rings import fill_rings
@@ -49,6 +51,7 @@ def read_geojson(path: Path, image_size: tuple[int, int], classes: ClassTable) -
     features = data.get("features") if isinstance(data, dict) else data
     if not isinstance(features, list):
         raise AnnotationError(f"{path} is not GeoJSON: it has no list of features.")
+    budget = PixelBudget(Path(path).stat().st_size)
     offsets, masks, class_ids, scores, values = [], [], [], [], []
     for number, feature in enumerate(features, start=1):
         where = f"{path}, feature {number}"
@@ -57,15 +60,15 @@ def read_geojson(path: Path, image_size: tuple[int, int], classes: ClassTable) -
             name = properties["classification"]["name"]
             kind, coordinates = geometry["type"], geometry["coordinates"]
             polygons = {"Polygon": [coordinates], "MultiPolygon": coordinates}[kind]
-            placed = fill_rings(
-                [ring for polygon in polygons for ring in polygon], (0, 0, image_size[1], image_size[0])
-            )
-            score = float(properties.get("measurements", {}).get("score", 1.0))
-            value = int(properties.get("measurements", {}).get("label_id", number))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            rings = checked_rings([ring for polygon in polygons for ring in polygon])
+            placed = fill_rings(rings, (0, 0, image_size[1], image_size[0]))
+            score, value = score_and_value(properties.get("measurements", {}), number)
+            if placed is not None:
+                budget.take(placed[1].size)
+        except (KeyError, TypeError, ValueError, AttributeError, AnnotationError) as error:
             raise AnnotationError(f"{where}: expected a polygon with a classification ({error}).") from error
         if name not in classes.names:
-            raise AnnotationError(f"{where}: there is no class {name!r}, only {', '.join(classes.names)}.")
+            raise AnnotationError(f"{where}: there is no class {short(name)}, only {', '.join(classes.names)}.")
         if placed is not None:
             offsets.append(placed[0][:2])
             masks.append(placed[1])

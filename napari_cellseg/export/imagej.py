@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +15,22 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
-from napari_cellseg.export.polygons import polygons_of
+from napari_cellseg.export.polygons import polygons_of, score_and_value
+from napari_cellseg.formats.json_gate import short
+from napari_cellseg.formats.pixel_budget import PixelBudget
+from napari_cellseg.formats.polygon_mask import checked_rings
+from napari_cellseg.formats.zip_gate import opened_zip
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
 from napari_cellseg.review.rings import fill_rings
 
 __all__ = ["ROIS", "read_rois", "write_rois"]
 
+# All that damaged bytes make roifile raise.
+_ROI_ERRORS = (
+    AnnotationError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError,
+    OSError, EOFError, MemoryError, struct.error,
+)  # fmt: skip
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segments of a path in ImageJ's composite ROI, those of java.awt.geom
 
 
@@ -49,24 +59,31 @@ def read_rois(path: Path, image_size: tuple[int, int], classes: ClassTable) -> I
     AnnotationError
         No ROI zip, or a group without a class.
     """
-    try:
-        found = roifile.roiread(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise AnnotationError(f"{path} is not a zip of ImageJ ROIs: {error}.") from error
     offsets, masks, class_ids, scores, values = [], [], [], [], []
-    for number, roi in enumerate(found if isinstance(found, list) else [found], start=1):
-        class_id = roi.group or 1
+    with opened_zip(path) as archive:
+        packed = [(name, archive.read(name)) for name in archive.names]
+    budget = PixelBudget(Path(path).stat().st_size)
+    for number, (name, data) in enumerate(packed, start=1):
+        where = f"{path}, {short(name)}"
+        try:
+            roi = roifile.ImagejRoi.frombytes(data)
+            class_id = roi.group or 1
+            coordinates = roi.coordinates(multi=True)
+            rings = checked_rings(coordinates if isinstance(coordinates, list) else [coordinates])
+            placed = fill_rings(rings, (0, 0, image_size[1], image_size[0]))
+            score, value = score_and_value(roi.properties, number)
+            if placed is not None:
+                budget.take(placed[1].size)
+        except _ROI_ERRORS as error:
+            raise AnnotationError(f"{where} is no sound ROI of ImageJ: {str(error)[:200].rstrip('.')}.") from error
         if class_id not in classes.class_ids:
-            raise AnnotationError(f"{path}: ROI {roi.name!r} is of group {class_id}; there are {len(classes)} classes.")
-        coordinates = roi.coordinates(multi=True)
-        rings = coordinates if isinstance(coordinates, list) else [coordinates]
-        placed = fill_rings(rings, (0, 0, image_size[1], image_size[0]))
+            raise AnnotationError(f"{where}: it is of group {class_id}; there are {len(classes)} classes.")
         if placed is not None:
             offsets.append(placed[0][:2])
             masks.append(placed[1])
             class_ids.append(class_id)
-            scores.append(float(roi.properties.get("score", 1.0)))
-            values.append(int(roi.properties.get("label_id", number)))
+            scores.append(score)
+            values.append(value)
     return InstanceMasks.from_crops(image_size, np.reshape(offsets, (-1, 2)), masks, class_ids, scores, values)
 
 

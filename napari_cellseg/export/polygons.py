@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_cellseg.formats.label_images import LARGEST_VALUE
 from napari_cellseg.formats.outlines import outlines, signed_area
 from napari_cellseg.review import BoolMask, Box
 
@@ -14,6 +18,20 @@ __all__ = ["Polygon", "polygons_of", "simple_rings"]
 Ring = npt.NDArray[np.int32]
 Polygon = list[Ring]
 """An outer ring and its holes, each (M, 2) int corners x, y in px, not closed; pixel 0 spans 0..1."""
+
+
+def score_and_value(properties: Mapping[str, Any], number: int) -> tuple[float, int]:
+    """Return the score and the label value that a format keeps with a polygon; 1 and ``number`` when it has none.
+
+    Raises
+    ------
+    ValueError, TypeError, OverflowError
+        They are no numbers, or out of range.
+    """
+    score, value = float(properties.get("score", 1.0)), int(properties.get("label_id", number))
+    if not 0 <= score <= 1 or not 0 <= value <= LARGEST_VALUE:
+        raise ValueError(f"score {score:g} must lie in 0..1, label_id {value:.17g} in 0..{LARGEST_VALUE}")
+    return score, value
 
 
 def polygons_of(mask: BoolMask, box: Box) -> list[Polygon]:

@@ -35,8 +35,9 @@ from napari_cellseg.formats.coco_results import (
 from napari_cellseg.formats.json_gate import read_json, short
 from napari_cellseg.formats.label_images import LARGEST_VALUE
 from napari_cellseg.formats.outlines import outlines, signed_area
+from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.polygon_mask import decode_polygons
-from napari_cellseg.formats.rle import MOST_PIXELS, Decoded, decode, decode_all, encode_all
+from napari_cellseg.formats.rle import Decoded, decode, decode_all, encode_all
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = [
@@ -170,8 +171,8 @@ def _read_annotations(
             raise AnnotationError(f"{where}: it belongs to no image of the file.")
         if not _is_key(row.get("category_id"), class_ids):
             raise AnnotationError(f"{where}: there is no category {short(row.get('category_id'))}.")
-    quick = _decode_texts(rows, images)
-    left = MOST_PIXELS
+    budget = PixelBudget(path.stat().st_size)
+    quick = _decode_texts(rows, images, budget.left)
     for number, row in enumerate(rows):
         where = f"{path}, annotation {number}"
         if row.get("iscrowd"):
@@ -189,9 +190,10 @@ def _read_annotations(
         if decoded is None:
             logger.warning("%s: a mask without a pixel is left out", where)
             continue
-        left -= decoded[1].size
-        if left < 0:
-            raise AnnotationError(f"{where}: up to here the boxes of the cells have more than {MOST_PIXELS} px.")
+        try:
+            budget.take(decoded[1].size)
+        except AnnotationError as error:
+            raise AnnotationError(f"{where}: {error}.") from error
         cells.append((decoded, class_ids[row["category_id"]], score, label_value))
     return {image_id: _join(images[image_id], cells) for image_id, cells in found.items()}
 
@@ -200,7 +202,9 @@ def _is_key(value: object, table: Mapping[int, Any]) -> bool:
     return type(value) is int and value in table
 
 
-def _decode_texts(rows: list[dict[str, Any]], images: Mapping[int, ImageId]) -> dict[int, Decoded | None]:
+def _decode_texts(
+    rows: list[dict[str, Any]], images: Mapping[int, ImageId], most_pixels: int
+) -> dict[int, Decoded | None]:
     """Decode all compressed RLE at once, by row; nothing when one is wrong, which `_decode_any` will then say."""
     chosen: dict[int, tuple[str, tuple[int, int]]] = {}
     for number, row in enumerate(rows):
@@ -210,7 +214,9 @@ def _decode_texts(rows: list[dict[str, Any]], images: Mapping[int, ImageId]) -> 
             if isinstance(counts, str):
                 chosen[number] = counts, image.size
     try:
-        decoded = decode_all([counts for counts, _ in chosen.values()], [size for _, size in chosen.values()])
+        decoded = decode_all(
+            [counts for counts, _ in chosen.values()], [size for _, size in chosen.values()], most_pixels=most_pixels
+        )
     except AnnotationError:
         return {}
     return dict(zip(chosen, decoded, strict=True))

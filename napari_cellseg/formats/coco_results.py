@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import math
@@ -22,6 +23,7 @@ from napari_cellseg.atomic import export_set
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.formats.json_gate import parse_json, read_json, short
+from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.rle import Decoded, decode_all, encode_all
 from napari_cellseg.formats.zip_gate import opened_zip
 from napari_cellseg.instances import InstanceMasks
@@ -211,7 +213,8 @@ def check_rows(rows: object, image_ids: Sequence[ImageId], classes: int | None =
         problems += [Problem(number, text) for text in wrong]
         if decoded is None:
             continue
-        key = (row["image_id"], row["category_id"], decoded[0].tobytes(), decoded[1].tobytes())
+        pixels = hashlib.blake2b(decoded[1].tobytes(), digest_size=16).digest()  # not the pixels of all cells
+        key = (row["image_id"], row["category_id"], decoded[0].tobytes(), pixels)
         first = seen.setdefault(key, number)
         if first != number:
             problems.append(Problem(number, f"the same cell as row {first}"))
@@ -223,11 +226,14 @@ def _checked_rows(
 ) -> Iterator[tuple[Decoded | None, list[str]]]:
     """Yield for each row its mask, when nothing is wrong with the row, and what is wrong."""
     images = {image.id: image for image in image_ids}
+    # The RLE is nearly all of a file.
+    texts = (row["segmentation"].get("counts") for row in rows if isinstance(row, dict) and _has_mask(row))
+    budget = PixelBudget(sum(len(text) for text in texts if isinstance(text, str)))
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         some = rows[start : start + _ROWS_AT_ONCE]
         wrongs = [_row_problems(row, images, classes) for row in some]
         sound = [row for row, wrong in zip(some, wrongs, strict=True) if not wrong]
-        decoded = iter(_decode_rows(sound))
+        decoded = iter(_decode_rows(sound, budget))
         for row, wrong in zip(some, wrongs, strict=True):
             mask = None if wrong else next(decoded)
             if isinstance(mask, str):
@@ -238,16 +244,21 @@ def _checked_rows(
                 yield mask, wrong
 
 
-def _decode_rows(rows: Sequence[Any]) -> list[Decoded | str]:
+def _has_mask(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("segmentation"), dict)
+
+
+def _decode_rows(rows: Sequence[Any], budget: PixelBudget) -> list[Decoded | str]:
     """Decode all masks at once, or, when one of them is wrong, one by one to say which and why."""
     segmentations = [row["segmentation"] for row in rows]
     counts, sizes = [s["counts"] for s in segmentations], [tuple(s["size"]) for s in segmentations]
     try:
-        found: list[Decoded | None] = decode_all(counts, sizes)
+        found: list[Decoded | None] = decode_all(counts, sizes, most_pixels=budget.left)
     except AnnotationError as error:
         if len(rows) == 1:
             return [str(error).rstrip(".")]
-        return [mask for row in rows for mask in _decode_rows([row])]
+        return [mask for row in rows for mask in _decode_rows([row], budget)]
+    budget.take(sum(mask[1].size for mask in found if mask is not None))
     return ["the mask has no pixel" if mask is None else mask for mask in found]
 
 

@@ -6,6 +6,7 @@ memory or crashes the process. So rings are clipped to the image, and what is ab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.json_gate import short
 from napari_cellseg.formats.rle import Decoded, check_frame, decode
 
-__all__ = ["MAX_COORDINATE", "MAX_LENGTH", "checked_ring", "decode_polygons"]
+__all__ = ["MAX_COORDINATE", "MAX_LENGTH", "checked_ring", "checked_rings", "decode_polygons"]
 
 MAX_COORDINATE = 1e6
 """Farthest from the image's corner a corner may be, px: ten times the longest side of an image."""
@@ -53,12 +54,28 @@ def decode_polygons(rings: Any, image_size: tuple[int, int]) -> Decoded | None:
     clipped = [ring for ring in (_clipped(checked_ring(ring), image_size) for ring in rings) if len(ring) >= 3]
     if not clipped:
         return None
-    length = sum(float(np.abs(ring - np.roll(ring, -1, 0)).max(1).sum()) for ring in clipped)
-    if length > MAX_LENGTH:
-        raise AnnotationError(f"its outline is {length:.0f} px long; the limit for a cell is {MAX_LENGTH} px.")
+    _check_length(clipped)
     height, width = image_size
     merged = coco_mask.merge(coco_mask.frPyObjects([ring.ravel().tolist() for ring in clipped], height, width))
     return decode(merged["counts"], image_size)
+
+
+def checked_rings(rings: Sequence[npt.ArrayLike]) -> list[Ring]:
+    """Return rings (M, 2) of corners x, y as they are, but refuse those that would take much memory to fill.
+
+    Raises
+    ------
+    AnnotationError
+        Corners that are no pairs of numbers or far outside, or an outline that is absurdly long.
+    """
+    try:
+        arrays = [np.array(ring, np.float64).reshape(-1, 2) for ring in rings]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise AnnotationError(f"a polygon needs pairs of numbers ({error}).") from error
+    for array in arrays:
+        _check_places(array)
+    _check_length(arrays)
+    return arrays
 
 
 def checked_ring(values: Any) -> Ring:
@@ -72,11 +89,22 @@ def checked_ring(values: Any) -> Ring:
         ring = np.array(values, np.float64).reshape(-1, 2)
     except OverflowError:
         raise AnnotationError("a polygon has a number that is too large.") from None
-    # Written so that NaN fails too.
-    if not (np.abs(ring) <= MAX_COORDINATE).all():
-        worst = ring.ravel()[~(np.abs(ring.ravel()) <= MAX_COORDINATE)][0]
-        raise AnnotationError(f"a polygon has the coordinate {worst:g}; they are px, within {MAX_COORDINATE:.0f}.")
+    _check_places(ring)
     return ring
+
+
+def _check_places(ring: Ring) -> None:
+    far = ~(np.abs(ring) <= MAX_COORDINATE)  # written so that NaN is far too
+    if far.any():
+        raise AnnotationError(
+            f"a polygon has the coordinate {ring[far][0]:g}; they are px, within {MAX_COORDINATE:.0f}."
+        )
+
+
+def _check_length(rings: Sequence[Ring]) -> None:
+    length = sum(float(np.abs(ring - np.roll(ring, -1, 0)).max(1).sum()) for ring in rings if len(ring))
+    if length > MAX_LENGTH:
+        raise AnnotationError(f"its outline is {length:.0f} px long; the limit for a cell is {MAX_LENGTH} px.")
 
 
 def _clipped(ring: Ring, image_size: tuple[int, int]) -> Ring:
