@@ -97,6 +97,7 @@ def changed(row: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("image_id", 99, "image_id 99 is not in the id file"),
         ("image_id", "7", "image_id '7' is not in the id file"),
         ("image_id", [], "is not in the id file"),
+        ("category_id", 10**30, "is not a whole number"),
         ("category_id", 0, "category_id 0"),
         ("category_id", 5, "category_id 5"),
         ("category_id", 1.0, "category_id 1.0"),

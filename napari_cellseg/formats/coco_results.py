@@ -34,6 +34,7 @@ RESULTS_NAME = "test-results.json"
 
 _KEYS = ("image_id", "category_id", "bbox", "score", "segmentation")
 _ROWS_AT_ONCE = 1024
+_LARGEST_CATEGORY = 2**31 - 1
 _BOX_TOLERANCE = 1.0  # px; some tools give the box of the pixel centres
 
 
@@ -271,7 +272,7 @@ def _row_problems(row: object, images: dict[int, ImageId], classes: int | None) 
         return [f"{' and '.join(missing)} missing"]
     wrong = []
     category_id = row["category_id"]
-    if type(category_id) is not int or category_id < 1 or category_id > (classes or category_id):
+    if type(category_id) is not int or not 1 <= category_id <= (classes or _LARGEST_CATEGORY):
         wrong.append(f"category_id {short(category_id)} is not a whole number 1..{classes or 'K'}")
     score = row["score"]
     if type(score) not in (int, float) or not 0 <= score <= 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,10 +13,12 @@ import tifffile
 
 from napari_cellseg.errors import ImageReadError
 
-__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log"]
+__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages"]
 
 MAX_SIDE = 100_000
 """Longest side of an image that is decoded, px."""
+MAX_PAGES = 100_000
+"""Most pages of a file."""
 MAX_BYTES = 4 * 2**30
 """Largest decoded size of what is read at once."""
 
@@ -34,6 +37,28 @@ _ESSENTIAL_TAGS = frozenset(
 _HARMLESS = re.compile(
     r"series (raised|failed to reshape|axes do not match|metadata|shape|length|\w+=)|series metadata"
 )
+
+
+def check_pages(tif: tifffile.TiffFile) -> None:
+    """Refuse a TIFF whose pages follow each other in a circle (tifffile would never end), or are too many."""
+    file, kind = tif.filehandle, tif.tiff
+    place = 8 if kind.version == 43 else 4  # of the offset of the first page: BigTIFF, or classic
+    seen: set[int] = set()
+    while True:
+        file.seek(place)
+        data = file.read(kind.offsetsize)
+        offset = struct.unpack(kind.offsetformat, data)[0] if len(data) == kind.offsetsize else 0
+        if not 0 < offset < file.size:  # the end; tifffile tells of one that is no place in the file
+            return
+        if offset in seen or len(seen) >= MAX_PAGES:
+            what = "follow each other in a circle" if offset in seen else f"are more than {MAX_PAGES}"
+            raise ImageReadError(f"its pages {what}; copy the file again or save the image again")
+        seen.add(offset)
+        file.seek(offset)
+        data = file.read(kind.tagnosize)
+        if len(data) < kind.tagnosize:
+            return
+        place = offset + kind.tagnosize + struct.unpack(kind.tagnoformat, data)[0] * kind.tagsize
 
 
 def check_limits(
