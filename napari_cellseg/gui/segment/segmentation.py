@@ -16,7 +16,7 @@ from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image
 from napari_cellseg.model.config import ModelConfig, PredictOptions
@@ -127,7 +127,8 @@ class Segmentation(QObject):
         elif isinstance(event, ModelReady):
             self.model_ready.emit(event)
         elif isinstance(event, Message):
-            self.message.emit(event.text)
+            # A warning must outlast the line of the dock, which soon says how many cells there are.
+            show_warning(event.text) if event.level == "warning" else self.message.emit(event.text)
         elif isinstance(event, ImageDone):
             self._use(event)
 
