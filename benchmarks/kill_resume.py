@@ -1,6 +1,6 @@
 """Kill a training with SIGKILL at random moments and resume it, again and again, until it is done.
 
-    python benchmarks/kill_resume.py [--kills 10] [--seed 0] [--limit 540] [--folder DIR]
+    python benchmarks/kill_resume.py [--kills 10] [--seed 0] [--limit 480] [--folder DIR]
 
 Checks after every kill that the state and the best model can be read and that at most one chunk of work is lost; at the
 end, that the weights are those of a run that was never killed, bit for bit.
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument(
-        "--limit", type=float, default=540, help="seconds; fewer kills on a slow machine (default: 540)"
+        "--limit", type=float, default=480, help="seconds; fewer kills on a slow machine (default: 480)"
     )
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
