@@ -373,8 +373,9 @@ def judge(
     for path in old.keys() - now.keys():
         if name in FOLDERS and ending == "killed" and old[path] in kept:
             continue
-        if ending != "done" and any(not (each in now and is_new(each)) for each in new[0]):
-            yield f"{path} is gone although not all new files are there"
+        together = [each for each in new[0] if Path(each).parent == Path(path).parent]
+        if ending != "done" and any(not (each in now and is_new(each)) for each in together):
+            yield f"{path} is gone although not all new files of its folder are there"
         if path in new[0]:
             yield f"{path} is gone"
     for path in backups:
