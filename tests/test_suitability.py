@@ -46,6 +46,12 @@ def test_tissue_is_like_the_training_images() -> None:
         assert unlike_training(picture_facts(picture), HEADER, ()) is None
 
 
+def test_a_pale_tile_is_like_the_training_images() -> None:
+    pale = np.full((160, 160, 3), (243, 240, 244), np.uint8)
+    pale[:20, :20] = TISSUE[:20, :20]
+    assert unlike_training(picture_facts(pale), HEADER, ()) is None
+
+
 def test_black_fluorescence_and_grey_are_not() -> None:
     text = unlike_training(picture_facts(fluorescence()), HEADER, ())
     assert text is not None

@@ -13,8 +13,8 @@ __all__ = ["ImageStatistics", "PictureFacts", "picture_facts", "summarise"]
 
 _SAMPLED_SIDE = 512
 _FAR_DEVIATIONS, _FAR_LEVELS = 4.0, 70.0  # both must be passed: a set of alike images has a tiny deviation
-_GREY, _COLOURED = 6.0, 15.0  # chroma below is grey, above is colour
-_FADED = 0.2
+# Chroma below the first is grey, above the second is colour. A pale H&E tile, nearly all of it background, has 4.
+_GREY, _COLOURED = 2.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ImageStatistics(BaseModel):
         if abs(facts.brightness - mean) > max(_FAR_DEVIATIONS * deviation, _FAR_LEVELS):
             word = "dark" if facts.brightness < mean else "bright"
             far.append(f"{word} (mean {facts.brightness:.0f} of 255, they have {mean:.0f} ± {deviation:.0f})")
-        if self.chroma[0] > _COLOURED and facts.chroma < _FADED * self.chroma[0]:
+        if self.chroma[0] > _COLOURED and facts.chroma < _GREY:
             far.append("grey, they are coloured")
         elif self.chroma[0] < _GREY and facts.chroma > _COLOURED:
             far.append("coloured, they are grey")
