@@ -27,6 +27,7 @@ __all__ = [
     "Resumed",
     "RunFinished",
     "RunStarted",
+    "ScaleHint",
     "StepDone",
     "StopReason",
     "TileDone",
@@ -56,6 +57,13 @@ class Message:
 
     level: str
     text: str
+
+
+@dataclass(frozen=True)
+class ScaleHint(Message):
+    """A better ``scale`` (network px per image px) for an image whose pixel size is not known."""
+
+    scale: float
 
 
 # ---- prediction ----

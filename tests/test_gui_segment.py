@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError, EngineError
-from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, ScaleHint, TileDone
 from napari_cellseg.gui import docks
 from napari_cellseg.gui import engine as engine_module
 from napari_cellseg.gui.engine import Engine
@@ -223,6 +223,20 @@ def test_a_project_without_a_class_of_the_model_is_told_which(dock):
     dock.button.click()
     assert "'other'" in dock.row.message.text()
     assert dock.segmentation.job.state is JobState.IDLE
+
+
+@pytest.mark.usefixtures("image")
+def test_a_better_scale_is_offered_and_used_with_one_click(qtbot, dock):
+    notification_manager.records.clear()
+    run = answer((READY, TileDone(1, 1, 1, 1, 9), ScaleHint("warning", "tissue: try scale 3", 3.0), GOOD[-1]))
+    segment(qtbot, dock, run)
+    assert run.calls[0]["options"].scale is None
+    (offer,) = [record for record in notification_manager.records if "try scale 3" in str(record.message)]
+    (label, use) = offer.actions[0]
+    assert label == "Segment at scale 3"
+    use(None)
+    qtbot.waitUntil(lambda: len(run.calls) == 2 and not dock.segmentation.job.is_busy, timeout=60_000)
+    assert run.calls[1]["options"].scale == 3
 
 
 @pytest.mark.usefixtures("image")

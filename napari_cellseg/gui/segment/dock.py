@@ -8,7 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.events import ModelReady, TileDone
+from napari_cellseg.events import ModelReady, ScaleHint, TileDone
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
@@ -18,6 +18,7 @@ from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
 from napari_cellseg.gui.widgets.model_picker import ModelPicker
+from napari_cellseg.gui.widgets.notify import show_choice
 from napari_cellseg.gui.widgets.predict_fields import (
     PixelSize,
     advanced_form,
@@ -94,6 +95,7 @@ class SegmentDock(Dock):
         segmentation.progressed.connect(self._on_tile)
         segmentation.model_ready.connect(self._on_ready)
         segmentation.message.connect(self._on_message)
+        segmentation.scale_offered.connect(self._on_scale)
         segmentation.done.connect(self._on_done)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -185,6 +187,16 @@ class SegmentDock(Dock):
 
     def _on_message(self, text: str) -> None:
         self.row.set_message(text)
+
+    def _on_scale(self, hint: ScaleHint) -> None:
+        """Offer the scale that suits the cells which were found."""
+
+        def use() -> None:
+            self.advanced.set_values({"scale": hint.scale})
+            if self._why_not() is None:
+                self._segment()
+
+        show_choice(hint.text, f"Segment at scale {hint.scale:g}", use)
 
     def _on_tile(self, event: TileDone) -> None:
         self.row.set_progress(event.tile, event.tiles, f"tile {event.tile}/{event.tiles}")

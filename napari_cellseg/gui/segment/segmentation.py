@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, EngineError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, ScaleHint, TileDone
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
@@ -52,6 +52,8 @@ class Segmentation(QObject):
     model_ready = Signal(object)
     """The `ModelReady`, with the device and why."""
     message = Signal(str)
+    scale_offered = Signal(object)
+    """A `ScaleHint`."""
     done = Signal(int, float)
     """Number of cells shown, and seconds."""
 
@@ -126,6 +128,8 @@ class Segmentation(QObject):
             self.progressed.emit(event)
         elif isinstance(event, ModelReady):
             self.model_ready.emit(event)
+        elif isinstance(event, ScaleHint):
+            self.scale_offered.emit(event)
         elif isinstance(event, Message):
             # A warning must outlast the line of the dock, which soon says how many cells there are.
             show_warning(event.text) if event.level == "warning" else self.message.emit(event.text)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from napari_cellseg.errors import CellSegError, ImageReadError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary, ScaleHint
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.images.statistics import picture_facts
@@ -115,7 +115,8 @@ def predict(
                 scale_told = scale
             found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)))
             if pixel_size_um is None and options.scale is None and (better := scale_hint(found, header, factor)):
-                yield Message("warning", f"{item.image_id}: {_better_scale(better, factor, header)}")
+                text = f"{item.image_id}: {_better_scale(better, factor, header)}"
+                yield ScaleHint("warning", text, better)
         except (CellSegError, MemoryError, torch.OutOfMemoryError) as error:
             failed += 1
             yield ImageFailed(number, len(items), item.image_id, _in_words(error, options, device))
