@@ -65,7 +65,9 @@ def labelled(folder: Path, source: Path) -> None:
     rgb = read_tiff(source / "image.tif").rgb()
     labels = to_instances(read_class_images(source, rgb.shape[:2]), rgb.shape[:2])
     scores = np.random.default_rng(0).uniform(0.3, 1, len(labels)).astype(np.float32)
-    cells = InstanceMasks(rgb.shape[:2], labels.boxes, labels.class_ids, scores, labels.masks)
+    cells = InstanceMasks(
+        image_size=rgb.shape[:2], boxes=labels.boxes, class_ids=labels.class_ids, scores=scores, masks=labels.masks
+    )
     propose(folder, rgb, cells)
 
 

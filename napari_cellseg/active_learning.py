@@ -51,7 +51,7 @@ _DEFAULT_THRESHOLD = 0.5
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageGain:
     """What reviewing one image is expected to give.
 
@@ -151,7 +151,7 @@ def image_gain(
         (cell for cell in cells if cell.status is Status.PROPOSED), key=lambda cell: (-cell.score, cell.cell_id)
     )
     if not proposals:
-        return ImageGain(image_id, 0.0)
+        return ImageGain(image_id=image_id, gain=0.0)
     found = instances_of(proposals, image_size)
     limits = np.array([thresholds.get(cell.class_id, _DEFAULT_THRESHOLD) for cell in proposals])
     p = _probability(found.scores.astype(np.float64), limits)
@@ -164,12 +164,12 @@ def image_gain(
         if weights.get(class_id, 1.0) >= RARE
     }
     return ImageGain(
-        image_id,
-        float((weight * (whether + which)).sum()),
-        int((found.scores >= limits).sum()),
-        int((whether >= NEAR).sum()),
-        int((which >= NEAR / 2).sum()),
-        {name: count for name, count in rare.items() if count},
+        image_id=image_id,
+        gain=float((weight * (whether + which)).sum()),
+        cells=int((found.scores >= limits).sum()),
+        undecided=int((whether >= NEAR).sum()),
+        ambiguous=int((which >= NEAR / 2).sum()),
+        rare={name: count for name, count in rare.items() if count},
     )
 
 

@@ -35,7 +35,7 @@ _MOST_DEATHS = 3
 """Engine processes that may die one after the other, each at another image, before the whole run has failed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchPlan:
     """What is in a folder, before anything is computed; ``ids_problem`` says why ``ids_file`` cannot be used."""
 
@@ -84,12 +84,12 @@ def make_plan(
     files = project.images
     planned = yield from plan_images(project, key, now)
     if ids_file is None:
-        return BatchPlan(folder, key, planned)
+        return BatchPlan(folder=folder, key=key, images=planned)
     try:
         ids = match_ids(ids_file, [file.image_id for file in files])
     except AnnotationError as error:
-        return BatchPlan(folder, key, planned, ids_file, ids_problem=str(error))
-    return BatchPlan(folder, key, planned, ids_file, ids)
+        return BatchPlan(folder=folder, key=key, images=planned, ids_file=ids_file, ids_problem=str(error))
+    return BatchPlan(folder=folder, key=key, images=planned, ids_file=ids_file, ids=ids)
 
 
 def predict_images(
@@ -214,7 +214,7 @@ def write_submission(
     AnnotationError
         The id file is wrong.
     """
-    plan = ExportPlan(folder, frozenset({"results"}), ids_file)
+    plan = ExportPlan(folder=folder, formats=frozenset({"results"}), ids_file=ids_file)
     wanted = items
     if ids_file is not None:
         listed = match_ids(ids_file, [item.file.image_id for item in items]).of_image

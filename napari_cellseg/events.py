@@ -69,7 +69,7 @@ class ScaleHint(Message):
 # ---- prediction ----
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelReady:
     """The model is loaded; ``reason`` says in words why this device was chosen ("auto: CPU, no CUDA")."""
 
@@ -80,7 +80,7 @@ class ModelReady:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileDone(Progress):
     """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` found in it."""
 
@@ -91,7 +91,7 @@ class TileDone(Progress):
     cells: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageDone:
     """All cells of one image, above the model's floor score, not yet filtered by a person's thresholds."""
 
@@ -137,7 +137,7 @@ class StopReason(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStarted:
     """A run begins or goes on; ``first_epoch`` is 1-based and above 1 after a resume."""
 
@@ -152,7 +152,7 @@ class RunStarted:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepDone(Progress):
     """One optimiser step. Numbers are 1-based; ``seconds_left`` is for the epoch; memory in MiB, VRAM 0 on CPU."""
 
@@ -178,7 +178,7 @@ class ValidationStep(Progress):
     images: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochDone:
     """One epoch with its validation.
 
@@ -207,7 +207,7 @@ class CheckpointSaved:
     epoch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFinished:
     """The run ended well; the same values come back as `TrainSummary`."""
 
@@ -221,7 +221,7 @@ class RunFinished:
 TrainEvent = Message | RunStarted | StepDone | ValidationStep | EpochDone | CheckpointSaved | RunFinished
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainSummary:
     """What a finished training returns."""
 

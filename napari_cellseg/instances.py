@@ -17,7 +17,7 @@ __all__ = ["InstanceMasks", "intersections"]
 BoolMask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class InstanceMasks:
     """The N cells of one image.
 
@@ -83,7 +83,13 @@ class InstanceMasks:
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> InstanceMasks:
         """Make an image without cells."""
-        return cls(image_size, np.zeros((0, 4), np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32), ())
+        return cls(
+            image_size=image_size,
+            boxes=np.zeros((0, 4), np.int32),
+            class_ids=np.zeros(0, np.int32),
+            scores=np.zeros(0, np.float32),
+            masks=(),
+        )
 
     @classmethod
     def from_crops(
@@ -124,12 +130,12 @@ class InstanceMasks:
                 crops.append(placed[1])
         keep = np.array(kept, int)
         return cls(
-            image_size,
-            np.array(boxes, np.int32).reshape(-1, 4),
-            np.asarray(class_ids)[keep],
-            all_scores[keep],
-            tuple(crops),
-            all_values[keep],
+            image_size=image_size,
+            boxes=np.array(boxes, np.int32).reshape(-1, 4),
+            class_ids=np.asarray(class_ids)[keep],
+            scores=all_scores[keep],
+            masks=tuple(crops),
+            label_values=all_values[keep],
         )
 
     @classmethod
@@ -144,12 +150,12 @@ class InstanceMasks:
         if len({part.image_size for part in parts}) != 1:
             raise ValueError("the parts must be one or more, of one image size")
         return cls(
-            parts[0].image_size,
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.class_ids for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            tuple(mask for part in parts for mask in part.masks),
-            np.concatenate([part.values for part in parts]),
+            image_size=parts[0].image_size,
+            boxes=np.concatenate([part.boxes for part in parts]),
+            class_ids=np.concatenate([part.class_ids for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            masks=tuple(mask for part in parts for mask in part.masks),
+            label_values=np.concatenate([part.values for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -175,12 +181,12 @@ class InstanceMasks:
         chosen = np.asarray(index)
         chosen = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen.astype(np.intp).reshape(-1)
         return InstanceMasks(
-            self.image_size,
-            self.boxes[chosen],
-            self.class_ids[chosen],
-            self.scores[chosen],
-            tuple(self.masks[i] for i in chosen.tolist()),
-            self.values[chosen],
+            image_size=self.image_size,
+            boxes=self.boxes[chosen],
+            class_ids=self.class_ids[chosen],
+            scores=self.scores[chosen],
+            masks=tuple(self.masks[i] for i in chosen.tolist()),
+            label_values=self.values[chosen],
         )
 
     def shifted(self, dx: int, dy: int, image_size: tuple[int, int]) -> InstanceMasks:

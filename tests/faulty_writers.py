@@ -69,7 +69,9 @@ def cells_of(version: int) -> InstanceMasks:
 
 def annotations_of(version: int) -> Annotations:
     cells = tuple(cells_from(cells_of(version), Status.ACCEPTED, "ana", 0.0))
-    return Annotations(SIZE, CLASSES, cells, {}, len(cells) + 1, f"r{version}")
+    return Annotations(
+        image_size=SIZE, classes=CLASSES, cells=cells, min_scores={}, next_id=len(cells) + 1, revision=f"r{version}"
+    )
 
 
 def items_of(version: int) -> list[ExportItem]:
@@ -83,7 +85,7 @@ def items_of(version: int) -> list[ExportItem]:
 
 def export(name: str) -> Write:
     return lambda folder, version: list(
-        export_folder(items_of(version), CLASSES, ExportPlan(folder, frozenset({name})))
+        export_folder(items_of(version), CLASSES, ExportPlan(folder=folder, formats=frozenset({name})))
     )
 
 

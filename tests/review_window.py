@@ -30,7 +30,19 @@ def make_session(rows: int = 4, columns: int = 5, *, classes: ClassTable = CLASS
     for i in range(rows * columns):
         y, x = 10 + 40 * (i // columns), 10 + 40 * (i % columns)
         score = round(0.30 + 0.03 * i, 2)
-        cells.append(Cell(i + 1, 1 + i % 4, score, Status.PROPOSED, (x, y, x + 20, y + 20), disk(20), 0, "model", 0.0))
+        cells.append(
+            Cell(
+                cell_id=i + 1,
+                class_id=1 + i % 4,
+                score=score,
+                status=Status.PROPOSED,
+                box=(x, y, x + 20, y + 20),
+                mask=disk(20),
+                label_value=0,
+                by="model",
+                at=0.0,
+            )
+        )
     return ReviewSession(SIZE, classes, cells, user="tester", clock=lambda: 1.0)
 
 
@@ -50,7 +62,7 @@ class Window:
 
         session = make_session() if session is None else session
         rgb = np.random.default_rng(0).integers(120, 220, (*session.image_size, 3), np.uint8)
-        image = Image(rgb, "YXS", None, Path("tissue.tif"))
+        image = Image(pixels=rgb, axes="YXS", pixel_size_um=None, path=Path("tissue.tif"))
         self.state.set_classes(session.classes)
         self.state.set_min_scores({})
         if "tissue" in self.viewer.layers:

@@ -21,7 +21,16 @@ def cells(*scores, class_id=1, status=Status.PROPOSED, first=1):
     made = []
     for i, score in enumerate(scores, first - 1):
         y, x = 20 * (i // 20), 20 * (i % 20)
-        made.append(Cell(i + 1, class_id, score, status, (x, y, x + 10, y + 10), np.ones((10, 10), bool)))
+        made.append(
+            Cell(
+                cell_id=i + 1,
+                class_id=class_id,
+                score=score,
+                status=status,
+                box=(x, y, x + 10, y + 10),
+                mask=np.ones((10, 10), bool),
+            )
+        )
     return made
 
 
@@ -86,7 +95,10 @@ def test_of_equally_unsure_images_the_one_with_the_rare_class_comes_first():
 def test_two_classes_on_one_cell_are_one_ambiguous_cell():
     first, second = cells(0.9)[0], cells(0.9, class_id=2)[0]
     clear = gain("clear", [first])
-    both = gain("both", [first, Cell(2, 2, 0.9, Status.PROPOSED, second.box, second.mask)])
+    both = gain(
+        "both",
+        [first, Cell(cell_id=2, class_id=2, score=0.9, status=Status.PROPOSED, box=second.box, mask=second.mask)],
+    )
     likely = 27 / 28  # logit 0.9 is log 9, twice that log 81, less log 3
     assert both.gain - clear.gain == pytest.approx(likely * 1.0)  # one bit: either class is as likely
     assert both.ambiguous == 1
@@ -95,7 +107,9 @@ def test_two_classes_on_one_cell_are_one_ambiguous_cell():
 
 def test_two_proposals_of_one_class_on_one_cell_are_one_cell():
     first = cells(0.5)[0]
-    twice = gain("twice", [first, Cell(2, 1, 0.4, Status.PROPOSED, first.box, first.mask)])
+    twice = gain(
+        "twice", [first, Cell(cell_id=2, class_id=1, score=0.4, status=Status.PROPOSED, box=first.box, mask=first.mask)]
+    )
     assert twice.gain == pytest.approx(AT_THRESHOLD)
     assert twice.undecided == 1
 

@@ -30,7 +30,13 @@ from napari_cellseg.workspace import Sessions
 
 RGB, TRUTH = generate_tissue((96, 96), 10, seed=1)
 FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.3, len(TRUTH), dtype=np.float32))
-READY = ModelReady("lite", TISSUE_CLASSES.names, "cpu", "auto: CPU, no CUDA device found", 0.1)
+READY = ModelReady(
+    model_name="lite",
+    class_names=TISSUE_CLASSES.names,
+    device="cpu",
+    reason="auto: CPU, no CUDA device found",
+    seconds=0.1,
+)
 HEADER = CheckpointHeader(
     name="lite", config=ModelConfig.preset("lite", TISSUE_CLASSES), thresholds=(0.5,) * 4, sha256="ab" * 32
 )
@@ -48,7 +54,7 @@ class FakeEngine:
         (item,) = items
         how = self.behaviour.get(item.image_id)
         yield READY
-        yield TileDone(1, 1, 1, 1, len(FOUND))
+        yield TileDone(image=1, images=1, tile=1, tiles=1, cells=len(FOUND))
         end = time.monotonic() + (how if isinstance(how, float) else 0)
         while time.monotonic() < end:
             time.sleep(0.01)
@@ -59,7 +65,7 @@ class FakeEngine:
             yield ImageFailed(1, 1, item.image_id, how)
             return PredictSummary(1, 1, 0, 0.1)
         self.predicted.append(item.image_id)
-        yield ImageDone(1, 1, item.image_id, FOUND, 0.1)
+        yield ImageDone(image=1, images=1, image_id=item.image_id, instances=FOUND, seconds=0.1)
         return PredictSummary(1, 0, len(FOUND), 0.1)
 
 

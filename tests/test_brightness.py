@@ -106,7 +106,7 @@ def test_transparent_samples_have_no_say() -> None:
     pixels = with_alpha(wide(16), 65535)
     pixels[:40] = (65535, 65535, 65535, 0)
     pixels[:40, ::2, :3] = 40_000  # not one constant, which would be padding
-    image = Image(pixels, "YXS", None, Path("a.tif"))
+    image = Image(pixels=pixels, axes="YXS", pixel_size_um=None, path=Path("a.tif"))
     assert (image.scaling.low, image.scaling.high) == (0, 4095)
 
 
@@ -118,7 +118,9 @@ def test_minimum_is_white_of_12_bits_is_inverted_in_its_own_range(tmp_path: Path
 
 
 def warnings_of(pixels: Pixels, **options: Any) -> list[str]:
-    return Image(pixels, "YXS", None, Path("a.tif"), ReadOptions(**options)).warnings()
+    return Image(
+        pixels=pixels, axes="YXS", pixel_size_um=None, path=Path("a.tif"), options=ReadOptions(**options)
+    ).warnings()
 
 
 def test_what_is_clipped_or_dark_or_white_is_said() -> None:

@@ -197,7 +197,7 @@ def workspace(tmp_path: Path):
 
 
 def export(workspace: Sessions, folder: Path, *formats: str, which: Which = Which.ALL, **options) -> ExportSummary:
-    plan = ExportPlan(folder, frozenset(formats or EXPORTER_NAMES), **options)
+    plan = ExportPlan(folder=folder, formats=frozenset(formats or EXPORTER_NAMES), **options)
     generator = export_folder(items_of(workspace, which, "a"), CLASSES, plan)
     while True:
         try:
@@ -306,13 +306,13 @@ def test_what_is_edited_after_the_call_is_not_exported(workspace, tmp_path):
     before = shown(workspace, "a")
     session = workspace.open_session("a", SIZE)
     session.delete(session.cells)
-    for _ in export_folder(items, CLASSES, ExportPlan(tmp_path / "out", frozenset({"geojson"}))):
+    for _ in export_folder(items, CLASSES, ExportPlan(folder=tmp_path / "out", formats=frozenset({"geojson"}))):
         pass
     assert len(read_geojson(tmp_path / "out" / "geojson" / "a.geojson", SIZE, CLASSES)) == len(before)
 
 
 def test_stopped_midway_no_half_file_is_left(workspace, tmp_path):
-    plan = ExportPlan(tmp_path / "out", frozenset(EXPORTER_NAMES))
+    plan = ExportPlan(folder=tmp_path / "out", formats=frozenset(EXPORTER_NAMES))
     generator = export_folder(items_of(workspace, Which.ALL), CLASSES, plan)
     next(generator)
     generator.close()

@@ -50,7 +50,7 @@ def image(tmp_path: Path) -> ImageFile:
 
 
 def export(image: ImageFile, instances: InstanceMasks, folder: Path, *formats: str):
-    return export_found([FoundImage(image, instances)], CLASSES, ExportPlan(folder, frozenset(formats)))
+    return export_found([FoundImage(image, instances)], CLASSES, ExportPlan(folder=folder, formats=frozenset(formats)))
 
 
 def cells_of(labels: np.ndarray) -> list[np.ndarray]:
@@ -180,7 +180,7 @@ def test_a_large_image_gets_a_pyramid(tmp_path):
     export_found(
         [FoundImage(ImageFile("big", tmp_path / "big.tif"), big)],
         CLASSES,
-        ExportPlan(tmp_path / "out", frozenset({"ome-zarr"})),
+        ExportPlan(folder=tmp_path / "out", formats=frozenset({"ome-zarr"})),
     )
     root = zarr.open_group(tmp_path / "out" / "ome-zarr" / "big.ome.zarr", mode="r")
     assert [root[str(i)].shape for i in range(2)] == [(3, 1500, 1101), (3, 750, 551)]

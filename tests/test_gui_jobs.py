@@ -66,9 +66,9 @@ def test_progress_that_piles_up_is_thinned_out_but_the_last_and_all_else_arrive(
 
     def work():
         for i in range(1000):
-            yield TileDone(1, 1, i + 1, 1000, 0)
+            yield TileDone(image=1, images=1, tile=i + 1, tiles=1000, cells=0)
         yield bad
-        yield TileDone(1, 1, 1000, 1000, 5)
+        yield TileDone(image=1, images=1, tile=1000, tiles=1000, cells=5)
 
     job.start(work)
     wait_for_end(qtbot, job)

@@ -66,8 +66,8 @@ def test_a_brush_stroke_is_one_command_and_draws_a_new_cell(window: Window, sess
 
 
 def test_painting_on_another_cell_takes_its_pixels(window: Window) -> None:
-    left = Cell(1, 3, 0.5, Status.PROPOSED, (10, 10, 30, 30), disk(20))
-    right = Cell(2, 3, 0.5, Status.PROPOSED, (30, 10, 50, 30), disk(20))
+    left = Cell(cell_id=1, class_id=3, score=0.5, status=Status.PROPOSED, box=(10, 10, 30, 30), mask=disk(20))
+    right = Cell(cell_id=2, class_id=3, score=0.5, status=Status.PROPOSED, box=(30, 10, 50, 30), mask=disk(20))
     session = window.open(ReviewSession(SIZE, CLASSES, (left, right)))
     window.review.show_cell(1)
     layer = window.layers.layer(3)
@@ -174,8 +174,8 @@ def test_minimum_scores_hide_cells_at_once(window: Window, session: ReviewSessio
 
 
 def test_the_surer_of_two_overlapping_cells_is_on_top_and_the_other_is_kept(window: Window) -> None:
-    low = Cell(1, 1, 0.4, Status.PROPOSED, (10, 10, 30, 30), disk(20))
-    high = Cell(2, 1, 0.9, Status.PROPOSED, (20, 10, 40, 30), disk(20))
+    low = Cell(cell_id=1, class_id=1, score=0.4, status=Status.PROPOSED, box=(10, 10, 30, 30), mask=disk(20))
+    high = Cell(cell_id=2, class_id=1, score=0.9, status=Status.PROPOSED, box=(20, 10, 40, 30), mask=disk(20))
     session = window.open(ReviewSession(SIZE, CLASSES, (low, high)))
     layer = window.layers.layer(1)
     assert layer.data[20, 25] == 2
@@ -261,7 +261,11 @@ def test_layers_come_one_a_turn_of_the_event_loop_and_are_used_again(window: Win
 
 def test_a_smaller_image_takes_the_place_of_a_larger_one(window: Window) -> None:
     window.open()
-    small = ReviewSession((30, 40), CLASSES, (Cell(1, 2, 0.5, Status.PROPOSED, (5, 5, 25, 25), disk(20)),))
+    small = ReviewSession(
+        (30, 40),
+        CLASSES,
+        (Cell(cell_id=1, class_id=2, score=0.5, status=Status.PROPOSED, box=(5, 5, 25, 25), mask=disk(20)),),
+    )
     window.open(small)
     assert [layer.data.shape for layer in window.layers] == [(30, 40)] * 4
     small.reject((1,))

@@ -27,7 +27,13 @@ from napari_cellseg.model.config import ModelConfig
 
 RGB, TRUTH = generate_tissue((128, 128), 16)
 FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.2, len(TRUTH), dtype=np.float32))
-READY = ModelReady("lite", TISSUE_CLASSES.names, "cpu", "auto: CPU, no CUDA device found", 0.1)
+READY = ModelReady(
+    model_name="lite",
+    class_names=TISSUE_CLASSES.names,
+    device="cpu",
+    reason="auto: CPU, no CUDA device found",
+    seconds=0.1,
+)
 
 
 def answer(events, *, wait_s=0.0):
@@ -45,7 +51,12 @@ def answer(events, *, wait_s=0.0):
     return run
 
 
-GOOD = (READY, TileDone(1, 1, 1, 2, 5), TileDone(1, 1, 2, 2, 9), ImageDone(1, 1, "tissue", FOUND, 1.5))
+GOOD = (
+    READY,
+    TileDone(image=1, images=1, tile=1, tiles=2, cells=5),
+    TileDone(image=1, images=1, tile=2, tiles=2, cells=9),
+    ImageDone(image=1, images=1, image_id="tissue", instances=FOUND, seconds=1.5),
+)
 
 
 CONFIG = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(pixel_size_um=0.25)
@@ -228,7 +239,14 @@ def test_a_project_without_a_class_of_the_model_is_told_which(dock):
 @pytest.mark.usefixtures("image")
 def test_a_better_scale_is_offered_and_used_with_one_click(qtbot, dock):
     notification_manager.records.clear()
-    run = answer((READY, TileDone(1, 1, 1, 1, 9), ScaleHint("warning", "tissue: try scale 3", 3.0), GOOD[-1]))
+    run = answer(
+        (
+            READY,
+            TileDone(image=1, images=1, tile=1, tiles=1, cells=9),
+            ScaleHint("warning", "tissue: try scale 3", 3.0),
+            GOOD[-1],
+        )
+    )
     segment(qtbot, dock, run)
     assert run.calls[0]["options"].scale is None
     (offer,) = [record for record in notification_manager.records if "try scale 3" in str(record.message)]

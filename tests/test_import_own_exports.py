@@ -56,6 +56,6 @@ def test_every_cell_comes_back_to_the_pixel(exported: Path, kind: str) -> None:
     files = files_of(exported)[kind]
     assert files
     names = tuple(f"class{i}" for i in range(1, 5))
-    results = [import_annotations(file, ImportOptions(exported / "train", names)) for file in files]
+    results = [import_annotations(file, ImportOptions(images=exported / "train", classes=names)) for file in files]
     assert all(not result.left_out for result in results)
     assert sorted(shape for result in results for shape in shapes(result)) == truth(exported)

@@ -136,11 +136,11 @@ def test_training_names_what_it_does_not_use(tmp_path: Path) -> None:
 def test_a_class_file_of_another_spelling_is_written_again_and_not_doubled(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "class1.TIFF", np.eye(9, dtype=np.uint16))
     cells = InstanceMasks(
-        (9, 9),
-        np.array([[0, 0, 3, 3]], np.int32),
-        np.array([1], np.int32),
-        np.ones(1, np.float32),
-        [np.ones((3, 3), bool)],
+        image_size=(9, 9),
+        boxes=np.array([[0, 0, 3, 3]], np.int32),
+        class_ids=np.array([1], np.int32),
+        scores=np.ones(1, np.float32),
+        masks=[np.ones((3, 3), bool)],
     )
     write_class_images(tmp_path, cells)
     assert list(class_files(tmp_path)) == [1]

@@ -36,7 +36,13 @@ def placed_crops(draw: st.DrawFn) -> InstanceMasks:
         boxes.append((x0, y0, x1, y1))
         masks.append(draw(hnp.arrays(bool, (y1 - y0, x1 - x0))))
     count = len(masks)
-    return InstanceMasks((height, width), np.array(boxes), np.ones(count, int), np.ones(count), tuple(masks))
+    return InstanceMasks(
+        image_size=(height, width),
+        boxes=np.array(boxes),
+        class_ids=np.ones(count, int),
+        scores=np.ones(count),
+        masks=tuple(masks),
+    )
 
 
 @given(placed_crops())
@@ -55,7 +61,13 @@ def test_decode_returns_the_tight_crop(instances: InstanceMasks) -> None:
             assert not instances.masks[i].any()
             continue
         box, crop = decoded
-        again = InstanceMasks(instances.image_size, box[None], np.ones(1, int), np.ones(1), (crop,))
+        again = InstanceMasks(
+            image_size=instances.image_size,
+            boxes=box[None],
+            class_ids=np.ones(1, int),
+            scores=np.ones(1),
+            masks=(crop,),
+        )
         assert again.is_tight()
         np.testing.assert_array_equal(full_frame(again, 0), full_frame(instances, i))
 

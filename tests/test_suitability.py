@@ -81,7 +81,13 @@ def cells_of(side: float, count: int = 30) -> InstanceMasks:
     side_px = round(side)
     boxes = np.array([[i * 60, 0, i * 60 + side_px, side_px] for i in range(count)], np.int32)
     masks = [np.ones((side_px, side_px), bool)] * count
-    return InstanceMasks((200, 60 * count), boxes, np.ones(count, np.int32), np.full(count, 0.9, np.float32), masks)
+    return InstanceMasks(
+        image_size=(200, 60 * count),
+        boxes=boxes,
+        class_ids=np.ones(count, np.int32),
+        scores=np.full(count, 0.9, np.float32),
+        masks=masks,
+    )
 
 
 @pytest.mark.parametrize(("side", "better"), [(17, None), (15, None), (11, 4), (8, 6), (30, 1), (22, None)])

@@ -173,7 +173,17 @@ def test_corrections_are_written_to_the_label_images_when_asked(qtbot, dock, wor
     asked = []
     monkeypatch.setattr(dock_module, "ask_to_write", lambda _, *about: asked.append(about) or Answer.SAVE)
     correct_a_cell(dock)
-    proposed = Cell(99, 2, 0.9, Status.PROPOSED, (20, 20, 26, 26), square(), 0, "model", 0.0)
+    proposed = Cell(
+        cell_id=99,
+        class_id=2,
+        score=0.9,
+        status=Status.PROPOSED,
+        box=(20, 20, 26, 26),
+        mask=square(),
+        label_value=0,
+        by="model",
+        at=0.0,
+    )
     dock.state.session.load_proposals(instances_of([proposed], dock.state.session.image_size))
     train(qtbot, dock)
     assert asked == [(["tissue_01"], 1)]

@@ -164,7 +164,14 @@ def test_gained_and_lost_cells_are_filled_in_their_colours(tmp_path):
     truth = InstanceMasks.from_crops((40, 50), [(2, 2), (2, 20)], [mask, mask], [1, 1])
     nothing = np.zeros(0, np.intp)
     image = ImageComparison(
-        "a", truth, truth.select([0]), truth.select([1]), np.array([1]), np.array([0]), nothing, nothing
+        image_id="a",
+        truth=truth,
+        old=truth.select([0]),
+        new=truth.select([1]),
+        gained=np.array([1]),
+        lost=np.array([0]),
+        old_false=nothing,
+        new_false=nothing,
     )
     old, new = drive(compared_pictures(tmp_path, image, ClassTable(("x",))), lambda _: None)
     (y0, x0), (y1, x1) = ((box[1] + 3, box[0] + 3) for box in truth.boxes.tolist())

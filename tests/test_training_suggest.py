@@ -19,14 +19,14 @@ def report(
     rng = np.random.default_rng(0)
     facts = [
         ImageFacts(
-            Sample(f"i{i}", Path(f"i{i}/image.tif")),
-            size,
-            str(i),
-            np.array([50, 50]),
-            (side * rng.lognormal(0, 0.3, 100)).astype(np.float32),
-            9 * size[0] * size[1],
-            PictureFacts((200, 170, 190), 40, chroma),
-            pixel_sizes[i % len(pixel_sizes)],
+            sample=Sample(f"i{i}", Path(f"i{i}/image.tif")),
+            size=size,
+            digest=str(i),
+            cells=np.array([50, 50]),
+            sides=(side * rng.lognormal(0, 0.3, 100)).astype(np.float32),
+            nbytes=9 * size[0] * size[1],
+            picture=PictureFacts((200, 170, 190), 40, chroma),
+            pixel_size_um=pixel_sizes[i % len(pixel_sizes)],
         )
         for i in range(images)
     ]

@@ -20,7 +20,9 @@ from training.report import scan
 
 
 def finished(epochs: int, best: int) -> str:
-    return run_line(RunFinished(StopReason.STOPPED, epochs, best, 0.25, None))
+    return run_line(
+        RunFinished(reason=StopReason.STOPPED, epochs=epochs, best_epoch=best, best_value=0.25, checkpoint=None)
+    )
 
 
 def test_the_best_epoch_is_never_one_of_none():

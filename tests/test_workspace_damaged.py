@@ -36,7 +36,15 @@ LINE = 3  # of the third cell
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "a.jsonl"
-    annotations = Annotations(SIZE, CLASSES, tuple(CELLS), {1: 0.5}, 9, "abc", {"class1.tif": (5, 6)})
+    annotations = Annotations(
+        image_size=SIZE,
+        classes=CLASSES,
+        cells=tuple(CELLS),
+        min_scores={1: 0.5},
+        next_id=9,
+        revision="abc",
+        labels={"class1.tif": (5, 6)},
+    )
     write_annotations(path, annotations, summarise(CELLS, {}))
     return path
 
@@ -168,8 +176,8 @@ def test_a_small_file_cannot_claim_gigabytes(saved: Path) -> None:
 
 def journal_lines(tmp_path: Path) -> tuple[Path, list[bytes]]:
     path = tmp_path / "j.jsonl"
-    base = Annotations(SIZE, CLASSES, tuple(CELLS[:3]), revision="abc")
-    changes = [Change("Add", ChangeKind.DO, pairs=((None, cell),)) for cell in CELLS[3:]]
+    base = Annotations(image_size=SIZE, classes=CLASSES, cells=tuple(CELLS[:3]), revision="abc")
+    changes = [Change(text="Add", kind=ChangeKind.DO, pairs=((None, cell),)) for cell in CELLS[3:]]
     records = [start_record(base, saved=False, user="ana"), *(change_record(change, 1e9) for change in changes)]
     return path, [pack(record) for record in records]
 
@@ -271,7 +279,7 @@ def test_a_lock_of_another_computer_is_told(tmp_path: Path) -> None:
 def test_damaged_lines_of_the_prediction_log_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = PredictionLog(tmp_path)
     for name in "ab":
-        log.add(LogEntry(name, "k", "lite", (1, 2), 3, 1e9))
+        log.add(LogEntry(image_id=name, key="k", model="lite", stamp=(1, 2), cells=3, at=1e9))
     sound_row = json.loads(log.path.read_bytes().splitlines()[0])
     junk = [{"image_id": []}, {"stamp": [1]}, {"stamp": {}}, {"cells": "x"}, {"at": 1e300}, {"key": None}]
     bad = [json.dumps(sound_row | change).encode() for change in junk]

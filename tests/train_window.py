@@ -64,19 +64,48 @@ def epoch_done(epoch: int, ap50: float, best: tuple[int, float] | None = None, p
     }
     waited = epoch - best_epoch
     return EpochDone(
-        epoch, {"loss": 2.0 / epoch}, metrics, "ap50", best_epoch == epoch, best_epoch, best_value, waited,
-        patience - waited, 12.0,
-    )  # fmt: skip
+        epoch=epoch,
+        losses={"loss": 2.0 / epoch},
+        metrics=metrics,
+        monitor="ap50",
+        is_best=best_epoch == epoch,
+        best_epoch=best_epoch,
+        best_value=best_value,
+        epochs_without_improvement=waited,
+        stops_in=patience - waited,
+        seconds=12.0,
+    )
 
 
 def one_run(folder: Path, epochs: int = 3) -> list[Any]:
     """Return the events of a run that gets better and better."""
-    events: list[Any] = [RunStarted(folder, 2, 1, 34, NAMES, 1, epochs, "cpu", "auto: CPU, no CUDA device found")]
+    events: list[Any] = [
+        RunStarted(
+            run_folder=folder,
+            train_images=2,
+            validation_images=1,
+            train_cells=34,
+            class_names=NAMES,
+            first_epoch=1,
+            epochs=epochs,
+            device="cpu",
+            reason="auto: CPU, no CUDA device found",
+        )
+    ]
     for epoch in range(1, epochs + 1):
         events += [step_done(epoch, step) for step in range(1, 5)]
         events += [ValidationStep(epoch, 1, 1), CheckpointSaved(folder / "best.safetensors", "best", epoch)]
         events += [CheckpointSaved(folder / "last.pt", "last", epoch), epoch_done(epoch, 0.1 * epoch)]
-    return [*events, RunFinished(StopReason.FINISHED, epochs, epochs, 0.1 * epochs, folder / "best.safetensors")]
+    return [
+        *events,
+        RunFinished(
+            reason=StopReason.FINISHED,
+            epochs=epochs,
+            best_epoch=epochs,
+            best_value=0.1 * epochs,
+            checkpoint=folder / "best.safetensors",
+        ),
+    ]
 
 
 class AnsweringEngine:
@@ -108,7 +137,14 @@ class AnsweringEngine:
             time.sleep(self.wait_s)
             RunFolder(run_folder).log(event)
             yield event
-        return TrainSummary(run_folder, StopReason.FINISHED, 3, 3, 0.3, run_folder / "best.safetensors")
+        return TrainSummary(
+            run_folder=run_folder,
+            reason=StopReason.FINISHED,
+            epochs=3,
+            best_epoch=3,
+            best_value=0.3,
+            checkpoint=run_folder / "best.safetensors",
+        )
 
 
 def square(side: int = 6) -> np.ndarray:

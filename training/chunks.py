@@ -27,7 +27,7 @@ U = TypeVar("U")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item(Generic[U]):
     """What the loader gives: ``data`` is what ``read`` (and ``transform``) made of sample ``index``.
 
@@ -166,7 +166,11 @@ class ChunkedLoader(Generic[S, T, U]):
             )
         self.close()
         self._plan = EpochPlan(
-            state["epoch"], state["seed"], tuple(state["order"]), tuple(state["lengths"]), state["repeats"]
+            epoch=state["epoch"],
+            seed=state["seed"],
+            order=tuple(state["order"]),
+            lengths=tuple(state["lengths"]),
+            repeats=state["repeats"],
         )
         self._position = state["position"]
 

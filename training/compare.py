@@ -97,17 +97,17 @@ def compare(
     images = tuple(_compare_image(name, truth[name], kept["old"][name], kept["new"][name]) for name in truth)
     compared = _compare_classes(classes, set(older.class_ids.values()), images, evaluations)
     return Comparison(
-        older.name,
-        newer.name,
-        compared,
-        _together([scores.old for scores in compared if scores.old is not None]),
-        _together([scores.new for scores in compared if scores.old is not None]),
-        images,
-        time.perf_counter() - begin,
+        old_name=older.name,
+        new_name=newer.name,
+        classes=compared,
+        old=_together([scores.old for scores in compared if scores.old is not None]),
+        new=_together([scores.new for scores in compared if scores.old is not None]),
+        images=images,
+        seconds=time.perf_counter() - begin,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Model:
     """One of the two; ``class_ids`` and ``thresholds`` lead to, and are by, the class_ids of the new model."""
 
@@ -126,7 +126,14 @@ class _Model:
         if header.thresholds is not None:
             limits = {class_ids[own]: limit for own, limit in enumerate(header.thresholds, 1) if own in class_ids}
         predictor = Predictor(network, header, device, PredictOptions())
-        return cls(which, header.name or Path(path).stem, header.classes, class_ids, limits, predictor)
+        return cls(
+            which=which,
+            name=header.name or Path(path).stem,
+            classes=header.classes,
+            class_ids=class_ids,
+            thresholds=limits,
+            predictor=predictor,
+        )
 
     def cells(
         self, image: TrainingImage, pixel_size_um: float | None, place: tuple[int, int]
@@ -139,7 +146,14 @@ class _Model:
             except StopIteration as end:
                 cells: InstanceMasks = end.value
                 break
-            yield ComparisonStep(*place, image.image_id, self.which, step.tile, step.tiles)
+            yield ComparisonStep(
+                image=step.image,
+                images=step.images,
+                image_id=image.image_id,
+                model=self.which,
+                tile=step.tile,
+                tiles=step.tiles,
+            )
         table = np.zeros(len(self.classes) + 1, np.int32)
         table[list(self.class_ids)] = list(self.class_ids.values())
         cells = cells.select(table[cells.class_ids] > 0)
@@ -180,14 +194,14 @@ def _compare_image(image_id: str, truth: InstanceMasks, old: InstanceMasks, new:
     by_old, right_old = same_cells(overlaps(truth, old))
     by_new, right_new = same_cells(overlaps(truth, new))
     return ImageComparison(
-        image_id,
-        truth,
-        old,
-        new,
-        np.setdiff1d(by_new, by_old),
-        np.setdiff1d(by_old, by_new),
-        np.setdiff1d(np.arange(len(old)), right_old),
-        np.setdiff1d(np.arange(len(new)), right_new),
+        image_id=image_id,
+        truth=truth,
+        old=old,
+        new=new,
+        gained=np.setdiff1d(by_new, by_old),
+        lost=np.setdiff1d(by_old, by_new),
+        old_false=np.setdiff1d(np.arange(len(old)), right_old),
+        new_false=np.setdiff1d(np.arange(len(new)), right_new),
     )
 
 
@@ -202,17 +216,23 @@ def _compare_classes(
             counts = sum((panoptic_counts(table, class_id) for table in tables[which]), PanopticCounts())
             of = evaluation.classes[class_id - 1]
             scores[which] = ModelScores(
-                of.ap50, of.pq, of.f1, counts.matched, counts.missed, counts.false, of.min_score
+                ap50=of.ap50,
+                pq=of.pq,
+                f1=of.f1,
+                matched=counts.matched,
+                missed=counts.missed,
+                false=counts.false,
+                min_score=of.min_score,
             )
         compared.append(
             ClassComparison(
-                class_id,
-                name,
-                evaluations["new"].classes[class_id - 1].cells,
-                scores["old"] if class_id in known else None,
-                scores["new"],
-                sum(image.count("gained", class_id) for image in images),
-                sum(image.count("lost", class_id) for image in images),
+                class_id=class_id,
+                name=name,
+                cells=evaluations["new"].classes[class_id - 1].cells,
+                old=scores["old"] if class_id in known else None,
+                new=scores["new"],
+                gained=sum(image.count("gained", class_id) for image in images),
+                lost=sum(image.count("lost", class_id) for image in images),
             )
         )
     return tuple(compared)
@@ -228,4 +248,4 @@ def _together(classes: Sequence[ModelScores]) -> ModelScores:
         sum(getattr(scores, name) for scores in classes) for name in ("matched", "missed", "false")
     )
     ap50, pq, f1 = means
-    return ModelScores(ap50, pq, f1, matched, missed, false)
+    return ModelScores(ap50=ap50, pq=pq, f1=f1, matched=matched, missed=missed, false=false)

@@ -17,7 +17,7 @@ __all__ = ["ClassComparison", "Comparison", "ComparisonStep", "ImageComparison",
 Indices = npt.NDArray[np.intp]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonStep(Progress):
     """Tile ``tile`` of ``tiles`` of image ``image`` of ``images`` (all 1-based) went through one of the models."""
 
@@ -35,7 +35,7 @@ class ComparisonStep(Progress):
         return (2 * (self.image - 1) + part) / (2 * self.images)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelScores:
     """How good one model is; NaN where there is nothing to measure.
 
@@ -53,7 +53,7 @@ class ModelScores:
     min_score: float = math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassComparison:
     """One class over all images.
 
@@ -79,7 +79,7 @@ class ClassComparison:
     lost: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ImageComparison:
     """One image: its cells, and which of them which model found.
 
@@ -110,7 +110,7 @@ class ImageComparison:
         return len(indices) if class_id is None else int(np.count_nonzero(of.class_ids[indices] == class_id))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two models on the same images.
 

@@ -59,7 +59,7 @@ class Sample:
     reading: ReadOptions = field(default_factory=ReadOptions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSource:
     """The samples of a folder or a file of annotations, in natural order, and their classes.
 
@@ -87,7 +87,7 @@ class OverlapLayer:
     centres: npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingImage:
     """One decoded training image: what the loader keeps in memory, 3 + 2K bytes a pixel at most.
 
@@ -127,7 +127,9 @@ class TrainingImage:
                 overlaps.append(OverlapLayer(class_id, *compact))
             else:
                 class_maps[class_id], areas[class_id], centres[class_id] = compact
-        return cls(image_id, rgb, class_maps, areas, centres, tuple(overlaps))
+        return cls(
+            image_id=image_id, rgb=rgb, class_maps=class_maps, areas=areas, centres=centres, overlaps=tuple(overlaps)
+        )
 
     @property
     def label_images(self) -> list[tuple[int, LabelImage]]:
@@ -219,7 +221,9 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
             f"{data} has the classes {', '.join(named.names)}; the settings say {', '.join(classes.names)}. Their "
             "order is that of class1.tif, class2.tif, ...: put the settings right, or classes.json."
         )
-    return DataSource(data, samples, classes or named or _numbered_classes(samples), listing=skipped)
+    return DataSource(
+        path=data, samples=samples, classes=classes or named or _numbered_classes(samples), listing=skipped
+    )
 
 
 def _is_foreign(data: Path) -> bool:
@@ -246,7 +250,9 @@ def _imported_samples(path: Path, classes: ClassTable | None) -> DataSource:
     samples = _samples_of(result)
     samples.sort(key=lambda sample: natural_key(sample.image_id))
     left_out = [f"{count:,} of {result.rows:,} annotations left out: {reason}." for reason, count in result.reasons()]
-    return DataSource(path, tuple(samples), classes or result.classes, (*left_out, *result.notes))
+    return DataSource(
+        path=path, samples=tuple(samples), classes=classes or result.classes, remarks=(*left_out, *result.notes)
+    )
 
 
 def _samples_of(result: Imported) -> list[Sample]:

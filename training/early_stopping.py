@@ -11,7 +11,7 @@ from napari_cellseg.errors import TrainingError
 __all__ = ["EarlyStopping"]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class EarlyStopping:
     """Keep the best value of a metric and count the validations since.
 

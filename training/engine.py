@@ -114,29 +114,35 @@ class _Run:
         yield from self._finished(reason)
         best = self.parts.stopping
         checkpoint = self.folder.best if self.folder.best.exists() else None
-        yield RunFinished(reason, self.progress.epoch - 1, best.best_epoch, best.best_value, checkpoint)
+        yield RunFinished(
+            reason=reason,
+            epochs=self.progress.epoch - 1,
+            best_epoch=best.best_epoch,
+            best_value=best.best_value,
+            checkpoint=checkpoint,
+        )
         return TrainSummary(
-            self.folder.path,
-            reason,
-            self.progress.epoch - 1,
-            best.best_epoch,
-            best.best_value,
-            checkpoint,
-            self.progress.best_metrics,
+            run_folder=self.folder.path,
+            reason=reason,
+            epochs=self.progress.epoch - 1,
+            best_epoch=best.best_epoch,
+            best_value=best.best_value,
+            checkpoint=checkpoint,
+            metrics=self.progress.best_metrics,
         )
 
     def _started(self) -> RunStarted:
         parts = self.parts
         return RunStarted(
-            self.folder.path,
-            len(parts.train),
-            len(parts.validation),
-            parts.train_cells,
-            self.config.classes.names,
-            self.progress.epoch,
-            self.config.epochs,
-            parts.device.name,
-            parts.device.reason,
+            run_folder=self.folder.path,
+            train_images=len(parts.train),
+            validation_images=len(parts.validation),
+            train_cells=parts.train_cells,
+            class_names=self.config.classes.names,
+            first_epoch=self.progress.epoch,
+            epochs=self.config.epochs,
+            device=parts.device.name,
+            reason=parts.device.reason,
         )
 
     def _epochs(self) -> Generator[TrainEvent, None, StopReason]:
@@ -200,17 +206,17 @@ class _Run:
         steps, done = self.parts.steps_per_epoch, self.progress.epoch_step
         on_gpu = self.parts.fabric.device.type == "cuda"
         return StepDone(
-            self.progress.epoch,
-            item.chunk + 1,
-            item.chunks,
-            done,
-            steps,
-            losses,
-            rate,
-            images_per_s,
-            seconds * max(0, steps - done),
-            self.process.memory_info().rss / 2**20,
-            torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0,
+            epoch=self.progress.epoch,
+            chunk=item.chunk + 1,
+            chunks=item.chunks,
+            step=done,
+            steps=steps,
+            losses=losses,
+            learning_rate=rate,
+            images_per_s=images_per_s,
+            seconds_left=seconds * max(0, steps - done),
+            ram_mib=self.process.memory_info().rss / 2**20,
+            vram_mib=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0,
         )
 
     def _groups(self) -> Iterator[list[list[LoaderItem[Item]]]]:
@@ -260,16 +266,16 @@ class _Run:
             yield CheckpointSaved(self.folder.best, "best", epoch)
         yield CheckpointSaved(self.folder.last, "last", epoch)
         yield EpochDone(
-            epoch,
-            losses,
-            metrics,
-            monitor,
-            is_best,
-            stopping.best_epoch,
-            stopping.best_value,
-            stopping.waited,
-            stopping.stops_in,
-            seconds,
+            epoch=epoch,
+            losses=losses,
+            metrics=metrics,
+            monitor=monitor,
+            is_best=is_best,
+            best_epoch=stopping.best_epoch,
+            best_value=stopping.best_value,
+            epochs_without_improvement=stopping.waited,
+            stops_in=stopping.stops_in,
+            seconds=seconds,
         )
 
     def _validates(self, cut_short: bool) -> bool:

@@ -19,7 +19,7 @@ class Play:
     repeat: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochPlan:
     """The order of one epoch: ``order`` holds each sample ``views`` times and is cut in chunks of ``lengths``.
 
@@ -56,7 +56,7 @@ class EpochPlan:
         lengths: list[int] = []
         for part in np.array_split(order, min(chunks, len(order))):
             lengths += _fit(part.tolist(), sizes, budget // 2)
-        return cls(epoch, seed, tuple(order.tolist()), tuple(lengths), repeats)
+        return cls(epoch=epoch, seed=seed, order=tuple(order.tolist()), lengths=tuple(lengths), repeats=repeats)
 
     def __len__(self) -> int:
         """Plays of the epoch."""

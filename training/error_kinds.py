@@ -6,7 +6,7 @@ IoU of 0.1, a missed or invented cell below), with what matters for cells that t
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ _TOUCHED = 0.1
 _MOSTLY = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ErrorKinds:
     """Numbers of cells; add those of several images.
 
@@ -51,7 +51,7 @@ class ErrorKinds:
     invented: int = 0
 
     def __add__(self, other: ErrorKinds) -> ErrorKinds:
-        return ErrorKinds(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return ErrorKinds(**{name: count + getattr(other, name) for name, count in asdict(self).items()})
 
     def __str__(self) -> str:
         cells = sum(astuple(self)[:6])

@@ -21,7 +21,7 @@ from training.error_kinds import ErrorKinds, error_kinds
 __all__ = ["ClassScores", "Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassScores:
     """The measures of one class over all images; NaN where a class has no cell.
 
@@ -44,7 +44,7 @@ class ClassScores:
     f1: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How well found cells agree with true ones.
 
@@ -202,22 +202,36 @@ def evaluate(
         pooled = sum((metrics.panoptic_counts(table, class_id) for table in tables), metrics.PanopticCounts())
         cells = sum(int((truth[i].class_ids == class_id).sum()) for i in truth)
         hits = sum(int((kept[i].class_ids == class_id).sum()) for i in truth)
-        ap = precision.of_class(class_id)
-        f1 = metrics.class_f1(pairs, class_id)
-        limit = float(limits[class_id])
-        scores.append(ClassScores(class_id, name, cells, hits, limit, *ap, pooled.pq, pooled.dq, pooled.sq, f1))
+        ap50, ap50_95, ap50_max100, ap50_95_max100 = precision.of_class(class_id)
+        scores.append(
+            ClassScores(
+                class_id=class_id,
+                name=name,
+                cells=cells,
+                found=hits,
+                min_score=float(limits[class_id]),
+                ap50=ap50,
+                ap50_95=ap50_95,
+                ap50_max100=ap50_max100,
+                ap50_95_max100=ap50_95_max100,
+                pq=pooled.pq,
+                dq=pooled.dq,
+                sq=pooled.sq,
+                f1=metrics.class_f1(pairs, class_id),
+            )
+        )
     return Evaluation(
-        len(truth),
-        tuple(scores),
-        _mean([metrics.dice(table) for table in tables]),
-        _mean([metrics.aggregated_jaccard(table) for table in tables]),
-        _mean([c.dq for c in counts]),
-        _mean([c.sq for c in counts]),
-        _mean([c.pq for c in counts]),
-        metrics.detection_f1(pairs),
-        np.sum([metrics.confusion(table, len(classes)) for table in tables], axis=0),
-        sum((error_kinds(table) for table in tables), ErrorKinds()),
-        min_scores is None,
+        images=len(truth),
+        classes=tuple(scores),
+        dice=_mean([metrics.dice(table) for table in tables]),
+        aji=_mean([metrics.aggregated_jaccard(table) for table in tables]),
+        dq=_mean([c.dq for c in counts]),
+        sq=_mean([c.sq for c in counts]),
+        pq=_mean([c.pq for c in counts]),
+        f1=metrics.detection_f1(pairs),
+        confusion=np.sum([metrics.confusion(table, len(classes)) for table in tables], axis=0),
+        errors=sum((error_kinds(table) for table in tables), ErrorKinds()),
+        scores_picked=min_scores is None,
     )
 
 

@@ -49,7 +49,7 @@ class Variant:
         return re.sub(r"[^\w.=,-]+", "_", self.name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What one variant reached: its best epoch by the watched metric, that epoch's numbers, and the time of the run."""
 
@@ -152,7 +152,14 @@ def _result(variant: Variant, run_folder: Path, monitor: str) -> Result:
     measured = [row for row in rows if math.isfinite(row.get(monitor, math.nan))]
     best = max(measured, key=lambda row: sign * row[monitor], default=rows[-1] if rows else {})
     seconds = sum(row["seconds"] for row in rows)
-    return Result(variant, len(rows), int(best.get("epoch", 0)), best, seconds, tuple(rows))
+    return Result(
+        variant=variant,
+        epochs=len(rows),
+        best_epoch=int(best.get("epoch", 0)),
+        metrics=best,
+        seconds=seconds,
+        rows=tuple(rows),
+    )
 
 
 def _write(folder: Path, results: Sequence[Result]) -> None:

@@ -44,7 +44,7 @@ MATCH_RADIUS_PX = 12.0
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Overlaps:
     """Which true and found cells of one image share pixels.
 
@@ -103,16 +103,16 @@ def overlaps(truth: InstanceMasks, found: InstanceMasks) -> Overlaps:
     i, j, shared = intersections(truth, found)
     inside_truth, inside_found = (cells.paste(np.ones(len(cells), np.uint8), np.uint8) > 0 for cells in (truth, found))
     return Overlaps(
-        truth.areas,
-        found.areas,
-        truth.class_ids.astype(np.int64),
-        found.class_ids.astype(np.int64),
-        i.astype(np.int64),
-        j.astype(np.int64),
-        shared,
-        int(np.count_nonzero(inside_truth)),
-        int(np.count_nonzero(inside_found)),
-        int(np.count_nonzero(inside_truth & inside_found)),
+        true_areas=truth.areas,
+        found_areas=found.areas,
+        true_classes=truth.class_ids.astype(np.int64),
+        found_classes=found.class_ids.astype(np.int64),
+        i=i.astype(np.int64),
+        j=j.astype(np.int64),
+        shared=shared,
+        true_pixels=int(np.count_nonzero(inside_truth)),
+        found_pixels=int(np.count_nonzero(inside_found)),
+        shared_pixels=int(np.count_nonzero(inside_truth & inside_found)),
     )
 
 

@@ -35,7 +35,7 @@ class LoggedLine(BaseModel):
     epochs: int | None = Field(None, ge=0, le=10**9)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PastRun:
     """A run that did not come to its end.
 
@@ -118,7 +118,9 @@ def _look_at(folder: Path) -> PastRun | None:
     epoch = next((line.epoch for line in reversed(last) if line.epoch is not None), started.first_epoch)
     try:
         with files:  # no other process is training in it
-            return PastRun(folder, Path(data), epoch or 0, started.epochs or 0, last[-1].time)
+            return PastRun(
+                folder=folder, data=Path(data), epoch=epoch or 0, epochs=started.epochs or 0, stopped_at=last[-1].time
+            )
     except TrainingError:
         return None
 

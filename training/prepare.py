@@ -41,7 +41,7 @@ __all__ = ["Prepared", "prepare"]
 _MAY_CHANGE = ("epochs", "max_steps", "device", "devices", "num_nodes", "stopping", "validation")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Prepared:
     """The parts of a run. ``model`` is the one that trains, ``evaluated`` the one that is measured and saved."""
 
@@ -128,22 +128,24 @@ def prepare(
     assert isinstance(evaluated, CellMaskRCNN)  # torch's AveragedModel forgets what it holds
     mode: Literal["max", "min"] = "max" if config.stopping.monitor == "ap50" else "min"
     prepared = Prepared(
-        config,
-        fabric,
-        device,
-        model,
-        evaluated,
-        average,
-        optimizer,
-        Stepper(fabric, model, optimizer, average, config),
-        _loader(config, train, {image.image_id: image.nbytes for image in report.images}, network.config, fabric),
-        EarlyStopping(config.stopping.patience, config.stopping.min_delta, mode),
-        Progress(),
-        train,
-        validation,
-        sum(int(image.cells.sum()) for image in report.images if image.image_id in split.train),
-        data.name,
-        report.statistics(split.train),
+        config=config,
+        fabric=fabric,
+        device=device,
+        model=model,
+        evaluated=evaluated,
+        averaged=average,
+        optimizer=optimizer,
+        stepper=Stepper(fabric, model, optimizer, average, config),
+        loader=_loader(
+            config, train, {image.image_id: image.nbytes for image in report.images}, network.config, fabric
+        ),
+        stopping=EarlyStopping(patience=config.stopping.patience, min_delta=config.stopping.min_delta, mode=mode),
+        progress=Progress(),
+        train=train,
+        validation=validation,
+        train_cells=sum(int(image.cells.sum()) for image in report.images if image.image_id in split.train),
+        data_name=data.name,
+        statistics=report.statistics(split.train),
     )
     if state is not None:
         _restore(prepared, state, folder.last)

@@ -43,7 +43,7 @@ class DataProblem:
         return f"{self.image_id}: {self.text}" if self.image_id else self.text
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ImageFacts:
     """What was found in one readable image.
 
@@ -240,7 +240,16 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
     problems += [DataProblem("warning", sample.image_id, f"{text}.") for text in file.warnings()]
     digest = hashlib.blake2b(rgb.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
     facts = picture_facts(rgb)
-    return ImageFacts(sample, size, digest, cells, sides, image.nbytes, facts, file.pixel_size_um), problems
+    return ImageFacts(
+        sample=sample,
+        size=size,
+        digest=digest,
+        cells=cells,
+        sides=sides,
+        nbytes=image.nbytes,
+        picture=facts,
+        pixel_size_um=file.pixel_size_um,
+    ), problems
 
 
 def _read_each(

@@ -27,7 +27,7 @@ __all__ = ["Progress", "random_state", "read_state", "set_random_state", "write_
 _VERSION = 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Progress:
     """How far a run is. All numbers are plain, so that they can be stored.
 

@@ -73,7 +73,7 @@ class TrainData:
         return cls(DataSource.OTHER, path, path if path.is_dir() else path.parent)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Checked:
     """What the data check found.
 
@@ -137,10 +137,16 @@ def check_data(
         unwritten, undecided = yield from _unwritten(items)
     stamps = _stamps(data.path)
     if known is not None and (known.data, known.stamps) == (data, stamps) and classes in (None, known.report.classes):
-        return Checked(data, known.report, unwritten, undecided, stamps)
+        return Checked(data=data, report=known.report, unwritten=unwritten, undecided=undecided, stamps=stamps)
     report: DataReport = yield from run("report", data=data.path, classes=classes)
     problems = (*report.errors, *left_out, *report.warnings)
-    return Checked(data, DataReport(report.path, report.classes, report.images, problems), unwritten, undecided, stamps)
+    return Checked(
+        data=data,
+        report=DataReport(report.path, report.classes, report.images, problems),
+        unwritten=unwritten,
+        undecided=undecided,
+        stamps=stamps,
+    )
 
 
 def write_edits(project: Project, items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[str, ...]]:
@@ -179,7 +185,7 @@ def _write_folder(
             "No image of this folder is annotated yet. Accept or correct the cells of some images in Review first."
         )
     shutil.rmtree(folder, ignore_errors=True)  # images that were taken out since
-    plan = ExportPlan(folder.parent, frozenset({"class-images"}))
+    plan = ExportPlan(folder=folder.parent, formats=frozenset({"class-images"}))
     steps = export_folder(items, classes or ClassTable.numbered(1), plan)
     while True:
         try:

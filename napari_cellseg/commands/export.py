@@ -55,7 +55,13 @@ def run(options: argparse.Namespace) -> int:
     items, classes = _items(options)
     items = [replace(item, file=replace(item.file, reading=reading)) for item in items]
     ids = _ids_to_write(options, items)
-    plan = ExportPlan(options.out, frozenset(options.to), ids, options.polygons, csv_style(options))
+    plan = ExportPlan(
+        folder=options.out,
+        formats=frozenset(options.to),
+        ids_file=ids,
+        polygons=options.polygons,
+        csv=csv_style(options),
+    )
     with Bar("image") as bar:
 
         def show(event: ExportProgress) -> None:

@@ -47,7 +47,7 @@ def write_found(
     AnnotationError
         An image is not in ``ids_file``, or has another size there.
     """
-    results = ExportPlan(folder, frozenset({"results"}), ids_file)
+    results = ExportPlan(folder=folder, formats=frozenset({"results"}), ids_file=ids_file)
     files = list(export_found(found, classes, results).files)
     if others := formats - {"results"}:
         files += export_found(found, classes, replace(results, formats=others, ids_file=None, csv=csv), limits).files
@@ -76,4 +76,4 @@ def _annotations(image: FoundImage, classes: ClassTable, limits: Mapping[int, fl
     cells = cells_from(instances, status, image.source, 0.0)
     if image.source:  # a minimum score hides proposals only
         cells = [cell for cell in cells if cell.score >= limits.get(cell.class_id, 0.0)]
-    return Annotations(instances.image_size, classes, tuple(cells), limits)
+    return Annotations(image_size=instances.image_size, classes=classes, cells=tuple(cells), min_scores=limits)

@@ -88,7 +88,11 @@ def _options(options: argparse.Namespace) -> ImportOptions:
             raise ConfigError(f"--rename takes OLD=NEW, not {pair!r}.")
         rename[old.strip()] = new.strip()
     return ImportOptions(
-        options.images, tuple(options.classes), rename, options.split, colours=_colours(options.colours)
+        images=options.images,
+        classes=tuple(options.classes),
+        rename=rename,
+        split=options.split,
+        colours=_colours(options.colours),
     )
 
 

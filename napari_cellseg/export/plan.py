@@ -24,7 +24,7 @@ class Which(Enum):
     ONE = "this one"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportPlan:
     """What to make.
 

@@ -243,10 +243,10 @@ def _join(image: ImageId, cells: list[tuple[Decoded, int, float, int]]) -> Insta
         return InstanceMasks.empty(image.size)
     decoded, class_ids, scores, values = zip(*cells, strict=True)
     return InstanceMasks(
-        image.size,
-        np.stack([box for box, _ in decoded]),
-        np.array(class_ids),
-        np.array(scores, np.float32),
-        tuple(mask for _, mask in decoded),
-        np.array(values, np.int64),
+        image_size=image.size,
+        boxes=np.stack([box for box, _ in decoded]),
+        class_ids=np.array(class_ids),
+        scores=np.array(scores, np.float32),
+        masks=tuple(mask for _, mask in decoded),
+        label_values=np.array(values, np.int64),
     )

@@ -180,7 +180,13 @@ def _instances(image: ImageId, cells: Sequence[tuple[int, float, Decoded]]) -> I
         return InstanceMasks.empty(image.size)
     class_ids, scores, decoded = zip(*cells, strict=True)
     boxes, masks = zip(*decoded, strict=True)
-    return InstanceMasks(image.size, np.stack(boxes), np.array(class_ids), np.array(scores, np.float32), masks)
+    return InstanceMasks(
+        image_size=image.size,
+        boxes=np.stack(boxes),
+        class_ids=np.array(class_ids),
+        scores=np.array(scores, np.float32),
+        masks=masks,
+    )
 
 
 def check_results(

@@ -196,12 +196,12 @@ def _cells_of(label_image: npt.NDArray[Any], class_id: int) -> InstanceMasks:
         masks.append(compact[rows, columns] == number)
     count = len(values)
     return InstanceMasks(
-        (label_image.shape[0], label_image.shape[1]),
-        np.array(boxes, np.int32).reshape(-1, 4),
-        np.full(count, class_id, np.int32),
-        np.ones(count, np.float32),
-        tuple(masks),
-        values.astype(np.int64),
+        image_size=(label_image.shape[0], label_image.shape[1]),
+        boxes=np.array(boxes, np.int32).reshape(-1, 4),
+        class_ids=np.full(count, class_id, np.int32),
+        scores=np.ones(count, np.float32),
+        masks=tuple(masks),
+        label_values=values.astype(np.int64),
     )
 
 

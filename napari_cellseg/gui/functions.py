@@ -178,9 +178,11 @@ def export(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / f"{name}.tif"
         _write_tiff(path, pixels)
-        annotations = Annotations(cells.image_size, classes, tuple(cells_from(cells, Status.ACCEPTED, "layer", 0.0)))
+        annotations = Annotations(
+            image_size=cells.image_size, classes=classes, cells=tuple(cells_from(cells, Status.ACCEPTED, "layer", 0.0))
+        )
         items = [ExportItem(ImageFile(name, path), lambda: annotations)]
-        summary = _last(export_folder(items, classes, ExportPlan(folder, frozenset(formats))))
+        summary = _last(export_folder(items, classes, ExportPlan(folder=folder, formats=frozenset(formats))))
     if summary.problems:
         raise AnnotationError(summary.problems[0][1])
     show_info(f"{summary} -> {summary.folder}")

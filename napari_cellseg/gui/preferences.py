@@ -14,7 +14,7 @@ SECTIONS = ("general", "cells", "colours")
 """The parts of ``configurations`` in napari.yaml."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preferences:
     """The settings of the ``configurations`` part of napari.yaml, whose defaults these are.
 

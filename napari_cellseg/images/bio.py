@@ -37,7 +37,8 @@ def read(path: Path, *, options: ReadOptions) -> Image:
     except Exception as error:
         raise ImageReadError(f"Cannot read {path}: {error}") from error
     um = math.sqrt(sizes.Y * sizes.X) if sizes.Y and sizes.X else None
-    return Image(*samples_last(pixels, str(file.dims.order)), um, path, options)
+    pixels, axes = samples_last(pixels, str(file.dims.order))
+    return Image(pixels=pixels, axes=axes, pixel_size_um=um, path=path, options=options)
 
 
 def size(path: Path) -> tuple[int, int]:

@@ -48,7 +48,8 @@ def read(path: Path, *, options: ReadOptions) -> Image:
             pixels = np.asarray(_DECODERS[str(header.format)](content))
         if pixels.shape[:2] != (header.height, header.width):
             raise ImageReadError("its header and its data have different sizes")
-        return Image(*_plain(pixels), None, path, options)
+        pixels, axes = _plain(pixels)
+        return Image(pixels=pixels, axes=axes, pixel_size_um=None, path=path, options=options)
 
 
 def size(path: Path) -> tuple[int, int]:

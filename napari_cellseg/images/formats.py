@@ -27,7 +27,7 @@ class _SizeReader(Protocol):
     def __call__(self, path: Path) -> tuple[int, int]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageFormat:
     """A kind of image file.
 
@@ -64,16 +64,18 @@ class ImageFormat:
 
 _HERE = "napari_cellseg.images"
 FORMATS = (
-    ImageFormat("TIFF", (".tif", ".tiff", ".btf", ".tf8"), f"{_HERE}.tiff"),
-    ImageFormat("slide (TIFF)", (".svs", ".scn", ".ndpi", ".bif"), f"{_HERE}.tiff"),
-    ImageFormat("PNG", (".png",), f"{_HERE}.flat"),
-    ImageFormat("JPEG", (".jpg", ".jpeg"), f"{_HERE}.flat"),
-    ImageFormat("BMP", (".bmp",), f"{_HERE}.flat"),
-    ImageFormat("JPEG 2000", (".jp2", ".j2k"), f"{_HERE}.flat"),
-    ImageFormat("OME-Zarr", (".zarr",), f"{_HERE}.ome_zarr", needs="zarr", extra="formats", is_folder=True),
-    ImageFormat("Zeiss CZI", (".czi",), f"{_HERE}.bio", needs="bioio_czi", extra="bioio"),
-    ImageFormat("Nikon ND2", (".nd2",), f"{_HERE}.bio", needs="bioio_nd2", extra="bioio"),
-    ImageFormat("Leica LIF", (".lif",), f"{_HERE}.bio", needs="bioio_lif", extra="bioio"),
+    ImageFormat(name="TIFF", suffixes=(".tif", ".tiff", ".btf", ".tf8"), module=f"{_HERE}.tiff"),
+    ImageFormat(name="slide (TIFF)", suffixes=(".svs", ".scn", ".ndpi", ".bif"), module=f"{_HERE}.tiff"),
+    ImageFormat(name="PNG", suffixes=(".png",), module=f"{_HERE}.flat"),
+    ImageFormat(name="JPEG", suffixes=(".jpg", ".jpeg"), module=f"{_HERE}.flat"),
+    ImageFormat(name="BMP", suffixes=(".bmp",), module=f"{_HERE}.flat"),
+    ImageFormat(name="JPEG 2000", suffixes=(".jp2", ".j2k"), module=f"{_HERE}.flat"),
+    ImageFormat(
+        name="OME-Zarr", suffixes=(".zarr",), module=f"{_HERE}.ome_zarr", needs="zarr", extra="formats", is_folder=True
+    ),
+    ImageFormat(name="Zeiss CZI", suffixes=(".czi",), module=f"{_HERE}.bio", needs="bioio_czi", extra="bioio"),
+    ImageFormat(name="Nikon ND2", suffixes=(".nd2",), module=f"{_HERE}.bio", needs="bioio_nd2", extra="bioio"),
+    ImageFormat(name="Leica LIF", suffixes=(".lif",), module=f"{_HERE}.bio", needs="bioio_lif", extra="bioio"),
 )
 
 

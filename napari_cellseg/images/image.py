@@ -18,7 +18,7 @@ from napari_cellseg.images.planes import Stack
 __all__ = ["Image"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Image:
     """A decoded image.
 

@@ -38,7 +38,9 @@ def read(path: Path, *, options: ReadOptions) -> Image:
         pixels = np.asarray(arrays[level][...])
     except (OSError, ValueError, RuntimeError) as error:
         raise ImageReadError(f"Cannot read {path}: its data are damaged ({error}).") from error
-    return Image(*samples_last(pixels, axes), _pixel_size_um(described, level), path, options)
+    pixels, axes = samples_last(pixels, axes)
+    size_um = _pixel_size_um(described, level)
+    return Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
 
 
 def size(path: Path) -> tuple[int, int]:

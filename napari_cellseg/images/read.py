@@ -81,7 +81,7 @@ def read_tiff(
         size = pixel_size_um(tif, full.keyframe)
         if size is not None:
             size *= float(full.keyframe.imagewidth / series.keyframe.imagewidth)
-    return Image(pixels, axes, size, path, options)
+    return Image(pixels=pixels, axes=axes, pixel_size_um=size, path=path, options=options)
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -35,7 +35,7 @@ _TRIES = 40
 Map = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Kind:
     """How one class of nuclei looks: sizes in px, stain in units of optical density."""
 
@@ -51,10 +51,10 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind(1, 0.06, 12, 10, 0.25, 0.22, 0.85, 0.00, 0.25),
-    _Kind(2, 0.30, 14, 13, 0.10, 0.05, 0.66, 0.00, 0.25),
-    _Kind(3, 0.38, 27, 18, 0.12, 0.06, 0.26, 0.28, 0.22),
-    _Kind(4, 0.26, 28, 8, 0.16, 0.08, 0.45, 0.05, 0.20),
+    _Kind(class_id=1, share=0.06, length=12, width=10, spread=0.25, wobble=0.22, stain=0.85, rim=0.00, grain=0.25),
+    _Kind(class_id=2, share=0.30, length=14, width=13, spread=0.10, wobble=0.05, stain=0.66, rim=0.00, grain=0.25),
+    _Kind(class_id=3, share=0.38, length=27, width=18, spread=0.12, wobble=0.06, stain=0.26, rim=0.28, grain=0.22),
+    _Kind(class_id=4, share=0.26, length=28, width=8, spread=0.16, wobble=0.08, stain=0.45, rim=0.05, grain=0.20),
 )
 
 
@@ -192,7 +192,12 @@ class _Tissue:
         """Red blood cells: bright discs without a nucleus, for a model to leave out."""
         for _ in range(self.size[0] * self.size[1] // 12_000):
             x, y, angle = self._anywhere()
-            window, radius = self._shape(_Kind(1, 0, 11, 9, 0.1, 0.1, 0, 0, 0), x, y, angle)
+            window, radius = self._shape(
+                _Kind(class_id=1, share=0, length=11, width=9, spread=0.1, wobble=0.1, stain=0, rim=0, grain=0),
+                x,
+                y,
+                angle,
+            )
             self._eosin[window] = np.where(radius < 1, 0.34, self._eosin[window])
 
     def _anywhere(self) -> tuple[float, float, float]:

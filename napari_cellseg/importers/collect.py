@@ -24,7 +24,7 @@ __all__ = ["Collector", "Draft", "Row"]
 _MALFORMED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Draft:
     """An image that cells are being collected for; ``problem`` is why none can be kept."""
 
@@ -172,15 +172,15 @@ class Collector:
             for reason, count in reasons.items():
                 self.note(f"{counted(count, 'kept cell')}: {reason}.")
         return Imported(
-            source,
-            format_name,
-            images,
-            ClassTable(names, colours),
-            tuple(self.left_out),
-            tuple(self._notes),
-            self._rows,
-            self.joined,
-            tuple(self.clipped),
+            source=source,
+            format_name=format_name,
+            images=images,
+            classes=ClassTable(names, colours),
+            left_out=tuple(self.left_out),
+            notes=tuple(self._notes),
+            rows=self._rows,
+            joined=self.joined,
+            clipped=tuple(self.clipped),
         )
 
     def _leave(self, source: str, number: int, draft: Draft | None, reason: str) -> None:
@@ -195,10 +195,10 @@ def _cells(draft: Draft, class_ids: dict[str, int]) -> InstanceMasks:
     free = int(given.max()) + 1
     given[given == 0] = np.arange(free, free + int((given == 0).sum()))
     return InstanceMasks(
-        draft.size,
-        np.stack([box for box, _ in decoded]),
-        np.array([class_ids[name] for name in names]),
-        np.array(scores, np.float32),
-        tuple(mask for _, mask in decoded),
-        given,
+        image_size=draft.size,
+        boxes=np.stack([box for box, _ in decoded]),
+        class_ids=np.array([class_ids[name] for name in names]),
+        scores=np.array(scores, np.float32),
+        masks=tuple(mask for _, mask in decoded),
+        label_values=given,
     )

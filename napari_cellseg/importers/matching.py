@@ -34,12 +34,14 @@ def draft_of(source: Source, collector: Collector, file: str, name: str, size: S
     try:
         path = source.images.find(name)
     except AnnotationError as error:
-        return collector.draft(Draft(shown, None, size or (1, 1), str(error)))
+        return collector.draft(Draft(name=shown, path=None, size=size or (1, 1), problem=str(error)))
     if path is None:
         if size is not None and not source.options.need_images:
-            return collector.draft(Draft(shown, None, size))
+            return collector.draft(Draft(name=shown, path=None, size=size))
         where = source.options.images or source.root
-        return collector.draft(Draft(shown, None, size or (1, 1), f"the image {shown} is not in {where}"))
+        return collector.draft(
+            Draft(name=shown, path=None, size=size or (1, 1), problem=f"the image {shown} is not in {where}")
+        )
     return draft_of_file(source, collector, file, path, size)
 
 
@@ -51,7 +53,9 @@ def draft_of_file(source: Source, collector: Collector, file: str, path: Path, s
         first, draft = known
         if first == file:
             return draft
-        return collector.draft(Draft(name, path, draft.size, f"the image has annotations in {first} already"))
+        return collector.draft(
+            Draft(name=name, path=path, size=draft.size, problem=f"the image has annotations in {first} already")
+        )
     problem = ""
     try:
         actual = image_size(path)
@@ -62,7 +66,7 @@ def draft_of_file(source: Source, collector: Collector, file: str, path: Path, s
             collector.note(f"{file} has height and width of {name} the wrong way round; the image's own are used.")
         else:
             problem = f"it was annotated at {size[0]} x {size[1]} px, but the image has {actual[0]} x {actual[1]} px"
-    draft = collector.draft(Draft(name, path, actual, problem))
+    draft = collector.draft(Draft(name=name, path=path, size=actual, problem=problem))
     collector.by_path[path] = file, draft
     return draft
 
@@ -79,9 +83,11 @@ def draft_of_stem(source: Source, collector: Collector, file: Path, *stems: str)
             if path is not None:
                 return draft_of_file(source, collector, shown, path)
     except AnnotationError as error:
-        return collector.draft(Draft(stems[0], None, (1, 1), str(error)))
+        return collector.draft(Draft(name=stems[0], path=None, size=(1, 1), problem=str(error)))
     where = source.options.images or source.root
-    return collector.draft(Draft(stems[0], None, (1, 1), f"there is no image named {stems[0]} in {where}"))
+    return collector.draft(
+        Draft(name=stems[0], path=None, size=(1, 1), problem=f"there is no image named {stems[0]} in {where}")
+    )
 
 
 def shown_name(source: Source, path: Path) -> str:

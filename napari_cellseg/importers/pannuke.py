@@ -71,7 +71,7 @@ def _read_fold(file: Path, shown: str, masks: npt.NDArray[Any], images: npt.NDAr
     size = int(masks.shape[1]), int(masks.shape[2])
     for index in range(len(masks)):
         name = f"{fold}_{index + 1:04d}"
-        draft = collector.draft(Draft(name, None, size, pixels=partial(_pixels, images, index)))
+        draft = collector.draft(Draft(name=name, path=None, size=size, pixels=partial(_pixels, images, index)))
         for plane, class_name in enumerate(_CLASSES):
             for entry in cells_of(np.asarray(masks[index, :, :, plane])).cells:
                 number += 1

@@ -22,7 +22,7 @@ class Unusable(ValueError):
     """One row cannot become a cell; its text is the reason. It never leaves the importers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportOptions:
     """What the user says about a source.
 
@@ -102,7 +102,7 @@ class ImportedImage:
         return self.cells.image_size
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Imported:
     """All of a source. ``kept + joined + len(left_out) == rows``, always.
 

@@ -117,7 +117,14 @@ def _joined_classes(folder: Path, classes: ClassTable) -> tuple[ClassTable, dict
 
 def _with_classes(cells: InstanceMasks, new_ids: dict[int, int]) -> InstanceMasks:
     class_ids = np.array([new_ids[class_id] for class_id in cells.class_ids.tolist()], np.int32)
-    return InstanceMasks(cells.image_size, cells.boxes, class_ids, cells.scores, cells.masks, cells.values)
+    return InstanceMasks(
+        image_size=cells.image_size,
+        boxes=cells.boxes,
+        class_ids=class_ids,
+        scores=cells.scores,
+        masks=cells.masks,
+        label_values=cells.values,
+    )
 
 
 def _folder_name(name: str) -> str:

@@ -37,7 +37,7 @@ _DEVICE_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", 
 _LONGEST_NAME = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """One model of the list.
 
@@ -244,11 +244,18 @@ class ModelLibrary:
 def _entry(path: Path, origin: Origin) -> ModelEntry:
     try:
         size = path.stat().st_size
-        return ModelEntry(path.stem, path, origin, size, read_header(path))
+        return ModelEntry(name=path.stem, path=path, origin=origin, size_bytes=size, header=read_header(path))
     except CheckpointError as error:
-        return ModelEntry(path.stem, path, origin, size, None, str(error))
+        return ModelEntry(name=path.stem, path=path, origin=origin, size_bytes=size, header=None, problem=str(error))
     except OSError as error:  # a broken link, or gone meanwhile
-        return ModelEntry(path.stem, path, origin, 0, None, f"{path} cannot be read: {error.strerror or error}.")
+        return ModelEntry(
+            name=path.stem,
+            path=path,
+            origin=origin,
+            size_bytes=0,
+            header=None,
+            problem=f"{path} cannot be read: {error.strerror or error}.",
+        )
 
 
 def _checked_name(name: str) -> str:

@@ -29,7 +29,7 @@ class Status(Enum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Cell:
     """One cell as it is now; a command never changes a `Cell`, it puts another one in its place.
 

@@ -96,7 +96,18 @@ class Author:
 
     def drawn(self, cell_id: int, class_id: int, placed: Placed, score: float = 1.0) -> Cell:
         """Make a new cell."""
-        return Cell(cell_id, class_id, score, Status.EDITED, *placed, 0, self.name, self.clock())
+        box, mask = placed
+        return Cell(
+            cell_id=cell_id,
+            class_id=class_id,
+            score=score,
+            status=Status.EDITED,
+            box=box,
+            mask=mask,
+            label_value=0,
+            by=self.name,
+            at=self.clock(),
+        )
 
     def _if_other(self, reshaped: Iterable[tuple[Cell, Placed | None]]) -> list[Pair]:
         return [

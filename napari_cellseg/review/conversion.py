@@ -42,7 +42,17 @@ def cells_from(
     boxes = instances.boxes.tolist()
     values = instances.values.tolist() if label_values else [0] * len(instances)
     return [
-        Cell(first_id + i, class_id, score, status, (x0, y0, x1, y1), mask, value, by, at)
+        Cell(
+            cell_id=first_id + i,
+            class_id=class_id,
+            score=score,
+            status=status,
+            box=(x0, y0, x1, y1),
+            mask=mask,
+            label_value=value,
+            by=by,
+            at=at,
+        )
         for i, (class_id, score, (x0, y0, x1, y1), mask, value) in enumerate(
             zip(instances.class_ids.tolist(), instances.scores.tolist(), boxes, instances.masks, values, strict=True)
         )
@@ -52,12 +62,12 @@ def cells_from(
 def instances_of(cells: Sequence[Cell], image_size: tuple[int, int]) -> InstanceMasks:
     """Make instances of cells, in their order; those without a label value get the next above their class's highest."""
     return InstanceMasks(
-        image_size,
-        np.array([cell.box for cell in cells], np.int32).reshape(-1, 4),
-        np.array([cell.class_id for cell in cells], np.int32),
-        np.array([cell.score for cell in cells], np.float32),
-        tuple(cell.mask for cell in cells),
-        _label_values(cells),
+        image_size=image_size,
+        boxes=np.array([cell.box for cell in cells], np.int32).reshape(-1, 4),
+        class_ids=np.array([cell.class_id for cell in cells], np.int32),
+        scores=np.array([cell.score for cell in cells], np.float32),
+        masks=tuple(cell.mask for cell in cells),
+        label_values=_label_values(cells),
     )
 
 

@@ -14,7 +14,7 @@ from napari_cellseg.review.edits import Placed, polygon_mask
 __all__ = ["CellFilter"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CellFilter:
     """Conditions that all must hold; one that is None always does.
 

@@ -29,7 +29,7 @@ class ChangeKind(Enum):
     VIEW = "view"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """What a command did; false when it changed nothing.
 

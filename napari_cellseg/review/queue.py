@@ -48,7 +48,7 @@ class QueueOrder(Enum):
     POSITION = "top to bottom"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueItem:
     """A cell to look at, or a place where only the labels on disk have one; its ``cell_id`` is then below 0.
 
@@ -310,12 +310,12 @@ def _item(cell: Cell, item_id: int, doubts: Sequence[Doubt]) -> QueueItem:
     right = math.prod(1 - min(doubt.value, 0.99) for doubt in doubts)
     worst = sorted((doubt for doubt in doubts if doubt.text), key=lambda doubt: -doubt.value)
     return QueueItem(
-        item_id,
-        cell.class_id,
-        cell.score,
-        cell.box,
-        1 - right,
-        worst[0].reason if worst else Reason.NONE,
-        ", ".join(doubt.text for doubt in worst[:2]),
-        cell.area,
+        cell_id=item_id,
+        class_id=cell.class_id,
+        score=cell.score,
+        box=cell.box,
+        doubt=1 - right,
+        reason=worst[0].reason if worst else Reason.NONE,
+        text=", ".join(doubt.text for doubt in worst[:2]),
+        area=cell.area,
     )

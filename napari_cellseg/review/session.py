@@ -118,7 +118,9 @@ class ReviewSession:
         if used > len(table):
             raise AnnotationError(f"There are cells of class {used}; the new class table only has {len(table)}.")
         self._classes = table
-        self._tell(Change("classes", ChangeKind.VIEW, boxes=dict.fromkeys(table.class_ids, self._shown.frame)))
+        self._tell(
+            Change(text="classes", kind=ChangeKind.VIEW, boxes=dict.fromkeys(table.class_ids, self._shown.frame))
+        )
 
     @property
     def min_scores(self) -> Mapping[int, float]:
@@ -130,7 +132,7 @@ class ReviewSession:
         flipped = self._shown.set_min_scores(min_scores)
         ids = tuple(cell.cell_id for cell in flipped)
         boxes = boxes_by_class((cell.class_id, cell.box) for cell in flipped)
-        change = Change("minimum score", ChangeKind.VIEW, ids, boxes)
+        change = Change(text="minimum score", kind=ChangeKind.VIEW, cell_ids=ids, boxes=boxes)
         self._tell(change)
         return change
 
@@ -205,14 +207,18 @@ class ReviewSession:
         self._check_refusal()
         step = self._history.undo()
         if step is None:
-            return Change("", ChangeKind.UNDO)
+            return Change(text="", kind=ChangeKind.UNDO)
         return self._apply(step.text, ChangeKind.UNDO, tuple((after, before) for before, after in step.pairs))
 
     def redo(self) -> Change:
         """Do the command undone last again, exactly; a false `Change` when there is none."""
         self._check_refusal()
         step = self._history.redo()
-        return Change("", ChangeKind.REDO) if step is None else self._apply(step.text, ChangeKind.REDO, step.pairs)
+        return (
+            Change(text="", kind=ChangeKind.REDO)
+            if step is None
+            else self._apply(step.text, ChangeKind.REDO, step.pairs)
+        )
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``listener`` after every change; returns what ends it."""
@@ -362,7 +368,7 @@ class ReviewSession:
         self._check_refusal()
         text, pairs = command[0], tuple(command[1])
         if not pairs:
-            return Change(text, ChangeKind.DO)
+            return Change(text=text, kind=ChangeKind.DO)
         for _, after in pairs:
             if after is not None:
                 check_cell(after, self.image_size, self._classes)
@@ -373,7 +379,7 @@ class ReviewSession:
         touched = [cell for before, after in pairs if (cell := after or before) is not None]
         ids = tuple(cell.cell_id for cell in touched)
         self._next_id = max(self._next_id, max(ids) + 1)
-        change = Change(text, kind, ids, self._shown.apply(pairs), pairs)
+        change = Change(text=text, kind=kind, cell_ids=ids, boxes=self._shown.apply(pairs), pairs=pairs)
         self._tell(change)
         return change
 

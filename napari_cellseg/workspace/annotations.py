@@ -64,7 +64,7 @@ class ImageSummary:
         return sum(self.cells.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Annotations:
     """All cells of one image, rejected and hidden ones too, and with which minimum scores they were looked at."""
 
@@ -175,14 +175,14 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
         raise AnnotationError(_cannot_read(path, error)) from error
     highest = max((cell.class_id for cell in cells), default=1)
     return Annotations(
-        size,
-        header.classes or ClassTable.numbered(highest),
-        tuple(cells),
-        header.min_scores or {},
-        max(header.next_id or 1, max((cell.cell_id for cell in cells), default=0) + 1),
-        header.revision or "",
-        header.labels or {},
-        keep_damaged(path, content, _told(problems)) if problems else "",
+        image_size=size,
+        classes=header.classes or ClassTable.numbered(highest),
+        cells=tuple(cells),
+        min_scores=header.min_scores or {},
+        next_id=max(header.next_id or 1, max((cell.cell_id for cell in cells), default=0) + 1),
+        revision=header.revision or "",
+        labels=header.labels or {},
+        problem=keep_damaged(path, content, _told(problems)) if problems else "",
     )
 
 

@@ -81,7 +81,17 @@ def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None
             box, mask = before[cell_id].box, before[cell_id].mask
         else:
             mask = _unpacked(bits or "", box, budget)
-        return Cell(cell_id, class_id, score, status, box, mask, label_value, by, at)
+        return Cell(
+            cell_id=cell_id,
+            class_id=class_id,
+            score=score,
+            status=status,
+            box=box,
+            mask=mask,
+            label_value=label_value,
+            by=by,
+            at=at,
+        )
     except ValidationError as error:
         raise AnnotationError(f"A cell is damaged: {text_of(error)}.") from error
     except (ValueError, KeyError, zlib.error) as error:

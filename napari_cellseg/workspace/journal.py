@@ -33,7 +33,7 @@ VERSION = 1
 _MOST_BYTES = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recovery:
     """Edits that were made but not saved.
 
@@ -86,7 +86,14 @@ class Journal:
         first, last = self.changes[0], self.changes[-1]
         user = str(self.start.get("user", ""))
         edits = sum(int(change.get("edits", 1)) for change in self.changes)
-        return Recovery(image_id, edits, float(first["at"]), float(last["at"]), str(last["text"]), user)
+        return Recovery(
+            image_id=image_id,
+            edits=edits,
+            first_at=float(first["at"]),
+            last_at=float(last["at"]),
+            last_text=str(last["text"]),
+            user=user,
+        )
 
     def begins_with(self) -> Annotations | None:
         """Return the cells in the first line, for a journal that continues no saved annotations."""
@@ -94,7 +101,9 @@ class Journal:
             return None
         size = (int(self.start["image_size"][0]), int(self.start["image_size"][1]))
         cells = tuple(cells_of_rows(self.start["cells"], budget=PixelBudget(self.end)))
-        return Annotations(size, ClassTable.from_json(self.start["classes"]), cells, revision=self.base)
+        return Annotations(
+            image_size=size, classes=ClassTable.from_json(self.start["classes"]), cells=cells, revision=self.base
+        )
 
     def replay(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         """Do all changes again.

@@ -54,7 +54,9 @@ def annotations_from_labels(
     cells = [] if labels is None else cells_from(labels, Status.ACCEPTED, "class*.tif", file.path.stat().st_mtime)
     table = classes or ClassTable.numbered(1)
     table = long_enough(table, table, cells)
-    return Annotations(size, table, tuple(cells), next_id=len(cells) + 1, revision=new_revision())
+    return Annotations(
+        image_size=size, classes=table, cells=tuple(cells), next_id=len(cells) + 1, revision=new_revision()
+    )
 
 
 def long_enough(table: ClassTable, more: ClassTable, cells: Sequence[Cell]) -> ClassTable:

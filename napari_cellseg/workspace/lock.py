@@ -25,7 +25,7 @@ _TOKEN = secrets.token_hex(8)
 """Of this process, not of one lock: no window of a process is "another viewer" to the process itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LockOwner:
     """Who holds a folder; ``since`` and ``process_started`` in seconds since 1970."""
 
@@ -68,7 +68,14 @@ class FolderLock:
         self._path = path
         self.user = user
         started = psutil.Process().create_time()
-        self._me = LockOwner(user, socket.gethostname(), os.getpid(), time.time(), started, _TOKEN)
+        self._me = LockOwner(
+            user=user,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            since=time.time(),
+            process_started=started,
+            token=_TOKEN,
+        )
 
     def acquire(self, *, take_over: bool = False) -> LockOwner | None:
         """Take the lock; returns None, or who holds it.

@@ -40,7 +40,7 @@ class Imported:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OpenedFolder:
     """A folder that was opened, or listed again, and what its image list shows."""
 
@@ -54,7 +54,7 @@ class OpenedFolder:
     """Whether it is the folder that was open already, with the images that are there now."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadedImage:
     """An image with its cells, ready for the canvas; `Sessions.open` makes a review of ``cells``."""
 
@@ -107,7 +107,7 @@ def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None,
     except BaseException:  # also when the user stopped it: the folder must not stay locked
         project.close()
         raise
-    return OpenedFolder(project, summaries, imported, classes, take_over)
+    return OpenedFolder(project=project, summaries=summaries, imported=imported, classes=classes, take_over=take_over)
 
 
 def list_again(project: Project, imported: Imported) -> Generator[None, None, OpenedFolder]:
@@ -122,7 +122,7 @@ def list_again(project: Project, imported: Imported) -> Generator[None, None, Op
     listed = project.relisted()
     yield None
     summaries = {file.image_id: _summary(listed, file.image_id) for file in listed.images}
-    return OpenedFolder(listed, summaries, imported, is_again=True)
+    return OpenedFolder(project=listed, summaries=summaries, imported=imported, is_again=True)
 
 
 def load_image(
@@ -159,7 +159,14 @@ def load_image(
     is_new = project.summary(file.image_id) is None
     cells = project.load_cells(file.image_id, image.size, recover=bool(recover))
     proposals = imported.cells.get(file.image_id) if is_new and not cells.session.cells else None
-    return LoadedImage(file, image, rgb, cells, proposals, project.labels_changed(file.image_id))
+    return LoadedImage(
+        file=file,
+        image=image,
+        rgb=rgb,
+        cells=cells,
+        proposals=proposals,
+        labels_changed=project.labels_changed(file.image_id),
+    )
 
 
 def _is_results(path: Path) -> bool:

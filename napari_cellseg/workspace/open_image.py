@@ -110,7 +110,13 @@ class OpenImage:
         cells = tuple(session.cells.values())
         minimum = dict(session.min_scores)
         return Annotations(
-            session.image_size, session.classes, cells, minimum, session.next_id, new_revision(), labels or {}
+            image_size=session.image_size,
+            classes=session.classes,
+            cells=cells,
+            min_scores=minimum,
+            next_id=session.next_id,
+            revision=new_revision(),
+            labels=labels or {},
         )
 
     def save(self, labels: LabelStamps) -> None:

@@ -52,7 +52,7 @@ class ImageState(Enum):
     UNSAVED = "unsaved edits"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LogEntry:
     """The last prediction of one image.
 
@@ -154,7 +154,15 @@ class PredictionLog:
 
     def note(self, file: ImageFile, key: str, model: str, cells: int = 0, problem: str = "") -> LogEntry:
         """Add an entry about an image as it is now, and return it."""
-        entry = LogEntry(file.image_id, key, model, _stamp(file), cells, time.time(), problem)
+        entry = LogEntry(
+            image_id=file.image_id,
+            key=key,
+            model=model,
+            stamp=_stamp(file),
+            cells=cells,
+            at=time.time(),
+            problem=problem,
+        )
         self.add(entry)
         return entry
 

@@ -65,7 +65,15 @@ class ProposalStore:
         session.load_proposals(cells, by)
         kept, minimum = tuple(session.cells.values()), dict(session.min_scores)
         stamps = label_stamps(project.file(image_id))
-        found = Annotations(cells.image_size, table, kept, minimum, session.next_id, new_revision(), stamps)
+        found = Annotations(
+            image_size=cells.image_size,
+            classes=table,
+            cells=kept,
+            min_scores=minimum,
+            next_id=session.next_id,
+            revision=new_revision(),
+            labels=stamps,
+        )
         path = annotations_file(project.state_folder, image_id)
         with file_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)

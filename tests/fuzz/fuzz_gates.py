@@ -201,7 +201,15 @@ def annotation_files(folder: Path) -> list[bytes]:
     from napari_cellseg.workspace.annotations import Annotations, summarise, write_annotations
 
     kept = tuple(review_cells())
-    annotations = Annotations(SIZE, CLASSES, kept, {1: 0.5}, 9, "abc", {"class1.tif": (5, 6)})
+    annotations = Annotations(
+        image_size=SIZE,
+        classes=CLASSES,
+        cells=kept,
+        min_scores={1: 0.5},
+        next_id=9,
+        revision="abc",
+        labels={"class1.tif": (5, 6)},
+    )
     return [written(folder, "a.jsonl", lambda path: write_annotations(path, annotations, summarise(kept, {})))]
 
 
@@ -226,9 +234,9 @@ def journals(folder: Path) -> list[bytes]:  # noqa: ARG001
     from napari_cellseg.workspace.journal import change_record, pack, start_record
 
     kept = review_cells()
-    base = Annotations(SIZE, CLASSES, tuple(kept[:3]), revision="abc")
-    changes = [Change("Add", ChangeKind.DO, pairs=((None, cell),)) for cell in kept[3:]]
-    changes.append(Change("Undo", ChangeKind.UNDO, pairs=((kept[0], None), (kept[1], kept[1]))))
+    base = Annotations(image_size=SIZE, classes=CLASSES, cells=tuple(kept[:3]), revision="abc")
+    changes = [Change(text="Add", kind=ChangeKind.DO, pairs=((None, cell),)) for cell in kept[3:]]
+    changes.append(Change(text="Undo", kind=ChangeKind.UNDO, pairs=((kept[0], None), (kept[1], kept[1]))))
     records = [start_record(base, saved=False, user="ana"), *(change_record(change, 1e9) for change in changes)]
     return [b"".join(map(pack, records))]
 
@@ -284,7 +292,7 @@ def prediction_logs(folder: Path) -> list[bytes]:
 
     log = PredictionLog(folder)
     for name in ("a", "b", "ü"):
-        log.add(LogEntry(name, "key", "lite", (1, 2), 3, 1e9))
+        log.add(LogEntry(image_id=name, key="key", model="lite", stamp=(1, 2), cells=3, at=1e9))
     return [log.path.read_bytes()]
 
 

@@ -242,7 +242,16 @@ class Batch(QObject):
         if isinstance(event, TileDone):
             left = run.seconds_left(event, self.job.elapsed_s)
             image_id = run.files[event.image - 1].image_id
-            self.progressed.emit(BatchProgress(event.image, event.images, event.tile, event.tiles, image_id, left))
+            self.progressed.emit(
+                BatchProgress(
+                    image=event.image,
+                    images=event.images,
+                    tile=event.tile,
+                    tiles=event.tiles,
+                    image_id=image_id,
+                    seconds_left=left,
+                )
+            )
         elif isinstance(event, Finished):
             self._on_image(run, event)
         elif isinstance(event, ImageFailed):

@@ -30,7 +30,7 @@ class BatchModel:
         return prediction_key(self.header.sha256, self.options.model_dump(mode="json"), self.pixel_size_um)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchProgress:
     """Image ``image`` (1-based) of ``images`` is at ``tile`` of ``tiles``; ``seconds_left`` is None at first."""
 

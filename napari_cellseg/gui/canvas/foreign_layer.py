@@ -22,7 +22,7 @@ def image_of_layer(layer: Any) -> Image | None:
     axes = "YXS" if layer.rgb else "YX"
     if pixels.ndim != len(axes):
         return None
-    return Image(pixels, axes, _pixel_size_um(layer), Path(layer.name))
+    return Image(pixels=pixels, axes=axes, pixel_size_um=_pixel_size_um(layer), path=Path(layer.name))
 
 
 def _pixel_size_um(layer: Any) -> float | None:

@@ -179,7 +179,11 @@ class ExportDock(Dock):
             return
         style = self._csv.currentData()
         plan = ExportPlan(
-            Path(self.folder.text()), self.formats, self._ids, self._polygons.isChecked(), CSV_STYLES[style]
+            folder=Path(self.folder.text()),
+            formats=self.formats,
+            ids_file=self._ids,
+            polygons=self._polygons.isChecked(),
+            csv=CSV_STYLES[style],
         )
         remember("export_formats", ",".join(sorted(plan.formats)))
         remember("csv_style", style)

@@ -71,7 +71,11 @@ def paste_crops(
     kept = np.array([i for i in range(count) if crops[i] is not None], np.intp)
     found = tuple(crop for crop in crops if crop is not None)
     return InstanceMasks(
-        image_size, tight[kept].astype(np.int32), np.asarray(class_ids)[kept], np.asarray(scores)[kept], found
+        image_size=image_size,
+        boxes=tight[kept].astype(np.int32),
+        class_ids=np.asarray(class_ids)[kept],
+        scores=np.asarray(scores)[kept],
+        masks=found,
     )
 
 

@@ -98,7 +98,13 @@ def predict(
     predictor = Predictor(model, header, device, options)
     name = header.name or path.stem
     _check_pixel_sizes(items, options, header, name)
-    yield ModelReady(name, header.classes.names, device.name, device.reason, time.perf_counter() - begin)
+    yield ModelReady(
+        model_name=name,
+        class_names=header.classes.names,
+        device=device.name,
+        reason=device.reason,
+        seconds=time.perf_counter() - begin,
+    )
     failed = cells = 0
     scale_told = ""
     for number, item in enumerate(items, 1):
@@ -123,7 +129,13 @@ def predict(
             continue
         cells += len(found)
         return_free_memory()
-        yield ImageDone(number, len(items), item.image_id, found, time.perf_counter() - start)
+        yield ImageDone(
+            image=number,
+            images=len(items),
+            image_id=item.image_id,
+            instances=found,
+            seconds=time.perf_counter() - start,
+        )
     return PredictSummary(len(items), failed, cells, time.perf_counter() - begin)
 
 

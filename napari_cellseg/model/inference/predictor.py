@@ -114,7 +114,8 @@ class Predictor:
             group = tiles[start : start + self.options.batch]
             for tile, cells in zip(group, self._cells(rgb, group), strict=True):
                 parts.append((tile, cells))
-                yield TileDone(*place, len(parts), len(tiles), len(cells))
+                image, images = place
+                yield TileDone(image=image, images=images, tile=len(parts), tiles=len(tiles), cells=len(cells))
                 if len(parts) % _TILES_TO_TRIM == 0:
                     return_free_memory()
         return merge_tiles(parts, iou=self.nms, margin=max(2, math.ceil(_CUT_MARGIN / scale)))
