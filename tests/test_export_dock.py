@@ -111,3 +111,18 @@ def test_the_formats_chosen_are_remembered(qtbot, dock, folder, tmp_path, open_d
     export(qtbot, dock)
     again = open_dock(docks.Export)
     assert again.formats == {"geojson", "rois"}
+
+
+def test_an_id_file_of_the_folder_is_found_and_its_match_shown(qtbot, dock, folder):
+    write_image_ids(folder / "test_image_name_to_ids.json", [ImageId(f"tissue_0{n}.tif", n, 96, 96) for n in (1, 9)])
+    open_folder(qtbot, dock, folder)
+    assert dock._ids_preview.text().splitlines() == [
+        "1 of 2 images in the id file",
+        "Not in this folder, so without a row: tissue_09",
+        "Not in the id file, so left out: tissue_02",
+    ]
+    assert dock._ids_preview.isVisibleTo(dock)
+    dock.choose(frozenset({"coco"}), Which.ALL, folder.parent / "out")
+    assert not dock._ids_preview.isVisibleTo(dock)
+    assert not dock._ids_button.isVisibleTo(dock)
+    assert dock._polygons.isVisibleTo(dock)

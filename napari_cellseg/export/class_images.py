@@ -27,7 +27,7 @@ def _finish(job: ExportJob, images: list[Any]) -> None:
 
 CLASS_IMAGES = Exporter(
     name="class-images",
-    label="class label maps (training folder)",
+    label="training folder (label maps)",
     tip="<image>/image.tif with class1.tif ... classK.tif, as Train reads them",
     per="image",
     write=_write,

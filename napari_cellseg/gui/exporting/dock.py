@@ -44,6 +44,7 @@ __all__ = ["ExportDock"]
 
 _NUMBERED = "ids: 1, 2, ..."
 _FILTER = "JSON (*.json)"
+_INDENT = 24
 
 
 class ExportDock(Dock):
@@ -101,11 +102,15 @@ class ExportDock(Dock):
             box.setChecked(exporter.name in chosen and not missing)
             box.toggled.connect(self._show)
             self._formats[exporter.name] = box
-            row = QHBoxLayout()
-            row.addWidget(box, 1)
-            if exporter.name in options:
+            self.column.addWidget(box)
+            if exporter.name in options:  # below, and only while the format is ticked: a dock is 300 px wide
+                row = QHBoxLayout()
+                row.addSpacing(_INDENT)
                 row.addWidget(options[exporter.name])
-            self.column.addLayout(row)
+                row.addStretch(1)
+                self.column.addLayout(row)
+                options[exporter.name].setVisible(box.isChecked())
+                box.toggled.connect(options[exporter.name].setVisible)
             if exporter.name == "results":
                 self.column.addWidget(self._ids_preview)
 
