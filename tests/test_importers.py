@@ -9,7 +9,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from import_writers import CLASSES, FAULTS, SIZE, WRITERS, Written, coco
 
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.images.formats import image_size
 from napari_cellseg.importers import IMPORTERS, Imported, import_annotations
+from napari_cellseg.workspace.open_any import open_folder
+from training.dataset import find_samples
 
 _ROWS = st.lists(
     st.builds(
@@ -94,3 +98,45 @@ def test_masks_come_in_to_the_pixel(tmp_path: Path) -> None:
         dense = np.zeros(SIZE, bool)
         dense[box[1] : box[3], box[0] : box[2]] = mask
         np.testing.assert_array_equal(dense, row.mask)
+
+
+_DOCS = Path(__file__).parents[1] / "docs" / "file-formats.md"
+
+
+def documented() -> dict[str, list[str]]:
+    """Return the cells of each row of the table in the documentation, by ``--format``."""
+    lines = _DOCS.read_text("utf-8").split("## Annotations of other tools")[1].split("Rules, the same")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+    return {row[1].strip("`"): row for row in rows}
+
+
+def test_the_documentation_lists_every_importer() -> None:
+    assert set(documented()) == set(WRITERS)
+    assert all(row[3] == "yes" for row in documented().values())
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_training_reads_what_the_documentation_says(name: str, tmp_path: Path) -> None:
+    written = WRITERS[name](tmp_path, [Written(3, 4, 5, 1), Written(20, 21, 6, 1), Written(40, 20, 4, 1)])
+    if documented()[name][4] != "yes":
+        with pytest.raises(AnnotationError, match="napari-cellseg import"):
+            find_samples(tmp_path)
+        return
+    samples = find_samples(tmp_path).samples
+    assert sum(len(sample.cells) for sample in samples if sample.cells is not None) == sum(not w.fault for w in written)
+    assert all(image_size(sample.image) == SIZE for sample in samples)
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if documented()[name][5] == "yes"])
+def test_open_reads_what_the_documentation_says(name: str, tmp_path: Path) -> None:
+    written = WRITERS[name](tmp_path, [Written(3, 4, 5, 1), Written(20, 21, 6, 1), Written(40, 20, 4, 1)])
+    suffixes = (".json", ".geojson", ".xml", ".npy", ".mat")
+    (file,) = (file for file in tmp_path.rglob("*") if file.suffix in suffixes and file.name != "images.npy")
+    steps = open_folder(file)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        opened = end.value
+    opened.project.close()
+    assert sum(len(cells) for cells in opened.imported.cells.values()) == sum(not row.fault for row in written)

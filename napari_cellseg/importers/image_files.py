@@ -1,4 +1,4 @@
-"""Sizes, pixels and label values of the images that annotations belong to."""
+"""Pixels and label values of the images that annotations belong to."""
 
 from __future__ import annotations
 
@@ -11,30 +11,18 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.images.formats import format_of, read_image
 from napari_cellseg.images.listing import check_regular_file
-from napari_cellseg.images.read import read_raw, read_size
+from napari_cellseg.images.read import read_raw
 
-__all__ = ["image_size", "read_pixels", "read_values"]
+__all__ = ["read_pixels", "read_values"]
 
-_TIFF = (".tif", ".tiff", ".svs", ".scn", ".ndpi")
+_PILLOW = (".png", ".jpg", ".jpeg", ".bmp")
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return height and width of an image file, px.
-
-    Raises
-    ------
-    ImageReadError
-        It is no image that can be read.
-    """
-    if path.suffix.lower() in _TIFF:
-        return read_size(path)
-    check_regular_file(path)
-    try:
-        with PillowImage.open(path) as file:
-            return file.height, file.width
-    except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
-        raise ImageReadError(f"Cannot read {path}: it is no image ({error}).") from error
+def _is_tiff(path: Path) -> bool:
+    known = format_of(path)
+    return known is not None and known.module.endswith(".tiff")
 
 
 def read_pixels(path: Path) -> npt.NDArray[Any]:
@@ -45,6 +33,8 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     ImageReadError
         It cannot be read.
     """
+    if path.suffix.lower() not in _PILLOW:
+        return read_image(path).rgb()
     check_regular_file(path)
     try:
         with PillowImage.open(path) as file:
@@ -70,7 +60,7 @@ def read_values(path: Path) -> npt.NDArray[Any]:
         It cannot be read.
     """
     try:
-        if path.suffix.lower() in _TIFF:
+        if _is_tiff(path):
             values = read_raw(path)
         else:
             check_regular_file(path)

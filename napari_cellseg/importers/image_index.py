@@ -12,12 +12,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.images.formats import FORMATS
 
 __all__ = ["IMAGE_SUFFIXES", "ImageIndex", "is_image", "looks_like_mask", "name_parts"]
 
-IMAGE_SUFFIXES = (
-    ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".svs", ".scn", ".ndpi", ".vms", ".mrxs", ".jp2", ".j2k", ".webp",
-)  # fmt: skip
+IMAGE_SUFFIXES = tuple(suffix for known in FORMATS if not known.is_folder for suffix in known.suffixes)
 
 _MASK_NAME = re.compile(
     r"(.*[_-](cp_)?(masks?|labels?|instances?|inst|seg|gt|types?|classes|outlines|flows)|class\d+)", re.IGNORECASE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.images.formats import image_size
 from napari_cellseg.importers.collect import Collector, Draft
-from napari_cellseg.importers.image_files import image_size
 from napari_cellseg.importers.image_index import name_parts
 from napari_cellseg.importers.source import Source
 
