@@ -29,6 +29,7 @@ from napari_cellseg.model.device import Device
 from training.chunks import Item as LoaderItem
 from training.config import TrainConfig
 from training.distributed import make_fabric
+from training.event_log import drop_repeated
 from training.prepare import Prepared, prepare
 from training.records import Records
 from training.run_folder import RunFolder
@@ -79,6 +80,8 @@ def _run(
     config: TrainConfig, data: Path, folder: RunFolder, fabric: Fabric, device: Device, resume: bool
 ) -> Generator[TrainEvent, None, TrainSummary]:
     prepared = yield from prepare(config, data, folder, fabric, device, resume=resume)
+    if resume and folder.writes:
+        drop_repeated(folder.events, prepared.progress.epoch, prepared.progress.epoch_step)
     return (yield from _Run(prepared, folder).events())
 
 

@@ -5,7 +5,8 @@
     RUN/config.yaml        every setting
         split.json         which images trained, which validated
         metrics.csv        one row an epoch
-        events.jsonl       everything that happened, one JSON line each
+        events.jsonl       everything that happened, one JSON line each; a run that resumes after a kill removes
+                           the steps that it does again
         best.safetensors   the model of the best epoch
         last.pt            the state to resume from
         losses.png, average_precision.png

@@ -1,0 +1,58 @@
+"""`drop_repeated`: keeps events.jsonl true when a killed run resumes from before the last lines that it logged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.errors import TrainingError
+from napari_cellseg.written import note_own
+
+__all__ = ["drop_repeated"]
+
+
+def drop_repeated(path: Path, epoch: int, epoch_step: int) -> int:
+    """Remove the steps, validations and epochs from a log that the resumed run does again; return how many lines.
+
+    Messages and the starts of runs stay: they say what happened, and happen no second time.
+
+    Parameters
+    ----------
+    path : Path
+        events.jsonl; nothing happens when it is missing.
+    epoch : int
+        The epoch at which the run resumes, 1-based.
+    epoch_step : int
+        Optimiser steps of that epoch that the resume state holds.
+
+    Raises
+    ------
+    TrainingError
+        The log cannot be read or replaced.
+    """
+    if not path.exists():
+        return 0
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise TrainingError(f"Cannot read {path}: {error.strerror or error}. Check the disk, then resume.") from error
+    kept = [line for line in lines if not _is_repeated(line, epoch, epoch_step)]
+    if len(kept) < len(lines):
+        note_own(path)
+        with export_write(path, error=TrainingError) as file:
+            file.writelines(kept)
+    return len(lines) - len(kept)
+
+
+def _is_repeated(line: bytes, epoch: int, epoch_step: int) -> bool:
+    try:
+        event: Any = json.loads(line)
+        place = (int(event["epoch"]), int(event.get("step", 0)))
+        name = event["event"]
+    except (ValueError, TypeError, KeyError, RecursionError):  # no event of an epoch, or a line that a kill cut off
+        return False
+    if name == "StepDone":
+        return place > (epoch, epoch_step)
+    return name in ("ValidationStep", "EpochDone") and place[0] >= epoch
