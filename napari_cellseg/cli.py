@@ -2,38 +2,26 @@
 
 Exit codes: 0 all well, 1 done but with problems (a bad image among good ones, a submission with wrong rows), 2 a
 mistake in what was asked, 130 stopped by Ctrl-C.
+
+Importing this module is quick, so that a Ctrl-C during the imports that take seconds ends the command in one line too.
 """
 
 from __future__ import annotations
 
-import argparse
+import atexit
 import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from napari_cellseg import __version__
-from napari_cellseg.commands import (
-    demo,
-    doctor,
-    evaluate,
-    experiment,
-    export,
-    import_annotations,
-    predict,
-    train,
-    validate,
-)
-from napari_cellseg.commands.options import LazyParser
-from napari_cellseg.errors import CellSegError
+__all__ = ["entry", "main"]
 
-__all__ = ["main"]
-
-_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, doctor, demo)
+STOPPED = 130
+"""The exit code of a command that Ctrl-C stopped, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,29 +32,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         Those of this process when left out.
     """
-    options = _parser().parse_args(arguments)
+    with _Interrupts() as interrupts:
+        try:
+            code = _run(arguments, interrupts)
+        except KeyboardInterrupt:
+            interrupts.came = True
+        except Exception:
+            if not interrupts.came:
+                raise
+        if interrupts.came:
+            print("napari-cellseg: stopped.", file=sys.stderr)
+            return STOPPED
+        return code
+
+
+class _Interrupts:
+    """Makes Ctrl-C and SIGTERM (a job scheduler's end) raise `KeyboardInterrupt`, and remembers that one came.
+
+    An extension module that is being imported turns the exception into an `ImportError` or loses it.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._stop)
+            except ValueError:  # not in the main thread
+                break
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> NoReturn:
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def _run(arguments: Sequence[str] | None, interrupts: _Interrupts) -> int:
+    from napari_cellseg.commands.parser import make_parser
+    from napari_cellseg.errors import CellSegError
+
+    options = make_parser().parse_args(arguments)
     handler = logging.StreamHandler()
     handler.addFilter(_Once())
     level = logging.DEBUG if options.debug else logging.WARNING
     logging.basicConfig(format="%(levelname)s: %(message)s", level=level, handlers=[handler])
-    before = _let_terminate_stop()
     try:
         code: int = options.run(options)
     except CellSegError as error:
-        _complain(str(error), debug=options.debug)
+        if not interrupts.came:
+            _complain(str(error), debug=options.debug)
         return 2
-    except KeyboardInterrupt:
-        print("napari-cellseg: stopped.", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # what reads our output has gone (`... | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001
-        _complain(f"unexpected {type(error).__name__}: {error}. This is a bug; please report it.", debug=True)
+        if not interrupts.came:
+            _complain(f"unexpected {type(error).__name__}: {error}. This is a bug; please report it.", debug=True)
         return 1
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
     return code
 
 
@@ -85,35 +113,26 @@ class _Once(logging.Filter):
         return is_new
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="napari-cellseg", description="Find, measure and learn cells of several classes in colour microscopy."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show all log lines, and tracebacks of errors")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=LazyParser)
-    for command in _COMMANDS:
-        command.add_parser(subparsers)
-    return parser
-
-
 def _complain(text: str, *, debug: bool) -> None:
     if debug:
+        import traceback
+
         traceback.print_exc()
     print(f"napari-cellseg: {text}", file=sys.stderr)
 
 
-def _let_terminate_stop() -> Any:
-    """Make SIGTERM (a job scheduler's end) stop as Ctrl-C does; returns what handled it before."""
-
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    try:
-        return signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread
-        return None
+def entry() -> NoReturn:
+    """Run the command of this process, and end the process with its exit code."""
+    code = main()
+    if code == STOPPED:
+        # Not through the interpreter's teardown, which hangs when an import of native libraries was cut off.
+        with suppress(Exception):
+            atexit._run_exitfuncs()
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(STOPPED)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()
