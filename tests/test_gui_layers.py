@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import Cell, ReviewSession, Status
 from tests.review_window import CLASSES, SIZE, Window, disk, make_session, pump, stroke
 
@@ -285,7 +286,8 @@ def test_what_is_drawn_in_squares_is_what_would_be_drawn_as_a_whole(window: Wind
     def drawn() -> Any:
         """Return the picture drawn in squares, once nothing else changes it; drawn as a whole it must be the same."""
         # The middle of a screen pixel must not be on the edge of an image pixel: either may be drawn there.
-        window.viewer.camera.zoom, window.viewer.camera.center = 4.37, (0, 80.29, 120.29)
+        camera = camera_of(window.viewer)
+        camera.zoom, camera.center = 4.37, (0, 80.29, 120.29)
         for _ in range(20):
             in_squares, whole, again = (screenshot(whole=how) for how in (False, True, False))
             if np.array_equal(in_squares, again):  # on a busy machine napari may still have something to draw

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image as Picture
 from qtpy.QtCore import QObject, Signal
 
+from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from training.run_folder import RunFolder
@@ -56,7 +57,7 @@ class ExampleLayer(QObject):
         if self._layer is not None:
             self._state.viewer.layers.remove(self._layer)
             if self._camera is not None:
-                camera = self._state.viewer.camera
+                camera = camera_of(self._state.viewer)
                 camera.center, camera.zoom = self._camera
 
     def _show(self, found: tuple[int, npt.NDArray[np.uint8]] | None) -> None:
@@ -70,7 +71,8 @@ class ExampleLayer(QObject):
         image = self._state.image
         beside = 0 if image is None else image.size[1] + _GAP
         active = viewer.layers.selection.active
-        self._camera = (viewer.camera.center, viewer.camera.zoom)
+        camera = camera_of(viewer)
+        self._camera = (camera.center, camera.zoom)
         self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, beside))
         viewer.layers.selection.active = active  # a person may be painting
         viewer.reset_view()
