@@ -278,7 +278,7 @@ class Opener(QObject):
         self._close_current()
         if self._own_layer is None or self._own_layer not in state.viewer.layers:
             # What napari makes for a first layer takes its time; so do many pixels: not both in one turn.
-            self._own_layer = ImageLayer(pixels=np.zeros((1, 1, 3), np.uint8), name=loaded.file.image_id, rgb=True)
+            self._own_layer = ImageLayer(np.zeros((1, 1, 3), np.uint8), name=loaded.file.image_id, rgb=True)
             state.viewer.layers.insert(0, self._own_layer)
         self._loaded = loaded
         if loaded.rgb.nbytes > _MANY_BYTES:
