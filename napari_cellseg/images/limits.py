@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import struct
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import tifffile
 
 from napari_cellseg.errors import ImageReadError
 
-__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages"]
+__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages", "check_shapes"]
 
 MAX_SIDE = 100_000
 """Longest side of an image that is decoded, px."""
@@ -59,6 +60,18 @@ def check_pages(tif: tifffile.TiffFile) -> None:
         if len(data) < kind.tagnosize:
             return
         place = offset + kind.tagnosize + struct.unpack(kind.tagnoformat, data)[0] * kind.tagsize
+
+
+def check_shapes(tif: tifffile.TiffFile) -> None:
+    """Refuse a page larger than the shape that tifffile's own description gives it: tifffile would add it for ever."""
+    if not tif.is_shaped:
+        return
+    for page in tif.pages:
+        text = getattr(page, "shaped_description", None) or ""
+        found = re.search(r"shape\W+([0-9, ]+)", text)
+        shape = [int(number) for number in re.findall(r"[0-9]{1,18}", found[1])] if found else []
+        if min(page.shape, default=0) < 1 or (shape and 0 < math.prod(shape) < math.prod(page.shape)):
+            raise ImageReadError(f"it is damaged: its description says {tuple(shape)}, its header {page.shape}")
 
 
 def check_limits(

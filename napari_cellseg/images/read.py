@@ -18,7 +18,7 @@ import tifffile
 
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
-from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_limits, check_log, check_pages
+from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_limits, check_log, check_pages, check_shapes
 from napari_cellseg.images.listing import ImageFile, check_regular_file, list_images, natural_key
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.tags import pixel_size_um, to_colours
@@ -137,6 +137,7 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
 def _choose_level(tif: tifffile.TiffFile, level: int | None) -> tuple[Any, Any]:
     """Return the wanted level (the finest that fits when None) of the image's pyramid, and its full resolution."""
     check_pages(tif)
+    check_shapes(tif)
     levels = _main_series(tif).levels
     if level is None:
         level = next((i for i, each in enumerate(levels) if _decoded_bytes(each) <= MAX_BYTES), 0)

@@ -84,6 +84,17 @@ def tiff(tag: str, offset: int, value: int, pages: int = 1) -> bytes:
     return bytes(data)
 
 
+def wide_tiff() -> bytes:
+    """A page larger than the shape in tifffile's own description."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((96, 120), np.uint8))
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as tif:
+        place = tif.pages[0].tags["ImageWidth"].offset + 8
+    data[place : place + 4] = struct.pack("<I", 60_000)
+    return bytes(data)
+
+
 def line(gate: str, number: int, change: Callable[[Any], Any]) -> bytes:
     lines = sound(gate).split(b"\n")
     lines[number] = mutators.dump(change(json.loads(lines[number])))
@@ -199,6 +210,7 @@ BREAKERS: dict[str, Breaker] = {
     "tiff-4e9-bits-per-sample": breaker("image", lambda: tiff("BitsPerSample", 4, 4_000_000_000)),
     "tiff-4e9-samples": breaker("image", lambda: tiff("SamplesPerPixel", 4, 4_000_000_000)),
     "tiff-no-strip": breaker("image", lambda: tiff("StripByteCounts", 8, 0)),
+    "tiff-wider-than-described": breaker("image", wide_tiff),
     "tiff-circle-of-pages": breaker("image", lambda: tiff("next", 0, 0, pages=3)),
     "ann-text-as-id": breaker("annotations", lambda: line("annotations", 2, changed(0, "1")), "value"),
     "ann-class-1e9": breaker("annotations", lambda: line("annotations", 2, changed(1, 10**9)), "value"),

@@ -97,7 +97,7 @@ def _places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def dump(value: Any) -> bytes:
     try:
         return json.dumps(value).encode()
-    except RecursionError:
+    except (RecursionError, ValueError):  # nested too deep, or a value that was put into itself
         return b"[" * 3000 + b"]" * 3000
 
 
