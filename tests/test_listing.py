@@ -72,6 +72,13 @@ def test_masks_are_never_images_and_are_named(tmp_path: Path) -> None:
     assert "not read (a folder of masks): labels" in named
 
 
+def test_an_export_inside_of_the_folder_is_not_read_again(tmp_path: Path) -> None:
+    folder_of(tmp_path, "a.tif", "out/test-results.json", "out/training/a/image.tif", "out/overlays/a.png")
+    listing = find_images(tmp_path)
+    assert [image.image_id for image in listing.images] == ["a"]
+    assert listing.skipped_lines() == ["not read (a folder that predict or an export wrote): out"]
+
+
 def test_what_another_package_would_read_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

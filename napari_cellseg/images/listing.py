@@ -111,7 +111,8 @@ _MAYBE_MASK = re.compile(
     r"(.+)_(mask|labels?|flows|outlines|cp_outlines|probabilities)\.(ome\.)?(tiff?|png|npy|jpe?g|bmp)", re.IGNORECASE
 )
 _MASK_FOLDERS = frozenset({"mask", "masks", "labels", "label_images", "ground_truth", "groundtruth"})
-_WRITTEN_FOLDERS = frozenset({"overlays"})
+_WRITTEN_FOLDERS = frozenset({"overlays", "labels-png"})
+_EXPORT = "test-results.json"  # a folder with it holds copies of the images, under training/ for one
 
 
 def list_images(path: str | os.PathLike[str]) -> tuple[ImageFile, ...]:
@@ -164,7 +165,9 @@ def _walk(folder: Path, depth: int) -> Iterator[Path | Skipped]:
         if not _is_folder(entry) or entry.name.startswith("."):
             continue
         name = entry.name.lower()
-        if name in _WRITTEN_FOLDERS:
+        if (entry / _EXPORT).is_file():
+            yield Skipped(entry, "a folder that predict or an export wrote")
+        elif name in _WRITTEN_FOLDERS:
             yield Skipped(entry, "pictures that an export drew")
         elif name in _MASK_FOLDERS:
             yield Skipped(entry, "a folder of masks")
