@@ -121,8 +121,8 @@ def test_a_full_disk_is_one_clear_message_and_nothing_is_lost(qtbot: Any, small_
     assert len(messages) == 1, messages
     assert "No space left" in messages[0]
     qtbot.waitUntil(lambda: "journal" in state.workspace.problem, timeout=60_000)
-    dock.refresh()
-    assert "No space left" in dock.saved.text()
+    qtbot.waitUntil(lambda: "No space left" in dock.saved.text(), timeout=60_000)
+    assert "43 edits not saved" in dock.saved.text()
     assert len(session.cells) == 43
 
     filler.unlink()

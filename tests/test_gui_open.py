@@ -9,10 +9,11 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import ExportError
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.gui import docks
-from napari_cellseg.gui.opening import opening
+from napari_cellseg.gui.opening import leaving, opening
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
@@ -101,32 +102,44 @@ def test_many_quick_steps_end_at_the_last_wish(qtbot, dock, folder):
     assert dock.state.image_id == "tissue_03"
 
 
-@pytest.mark.parametrize("answer", Answer)
-def test_an_edited_image_is_only_left_after_an_answer(qtbot, dock, folder, monkeypatch, answer):
-    monkeypatch.setattr(opening, "ask_to_save", lambda *_: answer)
+def test_an_edited_image_is_saved_when_it_is_left(qtbot, dock, folder):
     open_path(qtbot, dock, folder)
     cell_id = min(dock.state.session.cells)
     dock.state.session.reject([cell_id])
 
     show(qtbot, dock, "tissue_02")
 
+    assert dock.state.image_id == "tissue_02"
+    show(qtbot, dock, "tissue_01")
+    assert dock.state.session.cells[cell_id].status is Status.REJECTED
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_an_image_that_cannot_be_saved_is_only_left_after_an_answer(qtbot, dock, folder, monkeypatch, answer, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    asked = []
+    monkeypatch.setattr(leaving, "ask_about_unsaved", lambda _, *what: asked.append(what) or answer)
+    open_path(qtbot, dock, folder)
+    cell_id = min(dock.state.session.cells)
+    dock.state.session.reject([cell_id])
+    with monkeypatch.context() as full:
+        full.setattr(Sessions, "save", lambda *_: (_ for _ in ()).throw(ExportError("No space left on device.")))
+        show(qtbot, dock, "tissue_02")
+
+    assert asked == [("1 edit of tissue_01", "No space left on device.")]
     assert dock.state.image_id == ("tissue_01" if answer is Answer.CANCEL else "tissue_02")
     if answer is Answer.CANCEL:
+        assert dock.state.session.cells[cell_id].status is Status.REJECTED
         return
+    offered = []
+    monkeypatch.setattr(opening, "ask_about_recovery", lambda _, edits: offered.append(edits) or Answer.SAVE)
     show(qtbot, dock, "tissue_01")
+    assert len(offered) == (answer is Answer.SAVE)
     kept = dock.state.session.cells[cell_id].status
     assert kept is (Status.REJECTED if answer is Answer.SAVE else Status.ACCEPTED)
 
 
-def test_an_image_that_was_only_looked_at_is_left_without_a_question(qtbot, dock, folder, monkeypatch):
-    monkeypatch.setattr(opening, "ask_to_save", lambda *_: pytest.fail("asked"))
-    open_path(qtbot, dock, folder)
-    show(qtbot, dock, "tissue_02")
-    assert dock.state.image_id == "tissue_02"
-
-
-def test_proposals_that_nobody_touched_are_saved_without_a_question(qtbot, dock, tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "ask_to_save", lambda *_: pytest.fail("asked"))
+def test_proposals_that_nobody_touched_are_saved(qtbot, dock, tmp_path):
     rgb, truth = generate_tissue((96, 96), 8)
     for name in "ab":
         tifffile.imwrite(tmp_path / f"{name}.tif", rgb, photometric="rgb")
@@ -154,7 +167,7 @@ def test_edits_of_a_viewer_that_was_killed_are_offered(qtbot, dock, folder, monk
 
     assert asked[0].edits == 1
     if answer is Answer.CANCEL:
-        assert dock.state.session is None
+        assert dock.state.workspace is None, "nothing was opened"
     else:
         expected = Status.REJECTED if answer is Answer.SAVE else Status.ACCEPTED
         assert dock.state.session.cells[cell_id].status is expected
@@ -214,13 +227,15 @@ def test_a_folder_that_another_viewer_has_open_says_so_and_can_be_taken_over(qtb
     open_path(qtbot, theirs, folder)
 
     open_path(qtbot, dock, folder)
-    assert "Open in another window" in dock.read_only.text()
+    assert "read-only: Open in another window" in dock.saved.text()
+    assert not dock.classes.isEnabled()
     assert dock.state.session is not None
     dock.take_over.click()
     finish(qtbot, dock)
 
     assert not dock.state.workspace.read_only
-    assert not dock.read_only.isVisibleTo(dock)
+    assert dock.saved.text() == "saved"
+    assert not dock.take_over.isVisibleTo(dock)
     plugin_of(other).close()
 
 

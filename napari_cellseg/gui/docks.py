@@ -27,7 +27,7 @@ class Open(OpenDock):
 
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
-        super().__init__(plugin.state, plugin.layers, plugin.opener)
+        super().__init__(plugin.state, plugin.layers, plugin.opener, plugin.saving)
 
 
 class Segment(SegmentDock):
@@ -43,7 +43,7 @@ class Review(ReviewDock):
 
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
-        super().__init__(plugin.state, plugin.layers, plugin.opener, plugin.review)
+        super().__init__(plugin.state, plugin.layers, plugin.opener, plugin.saving, plugin.review)
 
 
 class Train(TrainDock):

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
-
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.batch.batch import Batch
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.closing import CloseGuard, what_stops
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.opening.save_watch import SaveWatch
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import bind_review_keys
 from napari_cellseg.gui.segment.segmentation import Segmentation
@@ -42,6 +42,8 @@ class Plugin:
         The class layers on the canvas.
     opener : Opener
         Opens folders and images, and saves them.
+    saving : SaveWatch
+        Whether edits are saved.
     autosave : Autosave
     review : ReviewActions
         What keys and buttons of a review do.
@@ -56,6 +58,7 @@ class Plugin:
     state: AppState
     layers: ClassLayers
     opener: Opener
+    saving: SaveWatch
     autosave: Autosave
     review: ReviewActions
     segmentation: Segmentation
@@ -68,7 +71,8 @@ class Plugin:
             return
         self.state.close()
         for part in (
-            self.training, self.batch, self.segmentation, self.review, self.autosave, self.opener, self.layers,
+            self.training, self.batch, self.segmentation, self.review,
+            self.autosave, self.saving, self.opener, self.layers,
         ):  # fmt: skip
             part.close()
 
@@ -86,6 +90,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     state = AppState(viewer)
     layers = ClassLayers(state)
     opener = Opener(state)
+    saving = SaveWatch(state)
     autosave = Autosave(state, opener)
     review = ReviewActions(state, layers)
     bind_review_keys(layers, review)
@@ -96,40 +101,19 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         state=state,
         layers=layers,
         opener=opener,
+        saving=saving,
         autosave=autosave,
         review=review,
         segmentation=segmentation,
         batch=batch,
         training=training,
     )
-    _CloseWatch(state, plugin.close)
+    saving.refused.connect(layers.show_refusal)
+    saving.refused.connect(review.changed)
+    CloseGuard(state, partial(what_stops, training, batch, segmentation), plugin.close)
     return plugin
 
 
 def _unwrapped(viewer: Any) -> Any:
     """Return what is behind the proxy that napari gives to plugins, a new one each time."""
     return getattr(viewer, "__wrapped__", viewer)
-
-
-class _CloseWatch(QObject):
-    """Calls ``close`` when the window of a viewer is closed; napari has no signal for it."""
-
-    def __init__(self, state: AppState, close: Callable[[], None]) -> None:
-        super().__init__(state)
-        self._close = close
-        self._is_closing = False
-        if state.window is not None:
-            state.window.installEventFilter(self)
-        application = QApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(close)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: ARG002 - Qt's name
-        # The window may refuse to close, and only hides when it does not.
-        if event.type() == QEvent.Type.Close:
-            self._is_closing = True
-        elif event.type() == QEvent.Type.WindowActivate:
-            self._is_closing = False
-        elif event.type() == QEvent.Type.Hide and self._is_closing and not event.spontaneous():
-            self._close()
-        return False

@@ -50,6 +50,10 @@ class OpenedFolder:
     classes: ClassTable | None = None
     """The classes of a COCO file, for a project that has none."""
     take_over: bool = False
+    first: str = ""
+    """The image to be shown first."""
+    recovery: Recovery | None = None
+    """Edits of that image that were not saved."""
     is_again: bool = False
     """Whether it is the folder that was open already, with the images that are there now."""
 
@@ -76,8 +80,10 @@ class UnsavedEdits:
     recovery: Recovery
 
 
-def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None, OpenedFolder]:
-    """Open an image, a folder of images, or a file of annotations with its images.
+def open_folder(
+    path: Path, *, take_over: bool = False, image_id: str | None = None
+) -> Generator[None, None, OpenedFolder]:
+    """Open an image, a folder of images, or a file of annotations with its images; ``image_id`` is to be shown first.
 
     Raises
     ------
@@ -104,10 +110,22 @@ def open_folder(path: Path, *, take_over: bool = False) -> Generator[None, None,
         classes = classes if project.classes is None else None
         summaries = {file.image_id: _summary(project, file.image_id) for file in project.images}
         yield None
+        first = image_id if image_id in summaries else project.images[0].image_id
+        assert first is not None
+        recovery = None if project.owner is not None else _recovery(project, first)
+        yield None
     except BaseException:  # also when the user stopped it: the folder must not stay locked
         project.close()
         raise
-    return OpenedFolder(project=project, summaries=summaries, imported=imported, classes=classes, take_over=take_over)
+    return OpenedFolder(
+        project=project,
+        summaries=summaries,
+        imported=imported,
+        classes=classes,
+        take_over=take_over,
+        first=first,
+        recovery=recovery,
+    )
 
 
 def list_again(project: Project, imported: Imported) -> Generator[None, None, OpenedFolder]:
@@ -215,5 +233,12 @@ def _by_id(foreign: Foreign, project: Project) -> Imported:
 def _summary(project: Project, image_id: str) -> ImageSummary | None:
     try:
         return project.summary(image_id)
+    except AnnotationError:  # told when the image is opened
+        return None
+
+
+def _recovery(project: Project, image_id: str) -> Recovery | None:
+    try:
+        return project.recoverable(image_id)
     except AnnotationError:  # told when the image is opened
         return None

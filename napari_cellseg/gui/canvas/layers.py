@@ -201,7 +201,14 @@ class ClassLayers(QObject):
             self._put_away(class_id, spare, visible)
         gc.unfreeze()
         self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
+        self.show_refusal()
         self.ready.emit()
+
+    def show_refusal(self) -> None:
+        """Let the tools of napari draw only where edits are not refused."""
+        may_edit = self._session is not None and not self._session.refusal
+        for layer in self:
+            layer.editable = may_edit
 
     def _put_away(self, class_id: int, layer: CellsLayer, visible: bool) -> None:
         """Hide the layer of a class that this image does not have; it is kept, see `_on_current`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from napari.utils.notifications import show_warning
+
+from napari_cellseg.errors import AnnotationError
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
-from napari_cellseg.review import Box, Change, ReviewSession
+from napari_cellseg.review import Box, Change, ChangeKind, ReviewSession
 from napari_cellseg.review.cells import overlap, union_box
 
 __all__ = ["brush_aim", "brush_target", "take_over"]
@@ -21,7 +24,11 @@ def take_over(session: ReviewSession, layer: CellsLayer, box: Box) -> Change:
     box = _with_painted_cell(session, layer, box)
     x0, y0, x1, y1 = box
     after = layer.data[y0:y1, x0:x1].copy()
-    change = session.paint(layer.class_id, box, session.view(layer.class_id, box), after)
+    try:
+        change = session.paint(layer.class_id, box, session.view(layer.class_id, box), after)
+    except AnnotationError as error:  # of a folder that was taken over a moment ago
+        show_warning(str(error))
+        change = Change(text="", kind=ChangeKind.DO)
     layer.rewrite(box, session.view(layer.class_id, box))
     return change
 

@@ -14,10 +14,11 @@ from napari_cellseg.gui.opening.image_list import ImageList, status_text
 from napari_cellseg.gui.opening.import_panel import ImportPanel
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.reading_rows import ReadingRows
+from napari_cellseg.gui.opening.save_watch import SaveLabel, SaveWatch
 from napari_cellseg.gui.opening.welcome import Welcome
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.images.listing import Listing
 from napari_cellseg.wording import counted
@@ -32,7 +33,7 @@ _DROPPED = (".json", ".geojson", ".xml", ".zip", ".roi", ".npy", ".mat")
 class OpenDock(Dock):
     """Opens a folder, lists its images, and edits the class table."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, saving: SaveWatch) -> None:
         super().__init__(state)
         self.opener = opener
         self.folder_button = PrimaryButton("Open folder...")
@@ -54,9 +55,11 @@ class OpenDock(Dock):
         self.importing.is_shown_changed.connect(lambda _: self._show())
         self.setAcceptDrops(True)
         self.welcome = Welcome(self.opener)
-        self.read_only = small_label()
-        self.read_only.setStyleSheet(f"color: {WARNING};")
+        self.saved = SaveLabel(saving)
         self.take_over = QPushButton("Take over the lock")
+        self.take_over.setToolTip(
+            "Edit the folder here. The other viewer can no longer save in it; its unsaved edits are kept and offered."
+        )
         self.take_over.clicked.connect(self._take_over)
         self.images_title = QLabel()
         self.images = ImageList(self.state, self.opener)
@@ -75,6 +78,8 @@ class OpenDock(Dock):
         self._soon.setInterval(400)
         self._soon.timeout.connect(self.opener.note_current)
         layers.session_changed.connect(lambda _: self._soon.start())
+        saving.refused.connect(self._show)
+        self.state.images_changed.connect(self._show)
         self.state.workspace_changed.connect(self._show)
         self.state.current_changed.connect(self._show)
         self.state.loading_changed.connect(self._show)
@@ -90,7 +95,7 @@ class OpenDock(Dock):
         self.column.addWidget(self._row)
         self.column.addWidget(self.importing)
         self.column.addWidget(self.welcome)
-        self.column.addWidget(self.read_only)
+        self.column.addWidget(self.saved)
         self.column.addWidget(self.take_over)
         self.column.addWidget(self.images_title)
         self.column.addWidget(self.images, 1)
@@ -122,10 +127,9 @@ class OpenDock(Dock):
         done = sum(status_text(summary) == "done" for summary in self.opener.summaries.values())
         self.images_title.setText(f"<b>Images</b> ({len(state.images)}){f', {done} done' if done else ''}")
         read_only = "" if state.workspace is None else state.workspace.read_only
-        self.read_only.setVisible(bool(read_only))
+        self.saved.setVisible(is_open)
         self.take_over.setVisible(bool(read_only))
-        if read_only:
-            self.read_only.setText(f"{read_only} You can look; edits are refused.")
+        explain(self.classes, read_only or None)
         self._show_skipped()
         ids = [file.image_id for file in state.images]
         place = ids.index(state.image_id) if state.image_id in ids else None
@@ -177,7 +181,7 @@ class OpenDock(Dock):
 
     def _take_over(self) -> None:
         if self.state.workspace is not None:
-            self.opener.open_path(self.state.workspace.project.path, take_over=True)
+            self.opener.open_path(self.state.workspace.project.path, take_over=True, image_id=self.state.image_id)
 
 
 def _dropped(event: Any) -> Path | None:

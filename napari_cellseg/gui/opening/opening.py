@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,12 @@ from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job, JobState
+from napari_cellseg.gui.opening.leaving import keep_or_log, may_leave, save_current
+from napari_cellseg.gui.opening.reviewing import begin_review, window_name
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info, show_warning
-from napari_cellseg.gui.widgets.questions import Answer, ask_about_recovery, ask_to_save
+from napari_cellseg.gui.widgets.questions import Answer, ask_about_recovery
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
@@ -35,6 +36,7 @@ from napari_cellseg.workspace.open_any import (
     load_image,
     open_folder,
 )
+from napari_cellseg.workspace.sessions import taken_by
 
 __all__ = ["Opener"]
 
@@ -95,7 +97,7 @@ class Opener(QObject):
             self._wanted = None
             self._begin_with = image_id
             self._state.set_loading(f"Opening {path.name}...")
-            self.job.start(lambda: open_folder(path, take_over=take_over))
+            self.job.start(lambda: open_folder(path, take_over=take_over, image_id=image_id))
 
     def open_made_folder(self, make: Callable[[], Generator[None, None, None]], folder: Path) -> None:
         """Open a folder after a generator has written it."""
@@ -154,16 +156,10 @@ class Opener(QObject):
 
     def save(self) -> bool:
         """Save the annotations of the current image; returns whether there is nothing left to save."""
-        workspace, image_id = self._state.workspace, self._state.image_id
-        if workspace is None or image_id is None or not workspace.is_modified(image_id):
-            return True
-        try:
-            workspace.save(image_id)
-        except CellSegError as error:
-            show_error(error)
-            return False
-        self._state.status_changed.emit(image_id)
-        return True
+        error = save_current(self._state)
+        if error is not None:
+            show_error(error, self._state.window)
+        return error is None
 
     def begin_anew(self, image_id: str) -> None:
         """Open an image again with the cells of its ``class*.tif``; its annotations are set aside as .bak."""
@@ -182,24 +178,18 @@ class Opener(QObject):
     def _leave(self) -> bool:
         """Save what was edited, or ask; returns whether the current image may be closed."""
         self._show_loaded()
-        workspace, image_id, session = self._state.workspace, self._state.image_id, self._state.session
-        if workspace is None or image_id is None or session is None or not workspace.is_modified(image_id):
-            return True
-        if not any(cell.reviewed for cell in session.cells.values()):
-            return self.save()  # proposals of a model: nobody's work, nothing to ask
-        answer = ask_to_save(self._state.window, image_id)
-        if answer is Answer.SAVE:
-            return self.save()
-        if answer is Answer.DISCARD:
-            self._state.set_current(None, None, None)
-            workspace.discard_changes(image_id)
+        image_id = self._state.image_id
+        may = may_leave(self._state)
+        if may and image_id is not None:
             self.note(image_id)
-        return answer is not Answer.CANCEL
+        return may
 
     def _load(self, file: ImageFile, recover: bool | None = None) -> None:
         workspace = self._state.workspace
         if workspace is not None:
             imported, project = self._imported, workspace.project
+            if workspace.read_only:
+                recover = False  # they are the other viewer's
             self._loading = file
             workspace.expect(file.image_id)
             self._state.set_loading(f"Opening {file.image_id}...")
@@ -207,7 +197,7 @@ class Opener(QObject):
 
     def _on_finished(self, result: OpenedFolder | LoadedImage | UnsavedEdits) -> None:
         if isinstance(result, OpenedFolder):
-            self._use_listing(result) if result.is_again else self._use_folder(result)
+            self._use_listing(result) if result.is_again else self._ask_about_folder(result)
         elif self._wanted is not None and self._wanted != result.file:
             self._load(self._wanted)
         elif isinstance(result, UnsavedEdits):
@@ -228,11 +218,22 @@ class Opener(QObject):
             if self.job.state is not JobState.FINISHED and self._state.workspace is not None:
                 self._state.workspace.expect(None)
 
-    def _use_folder(self, opened: OpenedFolder) -> None:
+    def _ask_about_folder(self, opened: OpenedFolder) -> None:
+        """Ask about unsaved edits of its first image while all that is open still is."""
+        recover = None
+        if opened.recovery is not None and not taken_by(opened.project):
+            answer = ask_about_recovery(self._state.window, opened.recovery)
+            if answer is Answer.CANCEL:
+                opened.project.close()
+                return
+            recover = answer is Answer.SAVE
+        self._use_folder(opened, recover=recover)
+
+    def _use_folder(self, opened: OpenedFolder, *, recover: bool | None) -> None:
         self._forget_folder()
         project = opened.project
         try:
-            workspace = Sessions(project, window=self._window_name(), take_over=opened.take_over)
+            workspace = Sessions(project, window=window_name(self._state), take_over=opened.take_over)
         except CellSegError as error:
             project.close()
             show_error(error, self._state.window)
@@ -249,8 +250,8 @@ class Opener(QObject):
         if opened.imported.remarks:
             show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
         self.summaries_changed.emit()
-        ids = [image.image_id for image in project.images]
-        self.show(self._begin_with if self._begin_with in ids else ids[0])
+        self._wanted = project.file(opened.first)
+        self._load(self._wanted, recover)
 
     def _use_listing(self, opened: OpenedFolder) -> None:
         """Show the images that are in the open folder now; the current one stays, with its edits."""
@@ -292,7 +293,7 @@ class Opener(QObject):
         state, loaded, self._loaded = self._state, self._loaded, None
         if loaded is None:
             return
-        session = self._review(loaded)
+        session = begin_review(state, loaded, self._imported.source)
         if session is None:
             return
         if state.workspace is not None and state.workspace.project.classes is not None:
@@ -316,22 +317,6 @@ class Opener(QObject):
             )
         if loaded.image.shown:
             show_info(f"Of {loaded.file.image_id}, {loaded.image.shown} is shown.")
-
-    def _review(self, loaded: LoadedImage) -> ReviewSession | None:
-        """Open the cells that were read; None when they cannot be."""
-        workspace = self._state.workspace
-        if workspace is None:
-            return loaded.cells.session
-        try:
-            session = workspace.open(loaded.cells)
-            workspace.expect(None)
-            if loaded.proposals is not None and not workspace.read_only:
-                session.load_proposals(loaded.proposals, self._imported.source)
-        except CellSegError as error:
-            workspace.close_session(loaded.file.image_id)
-            show_error(error, self._state.window)
-            return None
-        return session
 
     def _ask_about(self, edits: UnsavedEdits) -> None:
         answer = ask_about_recovery(self._state.window, edits.recovery)
@@ -408,10 +393,6 @@ class Opener(QObject):
     def close(self) -> None:
         """Save the current image and let go of the folder."""
         self._turn.stop()
-        self.save()
+        keep_or_log(self._state)
         if self._state.workspace is not None:
             self._state.workspace.close()
-
-    def _window_name(self) -> str:
-        title = getattr(self._state.window, "windowTitle", lambda: "")() or "napari"
-        return f"{title}, since {time.strftime('%H:%M')}"

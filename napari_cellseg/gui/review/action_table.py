@@ -106,7 +106,7 @@ def perform(row: ReviewAction, do: ReviewActions) -> None:
     why_not = row.needs(do)
     if why_not is None:
         row.run(do)
-    elif row.place in (Place.QUEUE, Place.HISTORY):  # pressed many times in a row
+    elif row.place in (Place.QUEUE, Place.HISTORY) or why_not == _edits(do):  # pressed many times in a row
         do.say(why_not)
     else:
         show_warning(why_not)
@@ -123,7 +123,14 @@ def _an_image(do: ReviewActions) -> str | None:
     return None if do.session is not None else "Open an image first."
 
 
+def _edits(do: ReviewActions) -> str | None:
+    """Say why nothing can be edited."""
+    return _an_image(do) or (do.session.refusal if do.session is not None else "") or None
+
+
 def _a_cell(do: ReviewActions) -> str | None:
+    if do.session is not None and do.session.refusal:
+        return do.session.refusal
     if do.missed is not None and not do.selection:
         add, skip = key_of("accept"), key_of("next")
         return f"There is no cell here yet. Press {add} to add the one on disk, or {skip} to skip it."
@@ -132,16 +139,16 @@ def _a_cell(do: ReviewActions) -> str | None:
 
 
 def _a_cell_or_a_missed_one(do: ReviewActions) -> str | None:
-    return None if do.missed is not None else _a_cell(do)
+    return _edits(do) if do.missed is not None else _a_cell(do)
 
 
 def _one_cell(do: ReviewActions) -> str | None:
-    return _an_image(do) or (None if len(do.selection) == 1 else "Select one cell first.")
+    return _edits(do) or (None if len(do.selection) == 1 else "Select one cell first.")
 
 
 def _two_cells(do: ReviewActions) -> str | None:
     few = "Select two or more cells first: click one, then Shift-click the others."
-    return _an_image(do) or (None if len(do.selection) > 1 else few)
+    return _edits(do) or (None if len(do.selection) > 1 else few)
 
 
 def _a_queue(do: ReviewActions) -> str | None:
@@ -153,11 +160,13 @@ def _a_class(class_id: int, do: ReviewActions) -> str | None:
 
 
 def _something_done(do: ReviewActions) -> str | None:
-    return None if do.session is not None and do.session.undo_text else "There is nothing to undo."
+    nothing = None if do.session is not None and do.session.undo_text else "There is nothing to undo."
+    return nothing or _edits(do)
 
 
 def _something_undone(do: ReviewActions) -> str | None:
-    return None if do.session is not None and do.session.redo_text else "There is nothing to redo."
+    nothing = None if do.session is not None and do.session.redo_text else "There is nothing to redo."
+    return nothing or _edits(do)
 
 
 # ---- what an action would do now ----
@@ -312,7 +321,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Draw a new cell with brush, fill or polygon; otherwise they draw on the selected cell",
         keys=("M",),
         where=Where.CANVAS,
-        needs=_an_image,
+        needs=_edits,
         run=ReviewActions.draw_new,
     ),
     ReviewAction(

@@ -20,16 +20,17 @@ from qtpy.QtWidgets import (
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.opening.save_watch import SaveLabel, SaveWatch
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, Place, ReviewAction, action, key_of, perform
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.dock import WARNING, Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.review import CellFilter, ReviewSession
 from napari_cellseg.review.queue import QueueOrder
-from napari_cellseg.workspace import SaveKind, SaveStatus
+from napari_cellseg.workspace import SaveKind
 
 __all__ = ["ReviewDock"]
 
@@ -42,9 +43,11 @@ _UPDATE_MS = 80
 class ReviewDock(Dock):
     """Accept, reject and correct the cells of the current image, the most doubtful first."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, review: ReviewActions) -> None:
+    def __init__(
+        self, state: AppState, layers: ClassLayers, opener: Opener, saving: SaveWatch, review: ReviewActions
+    ) -> None:
         super().__init__(state)
-        self.layers, self.opener, self._do = layers, opener, review
+        self.layers, self.opener, self._saving, self._do = layers, opener, saving, review
         self.buttons: dict[str, QPushButton] = {}
         self._add_queue()
         self._add_decisions()
@@ -59,10 +62,7 @@ class ReviewDock(Dock):
             signal.connect(self._refresh_later)
         for signal in (self.state.current_changed, self.state.classes_changed):
             signal.connect(self._on_classes)
-        self._clock = QTimer(self)
-        self._clock.setInterval(1000)
-        self._clock.timeout.connect(self._show_saved)
-        self._clock.start()
+        saving.changed.connect(self._show_saved)
         self._on_classes()
         self._do.queue.begin()
 
@@ -78,6 +78,9 @@ class ReviewDock(Dock):
         self.counts = QLabel()
         self.column.addLayout(_row(self._title, self.counts, stretch=0))
         self.column.addWidget(self._progress)
+        self.saved = SaveLabel(self._saving)
+        self._save = button("Save", self._on_save)
+        self.column.addLayout(_row(self.saved, self._save, stretch=0))
         self._folder = QLabel()
         self.column.addWidget(self._folder)
         self._order = QComboBox()
@@ -153,10 +156,7 @@ class ReviewDock(Dock):
         self.column.addWidget(self._show)
         self._gallery = button("Gallery", lambda: self._open("Gallery"), "Pictures of the cells of a class")
         self._table = button("Table", lambda: self._open("Table"), "All cells with their measurements")
-        self.saved = QLabel()
-        self.saved.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._save = button("Save", lambda: self._on_save())
-        self.column.addLayout(_row(self._gallery, self._table, self.saved, self._save, stretch=2))
+        self.column.addLayout(_row(self._gallery, self._table))
 
     # ---- up to date ----
 
@@ -252,18 +252,14 @@ class ReviewDock(Dock):
 
     def _on_save(self) -> None:
         self.opener.save()
-        self._show_saved()
+        self._saving.look()
 
     def _show_saved(self) -> None:
-        workspace, image_id = self.state.workspace, self.state.image_id
-        why_not = "Open an image of a folder first." if workspace is None or image_id is None else None
-        status = SaveStatus(SaveKind.NOTHING, "") if workspace is None else workspace.status(image_id)
-        if status.kind in (SaveKind.READ_ONLY, SaveKind.SAVED):
-            why_not = status.tip
-        self.saved.setText(status.text)
-        self.saved.setToolTip(status.tip)
-        self.saved.setStyleSheet(f"color: {WARNING};" if status.kind in (SaveKind.PROBLEM, SaveKind.READ_ONLY) else "")
-        explain(self._save, why_not, "Save the annotations of this image")
+        status = self._saving.status
+        is_open = self.state.workspace is not None and self.state.image_id is not None
+        can = is_open and status.kind in (SaveKind.UNSAVED, SaveKind.PROBLEM)
+        why_not = status.tip if is_open else "Open an image of a folder first."
+        explain(self._save, None if can else why_not, "Save the annotations of this image")
 
     def _open(self, name: str) -> None:
         self.state.viewer.window.add_plugin_dock_widget("napari-cellseg", name)

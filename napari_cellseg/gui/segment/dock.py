@@ -172,6 +172,8 @@ class SegmentDock(Dock):
             return "Wait until the image is open."
         if self.state.session is None and self._image_layer() is None:
             return "Open an image first."
+        if self.state.session is not None and self.state.session.refusal:
+            return self.state.session.refusal
         if self.model.header is None:
             return "Choose a model first."
         return None

@@ -1,4 +1,4 @@
-"""The only questions that block the window: whether to save or write, and what to do with edits never saved."""
+"""The only questions that block the window: what to do with edits that are not saved, and what ends when it closes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 
 from napari_cellseg.workspace import Recovery
 
-__all__ = ["Answer", "ask_about_recovery", "ask_to_save", "ask_to_write"]
+__all__ = ["Answer", "ask_about_recovery", "ask_about_unsaved", "ask_to_close", "ask_to_drop", "ask_to_write"]
 
 
 class Answer(Enum):
@@ -21,14 +21,36 @@ class Answer(Enum):
     CANCEL = "cancel"
 
 
-def ask_to_save(parent: QWidget | None, image_id: str) -> Answer:
-    """Ask what to do with the edits of an image that is about to be closed."""
+def ask_about_unsaved(parent: QWidget | None, edits: str, reason: str) -> Answer:
+    """Ask what to do with edits that cannot be saved: keep them elsewhere (SAVE), drop them, or stay."""
     return _ask(
         parent,
-        f"Save the changes of {image_id}?",
-        "Its cells were edited. Saving keeps them in the project; class*.tif files beside the image stay as they are.",
-        ("Save", "Discard"),
+        f"{edits} cannot be saved",
+        f"{reason} Save elsewhere keeps them in your data folder, and offers them when the image is opened again.",
+        ("Save elsewhere", "Discard"),
     )
+
+
+def ask_to_drop(parent: QWidget | None, image: str) -> bool:
+    """Ask whether to leave an edited image that has no folder to be saved in."""
+    box = _box(parent, f"Leave {image} without saving?", "The image has no folder, so its edits cannot be saved.")
+    leave = box.addButton("Discard", QMessageBox.ButtonRole.DestructiveRole)
+    stay = box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(stay)
+    box.setEscapeButton(stay)
+    box.exec()
+    return box.clickedButton() is leave
+
+
+def ask_to_close(parent: QWidget | None, what: Sequence[str]) -> bool:
+    """Ask whether to close the viewer; ``what`` that ends, a sentence each."""
+    box = _box(parent, "Close the viewer?", "\n".join(what))
+    close = box.addButton("Close", QMessageBox.ButtonRole.AcceptRole)
+    stay = box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(stay)
+    box.setEscapeButton(stay)
+    box.exec()
+    return box.clickedButton() is close
 
 
 def ask_about_recovery(parent: QWidget | None, recovery: Recovery) -> Answer:
@@ -38,7 +60,7 @@ def ask_about_recovery(parent: QWidget | None, recovery: Recovery) -> Answer:
     return _ask(
         parent,
         f"Bring back {edits} of {recovery.image_id}?",
-        f"The viewer ended before they were saved. The last one, on {when} by {recovery.user}: {recovery.last_text}.",
+        f"They were made and not saved. The last one, on {when} by {recovery.user}: {recovery.last_text}.",
         ("Bring back", "Set aside"),
     )
 
@@ -61,8 +83,7 @@ def ask_to_write(parent: QWidget | None, image_ids: Sequence[str], undecided: in
 
 
 def _ask(parent: QWidget | None, question: str, explanation: str, buttons: tuple[str, str]) -> Answer:
-    box = QMessageBox(QMessageBox.Icon.Question, "napari-cellseg", question, parent=parent)
-    box.setInformativeText(explanation)
+    box = _box(parent, question, explanation)
     yes = box.addButton(buttons[0], QMessageBox.ButtonRole.AcceptRole)
     no = box.addButton(buttons[1], QMessageBox.ButtonRole.DestructiveRole)
     cancel = box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole)
@@ -71,3 +92,9 @@ def _ask(parent: QWidget | None, question: str, explanation: str, buttons: tuple
     box.exec()
     chosen = box.clickedButton()
     return Answer.SAVE if chosen is yes else Answer.DISCARD if chosen is no else Answer.CANCEL
+
+
+def _box(parent: QWidget | None, question: str, explanation: str) -> QMessageBox:
+    box = QMessageBox(QMessageBox.Icon.Question, "napari-cellseg", question, parent=parent)
+    box.setInformativeText(explanation)
+    return box

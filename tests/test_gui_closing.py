@@ -1,0 +1,435 @@
+"""No edit is lost in a real window: the same folder twice, two windows, two processes, and closing in each state."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
+from napari_cellseg.review import Status
+from napari_cellseg.workspace import Sessions, look_at
+
+pytestmark = pytest.mark.gui
+
+IMAGE = "tissue_01"
+
+
+@pytest.fixture(autouse=True)
+def data_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def no_question_of_napari(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after "Do not ask in future": Ctrl+W closes without a question of napari."""
+    from napari.settings import get_settings
+
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return two images; the cells of the first one are proposals, saved."""
+    write_training_folder(tmp_path, 2, (96, 96))
+    folder = tmp_path / "train"
+    with Sessions.of_folder(folder) as sessions:
+        sessions.set_classes(TISSUE_CLASSES)
+        session = sessions.open_session(IMAGE, (96, 96))
+        session.set_status(tuple(session.cells), Status.PROPOSED)
+        sessions.save(IMAGE)
+    return folder
+
+
+class Window:
+    """A real viewer with the docks *Open* and *Review*."""
+
+    def __init__(self, folder: Path) -> None:
+        import napari
+
+        from napari_cellseg.gui.plugin import plugin_of
+
+        self.viewer = napari.Viewer(show=True)
+        self.plugin = plugin_of(self.viewer)
+        self.state = self.plugin.state
+        _, self.open_dock = self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Open")
+        _, self.review_dock = self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Review")
+        self.qt_window = self.viewer.window._qt_window
+        self.open(folder)
+
+    def open(self, folder: Path) -> None:
+        self.plugin.opener.open_path(folder)
+        self.wait_until_open()
+
+    def wait_until_open(self) -> None:
+        opener = self.plugin.opener
+        wait(lambda: not opener.job.is_busy and not self.state.loading and opener._wanted is None)
+        assert self.state.session is not None
+        self.plugin.layers.finish()
+
+    def press(self, key: str) -> None:
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        QTest.keyClick(self.viewer.window._qt_viewer.canvas.native, getattr(Qt.Key, f"Key_{key}"))
+        wait_ms(20)
+
+    def accept(self, cell_id: int) -> None:
+        self.state.select((cell_id,))
+        self.press("A")
+
+    def status(self, cell_id: int) -> Status:
+        return self.state.session.cells[cell_id].status
+
+    def ask_to_close(self) -> None:
+        """As Ctrl+W does."""
+        self.qt_window.close(quit_app=False, confirm_need=True)
+        wait_ms(50)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state.is_closed
+
+    def end(self) -> None:
+        if not self.is_closed:
+            with suppress(RuntimeError):
+                self.viewer.close()
+        self.plugin.close()
+
+
+@pytest.fixture
+def windows(qapp: Any) -> Iterator[Callable[[Path], Window]]:  # noqa: ARG001 - windows need an application
+    made: list[Window] = []
+
+    def make(folder: Path) -> Window:
+        made.append(Window(folder))
+        return made[-1]
+
+    yield make
+    for window in made:
+        window.end()
+    made.clear()
+    gc.collect()
+
+
+def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def wait_ms(milliseconds: int) -> None:
+    end = time.monotonic() + milliseconds / 1000
+    with suppress(AssertionError):
+        wait(lambda: time.monotonic() >= end)
+
+
+class Answers:
+    """Clicks the buttons of the questions that come, by their texts; keeps what was asked."""
+
+    def __init__(self, *buttons: str) -> None:
+        from qtpy.QtCore import QTimer
+
+        self.waiting, self.asked = [*buttons], []
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._answer)
+        self._timer.start(10)
+
+    def _answer(self) -> None:
+        from qtpy.QtWidgets import QApplication, QMessageBox
+
+        box = QApplication.activeModalWidget()
+        if not isinstance(box, QMessageBox) or not box.isVisible():
+            return
+        self.asked.append(f"{box.text()}\n{box.informativeText()}")
+        wanted = self.waiting.pop(0) if self.waiting else "Cancel"
+        button = next(button for button in box.buttons() if button.text().replace("&", "") == wanted)
+        button.click()
+
+    def stop(self) -> None:
+        self._timer.stop()
+        assert not self.waiting, f"was never asked for {self.waiting}"
+
+
+def status_on_disk(folder: Path, cell_id: int) -> Status:
+    annotations = look_at(folder).read(IMAGE)
+    assert annotations is not None
+    return next(cell.status for cell in annotations.cells if cell.cell_id == cell_id)
+
+
+# ---- the same folder twice ----
+
+
+@pytest.mark.parametrize("how", ["same", "slash", "link"])
+def test_opening_the_open_folder_again_keeps_the_edits_and_finds_new_images(windows, folder, tmp_path, how):
+    (tmp_path / "link").symlink_to(folder)
+    path = {"same": folder, "slash": Path(f"{folder}/."), "link": tmp_path / "link"}[how]
+    window = windows(folder)
+    window.accept(1)
+    session = window.state.session
+    (folder / "tissue_03").mkdir()
+    tifffile.imwrite(folder / "tissue_03" / "image.tif", generate_tissue((96, 96), 4)[0], photometric="rgb")
+
+    for _ in range(3):
+        window.open(path)
+        assert window.state.session is session
+        assert not window.state.workspace.read_only
+    window.accept(2)
+
+    assert [file.image_id for file in window.state.images] == ["tissue_01", "tissue_02", "tissue_03"]
+    assert window.open_dock.images.model().rowCount() == 3
+    assert [window.status(i) for i in (1, 2)] == [Status.ACCEPTED] * 2
+    assert "2 edits not saved yet" in window.open_dock.saved.text()
+    window.ask_to_close()
+    assert window.is_closed
+    assert [status_on_disk(folder, i) for i in (1, 2)] == [Status.ACCEPTED] * 2
+
+
+# ---- two windows, two processes ----
+
+
+def test_a_second_window_is_told_refuses_keys_and_takes_over_without_a_loss(windows, folder):
+    first = windows(folder)
+    first.accept(1)
+    second = windows(folder)
+    assert second.open_dock.saved.text().startswith("read-only: Open in another window of this program: ")
+    assert second.review_dock.saved.text() == second.open_dock.saved.text()
+    assert not second.review_dock.buttons["accept"].isEnabled()
+    second.accept(2)
+    assert second.status(2) is Status.PROPOSED
+    assert "another window" in second.viewer.status
+    assert not any(layer.editable for layer in second.plugin.layers)
+
+    second.open_dock.take_over.click()
+    second.wait_until_open()
+    assert second.status(1) is Status.ACCEPTED, "the first window saved"
+    second.accept(2)
+    assert second.status(2) is Status.ACCEPTED
+    assert all(layer.editable for layer in second.plugin.layers)
+    wait(lambda: "took over" in first.review_dock.saved.text())
+    first.accept(3)
+    assert first.status(3) is Status.PROPOSED
+    second.ask_to_close()
+    first.ask_to_close()
+    assert first.is_closed
+    assert [status_on_disk(folder, i) for i in (1, 2, 3)] == [Status.ACCEPTED, Status.ACCEPTED, Status.PROPOSED]
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from napari_cellseg.workspace import Sessions
+sessions = Sessions.of_folder(Path(sys.argv[1]), user="ana", take_over=len(sys.argv) > 2)
+session = sessions.open_session("tissue_01", (96, 96))
+if len(sys.argv) > 2:
+    session.accept([2])
+    sessions.save("tissue_01")
+print("ready", flush=True)
+sys.stdin.readline()
+sessions.close()
+"""
+
+
+def other_process(folder: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", OTHER, str(folder), *options]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_folder_of_another_process_is_taken_over_with_its_button(windows, folder):
+    process = other_process(folder)
+    window = windows(folder)
+    assert "Open in another viewer: ana" in window.open_dock.saved.text()
+    window.accept(1)
+    assert window.status(1) is Status.PROPOSED
+    window.open_dock.take_over.click()
+    window.wait_until_open()
+    window.accept(1)
+    window.ask_to_close()
+    process.communicate("\n", timeout=30)
+    assert window.is_closed
+    assert status_on_disk(folder, 1) is Status.ACCEPTED
+
+
+def test_edits_made_before_another_process_took_over_are_offered_again(windows, folder):
+    window = windows(folder)
+    window.accept(1)
+    process = other_process(folder, "take over")
+    wait(lambda: "took over" in window.review_dock.saved.text())
+    window.accept(3)
+    assert window.status(3) is Status.PROPOSED
+    window.ask_to_close()
+    assert window.is_closed, "they are kept: nothing to ask"
+    process.communicate("\n", timeout=30)
+    assert status_on_disk(folder, 2) is Status.ACCEPTED
+
+    answers = Answers("Bring back")
+    again = windows(folder)
+    answers.stop()
+    assert "Bring back 1 edit of tissue_01?" in answers.asked[0]
+    assert [again.status(i) for i in (1, 2, 3)] == [Status.ACCEPTED, Status.ACCEPTED, Status.PROPOSED]
+
+
+def test_cancel_of_bring_back_leaves_what_was_open(windows, folder, tmp_path):
+    write_training_folder(tmp_path / "second", 1, (96, 96))
+    other = tmp_path / "second" / "train"
+    with Sessions.of_folder(other) as sessions:
+        session = sessions.open_session(IMAGE, (96, 96))
+        session.reject([min(session.cells)])
+    window = windows(folder)
+    window.accept(1)
+    answers = Answers("Cancel")
+    window.open(other)
+    answers.stop()
+    assert window.state.workspace.project.is_at(folder)
+    assert window.state.image_id == IMAGE
+    assert window.status(1) is Status.ACCEPTED
+    assert any(layer.visible for layer in window.plugin.layers)
+    assert not (other / ".cellseg" / "lock.json").exists()
+    assert look_at(other).recoverable(IMAGE) is not None
+
+
+# ---- closing ----
+
+
+def endless() -> Iterator[None]:
+    while True:
+        time.sleep(0.005)
+        yield None
+
+
+def test_closing_an_idle_window_asks_nothing(windows, folder):
+    window = windows(folder)
+    answers = Answers()
+    window.ask_to_close()
+    answers.stop()
+    assert window.is_closed
+    assert not answers.asked
+    assert not (folder / ".cellseg" / "lock.json").exists()
+
+
+def test_closing_an_edited_window_saves_and_asks_nothing(windows, folder):
+    window = windows(folder)
+    window.accept(1)
+    answers = Answers()
+    window.ask_to_close()
+    answers.stop()
+    assert window.is_closed
+    assert not answers.asked
+    assert status_on_disk(folder, 1) is Status.ACCEPTED
+
+
+@pytest.mark.parametrize("what", ["training", "segmentation", "batch"])
+def test_closing_names_what_runs_and_cancel_keeps_it_running(windows, folder, what):
+    from napari_cellseg.events import EpochDone
+
+    window = windows(folder)
+    window.accept(1)
+    job = getattr(window.plugin, what).job
+    job.start(endless)
+    wait(lambda: job.is_busy)
+    if what == "training":
+        history = window.plugin.training.history
+        history.epochs, history.last_epoch = 150, object.__new__(EpochDone)
+        object.__setattr__(history.last_epoch, "epoch", 2)
+    text = {
+        "training": "Training at epoch 2 of 150 stops; it can be resumed.",
+        "segmentation": "Segmenting stops.",
+        "batch": "Predicting the folder stops; the images that are left are predicted at the next start.",
+    }[what]
+
+    answers = Answers("Cancel")
+    window.ask_to_close()
+    answers.stop()
+    assert text in answers.asked[0]
+    assert "1 edit of tissue_01 is saved." in answers.asked[0]
+    assert not window.is_closed
+    assert window.qt_window.isVisible()
+    assert job.is_busy
+    window.accept(2)
+
+    answers = Answers("Close")
+    window.ask_to_close()
+    answers.stop()
+    assert window.is_closed
+    assert not job.is_busy
+    assert [status_on_disk(folder, i) for i in (1, 2)] == [Status.ACCEPTED] * 2
+
+
+def test_closing_a_read_only_window_asks_nothing_and_changes_nothing(windows, folder):
+    process = other_process(folder)
+    before = {path: path.read_bytes() for path in (folder / ".cellseg").rglob("*") if path.is_file()}
+    window = windows(folder)
+    window.accept(1)
+    answers = Answers()
+    window.ask_to_close()
+    answers.stop()
+    assert window.is_closed
+    assert not answers.asked
+    assert {path: path.read_bytes() for path in (folder / ".cellseg").rglob("*") if path.is_file()} == before
+    process.communicate("\n", timeout=30)
+
+
+@pytest.mark.parametrize("answer", ["Cancel", "Save elsewhere", "Discard"])
+def test_closing_with_edits_that_cannot_be_saved_asks(windows, folder, monkeypatch, answer):
+    from napari_cellseg.errors import ExportError
+
+    def full(*_: object, **__: object) -> None:
+        raise ExportError("Cannot write tissue_01.jsonl: No space left on device.")
+
+    window = windows(folder)
+    window.accept(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sessions, "save", full)
+        answers = Answers(answer)
+        window.ask_to_close()
+        answers.stop()
+    assert "1 edit of tissue_01 cannot be saved\nCannot write tissue_01.jsonl: No space left" in answers.asked[0]
+    if answer == "Cancel":
+        assert not window.is_closed
+        assert window.status(1) is Status.ACCEPTED
+        window.ask_to_close()
+        assert window.is_closed
+        assert status_on_disk(folder, 1) is Status.ACCEPTED
+        return
+    assert window.is_closed
+    assert status_on_disk(folder, 1) is Status.PROPOSED
+    answers = Answers(*(["Bring back"] if answer == "Save elsewhere" else []))
+    again = windows(folder)
+    answers.stop()
+    assert again.status(1) is (Status.ACCEPTED if answer == "Save elsewhere" else Status.PROPOSED)
+
+
+def test_closing_by_a_script_asks_nothing_and_keeps_what_cannot_be_saved(windows, folder, monkeypatch):
+    from napari_cellseg.errors import ExportError
+
+    def full(*_: object, **__: object) -> None:
+        raise ExportError("No space left on device.")
+
+    window = windows(folder)
+    window.accept(1)
+    window.plugin.segmentation.job.start(endless)
+    answers = Answers()
+    with monkeypatch.context() as patch:
+        patch.setattr(Sessions, "save", full)
+        window.viewer.close()
+    answers.stop()
+    assert not answers.asked
+    assert window.is_closed
+    assert look_at(folder).recoverable(IMAGE) is not None
