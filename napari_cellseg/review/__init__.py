@@ -1,6 +1,6 @@
-"""The cells of an image under review: what they are, what a person decides, one undo for everything. No Qt.
+"""The cells of an image under review, the user's decisions about them, and one undo stack for everything. No Qt.
 
-Also a queue that puts the most doubtful cells first.
+Also the queue that sorts the most doubtful cells first.
 """
 
 from __future__ import annotations

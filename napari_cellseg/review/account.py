@@ -8,7 +8,7 @@ __all__ = ["account_name"]
 
 
 def account_name() -> str:
-    """Return the name of the account, "unknown" when it has none."""
+    """Return the user name of the account, "unknown" if it has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container without a user entry; no pwd on Windows

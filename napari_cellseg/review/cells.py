@@ -21,7 +21,7 @@ BoolMask = npt.NDArray[np.bool_]
 
 
 class Status(Enum):
-    """What a person has decided about a cell."""
+    """The user's decision about a cell."""
 
     PROPOSED = "proposed"
     ACCEPTED = "accepted"
@@ -31,28 +31,28 @@ class Status(Enum):
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Cell:
-    """One cell as it is now; a command never changes a `Cell`, it puts another one in its place.
+    """One cell in its present state; immutable: a command replaces a `Cell`, it never changes one.
 
     Parameters
     ----------
     cell_id : int
-        1 or more; stable for the life of the cell, never used again for another one.
+        1 or more; stable for the life of the cell and never reused.
     class_id : int
         1..K.
     score : float
-        0..1; 1 for a cell that a person drew.
+        0..1; 1 for a cell that the user drew.
     status : Status
-        What a person decided.
+        The user's decision.
     box : (x0, y0, x1, y1)
         px, half-open, tight around the mask.
     mask : (y1 - y0, x1 - x0) bool
         The crop; read-only.
     label_value : int
-        Value in the class's label image on disk; 0 for a cell that has none yet.
+        Value in the class's label image on disk; 0 for a cell that is not on disk yet.
     by : str
-        Who made or last changed it: a person's name, a model's, or a file's.
+        Name of the user, model or file that made or last changed the cell.
     at : float
-        When, in seconds since 1970 (UTC).
+        Time of that change, seconds since 1970 (UTC).
     """
 
     cell_id: int
@@ -71,24 +71,24 @@ class Cell:
 
     @property
     def area(self) -> int:
-        """Pixels of the mask; counted once."""
+        """Area of the mask, px; cached."""
         if not self._area:
             object.__setattr__(self, "_area", int(np.count_nonzero(self.mask)))
         return self._area
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Middle of the box as (y, x), px."""
+        """Centre of the box as (y, x), px."""
         x0, y0, x1, y1 = self.box
         return (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
 
     @property
     def reviewed(self) -> bool:
-        """Whether a person has decided about it."""
+        """Whether the user has decided about the cell."""
         return self.status is not Status.PROPOSED
 
     def covers(self, y: int, x: int) -> bool:
-        """Whether pixel (y, x) of the image belongs to the cell."""
+        """Return whether pixel (y, x) of the image belongs to the cell."""
         x0, y0, x1, y1 = self.box
         return y0 <= y < y1 and x0 <= x < x1 and bool(self.mask[y - y0, x - x0])
 
@@ -101,7 +101,7 @@ class Cell:
         return seen
 
     def equals(self, other: Cell) -> bool:
-        """Whether every field is the same, the mask to the pixel."""
+        """Return whether all fields are equal, the mask pixel by pixel."""
         names = ("cell_id", "class_id", "score", "status", "box", "label_value", "by", "at")
         return all(getattr(self, name) == getattr(other, name) for name in names) and (
             self.mask is other.mask or np.array_equal(self.mask, other.mask)
@@ -109,17 +109,17 @@ class Cell:
 
 
 def check_cell(cell: Cell, image_size: tuple[int, int], classes: ClassTable) -> None:
-    """Refuse a cell that an image cannot have.
+    """Check that a cell fits the image and its class table.
 
     Raises
     ------
     AnnotationError
-        It leaves the image, or its class is not in the table.
+        The cell reaches beyond the image, or its class is not in the table.
     """
     x0, y0, x1, y1 = cell.box
     height, width = image_size
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height or cell.mask.shape != (y1 - y0, x1 - x0):
-        raise AnnotationError(f"Cell #{cell.cell_id} with box {cell.box} leaves the {height} x {width} image.")
+        raise AnnotationError(f"Cell #{cell.cell_id} with box {cell.box} reaches beyond the {height} x {width} image.")
     if cell.class_id not in classes.class_ids:
         raise AnnotationError(
             f"Cell #{cell.cell_id} has class {cell.class_id}, but there are {len(classes)} classes; "
@@ -128,7 +128,7 @@ def check_cell(cell: Cell, image_size: tuple[int, int], classes: ClassTable) -> 
 
 
 def overlap(first: Box, second: Box) -> Box | None:
-    """Return the rectangle two boxes share, None when they share none."""
+    """Return the intersection of two boxes, None if they do not intersect."""
     x0, y0 = max(first[0], second[0]), max(first[1], second[1])
     x1, y1 = min(first[2], second[2]), min(first[3], second[3])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

@@ -1,4 +1,4 @@
-"""What each command does to cells, as (text, pairs of before and after); `ReviewSession` applies it."""
+"""The changes that each command makes to cells, as (text, before/after pairs); `ReviewSession` applies them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from napari_cellseg.review.strokes import Stroke
 __all__ = ["Author", "CellCommand", "Command"]
 
 Command = tuple[str, list[Pair]]
-"""What to call it on the undo stack, and each touched cell before and after."""
+"""The text of the undo entry, and each changed cell before and after."""
 
 VERBS = {Status.ACCEPTED: "accept", Status.REJECTED: "reject", Status.PROPOSED: "reopen", Status.EDITED: "edit"}
 
 
 @dataclass(frozen=True)
 class Author:
-    """Signs what it changes with a name and the time.
+    """Builds commands; stamps each changed cell with the user's name and the time.
 
     Attributes
     ----------
     name : str
-        Of the user.
+        Name of the user.
     clock : callable
-        Gives the time in seconds since 1970.
+        Returns the time in seconds since 1970.
     image_size : (int, int)
         Height and width of the image, px.
     """
@@ -40,13 +40,13 @@ class Author:
     image_size: tuple[int, int]
 
     def set_status(self, cells: Sequence[Cell], status: Status) -> Command:
-        """Decide about cells; one that is edited stays so when accepted."""
+        """Set the status of cells; an edited cell stays edited when it is accepted."""
         final = (Status.EDITED, Status.ACCEPTED)
         changing = [cell for cell in cells if cell.status is not status and (cell.status, status) != final]
         return f"{VERBS[status]} {_names(changing)}", [(c, self._signed(c, status=status)) for c in changing]
 
     def reclassify(self, cells: Sequence[Cell], class_id: int, class_name: str) -> Command:
-        """Give cells another class, where they have no label value yet."""
+        """Change the class of cells, and drop their label values, which belong to the old class."""
         changing = [cell for cell in cells if cell.class_id != class_id]
         pairs: list[Pair] = [
             (c, self._signed(c, status=Status.EDITED, class_id=class_id, label_value=0)) for c in changing
@@ -54,11 +54,11 @@ class Author:
         return f"{_names(changing)} {'is' if len(changing) == 1 else 'are'} {class_name}", pairs
 
     def merge(self, cells: Sequence[Cell], *, bridge: bool = False) -> Command:
-        """Give the first cell the pixels of all, and the highest score; with ``bridge``, fill the gaps between them."""
+        """Merge cells into the first one, with the highest of their scores; ``bridge`` fills the gaps between them."""
         if len(cells) < 2:
             raise AnnotationError("Select two or more cells to merge them.")
         placed = bridged(cells) if bridge else joined(cells)
-        # A cell that was in two pieces before may stay so; a merge makes no new one of that kind.
+        # A cell that was in two pieces may stay so, but a merge must not create such a cell.
         if not bridge and pieces_of(placed[1]) > max(pieces_of(cell.mask) for cell in cells):
             raise AnnotationError(
                 f"{' and '.join(f'#{cell.cell_id}' for cell in cells[:4])} do not touch, so they are not merged. "
@@ -69,12 +69,12 @@ class Author:
         return text, [(cells[0], whole), *((cell, None) for cell in cells[1:])]
 
     def split(self, cell: Cell, parts: Sequence[Placed], new_id: int) -> Command:
-        """Give a cell the pixels of the first part, and those of the others to new cells."""
+        """Reduce a cell to the first part, and make new cells of the other parts."""
         new = [self.drawn(new_id + i, cell.class_id, part, cell.score) for i, part in enumerate(parts[1:])]
         return f"split #{cell.cell_id}", [(cell, self._reshaped(cell, parts[0])), *((None, part) for part in new)]
 
     def paint(self, class_id: int, stroke: Stroke, new_id: int) -> Command:
-        """Do what a stroke asks for."""
+        """Apply a stroke: reshape, delete and add cells."""
         new = [self.drawn(new_id + i, class_id, placed) for i, placed in enumerate(stroke.drawn)]
         pairs: list[Pair] = [(cell, self._reshaped(cell, placed)) for cell, placed in stroke.reshaped]
         pairs += [(cell, None) for cell in stroke.emptied]
@@ -83,15 +83,15 @@ class Author:
         return text, [*pairs, *((None, cell) for cell in new)]
 
     def fill_holes(self, cells: Sequence[Cell]) -> Command:
-        """Fill what the masks enclose."""
+        """Fill the holes of the masks."""
         return f"fill holes of {_names(cells)}", self._if_other((c, (c.box, filled(c.mask))) for c in cells)
 
     def smooth(self, cells: Sequence[Cell], radius: float = 1.5) -> Command:
-        """Round the outlines with a Gaussian of ``radius`` px; a cell too small for it stays as it is."""
+        """Smooth the outlines with a Gaussian of ``radius`` px; a cell too small for it is left unchanged."""
         return f"smooth {_names(cells)}", self._if_other((c, smoothed(c, radius, self.image_size)) for c in cells)
 
     def delete(self, cells: Sequence[Cell]) -> Command:
-        """Take cells out; unlike rejected ones, a new prediction may bring them again."""
+        """Delete cells; unlike rejected cells, they may return with a new prediction."""
         return f"delete {_names(cells)}", [(cell, None) for cell in cells]
 
     def drawn(self, cell_id: int, class_id: int, placed: Placed, score: float = 1.0) -> Cell:
@@ -124,7 +124,7 @@ class Author:
 
 
 CellCommand = Callable[[Author, Sequence[Cell]], Command]
-"""A command on some cells that needs nothing else, for `ReviewSession.do`: a method of `Author`, for example."""
+"""A command that needs nothing but the cells, for `ReviewSession.do`, such as a method of `Author`."""
 
 
 def _names(cells: Sequence[Cell]) -> str:

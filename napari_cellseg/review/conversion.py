@@ -1,4 +1,4 @@
-"""Between `InstanceMasks`, the cells that a model or a file brings, and the cells of a review."""
+"""Conversion between `InstanceMasks`, the cells of a model or a file, and the cells of a review."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from napari_cellseg.review.cells import Cell, Status
 __all__ = ["cells_from", "instances_of", "known_already"]
 
 SHARED = 0.25
-"""A proposal that shares more than this part of the smaller area with a kept cell is that cell."""
+"""A proposal whose overlap with a kept cell exceeds this fraction of the smaller area is the same cell."""
 
 SAME = 0.7
-"""A proposal with a higher intersection over union with a rejected cell of its class is the rejected one again."""
+"""A proposal with a higher intersection over union with a rejected cell of its class is that rejected cell."""
 
 
 def cells_from(
     instances: InstanceMasks, status: Status, by: str, at: float, *, first_id: int = 1, label_values: bool = True
 ) -> list[Cell]:
-    """Make cells of instances, numbered from ``first_id`` in the order they come.
+    """Convert instances to cells, numbered from ``first_id`` in their order.
 
     Parameters
     ----------
     instances : InstanceMasks
         N cells.
     status : Status
-        Of all of them: ACCEPTED for a person's own labels, PROPOSED for a model's.
+        Status of all cells: ACCEPTED for the user's own labels, PROPOSED for a model's.
     by : str
-        Who made them.
+        Name of the user, model or file that made them.
     at : float
-        When, seconds since 1970.
+        Time, seconds since 1970.
     first_id : int
         1 or more.
     label_values : bool
-        Keep the values they have in the label images on disk; False for a model's cells, which are not on disk.
+        Keep their values in the label images on disk; False for a model's cells, which are not on disk.
     """
     boxes = instances.boxes.tolist()
     values = instances.values.tolist() if label_values else [0] * len(instances)
@@ -60,7 +60,7 @@ def cells_from(
 
 
 def instances_of(cells: Sequence[Cell], image_size: tuple[int, int]) -> InstanceMasks:
-    """Make instances of cells, in their order; those without a label value get the next above their class's highest."""
+    """Convert cells to instances, in order; cells without a label value get values above the highest of their class."""
     return InstanceMasks(
         image_size=image_size,
         boxes=np.array([cell.box for cell in cells], np.int32).reshape(-1, 4),
@@ -72,7 +72,7 @@ def instances_of(cells: Sequence[Cell], image_size: tuple[int, int]) -> Instance
 
 
 def known_already(instances: InstanceMasks, kept: Sequence[Cell], image_size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return which instances, (N,) bool, are cells a person has decided about already; see `SHARED` and `SAME`."""
+    """Return a (N,) bool mask of the instances that the user has already decided about; see `SHARED` and `SAME`."""
     known = np.zeros(len(instances), bool)
     if not kept or not len(instances):
         return known

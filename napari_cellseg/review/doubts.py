@@ -1,4 +1,4 @@
-"""Why a cell should be looked at: what is odd about it, in words and as a number."""
+"""Doubts about a cell: each reason to check it, as text and as a number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Doubt", "Norm", "Reason", "Shape", "iou", "norms_of", "odd_shape", "
 
 
 class Reason(Enum):
-    """What is odd about a cell."""
+    """A reason to check a cell."""
 
     MISSED = "missed"
     NOT_IN_LABELS = "not in the labels"
@@ -31,7 +31,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One thing that is odd; ``value`` 0..1 is how much, ``text`` says it ("overlaps #87")."""
+    """One doubt: ``value`` 0..1 is its strength, ``text`` describes it ("overlaps #87")."""
 
     reason: Reason
     value: float
@@ -40,7 +40,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Logarithm of the area, and how well an ellipse fits: 1 for one, less for a ragged, bent or double cell."""
+    """Logarithm of the area, and the fit of an ellipse: 1 for an ellipse, lower for ragged, bent or double cells."""
 
     log_area: float
     fit: float
@@ -57,7 +57,7 @@ class Norm:
 
 
 def shape_of(mask: BoolMask) -> Shape:
-    """Measure a mask; the fit is its area over that of the ellipse with the same second moments."""
+    """Measure a mask; the fit is its area divided by that of the ellipse with the same second moments."""
     y, x = np.nonzero(mask)
     area = len(y)
     # A pixel is a square, not a point: its own variance is 1/12. Without it thin cells would have no ellipse.
@@ -68,7 +68,7 @@ def shape_of(mask: BoolMask) -> Shape:
 
 
 def norms_of(shapes: Iterable[tuple[int, Shape]]) -> dict[int, Norm]:
-    """Return the norm of each class of (class_id, shape) with five cells or more; fewer say nothing."""
+    """Return the norm of each class from (class_id, shape) pairs; a class of fewer than five cells has none."""
     by_class: dict[int, list[Shape]] = {}
     for class_id, shape in shapes:
         by_class.setdefault(class_id, []).append(shape)
@@ -82,14 +82,14 @@ def norms_of(shapes: Iterable[tuple[int, Shape]]) -> dict[int, Norm]:
 
 
 def odd_shape(shape: Shape, norm: Norm | None) -> list[Doubt]:
-    """Compare a cell with its class; what lies within 2.5 spreads is not odd."""
+    """Compare a cell with its class; a deviation of up to 2.5 spreads raises no doubt."""
     if norm is None:
         return []
     doubts = []
     size = (shape.log_area - norm.log_area) / norm.log_area_spread
     if abs(size) > 2.5:
         times = math.exp(abs(shape.log_area - norm.log_area))
-        word = f"{times:.1f} x as large as usual" if size > 0 else f"1/{times:.1f} of the usual size"
+        word = f"{times:.1f} x the usual size" if size > 0 else f"1/{times:.1f} of the usual size"
         doubts.append(Doubt(Reason.SIZE, _degree(abs(size)), word))
     fit = (norm.fit - shape.fit) / norm.fit_spread
     if fit > 2.5:
@@ -98,7 +98,7 @@ def odd_shape(shape: Shape, norm: Norm | None) -> list[Doubt]:
 
 
 def overlaps(cell: Cell, others: Sequence[Cell], class_names: Sequence[str]) -> list[Doubt]:
-    """Compare a cell with those near it: one of its class below or above it, or the same cell as another class."""
+    """Compare a cell with its neighbours: overlaps within its class, and the same cell with another class."""
     doubts = []
     for other in others:
         if other.cell_id == cell.cell_id or not (shared := _shared(cell, other)):
@@ -114,7 +114,7 @@ def overlaps(cell: Cell, others: Sequence[Cell], class_names: Sequence[str]) -> 
 
 
 def touches_border(cell: Cell, image_size: tuple[int, int]) -> list[Doubt]:
-    """Tell a cell that the edge of the image may have cut."""
+    """Return a doubt if the cell touches the border of the image, which may cut it."""
     x0, y0, x1, y1 = cell.box
     at_edge = x0 == 0 or y0 == 0 or x1 == image_size[1] or y1 == image_size[0]
     return [Doubt(Reason.BORDER, 0.3, "touches border")] if at_edge else []

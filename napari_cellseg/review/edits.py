@@ -1,4 +1,4 @@
-"""Changes of mask crops: pure functions on (box, mask), without a session."""
+"""Edits of mask crops: pure functions on (box, mask), without a session."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ MAX_GAP = 20
 """The widest gap between cells that a merge bridges, px."""
 
 Placed = tuple[Box, BoolMask]
-"""A mask crop and where it lies."""
+"""A mask crop and its box."""
 
 
 def tightened(box: Box, mask: BoolMask) -> Placed | None:
-    """Cut a crop down to its pixels; None when it has none."""
+    """Return the crop in its tight box; None if it has no pixel."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None
@@ -44,13 +44,13 @@ def tightened(box: Box, mask: BoolMask) -> Placed | None:
 
 
 def grown_box(box: Box, margin: int, image_size: tuple[int, int]) -> Box:
-    """Return a box with ``margin`` px more on each side, within the image."""
+    """Return a box grown by ``margin`` px on each side, clipped to the image."""
     height, width = image_size
     return max(0, box[0] - margin), max(0, box[1] - margin), min(width, box[2] + margin), min(height, box[3] + margin)
 
 
 def joined(cells: Sequence[Cell]) -> Placed:
-    """Return all pixels of several cells."""
+    """Return the union of cells."""
     box = union_box(cell.box for cell in cells)
     mask = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
     for cell in cells:
@@ -60,11 +60,11 @@ def joined(cells: Sequence[Cell]) -> Placed:
 
 
 def bridged(cells: Sequence[Cell]) -> Placed:
-    """Return all pixels of several cells in one piece, with the gaps between them filled.
+    """Return the union of cells as one piece, with the gaps between them filled.
 
-    A gap is filled as a morphological closing fills it (Serra, *Image Analysis and Mathematical Morphology*, 1982), by
-    the smallest disk that joins the pieces: the bridge is as wide as the cells face each other, and adds no pixel
-    elsewhere.
+    Gaps are filled by a morphological closing (Serra, *Image Analysis and Mathematical Morphology*, 1982) with the
+    smallest disk that joins the pieces: the bridge is as wide as the sides that face each other, and no pixel is
+    added elsewhere.
 
     Raises
     ------
@@ -84,24 +84,26 @@ def bridged(cells: Sequence[Cell]) -> Placed:
         if pieces_of(closed) == 1:
             return box, closed[margin:-margin, margin:-margin]
     names = " and ".join(f"#{cell.cell_id}" for cell in cells)
-    raise AnnotationError(f"{names} are more than {MAX_GAP} px apart and cannot be bridged. Paint the part between.")
+    raise AnnotationError(
+        f"{names} are more than {MAX_GAP} px apart and cannot be bridged. Paint the pixels between them."
+    )
 
 
 def pieces_of(mask: BoolMask) -> int:
-    """Return the number of pieces of a mask; pixels that share a corner belong together."""
+    """Return the number of 8-connected components of a mask."""
     return int(ndimage.label(mask, structure=np.ones((3, 3)))[1])
 
 
 def filled(mask: BoolMask) -> BoolMask:
-    """Fill what the mask encloses."""
+    """Fill the holes of the mask."""
     result: BoolMask = ndimage.binary_fill_holes(mask)
     return result
 
 
 def smoothed(cell: Cell, radius: float, image_size: tuple[int, int]) -> Placed | None:
-    """Round the outline: a Gaussian of ``radius`` px (sigma) on the mask, cut at one half; the largest piece of it.
+    """Smooth the outline: Gaussian blur of ``radius`` px (sigma), threshold at 0.5, largest piece.
 
-    None when nothing is left, as for a cell of a few pixels.
+    None if nothing is left, as for a cell of a few pixels.
     """
     box = grown_box(cell.box, int(np.ceil(3 * radius)), image_size)
     mask = ndimage.gaussian_filter(cell.crop(box).astype(np.float32), radius, mode="nearest") > 0.5
@@ -112,14 +114,14 @@ def smoothed(cell: Cell, radius: float, image_size: tuple[int, int]) -> Placed |
 
 
 def cut_by_line(cell: Cell, points: npt.ArrayLike) -> list[Placed]:
-    """Cut a cell along a drawn line; its pixels go to the nearest piece, the largest piece comes first.
+    """Split a cell along a drawn line; the pixels of the line join the nearest piece. The largest piece comes first.
 
     Parameters
     ----------
     cell : Cell
         What to cut.
     points : (M, 2) float
-        The line as (y, x), px of the image, M >= 2. An end inside the cell is drawn on, straight, to its edge.
+        The line as (y, x), px of the image, M >= 2. An end inside the cell is extended straight to its edge.
 
     Raises
     ------
@@ -128,7 +130,7 @@ def cut_by_line(cell: Cell, points: npt.ArrayLike) -> list[Placed]:
     """
     path = _extended(cell, np.asarray(points, float).reshape(-1, 2))
     line = _rasterised(cell.box, path)
-    # The line is connected over corners at least, so that no 4-connected path crosses it.
+    # The line is at least 8-connected, so that no 4-connected path crosses it.
     pieces, count = ndimage.label(cell.mask & ~line)
     if count < 2:
         raise AnnotationError(
@@ -138,11 +140,11 @@ def cut_by_line(cell: Cell, points: npt.ArrayLike) -> list[Placed]:
 
 
 def cut_by_seeds(cell: Cell, seeds: npt.ArrayLike) -> list[Placed]:
-    """Cut a cell where fronts that start at the seeds meet, one piece a seed; the largest piece comes first.
+    """Split a cell where fronts that start at the seeds meet, one piece per seed. The largest piece comes first.
 
-    A watershed of the distance transform by topographic distance (Meyer, 1994): each front starts at the top of the
-    hill its seed lies on, and is held up where the cell is narrow. Seeds on the same hill share it by distance alone;
-    flooded by depth, one of them would get all of it.
+    A watershed of the distance transform by topographic distance (Meyer, 1994): each front starts at the peak above
+    its seed and slows down where the cell is narrow. Seeds below the same peak share its pixels by distance alone;
+    flooding by depth would give all of them to one seed.
 
     Parameters
     ----------
@@ -176,16 +178,16 @@ def cut_by_seeds(cell: Cell, seeds: npt.ArrayLike) -> list[Placed]:
 
 
 def polygon_mask(points: npt.ArrayLike, frame: Box) -> Placed | None:
-    """Rasterise a polygon, (M, 2) float vertices as (y, x), px; None when it covers no pixel of ``frame``.
+    """Rasterise a polygon, (M, 2) float vertices as (y, x), px; None if it covers no pixel of ``frame``.
 
-    As everywhere with points, pixel (0, 0) has its centre at (0, 0).
+    As for all points, the centre of pixel (0, 0) is at (0, 0).
     """
     placed = fill_rings([np.asarray(points, float).reshape(-1, 2)[:, ::-1] + 0.5], frame)
     return None if placed is None else tightened(*placed)
 
 
 def _climbed(depth: npt.NDArray[np.float64], start: tuple[int, int]) -> tuple[int, int]:
-    """Go uphill from a place to the next top; small bumps are smoothed away."""
+    """Climb from a point to the nearest peak; small bumps are smoothed away."""
     hills = np.pad(ndimage.gaussian_filter(depth, 1.5), 1, constant_values=-1.0)
     y, x = start[0] + 1, start[1] + 1
     while True:
@@ -194,7 +196,7 @@ def _climbed(depth: npt.NDArray[np.float64], start: tuple[int, int]) -> tuple[in
         if window[dy, dx] <= hills[y, x]:
             break
         y, x = y + dy - 1, x + dx - 1
-    # Smoothed, a hill may have its top beside a thin cell.
+    # Smoothing may move the peak outside a thin cell.
     return (y - 1, x - 1) if depth[y - 1, x - 1] > 0 else start
 
 
@@ -224,7 +226,7 @@ def _rasterised(box: Box, path: npt.NDArray[np.float64]) -> BoolMask:
 
 
 def _shared_out(cell: Cell, pieces: npt.NDArray[np.int32]) -> list[Placed]:
-    """Give pixels without a piece to the nearest one; return the pieces, the largest first."""
+    """Assign pixels without a piece to the nearest one; return the pieces, the largest first."""
     if (pieces[cell.mask] == 0).any():
         nearest = ndimage.distance_transform_edt(pieces == 0, return_distances=False, return_indices=True)
         pieces = pieces[tuple(nearest)] * cell.mask

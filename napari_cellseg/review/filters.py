@@ -1,4 +1,4 @@
-"""Which cells a bulk command is for."""
+"""The filter that selects the cells of a bulk command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["CellFilter"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CellFilter:
-    """Conditions that all must hold; one that is None always does.
+    """Conditions that a cell must all meet; None imposes no condition.
 
     Parameters
     ----------
     class_ids, statuses : collection, optional
-        One of these.
+        Accepted class_ids and statuses.
     min_score, max_score : float, optional
         ``min_score <= score < max_score``.
     min_area, max_area : float, optional
@@ -29,7 +29,7 @@ class CellFilter:
     box : (x0, y0, x1, y1), optional
         At least half of the cell's pixels lie in it.
     polygon : (M, 2) float, optional
-        At least half of the cell's pixels lie in this lasso, vertices as (y, x).
+        At least half of the cell's pixels lie in this lasso; vertices as (y, x), px.
     """
 
     class_ids: Collection[int] | None = None
@@ -42,7 +42,7 @@ class CellFilter:
     polygon: npt.ArrayLike | None = None
 
     def region(self, frame: Box) -> Placed | None:
-        """Return the place it asks for within the image's ``frame``; None when it asks for none, or for one outside."""
+        """Return the region of the filter, clipped to the image's ``frame``; None if it has none or lies outside."""
         if self.polygon is not None:
             return polygon_mask(self.polygon, frame if self.box is None else self.box)
         box = None if self.box is None else overlap(self.box, frame)
@@ -50,11 +50,11 @@ class CellFilter:
 
     @property
     def is_local(self) -> bool:
-        """Whether it asks for a place at all."""
+        """Whether the filter has a region."""
         return self.box is not None or self.polygon is not None
 
     def accepts(self, cell: Cell) -> bool:
-        """Whether a cell meets every condition but that of place."""
+        """Return whether a cell meets every condition but the region."""
         return (
             (self.class_ids is None or cell.class_id in self.class_ids)
             and (self.statuses is None or cell.status in self.statuses)

@@ -1,4 +1,4 @@
-"""All cells of an image by id, class and place, so that none is looked at without need."""
+"""A spatial index of the cells of an image, by id, class and position."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from napari_cellseg.review.cells import Box, Cell, overlap
 __all__ = ["CellGrid"]
 
 TILE = 64
-"""Side of a grid square, px: about two cells, so that a square holds a handful and a cell lies in a handful."""
+"""Side of a grid square, px: about two cell diameters, so that a square holds few cells and a cell few squares."""
 
 
 class CellGrid:
-    """All cells of an image by id, and a grid that finds those of a class near a place."""
+    """All cells of an image by id, and a grid that finds the cells of a class near a box."""
 
     def __init__(self) -> None:
         self._cells: dict[int, Cell] = {}
@@ -27,7 +27,7 @@ class CellGrid:
         return MappingProxyType(self._cells)
 
     def put(self, cell: Cell) -> None:
-        """Add a cell whose id is not there."""
+        """Add a cell with a new id."""
         self._cells[cell.cell_id] = cell
         self._by_class.setdefault(cell.class_id, set()).add(cell.cell_id)
         for square in _squares(cell.class_id, cell.box):
@@ -44,7 +44,7 @@ class CellGrid:
                 del self._squares[square]
 
     def replace(self, cell: Cell) -> None:
-        """Put a cell in the place of the one with its id; quick when neither class nor box changes."""
+        """Replace the cell that has the same id; fast if neither class nor box changes."""
         old = self._cells[cell.cell_id]
         if old.class_id == cell.class_id and old.box == cell.box:
             self._cells[cell.cell_id] = cell
@@ -60,7 +60,7 @@ class CellGrid:
         """Return the cells of a class whose boxes share a pixel with ``box``, in no order."""
         members = self._by_class.get(class_id, set())
         squares = _squares(class_id, box)
-        if len(squares) < len(members):  # else it is quicker to look at all of them
+        if len(squares) < len(members):  # otherwise a scan of all cells is faster
             members = set().union(*(self._squares.get(square, ()) for square in squares))
         return [cell for cell in map(self._cells.__getitem__, members) if overlap(cell.box, box) is not None]
 

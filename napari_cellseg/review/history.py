@@ -1,4 +1,4 @@
-"""What a command did, and the one undo stack."""
+"""The change that a command makes, and the undo stack."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from napari_cellseg.review.cells import Box, Cell
 __all__ = ["Change", "ChangeKind", "History", "Pair"]
 
 Pair = tuple[Cell | None, Cell | None]
-"""A cell before and after; None where it is not there."""
+"""A cell before and after a command; None where the cell does not exist."""
 
 CELL_BYTES = 400
-"""About what a `Cell` takes in memory beside its mask."""
+"""Approximate memory of a `Cell` without its mask, bytes."""
 
 
 class ChangeKind(Enum):
-    """What brought a change about."""
+    """The cause of a change."""
 
     DO = "do"
     UNDO = "undo"
@@ -31,20 +31,20 @@ class ChangeKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a command did; false when it changed nothing.
+    """The effect of a command; false if it changed nothing.
 
     Parameters
     ----------
     text : str
-        In words, for the undo line: "merge #311 + #87".
+        Description for the undo entry: "merge #311 + #87".
     kind : ChangeKind
-        DO, UNDO or REDO of a command, or VIEW when only what is shown changed (minimum scores, classes).
+        DO, UNDO or REDO of a command, or VIEW if only the display changed (minimum scores, classes).
     cell_ids : tuple of int
         Every cell added, removed, changed, shown or hidden.
     boxes : mapping of class_id to box
-        Where the view of a class may show other pixels now; a class that is not in it looks the same.
+        The region where the view of a class may have changed; the view of an absent class is unchanged.
     pairs : tuple of (Cell or None, Cell or None)
-        Each touched cell before and after.
+        Each changed cell before and after.
     """
 
     text: str
@@ -66,7 +66,7 @@ class Step:
 
     @cached_property
     def size(self) -> int:
-        """About how many bytes forgetting it sets free; a mask that did not change is not counted."""
+        """Approximate memory that dropping the entry frees, bytes; an unchanged mask is not counted."""
         total = 0
         for before, after in self.pairs:
             total += CELL_BYTES
@@ -78,7 +78,7 @@ class Step:
 
 
 class History:
-    """Commands done and undone, in order; the oldest are forgotten when they take more than ``limit`` bytes.
+    """Commands done and undone, in order; the oldest are dropped when all of them exceed ``limit`` bytes.
 
     The newest command can always be undone, however large it is.
     """
@@ -92,12 +92,12 @@ class History:
 
     @property
     def undo_text(self) -> str | None:
-        """The command that `undo` would take back."""
+        """The command that `undo` would revert."""
         return self._done[-1].text if self._done else None
 
     @property
     def redo_text(self) -> str | None:
-        """The command that `redo` would do again."""
+        """The command that `redo` would repeat."""
         return self._undone[-1].text if self._undone else None
 
     def cells(self) -> Iterator[Cell]:
@@ -108,11 +108,11 @@ class History:
 
     @property
     def state(self) -> object:
-        """Stands for the cells as they are now: the same object whenever undo and redo lead back here."""
+        """A token of the present state: the same object whenever undo and redo return to this state."""
         return self._done[-1] if self._done else self._bottom
 
     def push(self, text: str, pairs: tuple[Pair, ...]) -> None:
-        """Remember a command; what had been undone before it can no longer be redone."""
+        """Push a command; undone commands can no longer be redone."""
         self.size -= sum(step.size for step in self._undone)
         self._undone.clear()
         step = Step(text, pairs)
@@ -130,7 +130,7 @@ class History:
         return self._undone[-1]
 
     def redo(self) -> Step | None:
-        """Move the command undone last back and return it."""
+        """Move the last undone command back and return it."""
         if not self._undone:
             return None
         self._done.append(self._undone.pop())

@@ -1,4 +1,4 @@
-"""The cells that are still to be looked at, the most doubtful first, each with the reason."""
+"""The review queue: cells that await a decision, the most doubtful first, each with the reason."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ __all__ = ["QueueItem", "QueueOrder", "ReviewQueue"]
 
 Key = tuple[float, float, int]
 BATCH = 100
-"""Cells between two pauses of `ReviewQueue.assess`: some 10 ms."""
+"""Cells per step of `ReviewQueue.assess`: about 10 ms."""
 LOW_SCORE = 0.6
-"""Below, the score is told as a reason."""
+"""Scores below this value are given as a reason."""
 MANY = 2000
-"""A change of more cells than this is taken as a new image: all is assessed again."""
+"""A change of more cells than this counts as a new image: all cells are assessed again."""
 
 
 class QueueOrder(Enum):
@@ -50,9 +50,9 @@ class QueueOrder(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueItem:
-    """A cell to look at, or a place where only the labels on disk have one; its ``cell_id`` is then below 0.
+    """A cell to review, or a cell that only the labels on disk have; its ``cell_id`` is then negative.
 
-    ``doubt`` is 0..1, ``reason`` the main one, ``text`` says one or two in words; empty when nothing is odd.
+    ``doubt`` is 0..1, ``reason`` the main reason, ``text`` describes one or two reasons; empty if there is none.
     """
 
     cell_id: int
@@ -66,18 +66,18 @@ class QueueItem:
 
     @property
     def is_missed(self) -> bool:
-        """Whether only the labels on disk have it."""
+        """Whether only the labels on disk have the cell."""
         return self.cell_id < 0
 
 
 class ReviewQueue:
-    """Keeps the order while the review goes on; a command costs what it touches.
+    """Keeps the cells in order during the review; an update costs in proportion to the cells a command changes.
 
     Parameters
     ----------
     session : ReviewSession
     truth : InstanceMasks, optional
-        The labels on disk, to see where the review disagrees with them.
+        The labels on disk, to find where the review disagrees with them.
     order : QueueOrder
     """
 
@@ -100,18 +100,18 @@ class ReviewQueue:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all cells are assessed; if not, looking at the queue does it at once, which takes its time."""
+        """Whether all cells are assessed; if not, the next read of the queue blocks until they are."""
         return self._ready
 
     def assess(self) -> Generator[tuple[int, int], None, None]:
-        """Assess all cells, a batch at a time; yields (done, of). The session may change meanwhile."""
+        """Assess all cells in batches; yields (done, total). The session may change meanwhile."""
         while not self._ready:
             work = self._assess_touched if self._is_whole else self._assess_all
             yield from work(self._generation)
 
     @property
     def order(self) -> QueueOrder:
-        """What comes first; set another one to sort again."""
+        """The sort order; set it to sort again."""
         return self._order
 
     @order.setter
@@ -123,7 +123,7 @@ class ReviewQueue:
     def items(
         self, class_id: int | None = None, *, reviewed_too: bool = False, limit: int | None = None
     ) -> list[QueueItem]:
-        """Return what is to be looked at, in order, of a class or of all; at most ``limit`` items."""
+        """Return the items that await a decision, in order, of one class or all; at most ``limit`` items."""
         found: list[QueueItem] = []
         for key in self._sorted():
             if limit is not None and len(found) >= limit:
@@ -134,14 +134,14 @@ class ReviewQueue:
         return found
 
     def item(self, cell_id: int) -> QueueItem | None:
-        """Return what is known of a shown cell."""
+        """Return the item of a shown cell."""
         self._sorted()
         return self._items.get(cell_id)
 
     def next(
         self, after: int | None = None, class_id: int | None = None, *, reviewed_too: bool = False
     ) -> QueueItem | None:
-        """Return the item after that of a cell, even if that one is decided about; after the last comes the first."""
+        """Return the item that follows a cell, decided or not; the first follows the last."""
         keys = self._sorted()
         start = bisect_right(keys, self._keys[after]) if after in self._keys else 0
         return self._first_wanted(chain(keys[start:], keys[:start]), after, class_id, reviewed_too)
@@ -149,17 +149,17 @@ class ReviewQueue:
     def previous(
         self, before: int | None = None, class_id: int | None = None, *, reviewed_too: bool = False
     ) -> QueueItem | None:
-        """Return the item before that of a cell; before the first comes the last."""
+        """Return the item that precedes a cell; the last precedes the first."""
         keys = self._sorted()
         end = bisect_left(keys, self._keys[before]) if before in self._keys else 0
         return self._first_wanted(chain(keys[:end][::-1], keys[end:][::-1]), before, class_id, reviewed_too)
 
     def label(self, item_id: int) -> Cell | None:
-        """Return the cell on disk that an item with an id below 0 stands for."""
+        """Return the cell on disk of an item with a negative id."""
         return self._truth.label(-item_id) if self._truth is not None and item_id < 0 else None
 
     def close(self) -> None:
-        """Follow the session no more."""
+        """Stop following the session."""
         self._unsubscribe()
 
     # ---- order ----
@@ -215,7 +215,7 @@ class ReviewQueue:
         for done, step in enumerate(steps):
             if done % BATCH == 0:
                 yield done, of
-                if generation != self._generation:  # all is another by now: begin again
+                if generation != self._generation:  # everything changed meanwhile: start again
                     return
             step()
         self._sort()
@@ -280,11 +280,11 @@ class ReviewQueue:
 
     def _on_change(self, change: Change) -> None:
         if len(change.cell_ids) > MANY or (change.kind is ChangeKind.VIEW and not change.cell_ids):
-            self._generation += 1  # another image, as good as; or other names of classes
+            self._generation += 1  # as good as another image, or renamed classes
             self._is_whole = self._ready = False
             return
         touched = set(change.cell_ids)
-        if change.boxes:  # what is seen changed, so those around may overlap, or be missed, no longer or now
+        if change.boxes:  # the view changed: neighbours may start or stop to overlap or to be missed
             for box in {cell.box for pair in change.pairs for cell in pair if cell is not None}:
                 touched.update(cell.cell_id for cell in self._near(box))
                 touched.update(-label.cell_id for label in (self._truth.near(box) if self._truth is not None else ()))
@@ -295,7 +295,7 @@ class ReviewQueue:
             self._ready = False
 
     def _update(self, ids: Iterable[int]) -> None:
-        """Assess some items again, and put each where it belongs now."""
+        """Assess items again and move each to its new position."""
         for item_id in ids:
             if item_id in self._keys:
                 del self._order_keys[bisect_left(self._order_keys, self._keys.pop(item_id))]
@@ -306,7 +306,7 @@ class ReviewQueue:
 
 
 def _item(cell: Cell, item_id: int, doubts: Sequence[Doubt]) -> QueueItem:
-    """Join the doubts as if each were an independent chance of being wrong; the two largest are told."""
+    """Combine the doubts as independent probabilities of an error; the text gives the two largest."""
     right = math.prod(1 - min(doubt.value, 0.99) for doubt in doubts)
     worst = sorted((doubt for doubt in doubts if doubt.text), key=lambda doubt: -doubt.value)
     return QueueItem(

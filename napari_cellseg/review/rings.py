@@ -1,4 +1,4 @@
-"""Polygons to pixels, in time of the area and not of area times corners: a lasso has hundreds of corners."""
+"""Polygons to pixels, in time proportional to the area, not to area times corners: a lasso has hundreds of corners."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["fill_rings"]
 
 
 def fill_rings(rings: Iterable[npt.ArrayLike], frame: Box) -> tuple[Box, BoolMask] | None:
-    """Fill closed rings by the even-odd rule: a pixel is in when its centre is.
+    """Fill closed rings by the even-odd rule: a pixel is inside if its centre is.
 
     Parameters
     ----------
     rings : iterable of (M, 2) float
         Corners x, y in px along pixel edges: pixel 0 spans 0..1. A ring of fewer than three corners has no area.
     frame : (x0, y0, x1, y1)
-        What to fill at most.
+        The region to fill.
 
     Returns
     -------
-    (box, (h, w) bool), the crop need not be tight; None when no ring touches the frame
+    (box, (h, w) bool), the crop need not be tight; None if no ring touches the frame
     """
     corners = [ring for ring in (np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings) if len(ring) >= 3]
     if not corners:
@@ -38,7 +38,7 @@ def fill_rings(rings: Iterable[npt.ArrayLike], frame: Box) -> tuple[Box, BoolMas
     starts = everything - (box[0], box[1])
     ends = np.concatenate([np.roll(ring, -1, 0) for ring in corners]) - (box[0], box[1])
     row, column = _crossings(starts, ends, height)
-    # Behind each crossing of a row's middle, in and out change places.
+    # Each crossing of a row's middle toggles inside and outside.
     changes = np.zeros((height, width + 1), np.int32)
     np.add.at(changes, (row, np.clip(column, 0, width)), 1)
     return box, (np.cumsum(changes[:, :width], axis=1) % 2).astype(bool)
@@ -47,7 +47,7 @@ def fill_rings(rings: Iterable[npt.ArrayLike], frame: Box) -> tuple[Box, BoolMas
 def _crossings(
     starts: npt.NDArray[np.float64], ends: npt.NDArray[np.float64], height: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return (row, first column whose centre lies behind) of each crossing of an edge with the middle of a row."""
+    """Return (row, first column whose centre lies after it) of each crossing of an edge with the middle of a row."""
     first = np.clip(np.ceil(np.minimum(starts[:, 1], ends[:, 1]) - 0.5), 0, height).astype(np.intp)
     last = np.clip(np.ceil(np.maximum(starts[:, 1], ends[:, 1]) - 0.5), 0, height).astype(np.intp)
     count = last - first

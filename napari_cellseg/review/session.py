@@ -1,4 +1,4 @@
-"""A review: the cells of an image, commands with an exact inverse, one undo stack for all of them."""
+"""A review: the cells of an image, commands with exact inverses, and one undo stack for all of them."""
 
 from __future__ import annotations
 
@@ -28,39 +28,40 @@ __all__ = ["Progress", "ReviewSession"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How many cells a person has decided about, of all that are shown or rejected."""
+    """The number of decided cells, of all that are shown or rejected."""
 
     reviewed: int
     total: int
 
 
 class ReviewSession:
-    """The cells of an image, what is decided about them, and one undo stack for it all.
+    """The cells of an image, the decisions about them, and one undo stack.
 
-    Every command returns a `Change`, tells the subscribers, and raises `AnnotationError` with nothing changed when it
-    cannot be done. ``cell_ids`` may hold one id or thousands; bulk commands are these with the ids that `find` gives.
+    Every command returns a `Change` and notifies the subscribers; a command that is not possible raises
+    `AnnotationError` and changes nothing. ``cell_ids`` may hold one id or thousands; for bulk commands, pass the ids
+    that `find` returns.
 
     Parameters
     ----------
     image_size : (int, int)
         Height and width of the image, px.
     classes : ClassTable
-        The classes cells may have.
+        The classes of the cells.
     cells : iterable of Cell
-        To begin with; not undoable.
+        The initial cells; not undoable.
     user : str, optional
-        Who decides; the name of the account when left out.
+        Name of the user; that of the account if left out.
     next_id : int
-        The first id for new cells; higher when a cell has it already.
+        The first id of new cells; raised above the ids of ``cells``.
     undo_bytes : int
-        What the undo stack may take.
+        Memory limit of the undo stack.
     clock : callable
-        Gives the time in seconds since 1970.
+        Returns the time in seconds since 1970.
 
     Raises
     ------
     AnnotationError
-        A cell leaves the image or has a class that the table does not have.
+        A cell reaches beyond the image or has a class that is not in the table.
     """
 
     def __init__(
@@ -82,18 +83,18 @@ class ReviewSession:
         self._history = History(undo_bytes)
         self._listeners: list[Callable[[Change], None]] = []
         self.refusal = ""
-        """Why no command is done, in words, as of a folder that cannot be saved; empty when they are."""
+        """Why all commands are refused, such as a folder that cannot be saved; empty if they are not."""
         self._next_id = next_id
         for cell in cells:
             check_cell(cell, self.image_size, self._classes)
             self._shown.apply([(None, cell)])
             self._next_id = max(self._next_id, cell.cell_id + 1)
 
-    # ---- what is there ----
+    # ---- contents ----
 
     @property
     def cells(self) -> Mapping[int, Cell]:
-        """Every cell by id, rejected and hidden ones too; live and read-only."""
+        """All cells by id, including rejected and hidden ones; a live, read-only view."""
         return self._shown.cells
 
     @property
@@ -103,12 +104,12 @@ class ReviewSession:
 
     @property
     def classes(self) -> ClassTable:
-        """The classes; set another table to rename, recolour or add some (not undoable).
+        """The class table; set another one to rename, recolour or add classes (not undoable).
 
         Raises
         ------
         AnnotationError
-            On setting a table that leaves out a class that cells have, or had and could have again by undo.
+            The new table lacks a class that cells have, or that undo could give back to cells.
         """
         return self._classes
 
@@ -124,11 +125,11 @@ class ReviewSession:
 
     @property
     def min_scores(self) -> Mapping[int, float]:
-        """The lowest score a proposed cell of a class is shown and exported with; 0 where none is set."""
+        """The minimum score of each class: proposed cells below it are neither shown nor exported; 0 by default."""
         return self._shown.min_scores
 
     def set_min_scores(self, min_scores: Mapping[int, float]) -> Change:
-        """Hide proposed cells below their class's score; a setting of the view, not undoable."""
+        """Hide proposed cells below the minimum score of their class; a view setting, not undoable."""
         flipped = self._shown.set_min_scores(min_scores)
         ids = tuple(cell.cell_id for cell in flipped)
         boxes = boxes_by_class((cell.class_id, cell.box) for cell in flipped)
@@ -137,34 +138,34 @@ class ReviewSession:
         return change
 
     def count(self, class_id: int | None = None, statuses: Collection[Status] | None = None) -> int:
-        """Count the cells shown or rejected, of a class and of some statuses; costs nothing."""
+        """Count the cells shown or rejected, of a class and of some statuses, in constant time."""
         return self._shown.count(class_id, statuses)
 
     @property
     def progress(self) -> Progress:
-        """How far the review is."""
+        """The progress of the review."""
         total = self.count()
         return Progress(total - self.count(statuses=(Status.PROPOSED,)), total)
 
-    # ---- looking ----
+    # ---- queries ----
 
     def is_visible(self, cell: Cell) -> bool:
-        """Whether the cell is shown and exported: not rejected, and not a proposal below its class's minimum."""
+        """Return whether the cell is shown and exported: not rejected, and not a proposal below its class's minimum."""
         return self._shown.is_visible(cell)
 
     def view(self, class_id: int, box: Box | None = None) -> npt.NDArray[np.int32]:
-        """Paint what is shown of a class: (height, width) of ``box`` or of the image, int32 cell_ids, 0 is background.
+        """Paint the visible cells of a class: int32 cell_ids in ``box`` or the whole image, 0 is background.
 
         Where cells overlap, the one with the highest score is on top, and of equal scores the later one.
         """
         return self._shown.view(class_id, box)
 
     def cell_at(self, class_id: int, y: int, x: int) -> Cell | None:
-        """Return the topmost cell shown of a class at a pixel."""
+        """Return the topmost visible cell of a class at a pixel."""
         return self._shown.at(class_id, y, x)
 
     def near(self, class_id: int, box: Box | None = None) -> list[Cell]:
-        """Return the cells shown of a class whose boxes touch ``box``, or all of them, by id."""
+        """Return the visible cells of a class whose boxes touch ``box``, or all of them, by id."""
         return self._shown.near(class_id, box)
 
     def find(self, wanted: CellFilter) -> tuple[int, ...]:
@@ -172,7 +173,7 @@ class ReviewSession:
         return self._shown.find(wanted, self._classes.class_ids if wanted.class_ids is None else wanted.class_ids)
 
     def instances(self, statuses: Collection[Status] | None = None) -> InstanceMasks:
-        """Return the cells shown, by id, of all statuses or some; those without a label value get free ones."""
+        """Return the visible cells by id, of all statuses or some; cells without a label value get free ones."""
         chosen = [
             cell
             for _, cell in sorted(self.cells.items())
@@ -184,26 +185,26 @@ class ReviewSession:
 
     @property
     def undo_text(self) -> str | None:
-        """The command that `undo` takes back, in words; None when there is none."""
+        """Description of the command that `undo` reverts; None if there is none."""
         return self._history.undo_text
 
     @property
     def redo_text(self) -> str | None:
-        """The command that `redo` does again, in words; None when there is none."""
+        """Description of the command that `redo` repeats; None if there is none."""
         return self._history.redo_text
 
     @property
     def state(self) -> object:
-        """Stands for the cells as they are now: the same object whenever undo and redo lead back to them."""
+        """A token of the present cells: the same object whenever undo and redo return to them."""
         return self._history.state
 
     @property
     def undo_size(self) -> int:
-        """About how many bytes the undo stack takes."""
+        """Approximate memory of the undo stack, bytes."""
         return self._history.size
 
     def undo(self) -> Change:
-        """Take the last command back, exactly; a false `Change` when there is none."""
+        """Revert the last command exactly; a false `Change` if there is none."""
         self._check_refusal()
         step = self._history.undo()
         if step is None:
@@ -211,7 +212,7 @@ class ReviewSession:
         return self._apply(step.text, ChangeKind.UNDO, tuple((after, before) for before, after in step.pairs))
 
     def redo(self) -> Change:
-        """Do the command undone last again, exactly; a false `Change` when there is none."""
+        """Repeat the last undone command exactly; a false `Change` if there is none."""
         self._check_refusal()
         step = self._history.redo()
         return (
@@ -221,73 +222,73 @@ class ReviewSession:
         )
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Call ``listener`` after every change; returns what ends it."""
+        """Call ``listener`` after every change; returns a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     # ---- commands on cells ----
 
     def do(self, command: CellCommand, cell_ids: Iterable[int]) -> Change:
-        """Do a command on cells, for example ``session.do(Author.fill_holes, [3])``."""
+        """Run a command on cells, for example ``session.do(Author.fill_holes, [3])``."""
         return self._do(command(self._author, self._get(cell_ids)))
 
     def accept(self, cell_ids: Iterable[int]) -> Change:
-        """Mark cells as right; an edited one stays edited, which says as much."""
+        """Mark cells as correct; an edited cell stays edited, which implies it."""
         return self._do(self._author.set_status(self._get(cell_ids), Status.ACCEPTED))
 
     def reject(self, cell_ids: Iterable[int]) -> Change:
-        """Mark cells as wrong: neither shown nor exported, but kept, so that no new prediction brings them back."""
+        """Mark cells as wrong: neither shown nor exported, but kept, so that no new prediction proposes them again."""
         return self._do(self._author.set_status(self._get(cell_ids), Status.REJECTED))
 
     def set_status(self, cell_ids: Iterable[int], status: Status) -> Change:
-        """Give cells any status; PROPOSED takes a decision back."""
+        """Set the status of cells; PROPOSED withdraws a decision."""
         return self._do(self._author.set_status(self._get(cell_ids), status))
 
     def reclassify(self, cell_ids: Iterable[int], class_id: int) -> Change:
-        """Give cells another class; they count as edited."""
+        """Change the class of cells; they become edited."""
         known = class_id in self._classes.class_ids
         name = self._classes.names[class_id - 1] if known else f"class {class_id}"
         return self._do(self._author.reclassify(self._get(cell_ids), class_id, name))
 
     def delete(self, cell_ids: Iterable[int]) -> Change:
-        """Take cells out; unlike rejected ones, a new prediction may bring them again."""
+        """Delete cells; unlike rejected cells, they may return with a new prediction."""
         return self.do(Author.delete, cell_ids)
 
     # ---- shape ----
 
     def add(self, class_id: int, box: Box, mask: BoolMask) -> Change:
-        """Add a cell of a (h, w) bool crop at ``box``, which need not be tight.
+        """Add a cell from a (h, w) bool crop at ``box``, which need not be tight.
 
         Raises
         ------
         AnnotationError
-            The mask is empty, or leaves the image, or the class is unknown.
+            The mask is empty or reaches beyond the image, or the class is unknown.
         """
         placed = tightened(box, np.asarray(mask, bool))
         if placed is None:
-            raise AnnotationError("The new cell has no pixel; draw it larger.")
+            raise AnnotationError("The new cell has no pixels. Draw it larger.")
         return self._do((f"add #{self._next_id}", [(None, self._author.drawn(self._next_id, class_id, placed))]))
 
     def paint(self, class_id: int, box: Box, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
-        """Take over a stroke of brush, fill, polygon or eraser on the view of a class: one command.
+        """Apply a stroke of brush, fill, polygon or eraser on the view of a class, as one command.
 
         Afterwards ``view(class_id, box)`` equals ``after``, but for the ids of new cells.
 
         Parameters
         ----------
         class_id : int
-            Whose view was painted.
+            The class whose view was painted.
         box : (x0, y0, x1, y1)
-            Where, px.
+            Region of the stroke, px.
         before, after : (y1 - y0, x1 - x0) int
-            The view there, cell_ids, before and after the stroke. A value of ``after`` that is no visible cell of the
-            class becomes a new one; a cell that loses all its pixels is deleted.
+            The view in ``box``, cell_ids, before and after the stroke. A value of ``after`` that is no visible cell of
+            the class becomes a new cell; a cell that loses all its pixels is deleted.
         """
         stroke = read_stroke(self.near(class_id, box), box, before, after)
         return self._do(self._author.paint(class_id, stroke, self._next_id))
 
     def merge(self, cell_ids: Iterable[int], *, bridge: bool = False) -> Change:
-        """Make one cell of two or more; it keeps the id and the class of the first.
+        """Merge two or more cells into one, which keeps the id and the class of the first.
 
         Parameters
         ----------
@@ -303,7 +304,7 @@ class ReviewSession:
         return self._do(self._author.merge(self._get(cell_ids), bridge=bridge))
 
     def split_by_line(self, cell_id: int, points: npt.ArrayLike) -> Change:
-        """Cut a cell along a line, (M, 2) float points as (y, x); the largest piece keeps the id.
+        """Split a cell along a line, (M, 2) float points as (y, x); the largest piece keeps the id.
 
         Raises
         ------
@@ -314,7 +315,7 @@ class ReviewSession:
         return self._do(self._author.split(cell, cut_by_line(cell, points), self._next_id))
 
     def split_by_seeds(self, cell_id: int, seeds: npt.ArrayLike) -> Change:
-        """Cut a cell by watershed from (M, 2) clicked points as (y, x); the largest piece keeps the id.
+        """Split a cell by watershed from (M, 2) clicked points as (y, x); the largest piece keeps the id.
 
         Raises
         ------
@@ -327,15 +328,15 @@ class ReviewSession:
     # ---- proposals ----
 
     def load_proposals(self, instances: InstanceMasks, by: str = "model") -> Change:
-        """Replace what is proposed by what a model found; what a person decided stays.
+        """Replace the proposed cells by a model's predictions; cells that the user decided about stay.
 
-        A proposal is left out when it shares more than a quarter of the smaller area with an accepted or edited cell,
-        or when it is a rejected cell again (same class, intersection over union above 0.7).
+        A prediction is left out if its overlap with an accepted or edited cell exceeds a quarter of the smaller area,
+        or if it repeats a rejected cell (same class, intersection over union above 0.7).
 
         Raises
         ------
         AnnotationError
-            The cells are for an image of another size, or of a class that the table does not have.
+            The cells are of an image of another size, or have a class that is not in the table.
         """
         if instances.image_size != self.image_size:
             raise AnnotationError(
@@ -350,21 +351,21 @@ class ReviewSession:
         return self._do((f"{len(new)} proposals from {by}", pairs))
 
     def restore(self, cells: Iterable[Cell], text: str) -> Change:
-        """Replace all cells by others, such as edits that were kept elsewhere; ``text`` says what that does."""
+        """Replace all cells, for example by edits that were kept elsewhere; ``text`` describes the command."""
         new = {cell.cell_id: cell for cell in cells}
         now = self.cells
         ids = sorted(now.keys() | new.keys())
         pairs = [(now.get(i), new.get(i)) for i in ids if now.get(i) is not new.get(i)]
         return self._do((text, pairs))
 
-    # ---- how commands are done ----
+    # ---- applying commands ----
 
     @property
     def _author(self) -> Author:
         return Author(self.user, self._clock, self.image_size)
 
     def _do(self, command: Command) -> Change:
-        """Apply a command and put it on the undo stack; nothing happens when it touches no cell."""
+        """Apply a command and push it on the undo stack; a command that touches no cell does nothing."""
         self._check_refusal()
         text, pairs = command[0], tuple(command[1])
         if not pairs:

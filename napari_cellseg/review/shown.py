@@ -1,4 +1,4 @@
-"""What a person sees of the cells of an image: which ones, where, and how many."""
+"""The visible cells of an image: which ones, where, and how many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ShownCells"]
 
 
 class ShownCells:
-    """The cells of an image with the rule of what is shown: no rejected ones, no proposals below a minimum score.
+    """The cells of an image and the rule of visibility: no rejected cells, no proposals below a minimum score.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class ShownCells:
 
     @property
     def min_scores(self) -> Mapping[int, float]:
-        """The lowest score of a proposed cell that is shown, by class_id."""
+        """The minimum score of visible proposed cells, by class_id."""
         return MappingProxyType(self._min_scores)
 
     def set_min_scores(self, min_scores: Mapping[int, float]) -> list[Cell]:
-        """Set the minimum scores; returns the cells that are now shown and were not, or the other way."""
+        """Set the minimum scores; returns the cells whose visibility changed."""
         proposed = [cell for cell in self.cells.values() if cell.status is Status.PROPOSED]
         before = [self.is_visible(cell) for cell in proposed]
         self._min_scores = dict(min_scores)
@@ -56,7 +56,7 @@ class ShownCells:
         return flipped
 
     def is_visible(self, cell: Cell) -> bool:
-        """Whether the cell is shown."""
+        """Return whether the cell is shown."""
         if cell.status is Status.PROPOSED:
             return cell.score >= self._min_scores.get(cell.class_id, 0.0)
         return cell.status is not Status.REJECTED
@@ -72,7 +72,7 @@ class ShownCells:
     # ---- changing ----
 
     def apply(self, pairs: Iterable[Pair]) -> dict[int, Box]:
-        """Put each cell's second state in the place of its first; returns where the view of each class changes."""
+        """Replace the first state of each cell by the second; returns the region of each class that changes in view."""
         stale: list[tuple[int, Box]] = []
         for before, after in pairs:
             old = before if before is not None and self._count(before, -1) else None
@@ -88,16 +88,16 @@ class ShownCells:
         return boxes_by_class(stale)
 
     def _count(self, cell: Cell, step: int) -> bool:
-        """Keep the tally; returns whether the cell is shown."""
+        """Update the tally; returns whether the cell is shown."""
         visible = self.is_visible(cell)
         if visible or cell.status is Status.REJECTED:
             self._tally[cell.class_id, cell.status] += step
         return visible
 
-    # ---- looking ----
+    # ---- queries ----
 
     def view(self, class_id: int, box: Box | None) -> npt.NDArray[np.int32]:
-        """Paint the cell_ids shown of a class, in ascending score, so that the surest cell is on top."""
+        """Paint the visible cell_ids of a class in ascending score, so that the highest score is on top."""
         x0, y0, x1, y1 = frame = self.frame if box is None else box
         near = self._grid.of_class(class_id) if box is None else self._grid.near(class_id, frame)
         picture = np.zeros((y1 - y0, x1 - x0), np.int32)
@@ -116,7 +116,7 @@ class ShownCells:
         return max(hit, key=_paint_order, default=None)
 
     def near(self, class_id: int, box: Box | None) -> list[Cell]:
-        """Return the cells shown whose boxes touch ``box``, or all, by id."""
+        """Return the visible cells whose boxes touch ``box``, or all, by id."""
         near = self._grid.of_class(class_id) if box is None else self._grid.near(class_id, box)
         return sorted(filter(self.is_visible, near), key=attrgetter("cell_id"))
 
@@ -150,7 +150,7 @@ def _looks_same(first: Cell, second: Cell) -> bool:
 
 
 def boxes_by_class(places: Iterable[tuple[int, Box]]) -> dict[int, Box]:
-    """Return one box around all the places of each class."""
+    """Return one box around all regions of each class."""
     found: dict[int, list[Box]] = {}
     for class_id, box in places:
         found.setdefault(class_id, []).append(box)

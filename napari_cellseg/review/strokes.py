@@ -1,4 +1,4 @@
-"""A brush, fill, polygon or eraser stroke on a class's label view, as changes of cells."""
+"""A brush, fill, polygon or eraser stroke on the view of a class, as changes of cells."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["Stroke", "read_stroke"]
 
 @dataclass(frozen=True)
 class Stroke:
-    """What a stroke asks for: cells with other pixels, cells without any, and new cells by rising value painted.
+    """The effect of a stroke: reshaped cells, emptied cells, and new cells in ascending order of the painted value.
 
-    ``erases`` when it painted nothing but background.
+    ``erases`` is true if only background was painted.
     """
 
     reshaped: tuple[tuple[Cell, Placed], ...]
@@ -30,18 +30,18 @@ class Stroke:
 def read_stroke(
     visible: Sequence[Cell], box: Box, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]
 ) -> Stroke:
-    """Compare two crops of a class's view, so that what was painted is what will be seen.
+    """Compare two crops of a class's view, so that the new view shows exactly what was painted.
 
     Only pixels that differ count. There, the cell whose id was painted gains the pixel and every other visible cell of
-    the class loses it, one hidden below the top one too: a label image shows one cell a pixel, and a pixel erased must
-    not show the cell beneath. A value that is no visible cell of the class becomes a new cell.
+    the class loses it, including cells below the top one: a label image shows one cell per pixel, and an erased pixel
+    must not reveal the cell beneath. A value that is no visible cell of the class becomes a new cell.
 
     Parameters
     ----------
     visible : cells
-        Those of the class that are shown and whose boxes touch ``box``.
+        The visible cells of the class whose boxes touch ``box``.
     box : (x0, y0, x1, y1)
-        Where the crops lie, px.
+        Region of the crops, px.
     before, after : (y1 - y0, x1 - x0) int
         cell_ids as shown before and after the stroke; 0 is background.
     """
@@ -65,7 +65,7 @@ def read_stroke(
 def _reshape(
     cell: Cell, box: Box, changed: BoolMask, after: npt.NDArray[np.integer], gained: BoolMask | None
 ) -> Placed | None:
-    """Return a cell's pixels after a stroke; looks only where the cell and the stroke meet, or at what it gained."""
+    """Return a cell's crop after a stroke; reads only the overlap of cell and stroke, and the pixels gained."""
     shared = overlap(cell.box, box)
     rows, columns = _window(box, shared) if shared is not None else (slice(0), slice(0))
     lost = changed[rows, columns] & (after[rows, columns] != cell.cell_id)

@@ -1,4 +1,4 @@
-"""The labels on disk beside a review: which cells of it they do not have, and which of theirs it does not have."""
+"""Comparison of a review with the labels on disk: cells that only one of the two has."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from napari_cellseg.review.grid import CellGrid
 __all__ = ["Truth"]
 
 MATCH = 0.5
-"""Two cells are the same from this intersection over union on; above it a cell can have one match only."""
+"""Cells with at least this intersection over union match; above it a cell can have only one match."""
 
 
 class Truth:
-    """Labels to compare with.
+    """The labels that a review is compared with.
 
     Parameters
     ----------
     labels : InstanceMasks
-        Of the same image.
+        Cells of the same image.
     """
 
     def __init__(self, labels: InstanceMasks) -> None:
@@ -32,7 +32,7 @@ class Truth:
             self._grid.put(cell)
 
     def doubts(self, cell: Cell, class_names: Sequence[str]) -> list[Doubt]:
-        """Tell a cell that the labels do not have (false positive), or have as another class."""
+        """Return a doubt if the labels lack the cell (false positive) or give it another class."""
         found = [other for other in self.near(cell.box) if iou(cell, other) >= MATCH]
         if any(other.class_id == cell.class_id for other in found):
             return []
@@ -46,7 +46,7 @@ class Truth:
         return [cell for class_id in self._class_ids for cell in self._grid.near(class_id, box)]
 
     def label(self, label_id: int) -> Cell:
-        """Return a label by its number in `all`."""
+        """Return a cell of the labels by its id."""
         return self._grid.cells[label_id]
 
     def all(self) -> Iterable[Cell]:
@@ -55,5 +55,5 @@ class Truth:
 
     @staticmethod
     def is_missed(label: Cell, near: Callable[[Box], Iterable[Cell]]) -> bool:
-        """Whether no cell that ``near`` finds, of any class, is this one (false negative)."""
+        """Return whether no cell that ``near`` returns, of any class, matches this one (false negative)."""
         return not any(iou(label, cell) >= MATCH for cell in near(label.box))
