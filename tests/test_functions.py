@@ -34,7 +34,7 @@ def viewer() -> Iterator[Any]:
 
 
 def image_layer() -> Image:
-    return Image(pixels=RGB, name="tissue", rgb=True, scale=(0.5, 0.5), units=("um", "um"))
+    return Image(RGB, name="tissue", rgb=True, scale=(0.5, 0.5), units=("um", "um"))
 
 
 def labels_layer(name: str, count: int = 4) -> Labels:
@@ -108,7 +108,7 @@ def test_called_from_a_script_they_return_what_they_made(tmp_path):
 
 
 def test_what_cannot_be_done_is_said(tmp_path):
-    stack = Image(pixels=np.zeros((3, 8, 8)), name="stack")
+    stack = Image(np.zeros((3, 8, 8)), name="stack")
     with pytest.raises(ImageReadError, match="stack is a stack of 3 dimensions"):
         functions.segment(stack)
     with pytest.raises(AnnotationError, match="Choose a 2D Labels layer"):
