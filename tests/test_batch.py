@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.batch import predict_command
-from napari_cellseg.cli import _parser
+from napari_cellseg.commands.parser import make_parser
 from napari_cellseg.commands.predict import prediction_options
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
@@ -355,7 +355,7 @@ def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
     dock.results.folder.setText(str(tmp_path / "my out"))
     dock.results.copy.click()
     program, *arguments = shlex.split(QApplication.clipboard().text())
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     assert program == "napari-cellseg"
     assert (parsed.images, parsed.out, parsed.ids) == ([folder], tmp_path / "my out", ids)
     model = dock.chosen_model()
@@ -373,5 +373,5 @@ def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
 )
 def test_every_option_has_its_place_on_the_command_line(options):
     _, *arguments = predict_command(options, Path("/images"), Path("/out"))
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     assert prediction_options(parsed, parsed.min_score) == options

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_cellseg.cli import _parser
+from napari_cellseg.commands.parser import make_parser
 from napari_cellseg.errors import ConfigError, ExportError
 from napari_cellseg.export import EXPORTERS
 from napari_cellseg.export import exporters as table
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 @EACH
 def test_both_commands_offer_it_by_one_name(exporter):
     for command in (["export", "x"], ["predict", "x"]):
-        assert _parser().parse_args([*command, "--out", "o", "--to", exporter.name]).to == [exporter.name]
+        assert make_parser().parse_args([*command, "--out", "o", "--to", exporter.name]).to == [exporter.name]
 
 
 @EACH
@@ -45,7 +45,7 @@ def test_an_unknown_name_lists_the_known_ones(capsys):
     with pytest.raises(ConfigError, match="no export format 'jpeg'; choose from results, class-images"):
         exporters_of(["jpeg"])
     with pytest.raises(SystemExit):
-        _parser().parse_args(["export", "x", "--out", "o", "--to", "jpeg"])
+        make_parser().parse_args(["export", "x", "--out", "o", "--to", "jpeg"])
     assert "geojson" in capsys.readouterr().err
 
 
@@ -59,6 +59,6 @@ def test_a_missing_package_is_said_before_anything_is_written(monkeypatch):
 
 
 def test_the_former_flags_of_predict_still_work():
-    parsed = _parser().parse_args(["predict", "x", "--out", "o", "--masks", "--to", "coco", "--csv", "--overlay"])
+    parsed = make_parser().parse_args(["predict", "x", "--out", "o", "--masks", "--to", "coco", "--csv", "--overlay"])
     assert parsed.to == ["class-images", "coco", "measurements", "overlays"]
-    assert _parser().parse_args(["predict", "x", "--out", "o"]).to == []
+    assert make_parser().parse_args(["predict", "x", "--out", "o"]).to == []

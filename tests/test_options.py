@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from napari_cellseg.batch import predict_command
-from napari_cellseg.cli import _parser, main
+from napari_cellseg.cli import main
 from napari_cellseg.commands.options import given
+from napari_cellseg.commands.parser import make_parser
 from napari_cellseg.commands.predict import prediction_options
 from napari_cellseg.commands.train import _train_flags
 from napari_cellseg.errors import ConfigError
@@ -45,21 +46,21 @@ TRAIN = [
 @pytest.mark.parametrize(("word", "settings"), PREDICT)
 @pytest.mark.parametrize("command", [["predict", "x", "--out", "o"], ["evaluate", "--data", "d"]])
 def test_every_prediction_option_works_as_before(command, word, settings):
-    parsed = _parser().parse_args([*command, word])
+    parsed = make_parser().parse_args([*command, word])
     assert prediction_options(parsed, None) == PredictOptions(**settings)
 
 
 def test_nothing_given_is_the_defaults():
-    parsed = _parser().parse_args(["predict", "x", "--out", "o"])
+    parsed = make_parser().parse_args(["predict", "x", "--out", "o"])
     assert prediction_options(parsed, parsed.min_score) == PredictOptions()
-    parsed = _parser().parse_args(["train", "--data", "d", "--out", "o"])
+    parsed = make_parser().parse_args(["train", "--data", "d", "--out", "o"])
     assert given(parsed, _train_flags()) == {}
 
 
 @pytest.mark.parametrize(("word", "settings"), TRAIN)
 @pytest.mark.parametrize("command", ["train", "experiment"])
 def test_every_training_option_works_as_before(command, word, settings):
-    parsed = _parser().parse_args([command, "--data", "d", "--out", "o", word])
+    parsed = make_parser().parse_args([command, "--data", "d", "--out", "o", word])
     assert given(parsed, _train_flags()) == settings
 
 
@@ -86,7 +87,7 @@ def test_every_field_of_prediction_has_its_place_on_the_command_line():
     assert all(getattr(other, name) != getattr(default, name) for name in PredictOptions.model_fields), "a new field"
     assert len(given_flags(other)) == len(PredictOptions.model_fields)
     _, *arguments = predict_command(other, Path("/images"), Path("/out"))
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     assert prediction_options(parsed, parsed.min_score) == other
 
 
@@ -105,8 +106,8 @@ def test_the_help_of_each_flag_is_the_description_of_its_field(command, capsys):
 def test_values_of_a_wrong_type_or_range_are_refused(capsys):
     for word in ("--tile=big", "--precision=int4"):
         with pytest.raises(SystemExit):
-            _parser().parse_args(["predict", "x", "--out", "o", word])
+            make_parser().parse_args(["predict", "x", "--out", "o", word])
         assert word.split("=")[0] in capsys.readouterr().err
-    parsed = _parser().parse_args(["predict", "x", "--out", "o", "--tile=100"])
+    parsed = make_parser().parse_args(["predict", "x", "--out", "o", "--tile=100"])
     with pytest.raises(ConfigError, match="tile = 100"):
         prediction_options(parsed, None)
