@@ -101,9 +101,8 @@ class Window:
         return self.state.is_closed
 
     def end(self) -> None:
-        if not self.is_closed:
-            with suppress(RuntimeError):
-                self.viewer.close()
+        with suppress(RuntimeError):  # a window that the user closed is only hidden, and lives until the program ends
+            self.viewer.close()
         self.plugin.close()
 
 
