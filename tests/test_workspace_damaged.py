@@ -117,7 +117,7 @@ def test_a_file_that_is_cut_off_gives_the_cells_before_the_cut(saved: Path) -> N
     saved.write_bytes(b"\n".join(lines[:-2]) + b"\n")
     found = read_annotations(saved, SIZE)
     assert is_same(found.cells, CELLS[:-2])
-    assert "says it has 6" in found.problem
+    assert "header states 6" in found.problem
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_damaged_setting_in_the_first_line_costs_no_cell(saved: Path, name: st
 def test_without_a_first_line_the_cells_are_read_for_the_size_of_the_image(saved: Path) -> None:
     saved.write_bytes(b"\xff" + saved.read_bytes())
     assert is_same(read_annotations(saved, SIZE).cells, CELLS)
-    with pytest.raises(AnnotationError, match="for which size"):
+    with pytest.raises(AnnotationError, match="size of its image"):
         read_annotations(saved)
 
 

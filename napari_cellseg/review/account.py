@@ -1,4 +1,4 @@
-"""Who is at work."""
+"""The name of the user."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A folder of images as a project: annotations, journal and recovery, lock. No Qt.
 
-`Project` is what is on disk, for any thread; `Sessions` is what is under review, for the window's thread.
+`Project` holds the state on disk, for any thread; `Sessions` holds the reviews, for the window's thread.
 """
 
 from __future__ import annotations

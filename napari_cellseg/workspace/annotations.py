@@ -1,4 +1,4 @@
-"""The annotations file of one image: a header line and a line a cell, each JSON; replaced as a whole."""
+"""The annotations file of one image: a header line and one line per cell, all JSON; always replaced as a whole."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 LabelStamps = Mapping[str, tuple[int, int]]
-"""Size in bytes and time of change in ns of each ``class*.tif``, by name: enough to see that one was replaced."""
+"""Size in bytes and modification time in ns of each ``class*.tif``, by name, to detect that one was replaced."""
 
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """What the image list shows of one image.
+    """The summary of an image in the image list.
 
-    ``cells`` are those shown, by class_id; ``progress`` counts the rejected ones too; ``saved_at`` is in seconds since
-    1970, None when not saved.
+    ``cells`` counts visible cells by class_id; ``progress`` also counts rejected cells; ``saved_at`` is in seconds
+    since 1970, None if the image was never saved.
     """
 
     cells: Mapping[int, int]
@@ -60,13 +60,13 @@ class ImageSummary:
 
     @property
     def total(self) -> int:
-        """Cells shown, of all classes."""
+        """Visible cells of all classes."""
         return sum(self.cells.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """All cells of one image, rejected and hidden ones too, and with which minimum scores they were looked at."""
+    """All cells of one image, including rejected and hidden ones, and the minimum scores of the review."""
 
     image_size: tuple[int, int]
     classes: ClassTable
@@ -76,10 +76,10 @@ class Annotations:
     revision: str = ""
     labels: LabelStamps = field(default_factory=dict)
     problem: str = ""
-    """What of the file was damaged and left out, in words; empty for a sound file."""
+    """Description of the damaged parts of the file that were left out; empty for an intact file."""
 
     def shown(self) -> list[Cell]:
-        """Return the cells that a review shows, by id: no rejected ones, no proposals below a minimum score."""
+        """Return the visible cells by id: no rejected cells, no proposals below a minimum score."""
         cells = sorted(self.cells, key=lambda cell: cell.cell_id)
         return [cell for cell in cells if _is_shown(cell, self.min_scores)]
 
@@ -90,7 +90,7 @@ class Annotations:
 
 @dataclass(frozen=True)
 class Header:
-    """What the first line of the file says."""
+    """The content of the first line of the file."""
 
     summary: ImageSummary
     revision: str
@@ -98,7 +98,7 @@ class Header:
 
 
 def new_revision() -> str:
-    """Return a name for a state of the annotations, by which a journal says what it continues."""
+    """Return a new name for a state of the annotations; a journal refers to the state it continues."""
     return secrets.token_hex(8)
 
 
@@ -111,7 +111,7 @@ def cell_lines(cells: Sequence[Cell]) -> list[str]:
 def write_annotations(
     path: Path, annotations: Annotations, summary: ImageSummary, lines: Sequence[str] | None = None
 ) -> None:
-    """Replace the file, atomically; ``lines`` are those of `cell_lines` when they are known.
+    """Replace the file atomically; pass ``lines`` if those of `cell_lines` are known.
 
     Raises
     ------
@@ -140,18 +140,18 @@ def write_annotations(
 
 
 def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> Annotations:
-    """Read the file; cells and settings that are damaged are left out, and ``problem`` says so.
+    """Read the file; damaged cells and settings are left out, and ``problem`` describes them.
 
     Parameters
     ----------
     path : Path
     image_size : (int, int), optional
-        Height and width the image has.
+        Height and width of the image, px.
 
     Raises
     ------
     AnnotationError
-        Nothing of it can be used, it is of a later version, or of an image of another size.
+        The file is unusable, of a later version, or of an image of another size.
     """
     content = read_bytes(path, most_bytes=_MOST_BYTES)
     first, *lines = content.splitlines() or [b""]
@@ -159,7 +159,7 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
         header, problems = _header(first, path)
         size = header.image_size or image_size
         if size is None:
-            raise AnnotationError("it does not say for which size of image it is")
+            raise AnnotationError("it does not state the size of its image")
         if image_size is not None and size != tuple(image_size):
             raise AnnotationError(
                 f"it is for an image of {size}, the image now has {tuple(image_size)} (height, width)"
@@ -168,7 +168,7 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
         cells, wrong_cells = sound_cells(rows, size, PixelBudget(len(content)))
         problems += wrong + wrong_cells
         if header.cells is not None and header.cells != len(lines):
-            problems.append(f"it has {len(lines)} cells and says it has {header.cells}")
+            problems.append(f"it has {len(lines)} cells, but its header states {header.cells}")
         if problems and not cells and header == HeaderLine():
             raise AnnotationError(f"nothing in it can be read ({problems[0]})")
     except AnnotationError as error:
@@ -187,7 +187,7 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
 
 
 def read_header(path: Path) -> Header:
-    """Read the first line only, unless it is damaged.
+    """Read only the first line, or the whole file if that line is damaged.
 
     Raises
     ------
@@ -209,14 +209,14 @@ def read_header(path: Path) -> Header:
 
 
 def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:
-    """Return what is right of the first line, and what is wrong with it."""
+    """Return the valid part of the first line, and its problems."""
     try:
         data = parse_json(line, "its first line")
         header, wrong = sound(HeaderLine, data)
     except AnnotationError as error:
         return HeaderLine(), [str(error).rstrip(".")]
     if data.get("format") != FORMAT:
-        raise AnnotationError(f"{path.name} is no annotations file")
+        raise AnnotationError(f"{path.name} is not an annotations file")
     version = data.get("version")
     if type(version) is int and version > VERSION:
         raise AnnotationError("a later version of napari-cellseg wrote it; update to read it")
@@ -226,7 +226,7 @@ def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:
 
 
 def _rows(lines: Sequence[bytes], path: Path) -> tuple[list[object], list[str]]:
-    """Parse the lines, all of them together when none is damaged."""
+    """Parse the lines, all together if none is damaged."""
     try:
         return parse_json(b"[" + b",".join(lines) + b"]", path), []
     except AnnotationError:
@@ -247,13 +247,13 @@ def _told(problems: Sequence[str]) -> str:
 
 def _cannot_read(path: Path, reason: object) -> str:
     return (
-        f"The annotations in {path} cannot be read: {str(reason).rstrip('.')}. Bring back an older copy of the file, or"
+        f"The annotations in {path} cannot be read: {str(reason).rstrip('.')}. Restore an older copy of the file, or"
         " rename it to start again without it."
     )
 
 
 def summarise(cells: Sequence[Cell], min_scores: Mapping[int, float], saved_at: float | None = None) -> ImageSummary:
-    """Count cells as a review shows them."""
+    """Count the visible cells."""
     shown: dict[int, int] = {}
     reviewed = rejected = 0
     for cell in cells:
@@ -268,7 +268,7 @@ def summarise(cells: Sequence[Cell], min_scores: Mapping[int, float], saved_at: 
 
 
 def summary_of(session: ReviewSession) -> ImageSummary:
-    """Count the cells of a review as it shows them; costs nothing."""
+    """Count the visible cells of a review in constant time."""
     statuses = tuple(status for status in Status if status is not Status.REJECTED)
     shown = {class_id: session.count(class_id, statuses) for class_id in session.classes.class_ids}
     return ImageSummary({class_id: number for class_id, number in shown.items() if number}, session.progress)

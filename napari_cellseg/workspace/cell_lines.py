@@ -1,9 +1,9 @@
-"""A cell as a short JSON array, as the annotations file and the journal keep it.
+"""A cell as a short JSON array, for the annotations file and the journal.
 
-``[cell_id, class_id, score, status, label_value, by, at, box, bits]``; ``bits`` is the mask crop, row by row, eight
-pixels a byte (the first in the highest bit), deflated (zlib) when that is more than 256 bytes, in base64. In a journal
-``box`` and ``bits`` are null for a mask that is the same as before. COCO's RLE is half as long, and takes fifty times
-as long to read: seconds for the cells of one large image.
+``[cell_id, class_id, score, status, label_value, by, at, box, bits]``; ``bits`` is the mask crop in row-major
+order, eight pixels per byte (the first in the highest bit), deflated (zlib) above 256 bytes, in base64. In a journal
+``box`` and ``bits`` are null for an unchanged mask. COCO's RLE is half as long but takes fifty times as long to read:
+seconds for the cells of one large image.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from napari_cellseg.workspace.schemas import CELL_ROW, text_of
 __all__ = ["cells_of_rows", "rows_of_cells", "sound_cells"]
 
 DEFLATED = 256
-"""Above so many bytes of pixels, deflating them pays."""
+"""Masks above this size, bytes, are deflated."""
 
 
 def rows_of_cells(cells: Iterable[Cell], same_mask: Collection[int] = ()) -> list[list[Any]]:
-    """Return one row a cell; the masks of the ids in ``same_mask`` are left out."""
+    """Return one row per cell, without the masks of the ids in ``same_mask``."""
     rows = []
     for cell in cells:
         same = cell.cell_id in same_mask
@@ -44,12 +44,12 @@ def rows_of_cells(cells: Iterable[Cell], same_mask: Collection[int] = ()) -> lis
 def cells_of_rows(
     rows: Iterable[object], before: Mapping[int, Cell] | None = None, budget: PixelBudget | None = None
 ) -> list[Cell]:
-    """Return the cells of rows; a mask that is left out is the one its cell has in ``before``.
+    """Return the cells of rows; a mask left out is that of the same cell in ``before``.
 
     Raises
     ------
     AnnotationError
-        A row that is none, or masks over the budget.
+        A row is not a cell, or the masks exceed the budget.
     """
     return [_cell_of(row, before or {}, budget) for row in rows]
 
@@ -57,7 +57,7 @@ def cells_of_rows(
 def sound_cells(
     rows: Iterable[object], image_size: tuple[int, int], budget: PixelBudget
 ) -> tuple[list[Cell], list[str]]:
-    """Return the cells of all rows that are sound and fit the image, and what is wrong with the others, a text each."""
+    """Return the cells of all rows that are valid and fit the image, and the problem of each other row."""
     cells: dict[int, Cell] = {}
     problems = []
     height, width = image_size
@@ -65,7 +65,7 @@ def sound_cells(
         try:
             cell = _cell_of(row, {}, budget)
             if cell.box[2] > width or cell.box[3] > height:
-                raise AnnotationError(f"its box {cell.box} leaves the {height} x {width} image")
+                raise AnnotationError(f"its box {cell.box} reaches beyond the {height} x {width} image")
             if cell.cell_id in cells:
                 raise AnnotationError(f"there is another cell #{cell.cell_id}")
             cells[cell.cell_id] = cell
@@ -114,7 +114,7 @@ def _unpacked(bits: str, box: Box, budget: PixelBudget | None) -> BoolMask:
     packed = a2b_base64(bits)
     count = -(-height * width // 8)
     if height * width > 8 * DEFLATED:
-        packed = zlib.decompressobj().decompress(packed, count + 1)  # and not more, whatever it unpacks to
+        packed = zlib.decompressobj().decompress(packed, count + 1)  # no more than that, whatever it unpacks to
     if len(packed) != count:
         raise ValueError("its mask does not fill its box")
     flat = np.unpackbits(np.frombuffer(packed, np.uint8), count=height * width)

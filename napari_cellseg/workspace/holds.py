@@ -1,7 +1,7 @@
-"""What this process does with a folder: it locks the folder once, one window edits it, no image is read half written.
+"""The folders that this process holds: each is locked once, edited by one window, and no image is read half-written.
 
-The one table of this package that all viewers of a process share. A process is one owner of a folder, however many
-windows it has, so what it holds cannot belong to one of them.
+This is the only table that all viewers of a process share. A process is one owner of a folder, however many windows it
+has, so the lock cannot belong to one of the windows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Claims", "Editor", "Hold", "Lease", "folder_key"]
 
 _HOLDS: dict[object, Hold] = {}
 _TABLE = threading.Lock()
-"""Held for a look into the table, or to remove a lock file; never while a worker writes."""
+"""Held to read or change the table, or to remove a lock file; never while a worker writes."""
 
 
 class Editor(Protocol):
@@ -28,7 +28,7 @@ class Editor(Protocol):
     window: str
 
     def hand_over(self) -> None:
-        """Save, and edit no more.
+        """Save, and stop editing.
 
         Raises
         ------
@@ -38,10 +38,10 @@ class Editor(Protocol):
 
 
 class Claims:
-    """Which images a window has (open, or being opened), and which one a worker writes.
+    """The images that a window has (open, or being opened), and the image that a worker writes.
 
-    The lock inside is held for a look at two sets only. The window never waits: it says which images it has. A worker
-    that wants to write one of them is told no; one that wants to read waits until another worker has written.
+    Its lock is held only to compare two sets. The window never waits: it announces the images it has. A worker may not
+    write one of these; a worker that reads an image waits until another worker has written it.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Claims:
         self._written: set[str] = set()
 
     def set_window(self, image_ids: frozenset[str]) -> None:
-        """Say which images the window has from now on."""
+        """Set the images that the window has."""
         with self._changed:
             self._of_window = image_ids
 
@@ -61,7 +61,7 @@ class Claims:
 
     @contextmanager
     def writing(self, image_id: str) -> Iterator[bool]:
-        """Write an image in a worker; gives False, and the worker must not, when the window has it."""
+        """Reserve an image for writing in a worker; yields False if the window has it: the worker must not write."""
         with self._changed:
             may_write = image_id not in self._of_window and image_id not in self._written
             if may_write:
@@ -75,13 +75,13 @@ class Claims:
                     self._changed.notify_all()
 
     def wait_until_written(self, image_id: str, timeout_s: float = 60.0) -> None:
-        """Wait, in a worker, until no other worker writes an image."""
+        """Block a worker until no other worker writes the image."""
         with self._changed:
             self._changed.wait_for(lambda: image_id not in self._written, timeout_s)
 
 
 class Hold:
-    """One folder in this process; made by `Lease`."""
+    """A folder that this process holds; made by `Lease`."""
 
     def __init__(self, key: object, state_folder: Path, lock: FolderLock) -> None:
         self.key = key
@@ -93,7 +93,7 @@ class Hold:
 
     @property
     def editor(self) -> Editor | None:
-        """The window that edits the folder; only the thread of the windows asks."""
+        """The window that edits the folder; only for the thread of the windows."""
         return None if self._editor is None else self._editor()
 
     @editor.setter
@@ -102,12 +102,12 @@ class Hold:
 
 
 class Lease:
-    """A share in the lock of a folder: the lock file is removed when the last share of the process is given back.
+    """A share in the lock of a folder: the lock file is removed when the last share of the process is released.
 
     Parameters
     ----------
     state_folder : Path
-        Where the lock file is; must exist.
+        Folder of the lock file; must exist.
     user : str
     take_over : bool
         Take the lock from another viewer.
@@ -123,7 +123,7 @@ class Lease:
         with _TABLE:
             self.hold = _HOLDS.setdefault(key, Hold(key, state_folder, lock))
             self.hold.leases += 1
-        # At the end of the program too, when no one closed it.
+        # Also at exit, if no one closed it.
         self.close = weakref.finalize(self, _give_back, self.hold)
         try:
             self.owner: LockOwner | None = self.hold.lock.acquire(take_over=take_over)
@@ -132,12 +132,12 @@ class Lease:
             raise
 
     def share(self) -> Lease:
-        """Return one more share, with an end of its own."""
+        """Return another share, to be closed separately."""
         return Lease(self.hold.state_folder, self.hold.lock.user)
 
 
 def folder_key(folder: Path) -> object:
-    """Return what tells folders apart, whatever their path is: by a link, relative, or in another case.
+    """Return a key that identifies a folder however its path is written: as a link, relative, or in another case.
 
     Raises
     ------

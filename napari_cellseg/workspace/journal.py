@@ -1,7 +1,7 @@
-"""The journal of one image: what each command changed, a checksummed line each, appended as it happens.
+"""The journal of one image: the changes of each command, appended immediately as one checksummed line.
 
-The first line says which annotations the journal continues. A line is the CRC-32 of the rest in hexadecimal, a space,
-and JSON. A killed program may leave half a line at the end; reading stops there.
+The first line names the annotations that the journal continues. A line is the CRC-32 of the rest in hexadecimal, a
+space, and JSON. A killed program may leave half a line at the end; reading stops there.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Recovery:
     ----------
     image_id : str
     edits : int
-        How many, undone ones counted too.
+        Number of edits, including undone ones.
     first_at, last_at : float
-        When, in seconds since 1970.
+        Time of the first and the last edit, seconds since 1970.
     last_text : str
-        The last one in words.
+        Description of the last edit.
     user : str
-        Who made them.
+        Name of the user who made them.
     """
 
     image_id: str
@@ -60,7 +60,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Journal:
-    """What is in a journal's file: its first line, the changes after it, and where the good part ends."""
+    """The content of a journal file: its first line, the changes after it, and the end of the intact part."""
 
     start: Mapping[str, Any]
     changes: Sequence[Mapping[str, Any]]
@@ -68,21 +68,21 @@ class Journal:
 
     @property
     def base(self) -> str:
-        """The revision of the annotations that the changes begin with."""
+        """The revision of the annotations that the changes start from."""
         return str(self.start["base"])
 
     @property
     def has_cells(self) -> bool:
-        """Whether the cells to begin with are in its first line."""
+        """Whether the first line holds the initial cells."""
         return self.start.get("cells") is not None
 
     @property
     def text(self) -> str:
-        """The last change in words."""
+        """Description of the last change."""
         return str(self.changes[-1]["text"])
 
     def recovery(self, image_id: str) -> Recovery:
-        """Say what could be recovered."""
+        """Describe the edits that can be recovered."""
         first, last = self.changes[0], self.changes[-1]
         user = str(self.start.get("user", ""))
         edits = sum(int(change.get("edits", 1)) for change in self.changes)
@@ -96,7 +96,7 @@ class Journal:
         )
 
     def begins_with(self) -> Annotations | None:
-        """Return the cells in the first line, for a journal that continues no saved annotations."""
+        """Return the initial cells of a journal that continues no saved annotations."""
         if not self.has_cells:
             return None
         size = (int(self.start["image_size"][0]), int(self.start["image_size"][1]))
@@ -106,7 +106,7 @@ class Journal:
         )
 
     def replay(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
-        """Do all changes again.
+        """Repeat all changes.
 
         Raises
         ------
@@ -129,13 +129,13 @@ class Journal:
 
 
 def pack(record: Mapping[str, Any]) -> bytes:
-    """Make a line of a record."""
+    """Return the line of a record."""
     body = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
 def start_record(annotations: Annotations, *, saved: bool, user: str) -> dict[str, Any]:
-    """Make the first record; the cells go into it when no saved annotations have them."""
+    """Return the first record; it holds the cells if no saved annotations have them."""
     cells = None if saved else rows_of_cells(annotations.cells)
     return {
         "format": FORMAT,
@@ -149,7 +149,7 @@ def start_record(annotations: Annotations, *, saved: bool, user: str) -> dict[st
 
 
 def change_record(change: Change, at: float) -> dict[str, Any]:
-    """Make a record of what a command, an undo or a redo did."""
+    """Return the record of a command, an undo or a redo."""
     put = [after for _, after in change.pairs if after is not None]
     same = {after.cell_id for before, after in change.pairs if before and after and before.mask is after.mask}
     return {
@@ -162,10 +162,10 @@ def change_record(change: Change, at: float) -> dict[str, Any]:
 
 
 def read_journal(path: Path) -> Journal | None:
-    """Read a journal up to its first damaged line; None when it has no good line, or does not exist.
+    """Read a journal up to its first damaged line; None if it has no intact line or does not exist.
 
-    A line cut off at the end is what a killed program leaves. Damage before that is kept with the whole file under
-    another name, and logged.
+    A truncated last line is normal after a program was killed. On any other damage, a copy of the whole file is kept
+    under another name, and a warning is logged.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def read_journal(path: Path) -> Journal | None:
         if len(records) == 1 and record["version"] > VERSION:
             raise AnnotationError(f"A later version of napari-cellseg wrote {path}; update to recover from it.")
     if b"\n" in content[end:]:
-        keep_damaged(path, content, f"it can be read up to line {len(records)} only")
+        keep_damaged(path, content, f"only lines 1 to {len(records)} can be read")
     return Journal(records[0], records[1:], end) if records else None
 
 

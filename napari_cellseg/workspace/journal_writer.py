@@ -1,4 +1,4 @@
-"""The thread that writes journals, so that no command waits for a disk."""
+"""The thread that writes journals, so that no command waits for the disk."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from typing import BinaryIO
 __all__ = ["JournalWriter"]
 
 SYNC_S = 1.0
-"""Pause between two fsyncs. A killed viewer loses nothing that was written; a power cut at most this much."""
+"""Interval between two fsyncs. A killed viewer loses nothing that was written; a power cut loses at most this time."""
 
 log = logging.getLogger(__name__)
 
 
 class JournalWriter:
-    """Appends to journals in one thread; calls return at once, and records become bytes in the thread too."""
+    """Appends to journals in one thread: calls return immediately, and records are serialised in that thread."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._files: dict[Path, _Appender] = {}
         self._thread: threading.Thread | None = None
         self.problem = ""
-        """Why journals cannot be written at the moment, in words; empty when all is well."""
+        """Why journals cannot be written at the moment; empty if they can."""
 
     def append(self, path: Path, make: Callable[[], bytes]) -> None:
-        """Append to a journal what ``make()``, called in the thread, returns."""
+        """Append the return value of ``make()``, called in the thread, to a journal."""
         self._later(lambda: self._files.setdefault(path, _Appender(path)).add(make()))
 
     def remove(self, path: Path) -> None:
-        """Remove a journal, after what was asked for before."""
+        """Remove a journal after all earlier requests."""
         self._later(lambda: self._files.pop(path, _Appender(path)).remove())
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until all that was asked for is on disk; False when it is not in time, or cannot be."""
+        """Wait until all requests are on disk; False on a timeout, or if they cannot be written."""
         if self._thread is None:
             return True
         done = threading.Event()
@@ -47,7 +47,7 @@ class JournalWriter:
         return done.wait(timeout_s) and not self.problem
 
     def close(self) -> None:
-        """Write what is left and end the thread."""
+        """Write the remaining requests and end the thread."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
@@ -55,7 +55,7 @@ class JournalWriter:
 
     def _later(self, work: Callable[[], object]) -> None:
         if self._thread is None:
-            # A daemon, or the interpreter would wait for it before the finalizer of `Workspace` can close it.
+            # A daemon: otherwise the interpreter waits for it before the finalizer of `Sessions` can close it.
             self._thread = threading.Thread(target=self._run, name="cellseg-journal", daemon=True)
             self._thread.start()
         self._queue.put(work)
@@ -88,12 +88,12 @@ class JournalWriter:
     def _sync(self) -> None:
         for file in self._files.values():
             file.sync()
-        self.problem = ""  # all that was asked for is on disk
+        self.problem = ""  # all requests are on disk
 
     def _try(self, work: Callable[[], object]) -> None:
         try:
             work()
-        except OSError as error:  # a full disk, a share that went away: the bytes are kept, and tried again
+        except OSError as error:  # a full disk or an unplugged share: the bytes are kept and written later
             problem = f"The journal cannot be written: {error.strerror or error}. Free some space."
             if problem != self.problem:
                 log.warning(problem)
@@ -101,7 +101,7 @@ class JournalWriter:
 
 
 class _Appender:
-    """The end of one journal; keeps what could not be written."""
+    """The open end of one journal; keeps bytes that could not be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -117,7 +117,7 @@ class _Appender:
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("ab", buffering=0)
-            written = self._file.write(self._waiting)  # on a disk that fills up, a part
+            written = self._file.write(self._waiting)  # a part only, on a disk that fills up
             del self._waiting[:written]
             self._unsynced = True
 

@@ -17,7 +17,7 @@ __all__ = ["keep_edits"]
 
 
 def keep_edits(path: Path, start: Annotations, session: ReviewSession, edits: int) -> None:
-    """Write what makes the cells of a session out of those that are saved: only the cells that differ.
+    """Write the difference between the saved cells and those of a session as one change.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def keep_edits(path: Path, start: Annotations, session: ReviewSession, edits: in
         The cells that are saved.
     session : ReviewSession
     edits : int
-        How many edits it took.
+        Number of edits.
 
     Raises
     ------

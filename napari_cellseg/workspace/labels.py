@@ -1,4 +1,4 @@
-"""The user's own label images, ``class*.tif`` beside an image: read as a start, written only when asked for."""
+"""The user's own label images, ``class*.tif`` next to an image: read as a start, written only on request."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["annotations_from_labels", "class_folder", "label_stamps", "labels_on
 
 
 def class_folder(file: ImageFile) -> Path | None:
-    """Return the folder for the ``class*.tif`` of an image: its own; None when it shares it with other images."""
+    """Return the folder for the ``class*.tif`` of an image; None if other images share that folder."""
     return file.path.parent if has_own_folder(file.path) else None
 
 
 def label_stamps(file: ImageFile) -> LabelStamps:
-    """Describe the label images as they are now."""
+    """Return the size and time of each label image on disk."""
     folder = class_folder(file)
     paths = {} if folder is None else class_files(folder)
     return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths.values()}
@@ -46,7 +46,7 @@ def labels_on_disk(file: ImageFile, image_size: tuple[int, int] | None = None) -
 def annotations_from_labels(
     file: ImageFile, image_size: tuple[int, int] | None, classes: ClassTable | None
 ) -> Annotations | None:
-    """Begin with the label images, as accepted cells, or with nothing; None when then the size is not known."""
+    """Return the cells of the label images as accepted, or no cells; None if the size is unknown then."""
     labels = labels_on_disk(file, image_size)
     size = image_size if labels is None else labels.image_size
     if size is None:
@@ -60,7 +60,7 @@ def annotations_from_labels(
 
 
 def long_enough(table: ClassTable, more: ClassTable, cells: Sequence[Cell]) -> ClassTable:
-    """Add to a table the classes that cells have and it does not, with their names in another table if it has them."""
+    """Extend a table by the missing classes of cells, with their names from another table if it has them."""
     needed = max((cell.class_id for cell in cells), default=0)
     names = list(table.names)
     for class_id in range(len(names) + 1, needed + 1):

@@ -1,4 +1,4 @@
-"""Who has a folder open: one viewer writes, the others are told who it is."""
+"""The lock of a folder: one viewer writes; the others see who holds it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["FolderLock", "LockOwner"]
 
 _MOST_BYTES = 2**16
 _TOKEN = secrets.token_hex(8)
-"""Of this process, not of one lock: no window of a process is "another viewer" to the process itself."""
+"""One token per process, not per lock: windows of one process are not "another viewer" to each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockOwner:
-    """Who holds a folder; ``since`` and ``process_started`` in seconds since 1970."""
+    """The holder of a folder; ``since`` and ``process_started`` in seconds since 1970."""
 
     user: str
     host: str
@@ -42,11 +42,11 @@ class LockOwner:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is certain that the process has ended; never so for another computer."""
+        """Whether the process has certainly ended; always false for another computer."""
         if self.host != socket.gethostname():
             return False
         try:
-            # The number of an ended process may belong to a new one, which then began later.
+            # A new process, which started later, may have the number of the ended one.
             return abs(psutil.Process(self.pid).create_time() - self.process_started) > 2
         except psutil.NoSuchProcess:
             return True
@@ -55,7 +55,7 @@ class LockOwner:
 
 
 class FolderLock:
-    """A lock file; `acquire` creates it or says who has it.
+    """A lock file; `acquire` creates it or returns its owner.
 
     Parameters
     ----------
@@ -78,16 +78,16 @@ class FolderLock:
         )
 
     def acquire(self, *, take_over: bool = False) -> LockOwner | None:
-        """Take the lock; returns None, or who holds it.
+        """Take the lock; returns None, or the owner that holds it.
 
-        The lock of a process of this computer that has ended is taken over, and any with ``take_over``.
+        The lock of an ended process of this computer is replaced; with ``take_over``, any lock is.
 
         Raises
         ------
         OSError
             The lock file cannot be written.
         """
-        for _ in range(3):  # another viewer may take or free it between two steps
+        for _ in range(3):  # another viewer may take or release it between two steps
             with suppress(FileExistsError):
                 self._create()
                 return None
@@ -100,27 +100,27 @@ class FolderLock:
         return _read_owner(self._path)
 
     def release(self) -> None:
-        """Free the lock when it is still ours."""
+        """Release the lock if this process still holds it."""
         if self._is_me(_read_owner(self._path)):
-            with suppress(OSError):  # on a drive that was unplugged; its owner will be seen to be gone
+            with suppress(OSError):  # on an unplugged drive; others will see that its owner has ended
                 self._path.unlink(missing_ok=True)
 
     @property
     def owner(self) -> LockOwner | None:
-        """Who holds the lock now."""
+        """The present owner of the lock."""
         return _read_owner(self._path)
 
     @property
     def is_mine(self) -> bool:
-        """Whether the lock is this process's, and no other one took it over."""
+        """Whether this process holds the lock and no other viewer replaced it."""
         return self._is_me(_read_owner(self._path))
 
     def _is_me(self, owner: LockOwner | None) -> bool:
-        # A forked child has the token of its parent, but another number.
+        # A forked child has the token of its parent, but another process id.
         return owner is not None and (owner.token, owner.pid) == (self._me.token, self._me.pid)
 
     def _create(self) -> None:
-        """Make the file with its content at once: nobody can read an empty one."""
+        """Create the file together with its content, so that no one can read an empty file."""
         mine = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
         mine.write_text(json.dumps(asdict(self._me)), encoding="utf-8")
         try:
@@ -135,7 +135,7 @@ class FolderLock:
 
 
 def _read_owner(path: Path) -> LockOwner | None:
-    """Return who holds the lock; None when nobody does, or the file is damaged or another program's."""
+    """Return the owner of the lock; None if it is free, or the file is damaged or of another program."""
     try:
         data = read_json(path, most_bytes=_MOST_BYTES)
         return LockOwner(**LockFile.model_validate(data).model_dump())

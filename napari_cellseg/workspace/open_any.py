@@ -1,4 +1,4 @@
-"""What opening a folder or an image does away from the window: generators without Qt, for `gui.opening`."""
+"""Opening of folders and images outside the window's thread: generators without Qt, for `gui.opening`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _ANNOTATIONS = (".json", ".geojson", ".xml", ".roi", ".npy", ".mat")
 
 @dataclass(frozen=True)
 class Imported:
-    """Cells of a file of annotations, by image_id; proposed for images that have no annotations yet.
+    """Cells of an annotation file, by image_id; proposed for images that have no annotations yet.
 
-    ``remarks`` say what was left out and why, one sentence each.
+    ``remarks`` state what was left out and why, one sentence each.
     """
 
     source: str = ""
@@ -42,39 +42,39 @@ class Imported:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedFolder:
-    """A folder that was opened, or listed again, and what its image list shows."""
+    """A folder that was opened or listed again, and the content of its image list."""
 
     project: Project
     summaries: Mapping[str, ImageSummary | None]
     imported: Imported
     classes: ClassTable | None = None
-    """The classes of a COCO file, for a project that has none."""
+    """The classes of a COCO file, for a project without classes."""
     take_over: bool = False
     first: str = ""
-    """The image to be shown first."""
+    """The image to show first."""
     recovery: Recovery | None = None
-    """Edits of that image that were not saved."""
+    """Unsaved edits of that image."""
     is_again: bool = False
-    """Whether it is the folder that was open already, with the images that are there now."""
+    """Whether this is the folder that was already open, with its present images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedImage:
-    """An image with its cells, ready for the canvas; `Sessions.open` makes a review of ``cells``."""
+    """An image with its cells, ready for the canvas; `Sessions.open` turns ``cells`` into a review."""
 
     file: ImageFile
     image: Image
     rgb: npt.NDArray[np.uint8]
     cells: LoadedCells
     proposals: InstanceMasks | None = None
-    """Cells to propose, of an image that has none."""
+    """Cells to propose for an image without annotations."""
     labels_changed: bool = False
     """Whether another program changed the ``class*.tif`` after the annotations were saved."""
 
 
 @dataclass(frozen=True)
 class UnsavedEdits:
-    """An image with edits of a viewer that ended without saving; someone must say what to do with them."""
+    """An image with edits of a viewer that ended without saving; the user must decide about them."""
 
     file: ImageFile
     recovery: Recovery
@@ -83,7 +83,7 @@ class UnsavedEdits:
 def open_folder(
     path: Path, *, take_over: bool = False, image_id: str | None = None
 ) -> Generator[None, None, OpenedFolder]:
-    """Open an image, a folder of images, or a file of annotations with its images; ``image_id`` is to be shown first.
+    """Open an image, a folder of images, or an annotation file with its images; ``image_id`` is shown first.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def open_folder(
     yield None
     if path.suffix.lower() == ".zip":
         raise AnnotationError(
-            f"{path.name} is a zip. Unpack it, or run `napari-cellseg import` to make a folder of it."
+            f"{path.name} is a zip. Unpack it, or run `napari-cellseg import` to convert it to a folder."
         )
     imported, classes, folder, foreign = Imported(), None, path, None
     if path.suffix.lower() in _ANNOTATIONS:
@@ -114,7 +114,7 @@ def open_folder(
         assert first is not None
         recovery = None if project.owner is not None else _recovery(project, first)
         yield None
-    except BaseException:  # also when the user stopped it: the folder must not stay locked
+    except BaseException:  # also when the user stops the job: the folder must not stay locked
         project.close()
         raise
     return OpenedFolder(
@@ -134,7 +134,7 @@ def list_again(project: Project, imported: Imported) -> Generator[None, None, Op
     Raises
     ------
     ImageReadError
-        There is none left.
+        The folder has no image any more.
     """
     yield None
     listed = project.relisted()
@@ -153,11 +153,11 @@ def load_image(
     project : Project
     file : ImageFile
     imported : Imported
-        Cells to propose when the image has none.
+        Cells to propose if the image has none.
     recover : bool, optional
-        What to do with edits that were not saved: bring them back, or set them aside. When left out, and there are
-        some, nothing is read and `UnsavedEdits` is returned; not in a folder that another viewer has, whose edits
-        they are.
+        Whether to recover unsaved edits or to rename them to ``.bak``. If left out and there are unsaved edits,
+        nothing is read and `UnsavedEdits` is returned, except in a folder that another viewer holds: the edits are
+        that viewer's.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def load_image(
         return UnsavedEdits(file, recovery)
     image = read_image(file.path, options=file.reading)
     yield None
-    rgb = image.rgb()  # of 16-bit data that takes a while
+    rgb = image.rgb()  # slow for 16-bit data
     yield None
     is_new = project.summary(file.image_id) is None
     cells = project.load_cells(file.image_id, image.size, recover=bool(recover))
@@ -188,7 +188,7 @@ def load_image(
 
 
 def _is_results(path: Path) -> bool:
-    """Whether a JSON file begins as a list of results does."""
+    """Return whether a JSON file starts like a list of results."""
     with path.open("rb") as file:
         head = file.read(256).lstrip()
     return head.startswith(b"[") and b'"Feature"' not in head and b"geometry" not in head
@@ -206,7 +206,7 @@ def _read_results(path: Path) -> Imported:
 
 
 def _folder_of(foreign: Foreign) -> Path:
-    """Return the folder to open: the one that holds all images, or the one above their folders."""
+    """Return the folder to open: the folder of all images, or the parent of their folders."""
     files = [image.path for image in foreign.images if image.path is not None]
     if not files:
         reasons = "; ".join(reason for reason, _ in foreign.reasons()) or "it lists none"
@@ -216,7 +216,7 @@ def _folder_of(foreign: Foreign) -> Path:
 
 
 def _by_id(foreign: Foreign, project: Project) -> Imported:
-    """Give the cells to the images of the folder, by their files; what has no image there is a remark."""
+    """Assign the cells to the images of the folder by file; each image that is missing there becomes a remark."""
     ids = {file.path.resolve(): file.image_id for file in project.images}
     cells, remarks = {}, []
     for image in foreign.images:
@@ -233,12 +233,12 @@ def _by_id(foreign: Foreign, project: Project) -> Imported:
 def _summary(project: Project, image_id: str) -> ImageSummary | None:
     try:
         return project.summary(image_id)
-    except AnnotationError:  # told when the image is opened
+    except AnnotationError:
         return None
 
 
 def _recovery(project: Project, image_id: str) -> Recovery | None:
     try:
         return project.recoverable(image_id)
-    except AnnotationError:  # told when the image is opened
+    except AnnotationError:
         return None

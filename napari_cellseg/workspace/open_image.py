@@ -1,4 +1,4 @@
-"""One image under review: its session, and the journal and annotations file that follow it."""
+"""One image under review: its session, with the journal and the annotations file that record it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = ["OpenImage", "begin_journal"]
 
 
 def begin_journal(path: Path, journal: Journal | None) -> None:
-    """Make way for the journal of a new review: the edits that were brought back stay, others are set aside.
+    """Start the journal of a new review: recovered edits stay, others are renamed to ``.bak``.
 
-    The file is another one afterwards: a viewer whose lock was taken over may still write into the old one.
+    The journal becomes a new file: a viewer that lost its lock may still write into the old one.
 
     Raises
     ------
@@ -42,20 +42,20 @@ def begin_journal(path: Path, journal: Journal | None) -> None:
 
 
 class OpenImage:
-    """A session whose every change is journalled from now on.
+    """A session whose changes are journalled.
 
     Parameters
     ----------
     session : ReviewSession
     base : Annotations
-        The cells that the journal begins with.
+        The cells that the journal starts from.
     annotations_file, journal_file : Path
     writer : JournalWriter or None
-        None for a folder that another viewer holds: nothing is written.
+        None for a folder that another viewer holds; nothing is written then.
     saved : bool
         Whether ``base`` is in the annotations file.
     recovered : bool
-        Whether the session begins with changes that are in the journal file already.
+        Whether the session starts with changes that are already in the journal file.
     """
 
     def __init__(
@@ -75,37 +75,37 @@ class OpenImage:
         self._writer = writer
         self._saved, self._edits = base, 0
         self.kept_state: object = None
-        """The state of the session that is kept elsewhere; None when none is."""
+        """The state of the session that is kept elsewhere; None if there is none."""
         self._saved_state: object = None if recovered else session.state
-        # Until the first change the journal does not exist: looking at an image leaves no trace.
+        # The journal does not exist before the first change: viewing an image leaves no trace.
         self._start: Annotations | None = None if recovered else base
         self._start_is_saved = saved
         self.saved_at: float | None = None
-        """When it was saved last in this review, seconds since 1970."""
+        """Time of the last save in this review, seconds since 1970."""
         self._lines: dict[int, tuple[Cell, str]] = {}
         self._unsubscribe = session.subscribe(self._on_change)
 
     @property
     def is_modified(self) -> bool:
-        """Whether the cells differ from those saved (or from those it began with)."""
+        """Whether the cells differ from the saved (or initial) cells."""
         return self.session.state is not self._saved_state
 
     @property
     def unsaved_edits(self) -> int:
-        """Edits since it was saved, undone ones counted too; 0 when the cells are those saved."""
+        """Edits since the last save, including undone ones; 0 if the cells equal the saved cells."""
         return max(self._edits, 1) if self.is_modified else 0
 
     def unsaved_start(self) -> Annotations:
-        """Return the cells that are saved, or that it began with."""
+        """Return the saved (or initial) cells."""
         return self._saved
 
     def refuse_edits(self, reason: str) -> None:
-        """Refuse every command from now on; the journal is no longer ours."""
+        """Refuse all further commands; the journal belongs to another viewer."""
         self.session.refusal = reason
         self._writer = None
 
     def annotations(self, labels: LabelStamps | None = None) -> Annotations:
-        """Return the cells as they are now, as a revision of its own."""
+        """Return the present cells as a new revision."""
         session = self.session
         cells = tuple(session.cells.values())
         minimum = dict(session.min_scores)
@@ -120,7 +120,7 @@ class OpenImage:
         )
 
     def save(self, labels: LabelStamps) -> None:
-        """Write the annotations; the journal begins anew. ``labels`` describes the label images on disk.
+        """Write the annotations and start a new journal. ``labels`` describes the label images on disk.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class OpenImage:
         self._saved, self._edits, self.kept_state = annotations, 0, None
 
     def _cell_lines(self, cells: Sequence[Cell]) -> list[str]:
-        """Return a line a cell, made anew only for those that are others than at the last saving."""
+        """Return one line per cell, formatted again only for cells that changed since the last save."""
         known = self._lines
         stale = [cell for cell in cells if cell.cell_id not in known or known[cell.cell_id][0] is not cell]
         made = zip(stale, cell_lines(stale), strict=True)
@@ -149,7 +149,7 @@ class OpenImage:
         return [self._lines[cell.cell_id][1] for cell in cells]
 
     def close(self) -> None:
-        """Follow the session no more; a journal without unsaved changes is removed."""
+        """Stop following the session; remove a journal without unsaved changes."""
         self._unsubscribe()
         if self._writer is not None and not self.is_modified:
             self._writer.remove(self.journal_file)

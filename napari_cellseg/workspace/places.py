@@ -1,4 +1,4 @@
-"""Where a project keeps its files."""
+"""The paths of a project's files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NAME = ".cellseg"
 
 
 def state_folder(folder: Path, *, inside: bool | None = None) -> Path:
-    """Return ``<folder>/.cellseg``; for a folder that cannot be written, one of its own in the user's data folder.
+    """Return ``<folder>/.cellseg``, or for a read-only folder its own folder in the user's data folder.
 
     Parameters
     ----------
     folder : Path
     inside : bool, optional
-        Which of the two; by whether the folder can be written when left out.
+        True for the first, False for the second; if left out, depends on whether the folder can be written.
     """
     own = folder / NAME
     if inside is None:
@@ -35,7 +35,7 @@ def state_folder(folder: Path, *, inside: bool | None = None) -> Path:
 
 
 def unsaved_folder(folder: Path) -> Path:
-    """Return where edits are kept that cannot be saved in a project, in the user's data folder."""
+    """Return the folder, in the user's data folder, for edits that cannot be saved in the project."""
     return _of_user("unsaved", folder)
 
 
@@ -46,7 +46,7 @@ def _of_user(kind: str, folder: Path) -> Path:
 
 @contextmanager
 def file_errors(folder: Path) -> Iterator[None]:
-    """Tell what the file system refuses as an `ExportError` that names the folder."""
+    """Convert an error of the file system to an `ExportError` that names the folder."""
     try:
         yield
     except OSError as error:
@@ -54,12 +54,12 @@ def file_errors(folder: Path) -> Iterator[None]:
 
 
 def annotations_file(state: Path, image_id: str) -> Path:
-    """Return where the annotations of an image lie."""
+    """Return the path of the annotations of an image."""
     return state / "annotations" / f"{_file_name(image_id)}.jsonl"
 
 
 def journal_file(state: Path, image_id: str) -> Path:
-    """Return where the journal of an image lies."""
+    """Return the path of the journal of an image."""
     return state / "journal" / f"{_file_name(image_id)}.jsonl"
 
 

@@ -1,4 +1,4 @@
-"""What a model found in the images of a folder: stored as proposals, with a log of which image is done."""
+"""The log of predictions of a folder: which images were predicted by which model, and with what result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class ImageState(Enum):
-    """How an image stands before a prediction; the value is how to say it."""
+    """The state of an image before a prediction; the value is its text."""
 
     TO_DO = "to do"
     PREDICTED = "predicted"
@@ -60,17 +60,17 @@ class LogEntry:
     ----------
     image_id : str
     key : str
-        Of model and options, from `prediction_key`.
+        Key of the model and options, from `prediction_key`.
     model : str
-        Its name, for people.
+        Name of the model, for display.
     stamp : (int, int)
-        Size in bytes and time of change in ns of the image file.
+        Size in bytes and modification time in ns of the image file.
     cells : int
-        Found, at whatever score.
+        Predicted cells of any score.
     at : float
-        When, seconds since 1970.
+        Time, seconds since 1970.
     problem : str
-        Why it failed; empty when it did not.
+        Why the prediction failed; empty if it did not.
     """
 
     image_id: str
@@ -84,7 +84,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image and how it stands; ``pixels`` is 0 when its size cannot be read, ``entry`` its last prediction."""
+    """An image and its state; ``pixels`` is 0 if its size cannot be read, ``entry`` is its last prediction."""
 
     file: ImageFile
     state: ImageState
@@ -93,9 +93,9 @@ class PlannedImage:
 
 
 def prediction_key(sha256: str, options: Mapping[str, Any], pixel_size_um: float | None) -> str:
-    """Return what tells predictions apart whose results differ: the model's weights and the options that matter.
+    """Return a key of the model's weights and of the options that change the result.
 
-    Device, precision and the number of tiles at once change the last digits at most, and are left out.
+    Device, precision and batch size change the last digits at most, and are left out.
     """
     chosen = {name: value for name, value in options.items() if name not in _NOT_OF_THE_RESULT}
     text = json.dumps([sha256, chosen, pixel_size_um], sort_keys=True, default=str)
@@ -103,16 +103,16 @@ def prediction_key(sha256: str, options: Mapping[str, Any], pixel_size_um: float
 
 
 class PredictionLog:
-    """``<folder>/.cellseg/predictions.jsonl``: a line a prediction, the last one of an image counts.
+    """``<folder>/.cellseg/predictions.jsonl``: one line per prediction; the last line of an image counts.
 
-    Lines are only added, each at once and synced, so a killed viewer loses at most the image it was at.
+    Lines are only appended, and each is synced, so that a killed viewer loses at most the image in progress.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = state_folder(folder) / "predictions.jsonl"
 
     def entries(self) -> dict[str, LogEntry]:
-        """Return the last entry of each image; lines that are damaged (cut off by a crash, say) are left out.
+        """Return the last entry of each image; damaged lines, such as those cut off by a crash, are left out.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class PredictionLog:
         return found
 
     def add(self, entry: LogEntry) -> None:
-        """Add a line.
+        """Append an entry.
 
         Raises
         ------
@@ -146,14 +146,14 @@ class PredictionLog:
         with file_errors(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                # On a line of its own, also after one that a crash cut off.
+                # Starts a new line, also after one that a crash cut off.
                 start = b"\n" if file.tell() and not self._ends_with_newline() else b""
                 file.write(start + line.encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
 
     def note(self, file: ImageFile, key: str, model: str, cells: int = 0, problem: str = "") -> LogEntry:
-        """Add an entry about an image as it is now, and return it."""
+        """Append and return an entry about an image in its present state."""
         entry = LogEntry(
             image_id=file.image_id,
             key=key,
@@ -175,15 +175,15 @@ class PredictionLog:
 def plan_images(
     project: Project, key: str, now: Mapping[str, ImageSummary | None] | None = None
 ) -> Generator[None, None, tuple[PlannedImage, ...]]:
-    """Look how each image stands; a generator that yields now and then, for a worker.
+    """Return the state of each image; a generator for a worker that yields periodically.
 
     Parameters
     ----------
     project : Project
     key : str
-        Of the prediction to come.
+        Key of the next prediction.
     now : mapping of image_id to ImageSummary or None, optional
-        The images under review, whose journals are in use, and their cells as they are now.
+        The images under review, whose journals are in use, with the summary of their present cells.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def plan_images(
 
 
 def _is_touched(file: ImageFile, summary: ImageSummary | None) -> bool:
-    """Whether a person decided about cells of an image, here or in ``class*.tif``."""
+    """Return whether the user decided about cells of an image, here or in ``class*.tif``."""
     if summary is not None:
         return summary.progress.reviewed > 0
     folder = class_folder(file)
@@ -227,7 +227,7 @@ def _is_touched(file: ImageFile, summary: ImageSummary | None) -> bool:
 def _pixels(file: ImageFile) -> int:
     try:
         height, width = image_size(file.path)
-    except ImageReadError:  # told when it is its turn
+    except ImageReadError:  # reported when the image is predicted
         return 0
     return height * width
 

@@ -1,4 +1,4 @@
-"""`Project`: a folder of images and what is on disk about them; a value that any thread may read."""
+"""`Project`: a folder of images and their state on disk; a value that any thread may read."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ __all__ = ["LoadedCells", "Project", "look_at", "open_project"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedCells:
-    """The cells of one image, read from disk; `Sessions.open` makes a review of them.
+    """The cells of one image, read from disk; `Sessions.open` turns them into a review.
 
     Attributes
     ----------
     image_id : str
     session : ReviewSession
-        The cells, with the class table they need.
+        The cells and their class table.
     base : Annotations
-        What a journal of this review continues.
+        The state that a journal of this review continues.
     is_saved : bool
         Whether ``base`` is in the annotations file.
     journal : Journal or None
-        The edits that were brought back; they are in ``session`` already.
+        The recovered edits; ``session`` already includes them.
     recover : bool
-        Whether edits on disk were asked for; the others are renamed to ``.bak``.
+        Whether unsaved edits were recovered; otherwise they are renamed to ``.bak``.
     kept : Journal or None
-        Edits that could not be saved in the project and were kept elsewhere; to do again.
+        Edits that could not be saved in the project and were kept elsewhere; to be repeated.
     """
 
     image_id: str
@@ -64,24 +64,24 @@ class LoadedCells:
 class Project:
     """A folder of images with its annotations, review state and journals, in ``<folder>/.cellseg``.
 
-    It never changes, and any thread may use it; what is under review is in `Sessions`. Another list of images or
-    another class table is another project, with the same share in the lock.
+    Immutable, so that any thread may use it; the reviews are in `Sessions`. Another list of images or another class
+    table is a new project with the same share in the lock.
 
     Attributes
     ----------
     path : Path
         The folder, or the one image, that was opened.
     state_folder : Path
-        Where its files are written.
+        Folder of the project's own files.
     user : str
-        Who works here.
+        Name of the user.
     images : tuple of ImageFile
     classes : ClassTable or None
-        Of the project, else those of ``classes.json``.
+        The classes of the project, else those of ``classes.json``.
     lease : Lease or None
-        The share in the lock of the folder; None to look only.
+        The share in the lock of the folder; None if the project is read-only.
     skipped : tuple of Skipped
-        What of the folder looks like an image or a mask and is not in ``images``.
+        Files of the folder that look like an image or a mask but are not in ``images``.
     """
 
     path: Path
@@ -101,16 +101,16 @@ class Project:
 
     @property
     def owner(self) -> LockOwner | None:
-        """The viewer in another process that held the folder when it was opened."""
+        """The viewer of another process that held the folder when this project was opened."""
         return None if self.lease is None else self.lease.owner
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the folder cannot be written, so that its state is in the user's data folder."""
+        """Whether the folder cannot be written and the state is in the user's data folder instead."""
         return self.state_folder.parent != self.folder
 
     def is_at(self, path: Path) -> bool:
-        """Return whether a path is the one of this project, however it is written."""
+        """Return whether a path, however it is written, is that of this project."""
         return _same(self.path, path)
 
     def is_in(self, folder: Path) -> bool:
@@ -127,19 +127,19 @@ class Project:
         if lease.hold.lock.is_mine:
             return
         try:
-            by = lease.hold.lock.acquire()  # the lock file of a folder that no one has may have been removed
+            by = lease.hold.lock.acquire()  # the lock file may have been removed
         except OSError as error:
             raise ExportError(f"Cannot write into {self.state_folder}: {error.strerror or error}.") from error
         if by is not None:
             raise ExportError(f"{by} took over {self.folder}. Nothing was saved here; open the folder again.")
 
     def relisted(self) -> Project:
-        """Return the project with the images that are in the folder now, read as before.
+        """Return the project with the present images of the folder, read with the same options.
 
         Raises
         ------
         ImageReadError
-            There is none left.
+            The folder has no image any more.
         """
         listing = find_images(self.path)
         reading = {file.image_id: file.reading for file in self.images}
@@ -147,23 +147,23 @@ class Project:
         return replace(self, images=images, skipped=listing.skipped)
 
     def shared(self) -> Project:
-        """Return the project with a share in the lock of its own, which must be closed too."""
+        """Return the project with its own share in the lock, to be closed separately."""
         return replace(self, lease=None if self.lease is None else self.lease.share())
 
     def close(self) -> None:
-        """Give the share in the lock back."""
+        """Release the share in the lock."""
         if self.lease is not None:
             self.lease.close()
 
-    # ---- what is on disk about an image ----
+    # ---- the state of an image on disk ----
 
     def file(self, image_id: str) -> ImageFile:
-        """Return an image of the list.
+        """Return an image of the project.
 
         Raises
         ------
         AnnotationError
-            There is none of this id.
+            There is no image with this id.
         """
         for image in self.images:
             if image.image_id == image_id:
@@ -171,10 +171,10 @@ class Project:
         raise AnnotationError(f"There is no image {image_id!r} in {self.path}.")
 
     def annotations_file(self, image_id: str) -> Path | None:
-        """Return where the annotations of an image are; None when there are none.
+        """Return the path of the annotations of an image; None if there are none.
 
-        While a folder cannot be written, its annotations are written in the user's data folder, and those in the
-        folder itself are read. When it can be written again, the newer ones count.
+        The annotations of a read-only folder are written to the user's data folder; those in the folder itself are
+        still read. Of two annotations files the newer one counts.
         """
         found = [annotations_file(place, image_id) for place in self._places()]
         found = [path for path in found if path.is_file()]
@@ -183,7 +183,7 @@ class Project:
         return max(found, key=lambda path: path.stat().st_mtime_ns)
 
     def summary(self, image_id: str) -> ImageSummary | None:
-        """Count the cells of an image without loading masks; None when it was never saved.
+        """Count the cells of an image without loading masks; None if it was never saved.
 
         Raises
         ------
@@ -194,7 +194,7 @@ class Project:
         return None if path is None else read_header(path).summary
 
     def read(self, image_id: str) -> Annotations | None:
-        """Return the cells of an image as they are on disk; None when it has none yet.
+        """Return the cells of an image on disk; None if it has no annotations yet.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class Project:
     def load_cells(
         self, image_id: str, image_size: tuple[int, int], classes: ClassTable | None = None, *, recover: bool = False
     ) -> LoadedCells:
-        """Read what a review of an image begins with: what is saved, else ``class*.tif`` (accepted), else no cell.
+        """Read the initial cells of a review: the saved cells, else ``class*.tif`` (accepted), else none.
 
         Parameters
         ----------
@@ -218,14 +218,14 @@ class Project:
         image_size : (int, int)
             Height and width of the image, px.
         classes : ClassTable, optional
-            The project's when left out; classes that cells have and the table does not are added.
+            The project's if left out; extended by classes that cells have and the table lacks.
         recover : bool
-            With the edits that `recoverable` tells of. When left out they are set aside, as ``.bak``.
+            Include the edits that `recoverable` returns; otherwise they are renamed to ``.bak``.
 
         Raises
         ------
         AnnotationError
-            The annotations or label images are damaged, or for an image of another size.
+            The annotations or label images are damaged, or of an image of another size.
         """
         path = self.annotations_file(image_id)
         base = self.base(image_id, image_size)
@@ -265,7 +265,7 @@ class Project:
     # ---- recovery ----
 
     def recoverable(self, image_id: str) -> Recovery | None:
-        """Return what was edited and not saved when a viewer ended, for an image that is not open.
+        """Return the edits that a viewer left unsaved, for an image that is not open.
 
         Raises
         ------
@@ -276,14 +276,14 @@ class Project:
         return None if journal is None else journal.recovery(image_id)
 
     def recoveries(self) -> Iterator[Recovery]:
-        """Look through all images for edits that were not saved."""
+        """Search all images for unsaved edits."""
         for image in self.images:
             found = self.recoverable(image.image_id)
             if found is not None:
                 yield found
 
     def kept_file(self, image_id: str) -> Path:
-        """Return where the edits of an image are kept that cannot be saved in the project."""
+        """Return the path of the edits of an image that could not be saved in the project."""
         return journal_file(unsaved_folder(self.folder), image_id)
 
     def _kept(self, image_id: str) -> Journal | None:
@@ -296,14 +296,14 @@ class Project:
         if journal is None or not journal.changes:
             return None
         path = self.annotations_file(image_id)
-        if path is not None:  # of another revision when a viewer was killed just after saving, or the file came back
+        if path is not None:  # another revision if a viewer was killed just after saving, or an old file was restored
             return journal if read_header(path).revision == journal.base else None
         return journal if journal.has_cells else None
 
     # ---- the user's own label images ----
 
     def class_folder(self, image_id: str) -> Path | None:
-        """Return the folder for the ``class*.tif`` of an image: its own; None when it shares it with other images."""
+        """Return the folder for the ``class*.tif`` of an image; None if other images share that folder."""
         return class_folder(self.file(image_id))
 
     def labels_on_disk(self, image_id: str, image_size: tuple[int, int]) -> InstanceMasks | None:
@@ -317,12 +317,12 @@ class Project:
         return labels_on_disk(self.file(image_id), image_size)
 
     def labels_changed(self, image_id: str) -> bool:
-        """Return whether the ``class*.tif`` were changed, by another program say, after the annotations were saved."""
+        """Return whether the ``class*.tif`` changed after the annotations were saved, as by another program."""
         path = self.annotations_file(image_id)
         return path is not None and read_header(path).labels != label_stamps(self.file(image_id))
 
     def write_class_images(self, image_id: str, instances: InstanceMasks) -> tuple[Path, ...]:
-        """Replace the ``class*.tif`` of an image; the old ones are kept as ``.bak``. Only at the user's wish.
+        """Replace the ``class*.tif`` of an image, and keep the old files as ``.bak``. Only on the user's request.
 
         Raises
         ------
@@ -338,13 +338,13 @@ class Project:
         return write_class_images(folder, instances, keep="always")
 
     def _places(self) -> tuple[Path, ...]:
-        """Return where annotations may be, the place that is written first."""
+        """Return the possible paths of annotations, the one for writing first."""
         places = (self.state_folder, state_folder(self.folder, inside=True), state_folder(self.folder, inside=False))
         return tuple(dict.fromkeys(places))
 
 
 def look_at(path: str | os.PathLike[str]) -> Project:
-    """Return a project to read only: no lock is taken, and nothing is made on disk.
+    """Return a read-only project: no lock is taken and nothing is written.
 
     Raises
     ------
@@ -359,16 +359,16 @@ def look_at(path: str | os.PathLike[str]) -> Project:
 def open_project(path: str | os.PathLike[str], *, user: str | None = None, take_over: bool = False) -> Project:
     """Open a folder, or one image, and lock it for this process.
 
-    When another viewer holds the folder, ``owner`` says who, and nothing can be written.
+    If another viewer holds the folder, ``owner`` names it, and nothing can be written.
 
     Parameters
     ----------
     path : path
         A folder, as `list_images` takes it, or one image.
     user : str, optional
-        Who works here; the name of the account when left out.
+        Name of the user; that of the account if left out.
     take_over : bool
-        Take the lock even when another viewer holds it. That one can no longer save.
+        Take the lock even if another viewer holds it. That viewer can no longer save.
 
     Raises
     ------
@@ -390,7 +390,7 @@ def open_project(path: str | os.PathLike[str], *, user: str | None = None, take_
 def _same(first: Path, second: Path) -> bool:
     try:
         return first == second or folder_key(first) == folder_key(second)
-    except OSError:  # one of them is gone
+    except OSError:  # one of them was removed
         return False
 
 

@@ -23,10 +23,10 @@ VERSION = 1
 
 
 def read_classes(state: Path, folder: Path) -> ClassTable | None:
-    """Return the project's classes; else those of a ``classes.json`` in the folder or the one above; else None.
+    """Return the project's classes; else those of a ``classes.json`` in the folder or its parent; else None.
 
-    A damaged ``project.json`` is kept under another name and counts as none: its classes are in each image's
-    annotations too.
+    A damaged ``project.json`` is kept under another name and ignored: the annotations of each image repeat its
+    classes.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What each JSON file of a project must hold, one schema for each kind; nothing is used that did not pass its schema.
+"""The schemas of a project's JSON files; no content is used before it passes its schema.
 
-The program writes these files, but they also come from a damaged disk, an editor, a sync tool or another person.
+The program writes these files, but a damaged disk, an editor, a sync tool or another user may change them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _File(BaseModel):
 
 
 class HeaderLine(_File):
-    """First line of the annotations of an image; what is None was missing or wrong."""
+    """First line of the annotations of an image; None stands for a missing or invalid field."""
 
     image_size: Size | None = None
     classes: Classes | None = None
@@ -115,7 +115,7 @@ class LogLine(_File):
 
 
 class LockFile(_File):
-    """Who has a folder open."""
+    """The owner of an open folder."""
 
     user: Text
     host: Text
@@ -134,12 +134,12 @@ class ProjectFile(_File):
 
 
 def sound(model: type[_Model], data: object) -> tuple[_Model, tuple[str, ...]]:
-    """Return what is right of ``data``, and what is wrong; for a model all of whose fields may be missing.
+    """Return the valid fields of ``data``, and the problems; for a schema whose fields are all optional.
 
     Raises
     ------
     AnnotationError
-        It is no object at all.
+        The data is not an object.
     """
     if not isinstance(data, dict):
         raise AnnotationError(f"expected an object, not {short(data)}")
@@ -151,7 +151,7 @@ def sound(model: type[_Model], data: object) -> tuple[_Model, tuple[str, ...]]:
 
 
 def text_of(error: ValidationError) -> str:
-    """Say what is wrong in one line: the first three fields, their values and the rule."""
+    """Describe the problems in one line: the first three fields, their values and the rule."""
     problems = error.errors(include_url=False)
     parts = []
     for problem in problems[:3]:

@@ -1,4 +1,4 @@
-"""`Sessions`: the images of a project under review, journalled and saved; only the window's thread touches it."""
+"""`Sessions`: the images of a project under review, journalled and saved; for the window's thread only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Sessions", "taken_by"]
 
 
 def taken_by(project: Project) -> str:
-    """Return who has the folder of a project, and why it cannot be edited, in words; empty when it can."""
+    """Return why the folder of a project cannot be edited, with the name of its holder; empty if it can."""
     if project.lease is None:
         return "The folder was opened for reading only."
     if project.lease.owner is not None:
@@ -45,20 +45,20 @@ def taken_by(project: Project) -> str:
 class Sessions:
     """The reviews of one project in one window: what is open, what is saved, and who may edit.
 
-    Made in the thread of the window, and used from there only, which every method asserts: a worker reads the
-    `Project`, returns values, and the window makes reviews of them.
+    Made and used in the thread of the window only, which every method asserts: a worker reads the `Project` and
+    returns values, and the window turns them into reviews.
 
-    One window of one process edits a folder. Another one is told who that is, in `read_only`, and its sessions refuse
-    every edit with that reason.
+    One window of one process edits a folder. In any other window `read_only` names that window, and all edits are
+    refused with that reason.
 
     Parameters
     ----------
     project : Project
         From `open_project`; closed with the sessions.
     window : str
-        What another window of this process calls this one.
+        The name of this window, for messages in other windows of this process.
     take_over : bool
-        Edit even when another window of this process does; that one saves, and edits no more.
+        Edit even if another window of this process does; that window saves and becomes read-only.
 
     Raises
     ------
@@ -73,36 +73,36 @@ class Sessions:
         self._open: dict[str, OpenImage] = {}
         self._expected: str | None = None
         self._writer = JournalWriter()
-        self._end = weakref.finalize(self, self._writer.close)  # at the end of the program too, before the lock goes
+        self._end = weakref.finalize(self, self._writer.close)  # also at exit, before the lock is released
         self._lost = ""
         self._start_editing(take_over=take_over)
 
     @classmethod
     def of_folder(cls, path: str | os.PathLike[str], *, user: str | None = None, take_over: bool = False) -> Self:
-        """Open a folder, or one image, and review it here; see `open_project`."""
+        """Open a folder, or one image, for review; see `open_project`."""
         return cls(open_project(path, user=user, take_over=take_over), take_over=take_over)
 
     def assert_owner_thread(self) -> None:
-        """Fail, where assertions are on, in any thread but the one that made the sessions."""
+        """Assert that the caller is the thread that made the sessions."""
         assert threading.get_ident() == self._thread, "Sessions belong to the thread of the window; use the Project."
 
     # ---- the project ----
 
     @property
     def project(self) -> Project:
-        """What is on disk; a value for workers."""
+        """The state on disk; a value for workers."""
         self.assert_owner_thread()
         return self._project
 
     @property
     def read_only(self) -> str:
-        """Why nothing can be edited here, in words; empty when it can."""
+        """Why nothing can be edited here; empty if it can."""
         self.assert_owner_thread()
         return self._lost
 
     @property
     def problem(self) -> str:
-        """Why edits are not on disk at the moment, in words; empty when all is well."""
+        """Why edits are not on disk at the moment; empty if they are."""
         return self._writer.problem
 
     def set_classes(self, classes: ClassTable) -> None:
@@ -119,7 +119,7 @@ class Sessions:
                 write_classes(self._project.state_folder, classes)
 
     def show_listing(self, project: Project) -> None:
-        """Use the images of `Project.relisted`; what is under review stays."""
+        """Use the images of `Project.relisted`; open reviews stay open."""
         self._project = replace(self.project, images=project.images)
 
     # ---- who edits ----
@@ -133,12 +133,12 @@ class Sessions:
             lease.hold.editor = self
 
     def hand_over(self) -> None:
-        """Save everything and edit no more: another window of this process wants to.
+        """Save everything and stop editing, because another window of this process edits now.
 
         Raises
         ------
         ExportError
-            The edits cannot be saved; this window goes on editing.
+            The edits cannot be saved; this window remains the editor.
         """
         for image_id in tuple(self._open):
             if self.is_modified(image_id):
@@ -146,19 +146,19 @@ class Sessions:
         self._refuse_edits("Another window of this program took over the folder.")
 
     def check_lock(self) -> bool:
-        """Look whether another viewer took the lock; then keep unsaved edits elsewhere, and refuse further ones.
+        """Check whether another viewer took the lock; if so, keep unsaved edits elsewhere and refuse further ones.
 
         Returns
         -------
         bool
-            Whether the folder is still this window's to edit.
+            Whether this window may still edit the folder.
         """
         self.assert_owner_thread()
         lease = self._project.lease
         if self._lost or lease is None:
             return False
         owner = lease.hold.lock.owner
-        if owner is None or lease.hold.lock.is_mine:  # a drive that went away says nothing about who has the folder
+        if owner is None or lease.hold.lock.is_mine:  # an unplugged drive does not tell who holds the folder
             return True
         unsaved = [image_id for image_id in self._open if self.is_modified(image_id)]
         kept = ""
@@ -184,18 +184,18 @@ class Sessions:
     # ---- the cells of an image ----
 
     def expect(self, image_id: str | None) -> None:
-        """Say which image is being read in a worker, to be opened: no other worker may write it from now on."""
+        """Announce the image that a worker reads before it opens here; no other worker may write it from now on."""
         self.assert_owner_thread()
         self._expected = image_id
         self._claim()
 
     def open(self, loaded: LoadedCells) -> ReviewSession:
-        """Review an image; every command is journalled from now on.
+        """Start the review of an image; every command is journalled.
 
         Raises
         ------
         ExportError
-            The journal of edits that were brought back cannot be written.
+            The journal of recovered edits cannot be written.
         """
         self.assert_owner_thread()
         image_id, session = loaded.image_id, loaded.session
@@ -239,15 +239,15 @@ class Sessions:
         return image_id in self._open
 
     def is_modified(self, image_id: str) -> bool:
-        """Return whether an open image has changes that are not saved; undoing all of them makes it false again."""
+        """Return whether an open image has unsaved changes; false again after all of them are undone."""
         return self.is_open(image_id) and self._open[image_id].is_modified
 
     def unsaved_edits(self, image_id: str) -> int:
-        """Return how many edits of an image were made since it was saved; 0 when undo led back there."""
+        """Return the number of edits of an image since it was saved; 0 if undo returned to the saved state."""
         return self._open[image_id].unsaved_edits if self.is_modified(image_id) else 0
 
     def unsaved(self) -> dict[str, int]:
-        """Return the images with edits that are neither saved nor kept elsewhere, and how many edits."""
+        """Return the number of edits that are neither saved nor kept elsewhere, by image."""
         self.assert_owner_thread()
         return {
             image_id: opened.unsaved_edits
@@ -256,11 +256,11 @@ class Sessions:
         }
 
     def saved_at(self, image_id: str) -> float | None:
-        """Return when an open image was saved, seconds since 1970; None when it was not since it was opened."""
+        """Return when an open image was saved, seconds since 1970; None if not since it was opened."""
         return self._open[image_id].saved_at if self.is_open(image_id) else None
 
     def status(self, image_id: str | None) -> SaveStatus:
-        """Say in words whether the edits of an image are saved."""
+        """Return a description of whether the edits of an image are saved."""
         is_open = image_id is not None and self.is_open(image_id)
         return status_of(
             read_only=self.read_only,
@@ -272,15 +272,15 @@ class Sessions:
         )
 
     def summary(self, image_id: str) -> ImageSummary | None:
-        """Count the cells of an image as they are now; None when it was never opened nor saved."""
+        """Count the present cells of an image; None if it was neither opened nor saved."""
         if self.is_open(image_id):
             return summary_of(self._open[image_id].session)
         return self._project.summary(image_id)
 
     def read(self, image_id: str) -> Annotations | None:
-        """Return the cells of an image as they are now, open or not, without opening it; None when it has none yet.
+        """Return the present cells of an image, open or not, without opening it; None if it has no annotations yet.
 
-        An image that was saved without a cell has annotations; one that was only looked at has none.
+        An image that was saved without a cell has annotations; one that was only viewed has none.
 
         Raises
         ------
@@ -296,8 +296,8 @@ class Sessions:
     def save(self, image_id: str, *, class_images: bool = False) -> None:
         """Write the annotations of an open image.
 
-        With ``class_images`` the user's own ``class*.tif`` too, the old ones kept as ``.bak``. To write those of a
-        large image in a worker, call `Project.write_class_images` there, and this afterwards.
+        With ``class_images``, also replace the user's own ``class*.tif`` and keep the old files as ``.bak``. To write
+        those of a large image in a worker, call `Project.write_class_images` there, and this method afterwards.
 
         Raises
         ------
@@ -311,12 +311,12 @@ class Sessions:
         opened.save(label_stamps(self._project.file(image_id)))
 
     def save_all(self) -> None:
-        """Save every open image that is edited.
+        """Save all open images with unsaved edits.
 
         Raises
         ------
         ExportError
-            As `save`; the images before it are saved.
+            As `save`; the images before the failed one are saved.
         """
         for image_id in tuple(self._open):
             if self.is_modified(image_id):
@@ -328,7 +328,7 @@ class Sessions:
         Raises
         ------
         ExportError
-            They cannot be written there either.
+            The edits cannot be written there either.
         """
         self.assert_owner_thread()
         opened, path = self._open[image_id], self._project.kept_file(image_id)
@@ -340,7 +340,7 @@ class Sessions:
         return path
 
     def close_session(self, image_id: str) -> None:
-        """End the review of an image; unsaved changes stay in its journal, and are offered when it is opened again."""
+        """End the review of an image; unsaved changes stay in its journal and are offered when it opens again."""
         self.assert_owner_thread()
         opened = self._open.pop(image_id, None)
         if opened is not None:
@@ -349,7 +349,7 @@ class Sessions:
             self._claim()
 
     def discard_changes(self, image_id: str) -> None:
-        """End the review of an image and forget what is not saved."""
+        """End the review of an image and discard unsaved changes."""
         self.assert_owner_thread()
         opened = self._open.pop(image_id, None)
         if opened is not None:
@@ -358,7 +358,7 @@ class Sessions:
         self._claim()
 
     def discard(self, image_id: str) -> None:
-        """Forget the edits that `Project.recoverable` tells of; those kept elsewhere are renamed to ``.bak``."""
+        """Discard the edits that `Project.recoverable` returns; those kept elsewhere are renamed to ``.bak``."""
         if not self.read_only:
             self._writer.remove(journal_file(self._project.state_folder, image_id))
             self._writer.flush()
@@ -370,7 +370,7 @@ class Sessions:
     # ---- the user's own label images ----
 
     def note_labels(self, image_id: str) -> None:
-        """Take the ``class*.tif`` of an image that is not open as they are now for those of its saved annotations.
+        """Record the present ``class*.tif`` of an image that is not open as those of its saved annotations.
 
         Raises
         ------
@@ -384,7 +384,7 @@ class Sessions:
             write_annotations(path, replace(read_annotations(path), labels=stamps), read_header(path).summary)
 
     def forget_annotations(self, image_id: str) -> None:
-        """Start again from the ``class*.tif``: rename saved annotations to ``.bak``. The image must not be open."""
+        """Restart from the ``class*.tif``: rename saved annotations to ``.bak``. The image must not be open."""
         self._check_mine()
         path = annotations_file(self._project.state_folder, image_id)
         if path.exists():
@@ -395,7 +395,7 @@ class Sessions:
     # ---- the end ----
 
     def close(self) -> None:
-        """End all reviews, write what is left and free the folder; unsaved changes stay in the journals."""
+        """End all reviews, finish writing and release the folder; unsaved changes stay in the journals."""
         for image_id in tuple(self._open):
             self.close_session(image_id)
         if not self._lost:
@@ -409,7 +409,7 @@ class Sessions:
     def __exit__(self, *args: object) -> None:
         self.close()
 
-    # ---- how ----
+    # ---- helpers ----
 
     def _claim(self) -> None:
         lease = self._project.lease

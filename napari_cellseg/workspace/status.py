@@ -1,4 +1,4 @@
-"""Whether edits are saved, in words: one status for all docks."""
+"""The text that tells whether edits are saved: one status for all docks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 __all__ = ["SaveKind", "SaveStatus", "saved_text", "status_of"]
 
-_JOURNALLED = "Each edit is written to a journal within two seconds, and is offered again after a crash."
+_JOURNALLED = "Each edit is written to a journal within two seconds, and is offered for recovery after a crash."
 
 
 class SaveKind(Enum):
-    """What a status is about; the window has a colour for each."""
+    """The kind of a status; the window has a colour for each."""
 
     NOTHING = "nothing"
     SAVED = "saved"
@@ -24,7 +24,7 @@ class SaveKind(Enum):
 
 @dataclass(frozen=True)
 class SaveStatus:
-    """A status: ``text`` in one short line, and ``tip`` with the details."""
+    """A status: ``text`` is one short line, ``tip`` gives the details."""
 
     kind: SaveKind
     text: str
@@ -34,27 +34,29 @@ class SaveStatus:
 def status_of(
     *, read_only: str, problem: str, unsaved: int, saved_at: float | None, is_open: bool, elsewhere: Path | None
 ) -> SaveStatus:
-    """Say whether the edits of an image are saved.
+    """Describe whether the edits of an image are saved.
 
     Parameters
     ----------
     read_only : str
-        Why nothing can be edited; empty when it can.
+        Why nothing can be edited; empty if it can.
     problem : str
-        Why edits are not on disk; empty when they are.
+        Why edits are not on disk; empty if they are.
     unsaved : int
         Edits since the image was saved.
     saved_at : float or None
-        When, seconds since 1970; None when not since it was opened.
+        Time of the last save, seconds since 1970; None if not saved since the image was opened.
     is_open : bool
-        Whether there is an image.
+        Whether an image is open.
     elsewhere : Path or None
-        Where it is saved when the folder of the image cannot be written.
+        The folder of the annotations if the folder of the image cannot be written.
     """
     edits = "1 edit" if unsaved == 1 else f"{unsaved:,} edits"
     if read_only:
         lost = f" {edits} not saved." if unsaved else ""
-        return SaveStatus(SaveKind.READ_ONLY, f"read-only: {read_only}{lost}", "You can look; edits are refused.")
+        return SaveStatus(
+            SaveKind.READ_ONLY, f"read-only: {read_only}{lost}", "You can view the image; edits are refused."
+        )
     if problem:
         return SaveStatus(SaveKind.PROBLEM, f"{edits} not saved: {problem}" if unsaved else problem, problem)
     if not is_open:
@@ -67,7 +69,7 @@ def status_of(
 
 
 def saved_text(at: float | None) -> str:
-    """Say how long ago an image was saved; ``at`` in seconds since 1970, None for before it was opened."""
+    """Return how long ago an image was saved; ``at`` in seconds since 1970, None for before it was opened."""
     if at is None:
         return "saved"
     seconds = max(time.time() - at, 0)

@@ -1,4 +1,4 @@
-"""`ProposalStore`: puts what a model found into the images of a project, for a worker and for the window."""
+"""`ProposalStore`: stores predictions as proposals of the images of a project, for a worker and for the window."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = ["ProposalStore", "store_in_session"]
 
 
 class ProposalStore:
-    """Writes proposals of images that no window has open; for one worker, which may write while the window goes on.
+    """Writes the proposals of images that no window has open; for one worker, which runs while the window edits others.
 
     Parameters
     ----------
     project : Project
-        With a share in the lock of its own, so that the folder stays locked when its window closes it.
+        With its own share in the lock, so that the folder stays locked when the window closes it.
     """
 
     def __init__(self, project: Project) -> None:
         self.project = project
 
     def put(self, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]) -> bool:
-        """Put what a model found into an image; what a person decided stays.
+        """Store predictions as proposals of an image; cells that the user decided about stay.
 
         Returns
         -------
         bool
-            Whether it is saved; not when a window has the image open or is opening it. It then gets the cells with
-            `store_in_session`.
+            Whether the image is saved; False if a window has the image open or is opening it, and must store the cells
+            with `store_in_session`.
 
         Raises
         ------
@@ -44,7 +44,7 @@ class ProposalStore:
             The cells do not fit the image or its classes, or the image has edits of a viewer that ended without
             saving.
         ExportError
-            They cannot be written.
+            The cells cannot be written.
         """
         self.project.check_writable()
         lease = self.project.lease
@@ -57,7 +57,7 @@ class ProposalStore:
     def _write(self, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]) -> None:
         project = self.project
         if project.recoverable(image_id) is not None:
-            raise AnnotationError(f"{image_id} has edits that were never saved. Open it, and bring them back or not.")
+            raise AnnotationError(f"{image_id} has edits that were never saved. Open it to recover or discard them.")
         base = project.base(image_id, cells.image_size)
         table = long_enough(project.classes or base.classes, base.classes, base.cells)
         session = ReviewSession(cells.image_size, table, base.cells, user=project.user, next_id=base.next_id)
@@ -81,13 +81,13 @@ class ProposalStore:
 
 
 def store_in_session(sessions: Sessions, image_id: str, cells: InstanceMasks, by: str) -> bool:
-    """Put what a model found into an image that is open; only the window's thread may.
+    """Store predictions as proposals of an open image; for the window's thread only.
 
     Returns
     -------
     bool
-        Whether it is saved. An image with unsaved edits gets the proposals and stays unsaved: whether to save the
-        edits is the person's to say.
+        Whether the image is saved. An image with unsaved edits gets the proposals and stays unsaved: the user
+        decides whether to save the edits.
 
     Raises
     ------
