@@ -63,7 +63,8 @@ ALLOWED = {
     "napari_cellseg/workspace/predictions.py",  # appends
     "napari_cellseg/model/library.py",  # the user renames or deletes a model
     "training/run_folder.py",  # appends to events.jsonl
-    "napari_cellseg/workspace/folder.py",  # cuts the end off a journal
+    "napari_cellseg/workspace/project.py",  # cuts the end off a journal
+    "napari_cellseg/gui/functions.py",  # an image in a temporary folder
     "training/sources.py",  # the training folder below .cellseg
 }
 WRITING = {"unlink", "remove", "rename", "replace", "truncate", "link", "symlink", "rmdir", "rmtree", "move"} | {

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from import_writers import CLASSES, FAULTS, SIZE, WRITERS, Written, coco
@@ -144,3 +146,23 @@ def test_open_reads_what_the_documentation_says(name: str, tmp_path: Path) -> No
         opened = end.value
     opened.project.close()
     assert sum(len(cells) for cells in opened.imported.cells.values()) == sum(not row.fault for row in written)
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_an_image_that_is_not_there_does_not_get_the_image_of_another_entry(tmp_path, order) -> None:
+    # Found by its last part alone, "b/image.tif" would be a/image.tif, and its cells would lie on the wrong tissue.
+    (tmp_path / "a").mkdir()
+    tifffile.imwrite(tmp_path / "a/image.tif", np.zeros((40, 50, 3), np.uint8), photometric="rgb")
+    box = [[5, 5, 15, 5, 15, 15, 5, 15]]
+    data = {
+        "images": [
+            {"id": n, "file_name": f"{name}/image.tif", "width": 50, "height": 40} for n, name in enumerate(order)
+        ],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1, "segmentation": box} for n in range(2)],
+    }
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    result = import_annotations(tmp_path / "data.json")
+    assert [(image.name, len(image.cells)) for image in result.images] == [("a/image.tif", 1)]
+    assert [item.reason for item in result.left_out] == [f"the image b/image.tif is not in {tmp_path}"]
+    assert result.left_out[0].row == order.index("b") + 1

@@ -31,7 +31,7 @@ def test_sound_data_have_no_problem_and_right_numbers(tmp_path) -> None:
 
 def test_every_blocking_problem_is_listed_at_once(tmp_path) -> None:
     good = squares((1, 2, 2))
-    fractional, nan, negative = good + 0.5 * (good > 0), good.copy(), -good
+    fractional, nan, negative = good + 0.5 * (good > 0), good.copy(), -3 * good
     nan[0, 0] = np.nan
     write_sample(tmp_path / "fractional", {1: fractional})
     write_sample(tmp_path / "nan", {1: nan})
@@ -111,13 +111,21 @@ def test_a_coco_file_is_looked_through_too(tmp_path) -> None:
     report = scan(path)
     assert report.errors == ()
     assert report.cells.tolist() == [2, 1]
+
+
+def test_an_image_of_a_coco_file_that_is_not_there_is_said(tmp_path) -> None:
+    path, _ = coco_file(tmp_path)
     (tmp_path / "b" / "image.tif").unlink()
-    assert [problem.image_id for problem in scan(path).errors] == ["b"]
+    report = scan(path)
+    assert [sample.image_id for sample in report.samples] == ["a"]
+    assert "b/image.tif is left out" in texts(report.warnings)
 
 
 def test_a_coco_file_of_another_size_is_listed(tmp_path) -> None:
     path, _ = coco_file(tmp_path, size=(41, 50))
-    assert sum("41 x 50" in problem.text for problem in scan(path).errors) == 2
+    with pytest.raises(AnnotationError) as caught:
+        scan(path)
+    assert str(caught.value).count("annotated at 41 x 50 px") == 2
 
 
 def test_data_that_do_not_exist_are_an_error(tmp_path) -> None:

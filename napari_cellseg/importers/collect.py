@@ -96,7 +96,7 @@ class Collector:
         self.drafts: list[Draft] = []
         self.left_out: list[LeftOut] = []
         self.clipped: list[LeftOut] = []
-        self.by_path: dict[Path, tuple[str, Draft]] = {}
+        self.by_path: dict[Path, tuple[str, Draft, tuple[str, ...]]] = {}
         self.also_read: set[Path] = set()
         self.joined = 0
         self._rows = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 from napari_cellseg.errors import AnnotationError, ImageReadError
@@ -42,15 +43,38 @@ def draft_of(source: Source, collector: Collector, file: str, name: str, size: S
         return collector.draft(
             Draft(name=shown, path=None, size=size or (1, 1), problem=f"the image {shown} is not in {where}")
         )
-    return draft_of_file(source, collector, file, path, size)
+    rival = collector.by_path.get(path)
+    if rival is not None and rival[0] == file and rival[2] != parts:
+        # Two names of one annotation file lead to one image: "b/x.tif", which is not there, and "a/x.tif".
+        missing = f"the image {shown} is not in {source.options.images or source.root}"
+        if _shared(rival[2], path) >= _shared(parts, path) or rival[1].cells:
+            return collector.draft(Draft(name=shown, path=None, size=size or (1, 1), problem=missing))
+        rival[1].name, rival[1].path = "/".join(rival[2]), None
+        rival[1].problem = f"the image {rival[1].name} is not in {source.options.images or source.root}"
+        del collector.by_path[path]
+    return draft_of_file(source, collector, file, path, size, parts)
 
 
-def draft_of_file(source: Source, collector: Collector, file: str, path: Path, size: Size | None = None) -> Draft:
+def _shared(parts: tuple[str, ...], path: Path) -> int:
+    """Return how many parts of a name, from the end, are those of a path."""
+    known = name_parts(path.as_posix())
+    pairs = zip(reversed(parts), reversed(known), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].casefold() == pair[1].casefold(), pairs))
+
+
+def draft_of_file(
+    source: Source,
+    collector: Collector,
+    file: str,
+    path: Path,
+    size: Size | None = None,
+    parts: tuple[str, ...] = (),
+) -> Draft:
     """Return the draft of an image file; a second annotation file of the same image gets one with a problem."""
     name = shown_name(source, path)
     known = collector.by_path.get(path)
     if known is not None:
-        first, draft = known
+        first, draft, _ = known
         if first == file:
             return draft
         return collector.draft(
@@ -67,7 +91,7 @@ def draft_of_file(source: Source, collector: Collector, file: str, path: Path, s
         else:
             problem = f"it was annotated at {size[0]} x {size[1]} px, but the image has {actual[0]} x {actual[1]} px"
     draft = collector.draft(Draft(name=name, path=path, size=actual, problem=problem))
-    collector.by_path[path] = file, draft
+    collector.by_path[path] = file, draft, parts
     return draft
 
 
