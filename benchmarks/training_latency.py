@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from qtpy.QtWidgets import QApplication
 from window_latency import Lateness, spin
 
 from napari_cellseg.engine_process.client import EngineClient
-from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
+from napari_cellseg.engine_process.tasks import TASKS, Compare, Report, Run, Task, TaskRunner, Train
 from napari_cellseg.events import CheckpointSaved, RunStarted, StepDone, ValidationStep
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
@@ -37,8 +37,6 @@ from napari_cellseg.model.presets import PRESETS
 from training.comparison import ComparisonStep
 from training.config import TrainConfig
 from training.report import ScanStep
-
-Run = Callable[..., Generator[Any, None, Any]]
 
 
 class Bench:
@@ -53,17 +51,19 @@ class Bench:
         self.runs = 0
         self.state = AppState(ViewerModel())
 
-    def job(self, run: Run, task: str, hold: Any = None) -> tuple[Job, list[Any]]:
+    def job(self, run: Run, name: str, hold: Any = None) -> tuple[Job, list[Any]]:
         """Start a task; return its job, and the list of what it tells."""
-        arguments: dict[str, Any] = {"data": self.data}
-        if task == "train":
+        task: Task[Any, Any]
+        if name == "train":
             self.runs += 1
-            arguments |= {"config": self.config, "run_folder": self.folder / f"run{self.runs}"}
-        elif task == "compare":
-            arguments |= {"old": None, "new": bundled(), "device": "cpu"}
-        job, told = Job(self.state, task, hold), []
+            task = Train(self.config, self.data, self.folder / f"run{self.runs}")
+        elif name == "compare":
+            task = Compare(data=self.data, old=None, new=bundled(), device="cpu")
+        else:
+            task = Report(self.data)
+        job, told = Job(self.state, name, hold), []
         job.reported.connect(told.append)
-        job.start(lambda: run(task, **arguments))
+        job.start(lambda: task.on(run))
         return job, told
 
     def spin(self, until: Callable[[], bool], limit_s: float | None = None) -> None:

@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.engine_process.client import EngineClient
-from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
+from napari_cellseg.engine_process.tasks import TASKS, Predict, Run, TaskRunner
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
@@ -71,16 +71,14 @@ def spin(application: QApplication, until: Callable[[], bool], limit_s: float) -
         time.sleep(0.0005)
 
 
-def measure(
-    name: str, run: Callable[..., Generator[Any, None, Any]], arguments: dict[str, Any], seconds: float
-) -> None:
+def measure(name: str, run: Run, task: Predict, seconds: float) -> None:
     application = QApplication.instance()
     assert isinstance(application, QApplication)
     viewer = ViewerModel()
     job = Job(AppState(viewer), name)
     tiles: list[Any] = []
     job.reported.connect(tiles.append)
-    job.start(lambda: run("predict", **arguments))
+    job.start(lambda: task.on(run))
     spin(application, lambda: bool(tiles) or not job.is_busy, 600)
     late = Lateness()
     late.start()
@@ -105,7 +103,7 @@ def main() -> None:
         few = {"detection__per_image": 100, "detection__min_score": 0.0}
         save_checkpoint(checkpoint, build_model(ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)))
         items = [PredictItem(str(i), generate_tissue((options.size,) * 2, 100)[0]) for i in range(20)]
-        arguments = {"items": items, "options": PredictOptions(checkpoint=checkpoint)}
+        task = Predict(items, PredictOptions(checkpoint=checkpoint))
         idle = Lateness()
         idle.start()
         spin(application, lambda: False, options.seconds)
@@ -113,9 +111,9 @@ def main() -> None:
         print(f"{torch.get_num_threads()} threads of torch, load of this machine {os.getloadavg()[0]:.1f}")
         print(f"{'idle':16} {idle}")
         client = EngineClient()
-        measure("engine process", client.run, arguments, options.seconds)
+        measure("engine process", client.run, task, options.seconds)
         client.shutdown()
-        measure("plain thread", TaskRunner(TASKS).run, arguments, options.seconds)
+        measure("plain thread", TaskRunner(TASKS).run, task, options.seconds)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 
 from napari_cellseg.active_learning import ClassCounts, ImageGain, class_weights, image_gain, rank_images
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, ExportError
-from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictEvent, PredictSummary, TileDone
 from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
 from napari_cellseg.formats.ids import IdMatch, match_ids
 from napari_cellseg.images.read import ImageFile
@@ -93,7 +94,7 @@ def make_plan(
 
 
 def predict_images(
-    run: Callable[..., Generator[Any, None, Any]],
+    run: Callable[[Predict], Generator[PredictEvent | None, None, PredictSummary]],
     files: Sequence[ImageFile],
     options: PredictOptions,
     pixel_size_um: float | None,
@@ -127,9 +128,7 @@ def predict_images(
     """
     is_ready, deaths = False, 0
     for number, file in enumerate(files, 1):
-        events = run(
-            "predict", items=[PredictItem(file.image_id, file.path, pixel_size_um, file.reading)], options=options
-        )
+        events = run(Predict([PredictItem(file.image_id, file.path, pixel_size_um, file.reading)], options))
         try:
             for event in events:
                 if isinstance(event, ModelReady):

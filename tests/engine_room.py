@@ -10,6 +10,7 @@ import psutil
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
+from napari_cellseg.engine_process.tasks import Task
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.state import AppState
@@ -39,12 +40,12 @@ class EngineRoom:
         assert process_id is not None
         return psutil.Process(process_id)
 
-    def start(self, task: str, **arguments: Any) -> None:
+    def start(self, task: Task[Any, Any]) -> None:
         """Forget what was told, and start a task."""
         for told in (self.events, self.results, self.errors):
             told.clear()
         run = self.engine.run
-        self.job.start(lambda: run(task, **arguments))
+        self.job.start(lambda: run(task))
 
     def wait_for(self, qtbot: QtBot, *kinds: type) -> None:
         """Wait until an event of one of these types was told, or the job ended."""

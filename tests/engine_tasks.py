@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cellseg.engine_process.tasks import Task
+from napari_cellseg.engine_process.tasks import Target
 from napari_cellseg.errors import CellSegError, ImageReadError
 
 START = (
@@ -38,6 +38,10 @@ def count(n=3, wait_s=0.0, cleaned=None):
     finally:
         if cleaned is not None:
             Path(cleaned).write_text("cleaned up")
+
+
+def count_to(task):
+    yield from range(task.n)
 
 
 def double(arrays):
@@ -108,7 +112,7 @@ class Tally:
         return self._calls
 
 
-TASKS = {"tally": Task("engine_tasks:Tally")} | {
-    f.__name__: Task(f"engine_tasks:{f.__name__}")
-    for f in (count, double, chatter, fail, die, hang, unpicklable, flood)
+TASKS = {"tally": Target("engine_tasks:Tally")} | {
+    f.__name__: Target(f"engine_tasks:{f.__name__}")
+    for f in (count, count_to, double, chatter, fail, die, hang, unpicklable, flood)
 }

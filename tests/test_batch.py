@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QApplication
 from napari_cellseg.batch import predict_command
 from napari_cellseg.commands.parser import make_parser
 from napari_cellseg.commands.predict import prediction_options
+from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
@@ -49,9 +50,9 @@ class FakeEngine:
         self.behaviour: dict[str, object] = {}
         self.predicted: list[str] = []
 
-    def run(self, task, /, items, options):  # noqa: ARG002 - as the engine
-        assert task == "predict"
-        (item,) = items
+    def run(self, task):
+        assert isinstance(task, Predict)
+        (item,) = task.items
         how = self.behaviour.get(item.image_id)
         yield READY
         yield TileDone(image=1, images=1, tile=1, tiles=1, cells=len(FOUND))

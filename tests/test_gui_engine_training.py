@@ -14,6 +14,7 @@ import pytest
 from engine_room import EngineRoom, wait_until
 from training_settings import tiny_config, tissue
 
+from napari_cellseg.engine_process.tasks import Compare, Predict, Report, Train
 from napari_cellseg.errors import CellSegError, EngineError, TrainingError
 from napari_cellseg.events import CheckpointSaved, ImageDone, RunStarted, StepDone, StopReason, ValidationStep
 from napari_cellseg.gui.jobs import JobState
@@ -55,7 +56,7 @@ def _idle_afterwards(room):
 def finished(room, data, tmp_path_factory):
     """Return the folder of a run that ended well; it has a model."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    room.start("train", config=tiny_config(epochs=1), data=data, run_folder=folder)
+    room.start(Train(config=tiny_config(epochs=1), data=data, run_folder=folder))
     assert wait_until_over(room) is JobState.FINISHED, room.errors
     return folder
 
@@ -72,7 +73,7 @@ def wait_until_over(room):
 
 
 def train(room, data, folder, config=ENDLESS, **more):
-    room.start("train", config=config, data=data, run_folder=folder, **more)
+    room.start(Train(config=config, data=data, run_folder=folder, **more))
 
 
 def resumes(qtbot, room, data, folder):
@@ -88,7 +89,7 @@ def resumes(qtbot, room, data, folder):
 
 
 def test_the_report_tells_each_image_and_comes_back_whole(qtbot, room, data):
-    room.start("report", data=data)
+    room.start(Report(data=data))
     assert room.wait_for_end(qtbot) is JobState.FINISHED
     report = room.results[0]
     assert isinstance(report, DataReport)
@@ -104,7 +105,7 @@ def test_a_finished_training_returns_its_summary(room, finished):
 
 def test_two_models_are_compared_in_the_engine(qtbot, room, data, finished):
     model = finished / "best.safetensors"
-    room.start("compare", data=data, old=model, new=model, device="cpu", image_ids=["tissue_01"])
+    room.start(Compare(data=data, old=model, new=model, device="cpu", image_ids=["tissue_01"]))
     assert room.wait_for_end(qtbot) is JobState.FINISHED, room.errors
     comparison = room.results[0]
     assert isinstance(comparison, Comparison)
@@ -151,7 +152,7 @@ def test_stop_while_the_training_is_paused(qtbot, room, data, tmp_path):
 
 def test_stop_while_the_data_are_looked_through(qtbot, room, tmp_path):
     many = tissue(tmp_path / "many", images=60, side=96)
-    room.start("report", data=many)
+    room.start(Report(data=many))
     room.wait_for(qtbot, ScanStep)
     felt, stopped = room.stop(qtbot)
     assert felt < FELT_S
@@ -162,7 +163,7 @@ def test_stop_while_the_data_are_looked_through(qtbot, room, tmp_path):
 def test_stop_while_two_models_are_compared(qtbot, room, data, finished):
     model = finished / "best.safetensors"
     room.start(
-        "compare", data=data, old=model, new=model, device="cpu", image_ids=[f"tissue_0{1 + i % 6}" for i in range(300)]
+        Compare(data=data, old=model, new=model, device="cpu", image_ids=[f"tissue_0{1 + i % 6}" for i in range(300)])
     )
     room.wait_for(qtbot, ComparisonStep)
     felt, stopped = room.stop(qtbot)
@@ -335,7 +336,7 @@ def test_a_prediction_runs_while_a_training_does(qtbot, room, data, finished, tm
     room.wait_for(qtbot, StepDone)
     item = PredictItem("a", generate_tissue((128, 128), 20)[0], None)
     options = PredictOptions(checkpoint=finished / "best.safetensors", device="cpu")
-    segment.start("predict", items=[item], options=options)
+    segment.start(Predict(items=[item], options=options))
     assert segment.wait_for_end(qtbot) is JobState.FINISHED, segment.errors
     assert any(isinstance(event, ImageDone) for event in segment.events)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.engine_process.tasks import Predict, Task
 from napari_cellseg.errors import ConfigError, EngineError
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, ScaleHint, TileDone
 from napari_cellseg.gui import docks
@@ -23,7 +24,7 @@ from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import Preferences
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.config import ModelConfig, PredictOptions
 
 RGB, TRUTH = generate_tissue((128, 128), 16)
 FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.2, len(TRUTH), dtype=np.float32))
@@ -39,9 +40,9 @@ READY = ModelReady(
 def answer(events, *, wait_s=0.0):
     """Stand in for the engine process, whose own tests are elsewhere: give these events."""
 
-    def run(task, /, **arguments):
-        assert task == "predict"
-        run.calls.append(arguments)
+    def run(task):
+        assert isinstance(task, Predict)
+        run.calls.append(task)
         for event in events:
             time.sleep(wait_s)
             yield event
@@ -108,7 +109,7 @@ def test_an_image_layer_of_another_plugin_is_taken_as_it_is(qtbot, dock, viewer)
     viewer.add_image(RGB, name="from elsewhere", rgb=True)
     run = answer(GOOD)
     segment(qtbot, dock, run)
-    (item,) = run.calls[0]["items"]
+    (item,) = run.calls[0].items
     assert item.image_id == "from elsewhere"
     np.testing.assert_array_equal(item.source, RGB)
     assert dock.state.session.count()
@@ -120,7 +121,7 @@ def test_a_16_bit_layer_in_micrometres_is_read_as_its_file_would_be(qtbot, dock,
     run = answer(GOOD)
     segment(qtbot, dock, run)
 
-    (item,) = run.calls[0]["items"]
+    (item,) = run.calls[0].items
     np.testing.assert_allclose(item.source[..., 1], RGB[..., 0], atol=1)
     assert item.pixel_size_um == 0.5
     dock.layers.finish()
@@ -248,13 +249,13 @@ def test_a_better_scale_is_offered_and_used_with_one_click(qtbot, dock):
         )
     )
     segment(qtbot, dock, run)
-    assert run.calls[0]["options"].scale is None
+    assert run.calls[0].options.scale is None
     (offer,) = [record for record in notification_manager.records if "try scale 3" in str(record.message)]
     (label, use) = offer.actions[0]
     assert label == "Segment at scale 3"
     use(None)
     qtbot.waitUntil(lambda: len(run.calls) == 2 and not dock.segmentation.job.is_busy, timeout=60_000)
-    assert run.calls[1]["options"].scale == 3
+    assert run.calls[1].options.scale == 3
 
 
 @pytest.mark.usefixtures("image")
@@ -272,7 +273,7 @@ def test_the_pixel_size_can_be_set_by_hand(qtbot, dock):
     dock.pixel_size.setValue(0.5)
     run = answer(GOOD)
     segment(qtbot, dock, run)
-    assert run.calls[0]["items"][0].pixel_size_um == 0.5
+    assert run.calls[0].items[0].pixel_size_um == 0.5
 
 
 # ---- classes of the model and of the project ----
@@ -295,11 +296,17 @@ def test_classes_without_names_are_matched_by_number():
 # ---- where it runs ----
 
 
+@dataclass(frozen=True)
+class Count(Task[int, dict]):
+    name = "count_to"
+    n: int
+
+
 def test_this_process_is_refused_when_torchvision_was_not_there_first(monkeypatch, plugin):
     monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     with pytest.raises(ConfigError, match="before the viewer opens"):
-        Engine(plugin.state).run("predict", items=[], options=None)
+        Engine(plugin.state).run(Predict([], PredictOptions(checkpoint=Path("m.safetensors"))))
 
 
 def test_this_process_runs_the_same_generator(monkeypatch, plugin):
@@ -307,7 +314,7 @@ def test_this_process_runs_the_same_generator(monkeypatch, plugin):
     monkeypatch.setitem(sys.modules, "torchvision", sys.modules[__name__])
     monkeypatch.setattr(engine_module, "TASKS", TASKS)
     engine = Engine(plugin.state)
-    assert list(engine.run("count", n=3)) == [0, 1, 2]
+    assert list(engine.run(Count(3))) == [0, 1, 2]
     assert engine.process_id is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from napari import settings as napari_settings
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.gui import autosave as autosave_module
 from napari_cellseg.gui import docks
 from napari_cellseg.gui.canvas.colours import ColourMode, palette
@@ -19,7 +21,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import Preferences, preferences
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import choose_device
 
 CLASSES = ClassTable(("round", "oval"))
@@ -107,9 +109,9 @@ def test_the_graphics_memory_reaches_the_next_engine(settings, monkeypatch, plug
     engine = Engine(plugin.state)
     monkeypatch.setattr(engine._user, "run", lambda _task, _arguments, variables: seen.append(variables))
     settings.general.vram_budget_mib = 2048
-    engine.run("predict")
+    engine.run(Predict([], PredictOptions(checkpoint=Path("m.safetensors"))))
     settings.general.vram_budget_mib = 0
-    engine.run("predict")
+    engine.run(Predict([], PredictOptions(checkpoint=Path("m.safetensors"))))
     assert seen == [{"CELLSEG_VRAM_MIB": "2048"}, {"CELLSEG_VRAM_MIB": ""}]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from napari.utils.notifications import notification_manager
 from train_window import AnsweringEngine, open_folder, square, tissue_folder
@@ -77,10 +79,10 @@ def test_the_settings_shown_fit_the_data(dock):
 
 def test_a_run_from_the_button_to_the_summary(qtbot, dock, workspace, engine):
     train(qtbot, dock)
-    (call,) = engine.of("train")
-    assert call["data"] == workspace.project.path
-    assert call["run_folder"].parent == workspace.project.state_folder / "runs"
-    assert not call["resume"]
+    (call,) = engine.trained
+    assert call.data == workspace.project.path
+    assert call.run_folder.parent == workspace.project.state_folder / "runs"
+    assert not call.resume
     assert dock.run.job.state is JobState.FINISHED
     monitor = dock.monitor
     assert monitor.summary.text().startswith("Finished after 3 epochs: all epochs done. Best epoch 3: AP50 0.300.")
@@ -125,8 +127,8 @@ def test_a_run_of_an_earlier_session_is_offered_and_goes_on(qtbot, dock, engine,
     engine.wait_s = 0.0
     later.resume_button.click()
     qtbot.waitUntil(lambda: not later.run.is_busy, timeout=60_000)
-    first, second = engine.of("train")
-    assert second == {**first, "resume": True}
+    first, second = engine.trained
+    assert second == replace(first, resume=True)
     assert later.run.job.state is JobState.FINISHED
     assert not later.resume_row.isVisible(), "it came to its end"
 
@@ -161,7 +163,7 @@ def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, doc
     dock.button.click()
     qtbot.waitUntil(lambda: dock.message.text() != "", timeout=60_000)
     assert dock.message.text().startswith("Training cannot start: mend 1 problem first.")
-    assert not engine.of("train")
+    assert not engine.trained
     item = dock.source.problems.item(0)
     assert item.text().startswith("Error: tissue_02:")
     dock.source.problems.itemClicked.emit(item)
@@ -207,7 +209,7 @@ def test_cancel_starts_nothing(qtbot, dock, engine, monkeypatch):
     correct_a_cell(dock)
     dock.button.click()
     qtbot.waitUntil(lambda: not dock.run.is_busy and dock.button.isEnabled(), timeout=60_000)
-    assert not engine.of("train")
+    assert not engine.trained
     assert "1 image has corrections" in dock.source.counts.text()
 
 
@@ -233,9 +235,9 @@ def test_annotated_images_are_trained_on_as_review_shows_them(qtbot, dock, tmp_p
     assert dock.source.choice.currentData() is DataSource.ANNOTATED
     correct_a_cell(dock)
     train(qtbot, dock)
-    (call,) = engine.of("train")
-    assert [path.parent.name for path in call["data"].glob("*/image.tif")] == ["tissue_01"]
-    assert read_class_images(call["data"] / "tissue_01")[1].any()
+    (call,) = engine.trained
+    assert [path.parent.name for path in call.data.glob("*/image.tif")] == ["tissue_01"]
+    assert read_class_images(call.data / "tissue_01")[1].any()
     assert not list(flat.glob("*.bak"))
     workspace.close()
 

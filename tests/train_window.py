@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.engine_process.tasks import Report, Task, Train
 from napari_cellseg.events import (
     CheckpointSaved,
     EpochDone,
@@ -112,21 +113,23 @@ class AnsweringEngine:
     """In place of `Engine.run`: looks through data for real, and trains by giving ready-made events."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.tasks: list[Task[Any, Any]] = []
         self.events: Iterable[Any] | None = None
         self.error: Exception | None = None
         self.wait_s = 0.0
 
-    def of(self, task: str) -> list[dict[str, Any]]:
-        """Return the arguments of the calls of a task."""
-        return [arguments for name, arguments in self.calls if name == task]
+    @property
+    def trained(self) -> list[Train]:
+        """The runs that were asked for."""
+        return [task for task in self.tasks if isinstance(task, Train)]
 
-    def __call__(self, task: str, /, **arguments: Any) -> Iterator[Any]:
-        self.calls.append((task, arguments))
-        if task == "report":
-            return scan_steps(**arguments)
-        arguments["config"].save(arguments["run_folder"] / "config.yaml")
-        return self._train(arguments["run_folder"])
+    def __call__(self, task: Task[Any, Any]) -> Iterator[Any]:
+        self.tasks.append(task)
+        if isinstance(task, Report):
+            return scan_steps(task.data, task.classes)
+        assert isinstance(task, Train)
+        task.config.save(task.run_folder / "config.yaml")
+        return self._train(task.run_folder)
 
     def _train(self, run_folder: Path) -> Iterator[Any]:
         for event in one_run(run_folder) if self.events is None else self.events:

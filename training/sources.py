@@ -22,7 +22,8 @@ from training.report import DataProblem, DataReport, ScanStep
 
 __all__ = ["Checked", "DataSource", "TrainData", "check_data", "edited_items", "write_edits"]
 
-Run = Callable[..., Generator[Any, None, Any]]
+Scan = Callable[[Path, ClassTable | None], Generator[ScanStep | None, None, DataReport]]
+"""Reads the data of a path, with its classes when they are known, and reports them: `report.scan_steps`, somewhere."""
 
 
 class DataSource(Enum):
@@ -106,14 +107,14 @@ def edited_items(sessions: Sessions, *, also_labelled: bool = False) -> tuple[Ex
 
 
 def check_data(
-    run: Run, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None, known: Checked | None
+    scan: Scan, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None, known: Checked | None
 ) -> Generator[Any, None, Checked]:
     """Look through the training data; to be iterated in a job's thread.
 
     Parameters
     ----------
-    run : callable
-        `Engine.run`; the reading is done there.
+    scan : callable
+        Does the reading.
     data : TrainData
     items : sequence of ExportItem
         For ANNOTATED the images to take, else those to compare with their ``class*.tif``.
@@ -138,7 +139,7 @@ def check_data(
     stamps = _stamps(data.path)
     if known is not None and (known.data, known.stamps) == (data, stamps) and classes in (None, known.report.classes):
         return Checked(data=data, report=known.report, unwritten=unwritten, undecided=undecided, stamps=stamps)
-    report: DataReport = yield from run("report", data=data.path, classes=classes)
+    report = yield from scan(data.path, classes)
     problems = (*report.errors, *left_out, *report.warnings)
     return Checked(
         data=data,

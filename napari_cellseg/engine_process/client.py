@@ -29,7 +29,7 @@ from napari_cellseg.engine_process.frames import (
 )
 from napari_cellseg.engine_process.messages import Began, Event, Failed, Pause, Resume, Returned, Run, Stop, Stopped
 from napari_cellseg.engine_process.pausing import TICK_S
-from napari_cellseg.engine_process.tasks import TASKS, Task
+from napari_cellseg.engine_process.tasks import TASKS, Target
 from napari_cellseg.engine_process.turns import wait_for_turn
 from napari_cellseg.errors import EngineError
 
@@ -53,7 +53,7 @@ class EngineClient:
 
     Parameters
     ----------
-    tasks : mapping of name to Task
+    tasks : mapping of name to Target
         What may be asked for, with the time each gets to clean up.
     host : sequence of str
         The command that starts the process; the exchange folder is added to it.
@@ -65,7 +65,7 @@ class EngineClient:
 
     def __init__(
         self,
-        tasks: Mapping[str, Task] = TASKS,
+        tasks: Mapping[str, Target] = TASKS,
         host: Sequence[str] = HOST,
         hold: threading.Event | None = None,
         variables: Mapping[str, str] = MappingProxyType({}),
@@ -129,7 +129,7 @@ class EngineClient:
 class _Exchange:
     """One run of a process, which it leaves idle or dead."""
 
-    def __init__(self, process: _Process, run: Run, task: Task, hold: threading.Event) -> None:
+    def __init__(self, process: _Process, run: Run, task: Target, hold: threading.Event) -> None:
         self._process = process
         self._run = run
         self._task = task

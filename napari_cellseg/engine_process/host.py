@@ -35,7 +35,7 @@ from napari_cellseg.engine_process.messages import (
     Stopped,
     to_cellseg_error,
 )
-from napari_cellseg.engine_process.tasks import TASKS, Task, TaskRunner
+from napari_cellseg.engine_process.tasks import TASKS, Target, TaskRunner
 from napari_cellseg.errors import EngineError, is_out_of_memory
 from napari_cellseg.events import Paused, Resumed
 
@@ -46,7 +46,7 @@ LAST_GRACE_S = 3.0
 
 
 class _Host:
-    def __init__(self, tasks: Mapping[str, Task], requests: io.FileIO, answers: io.FileIO, exchange: Path) -> None:
+    def __init__(self, tasks: Mapping[str, Target], requests: io.FileIO, answers: io.FileIO, exchange: Path) -> None:
         self._tasks = TaskRunner(tasks)
         self._requests = requests
         self._answers = answers
@@ -169,7 +169,7 @@ def _give_way_as_session() -> None:
             Path("/proc/self/autogroup").write_text("5")
 
 
-def serve(tasks: Mapping[str, Task], exchange: Path) -> None:
+def serve(tasks: Mapping[str, Target], exchange: Path) -> None:
     """Answer requests until the viewer closes the pipe."""
     faulthandler.enable()  # a crash in native code leaves its stack in the log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of napari is for napari

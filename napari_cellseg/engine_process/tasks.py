@@ -1,18 +1,94 @@
-"""What the engine process can be asked to do: a fixed table of core generators."""
+"""What the engine process can be asked to do: a dataclass for each task, and a table of what runs it.
+
+A task states the types of its events and of its result, and `targets` calls the core with its fields: a renamed
+argument is a type error on both sides of the process border.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
-__all__ = ["TASKS", "Task", "TaskRunner"]
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.events import Message, PredictEvent, PredictSummary, TrainEvent, TrainSummary
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.inference.predict_item import PredictItem
+from training.comparison import Comparison, ComparisonStep
+from training.config import TrainConfig
+from training.report import DataReport, ScanStep
+
+__all__ = ["TASKS", "Compare", "Predict", "Report", "Run", "Target", "Task", "TaskRunner", "Train"]
+
+E = TypeVar("E")
+R = TypeVar("R")
+
+Run = Callable[..., Generator[Any, None, Any]]
+"""Runs a task by its name and arguments: `TaskRunner.run`, `EngineClient.run`."""
+
+
+class Task(Generic[E, R]):
+    """What to do: yields events of type E, and None now and then, and returns an R.
+
+    Attributes
+    ----------
+    name : str
+        In the table `TASKS`.
+    """
+
+    name: ClassVar[str]
+
+    def on(self, run: Run) -> Generator[E | None, None, R]:
+        """Do it with what runs tasks by name."""
+        return run(self.name, task=self)
 
 
 @dataclass(frozen=True)
-class Task:
-    """A core generator.
+class Predict(Task[PredictEvent, PredictSummary]):
+    """Find the cells of images; see `model.inference.predict.predict`."""
+
+    name = "predict"
+    items: Sequence[PredictItem]
+    options: PredictOptions
+
+
+@dataclass(frozen=True)
+class Train(Task[TrainEvent, TrainSummary]):
+    """Train a model; see `training.engine.train`."""
+
+    name = "train"
+    config: TrainConfig
+    data: Path
+    run_folder: Path
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Report(Task[ScanStep, DataReport]):
+    """Check training data; see `training.report.scan_steps`."""
+
+    name = "report"
+    data: Path
+    classes: ClassTable | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Task[ComparisonStep | Message, Comparison]):
+    """Compare two models on annotated images; see `training.compare.compare`."""
+
+    name = "compare"
+    data: Path
+    old: Path | None
+    new: Path
+    image_ids: Sequence[str] | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The core generator that does a task.
 
     Attributes
     ----------
@@ -33,7 +109,7 @@ class Task:
 class TaskRunner:
     """Runs tasks in this process: imports each when first needed, and keeps what it keeps, such as a loaded model."""
 
-    def __init__(self, tasks: Mapping[str, Task]) -> None:
+    def __init__(self, tasks: Mapping[str, Target]) -> None:
         self._tasks = tasks
         self._loaded: dict[str, Callable[..., Generator[Any, None, Any]]] = {}
 
@@ -52,17 +128,18 @@ class TaskRunner:
 
 def warm_up() -> Generator[None, None, None]:
     """Import what a prediction needs."""
-    importlib.import_module("napari_cellseg.engine_process.prediction")
+    importlib.import_module("napari_cellseg.model.inference.predict")
     yield from ()
 
 
-TASKS = {
-    "warm_up": Task("napari_cellseg.engine_process.tasks:warm_up"),
-    "predict": Task("napari_cellseg.engine_process.prediction:Prediction"),
+_TARGETS = "napari_cellseg.engine_process.targets"
+TASKS: Mapping[str, Target] = {
+    "warm_up": Target("napari_cellseg.engine_process.tasks:warm_up"),
+    Predict.name: Target(f"{_TARGETS}:Prediction"),
     # Time to finish a step and write the state from which the run can be resumed.
-    "train": Task(
-        "training.engine:train", grace_s=1.4, after_death="What the run had saved is kept: resume it to go on."
+    Train.name: Target(
+        f"{_TARGETS}:train", grace_s=1.4, after_death="What the run had saved is kept: resume it to go on."
     ),
-    "report": Task("training.report:scan_steps"),
-    "compare": Task("training.compare:compare"),
+    Report.name: Target(f"{_TARGETS}:report"),
+    Compare.name: Target(f"{_TARGETS}:compare"),
 }

@@ -6,13 +6,14 @@ import os
 import sys
 import threading
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QObject
 
 from napari_cellseg.engine_process.pausing import pausable
 from napari_cellseg.engine_process.pool import EnginePool, EngineUser
-from napari_cellseg.engine_process.tasks import TASKS, TaskRunner
+from napari_cellseg.engine_process.tasks import TASKS, Task, TaskRunner
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.gui.preferences import preferences
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from napari_cellseg.gui.state import AppState
 
 __all__ = ["Engine"]
+
+E = TypeVar("E")
+R = TypeVar("R")
 
 _VRAM_MIB = os.environ.get("CELLSEG_VRAM_MIB", "")
 """What whoever started the viewer allows."""
@@ -52,8 +56,8 @@ class Engine:
         """Id of the process that ran the last task; None when it is gone."""
         return self._user.process_id
 
-    def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
-        """Run a task of `TASKS`; to be called and iterated in a job's thread.
+    def run(self, task: Task[E, R]) -> Generator[E | None, None, R]:
+        """Run a task; to be called and iterated in a job's thread.
 
         Raises
         ------
@@ -69,8 +73,8 @@ class Engine:
                     'python -c "import torchvision, napari; napari.Viewer(); napari.run()"'
                 )
             os.environ.update(_limits())
-            return pausable(self._here.run(task, **arguments), self.hold)
-        return self._user.run(task, arguments, _limits())
+            return pausable(task.on(self._here.run), self.hold)
+        return task.on(partial(_run_in, self._user))
 
     def warm_up(self) -> Generator[None, None, None]:
         """Start an engine process before it is needed; to be iterated in a job's thread."""
@@ -96,6 +100,10 @@ class _Processes(QObject):
     def of(cls, state: AppState) -> _Processes:
         processes: _Processes | None = state.findChild(cls)
         return cls(state) if processes is None else processes
+
+
+def _run_in(user: EngineUser, name: str, /, **arguments: Any) -> Generator[Any, None, Any]:
+    return user.run(name, arguments, _limits())
 
 
 def _limits() -> dict[str, str]:

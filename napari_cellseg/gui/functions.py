@@ -22,8 +22,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.engine_process.client import EngineClient
+from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import AnnotationError, ConfigError, EngineError, ImageReadError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, Message, PredictEvent, PredictSummary, TileDone
 from napari_cellseg.export import EXPORTER_NAMES, ExportItem, ExportPlan, ExportSummary, export_folder
 from napari_cellseg.formats.label_images import from_instances, to_instances
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
@@ -232,13 +233,13 @@ def _run(options: PredictOptions, item: PredictItem) -> InstanceMasks:
         raise EngineError("A segmentation is already running. Wait for it.")
     client = EngineClient()
     try:
-        return _followed(client.run("predict", items=[item], options=options), item.image_id)
+        return _followed(Predict([item], options).on(client.run), item.image_id)
     finally:
         client.shutdown()
         _RUNNING.release()
 
 
-def _followed(events: Generator[Any, None, Any], image_id: str) -> InstanceMasks:
+def _followed(events: Generator[PredictEvent | None, None, PredictSummary], image_id: str) -> InstanceMasks:
     """Follow a prediction with a bar in napari's activity dock; closing the last window stops it."""
     application = QApplication.instance()
     closed: list[bool] = []

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import CellSegError, EngineError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, ScaleHint, TileDone
+from napari_cellseg.events import (
+    ImageDone,
+    ImageFailed,
+    Message,
+    ModelReady,
+    PredictEvent,
+    PredictSummary,
+    ScaleHint,
+    TileDone,
+)
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
@@ -156,16 +165,17 @@ class Segmentation(QObject):
 
 def _predict(
     engine: Engine, image_id: str, image: Image, pixel_size_um: float | None, options: PredictOptions
-) -> Generator[Any, None, Any]:
+) -> Generator[PredictEvent | None, None, PredictSummary]:
     """Predict one image; in the job's thread, where making an RGB image of 16-bit data blocks nobody."""
     item = PredictItem(image_id, image.rgb(), pixel_size_um)
-    run = engine.run("predict", items=[item], options=options)
+    run = engine.run(Predict([item], options))
     try:
         while True:
             try:
                 event = next(run)
             except StopIteration as end:
-                return end.value
+                summary: PredictSummary = end.value
+                return summary
             if isinstance(event, ImageFailed):
                 raise _failure(event)
             yield event

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.engine_process.tasks import Compare, Report, Train
 from napari_cellseg.errors import CellSegError, TrainingError
-from napari_cellseg.events import EpochDone, TrainEvent, TrainSummary
+from napari_cellseg.events import EpochDone, Message, TrainEvent
 from napari_cellseg.export import ExportItem
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
@@ -19,9 +20,11 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.settings import remember_speed
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
 from napari_cellseg.workspace import Sessions
+from training.comparison import Comparison, ComparisonStep
 from training.config import TrainConfig
 from training.history import RunHistory
 from training.past_runs import PastRun
+from training.report import DataReport, ScanStep
 from training.run_folder import RunFolder
 from training.sources import Checked, TrainData, check_data, write_edits
 from training.split import Split
@@ -87,8 +90,8 @@ class TrainRun(QObject):
 
     def check(self, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None) -> None:
         """Look through the data; ``check_job`` reports `ScanStep` and gives `Checked`."""
-        run, known = self.engine.run, self.checked
-        self.check_job.start(lambda: check_data(run, data, items, classes, known))
+        scan, known = partial(_scan, self.engine), self.checked
+        self.check_job.start(lambda: check_data(scan, data, items, classes, known))
 
     def write(self, workspace: Sessions, items: Sequence[ExportItem]) -> None:
         """Write corrected cells to ``class*.tif``."""
@@ -117,8 +120,9 @@ class TrainRun(QObject):
 
     def _begin(self, plan: Plan, history: RunHistory) -> None:
         self.plan, self.history = plan, history
-        run = self.engine.run
-        self.job.start(lambda: _train(run, plan))
+        engine = self.engine
+        task = Train(plan.config, plan.data, plan.folder, resume=plan.resume)
+        self.job.start(lambda: engine.run(task))
 
     # ---- after ----
 
@@ -137,8 +141,8 @@ class TrainRun(QObject):
     def compare(self, old: Path) -> None:
         """Compare the best model with another one on the validation images; ``compare_job`` gives a `Comparison`."""
         assert self.plan is not None, "the button is disabled before there is a model"
-        run, plan, best = self.engine.run, self.plan, RunFolder(self.plan.folder).best
-        self.compare_job.start(lambda: _compare(run, plan, old, best))
+        engine, plan, best = self.engine, self.plan, RunFolder(self.plan.folder).best
+        self.compare_job.start(lambda: _compare(engine, plan, old, best))
 
     # ---- what the jobs say ----
 
@@ -168,8 +172,8 @@ class TrainRun(QObject):
         self.told.emit()
 
 
-def _train(run: Any, plan: Plan) -> Generator[TrainEvent, None, TrainSummary]:
-    return run("train", config=plan.config, data=plan.data, run_folder=plan.folder, resume=plan.resume)  # type: ignore[no-any-return]
+def _scan(engine: Engine, data: Path, classes: ClassTable | None) -> Generator[ScanStep | None, None, DataReport]:
+    return engine.run(Report(data, classes))
 
 
 def _add_to_library(folder: Path) -> Generator[None, None, ModelEntry]:
@@ -177,10 +181,11 @@ def _add_to_library(folder: Path) -> Generator[None, None, ModelEntry]:
     return ModelLibrary().add_run(folder)
 
 
-def _compare(run: Any, plan: Plan, old: Path, best: Path) -> Generator[Any, None, Any]:
+def _compare(
+    engine: Engine, plan: Plan, old: Path, best: Path
+) -> Generator[ComparisonStep | Message | None, None, Comparison]:
     held_back = Split.load(RunFolder(plan.folder).split).validation
     if not held_back:
         raise TrainingError("No image was held back in this run, so there is nothing to compare on.")
-    return (
-        yield from run("compare", data=plan.data, old=old, new=best, image_ids=held_back, device=plan.config.device)
-    )
+    task = Compare(data=plan.data, old=old, new=best, image_ids=held_back, device=plan.config.device)
+    return (yield from engine.run(task))
