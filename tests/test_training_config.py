@@ -65,7 +65,7 @@ def test_changes_are_checked_and_unknown_names_refused() -> None:
 
 def test_a_validation_metric_needs_images_held_back() -> None:
     config = TrainConfig.preset("lite", CLASSES)
-    with pytest.raises(ConfigError, match="held back"):
+    with pytest.raises(ConfigError, match="validation set"):
         config.with_changes(data__validation_fraction=0.0)
     assert config.with_changes(data__validation_fraction=0.0, stopping__monitor="train_loss")
 

@@ -16,7 +16,7 @@ from training.run_folder import RunFolder
 
 WORKER = str(Path(__file__).with_name("distributed_worker.py"))
 BOTH = tiny_config(epochs=1, data__views=10, data__validation_fraction=0.34, optimizer__schedule="constant")
-"""2 of 6 images held back, 4 x 10 views: 20 steps of two images."""
+"""2 of 6 validation images, 4 x 10 views: 20 steps of two images."""
 
 
 def losses(folder: Path) -> list[float]:

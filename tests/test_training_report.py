@@ -73,11 +73,11 @@ def test_oddities_are_warnings(tmp_path) -> None:
     warnings = texts(report.warnings)
     assert report.errors == ()
     assert "odd: 1 cell of fewer than 10 px" in warnings
-    assert "odd: 1 cell in several parts" in warnings
+    assert "odd: 1 cell in several separate parts" in warnings
     assert "odd: 18 px belong to cells of two classes" in warnings
     assert "class 'c' has no cell" in warnings
     assert "class 'b' has few cells" in warnings
-    assert "same_1: The same picture as same_2" in warnings
+    assert "same_1: Equal to same_2" in warnings
 
 
 def test_a_long_list_is_cut_in_the_summary_but_not_in_the_report(tmp_path) -> None:

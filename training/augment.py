@@ -1,8 +1,9 @@
-"""Random crops and changes of training images, on the image and one label image per class, never on N masks.
+"""Random crops and augmentations of training images: on the image and one label image per class, never on N masks.
 
-Crop, working scale, zoom, shift and rotation are one resampling: the image bilinear, the label images nearest, at the
-same places, so that image and cells cannot drift apart. It goes strip by strip, into a flipped and turned view of the
-result, so little more than the result is in memory. Colours and shrinking are `torchvision.transforms.v2`.
+Crop, working scale, zoom, shift and rotation are one resampling, bilinear for the image and nearest for the label
+images, at the same positions, so that image and cells stay aligned. The resampling works in strips and writes into a
+flipped and turned view of the result, so memory holds little more than the result. `torchvision.transforms.v2` changes
+colours and shrinks.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ _ANTIALIAS_BELOW = 0.75  # a bilinear sample looks at 2 x 2 pixels: enough down 
 
 
 def sample_seed(seed: int, epoch: int, image_id: str, repeat: int = 0) -> int:
-    """Return the seed of one sample: the same for the same run seed, epoch, image and repeat, on every machine."""
+    """Return the seed of one sample; run seed, epoch, image and repeat determine it on every machine."""
     words = [seed, epoch, zlib.crc32(image_id.encode()), repeat]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 
 
 @dataclass(frozen=True)
 class _Window:
-    """What is cut: ``size`` (h, w) px of output around ``centre`` (y, x) px of the image, zoomed and rotated."""
+    """The window to cut: ``size`` (h, w) px of output around ``centre`` (y, x) px of the image, zoomed and rotated."""
 
     size: tuple[int, int]
     centre: tuple[float, float]
@@ -50,7 +51,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Turn:
-    """Flips, then quarter turns, of what was cut."""
+    """Flips, then quarter turns, of the crop."""
 
     left_right: bool = False
     up_down: bool = False
@@ -61,24 +62,24 @@ class _Turn:
         return (width, height) if self.quarters % 2 else (height, width)
 
     def undone(self, turned: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the view (..., h, w) of a turned array, in which a picture is written as it was before the turn."""
+        """Return the view (..., h, w) of a turned array into which the unturned pixels are written."""
         view = np.rot90(turned, -self.quarters, (-2, -1))
         return view[..., :: -1 if self.up_down else 1, :: -1 if self.left_right else 1]
 
 
 class Augmentation:
-    """Cut and change training images at random, the same way for the same seed.
+    """Crop and augment training images at random; the same seed gives the same result.
 
     Parameters
     ----------
     config : AugmentConfig
-        What, how much and how often.
+        Which augmentations, how strong and how often.
     working_scale : float
         Network px per image px.
     class_count : int
         K.
     fill : (float, float, float)
-        Red, green, blue in 0..1 of what lies outside the image; the mean the network subtracts makes it neutral.
+        Red, green, blue in 0..1 for pixels outside the image; the mean that the network subtracts makes them neutral.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Augmentation:
         rgb : (3, h, w) float32
             0..1; ``h`` and ``w`` at most ``config.crop``.
         class_maps : (M, h, w) int32
-            Label images of the same places, those of `map_classes`; cells that the crop cut to a sliver are gone.
+            Label images of the same window, in the order of `map_classes`; without cells that the crop cut to a sliver.
         """
         rng = np.random.default_rng(seed)
         if self.config.enabled and self.config.copies:
@@ -123,7 +124,7 @@ class Augmentation:
         return (self._colour(rgb, rng) if self.config.enabled else rgb), class_maps
 
     def map_classes(self, image: TrainingImage) -> list[int]:
-        """Return the class_id of each map that a view of an image has: 1..K, then those of overlapping cells."""
+        """Return the class_id of each label image of a view: 1..K, then those of overlapping cells."""
         return [*range(1, self.class_count + 1), *(layer.class_id for layer in image.overlaps)]
 
     # ---- geometry ----
@@ -147,7 +148,7 @@ class Augmentation:
             centre = np.where(room, self._near_a_cell(image, half, rng), centre)
             centre = np.where(room, np.clip(centre, half, np.maximum(full - half, half)), centre)
         centre = centre + np.where(room, 0, shift * full)
-        if zoom == 1 and angle == 0:  # whole pixels, so that nothing is blurred for nothing
+        if zoom == 1 and angle == 0:  # whole pixels, so that an unrotated crop is not blurred
             centre = np.floor(centre - size / 2) + size / 2
         return _Window((int(size[0]), int(size[1])), (float(centre[0]), float(centre[1])), float(zoom), angle)
 
@@ -191,11 +192,11 @@ class Augmentation:
     def _sample(self, pixels: npt.NDArray[np.uint8], grid: Tensor, zoom: float) -> Tensor:
         source = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(2, 0, 1).float().div_(255)
         if zoom < _ANTIALIAS_BELOW:
-            # The grid counts from -1 to 1 across the picture, whatever its pixels.
+            # The grid runs from -1 to 1 across the image, whatever its size.
             small = [max(1, round(side * zoom)) for side in pixels.shape[:2]]
             source = transforms.resize(source, small, antialias=True)
         fill = torch.tensor(self.fill)[:, None, None]
-        # Outside the image grid_sample gives 0, so what shall be there is 0 while it samples.
+        # grid_sample gives 0 outside the image, so the fill colour is shifted to 0 while it samples.
         sampled = functional.grid_sample(source.sub_(fill)[None], grid, align_corners=False)[0]
         return sampled.add_(fill).clamp_(0, 1)
 
@@ -232,7 +233,7 @@ class Augmentation:
 
 
 def _neighbourhood(image_size: tuple[int, ...], window: _Window) -> tuple[tuple[slice, slice], _Window]:
-    """Return the part of an image that a window can touch, and the window in the part's coordinates."""
+    """Return the part of an image that a window can touch, and the window in the coordinates of that part."""
     (h, w), (cy, cx) = window.size, window.centre
     cos, sin = abs(np.cos(window.angle)), abs(np.sin(window.angle))
     # Two pixels of margin for the bilinear samples, more where the part is shrunk first.
@@ -253,7 +254,7 @@ def _sample_nearest(label_image: npt.NDArray[Any], grid: Tensor) -> Tensor:
 
 
 def _strips(window: _Window) -> Iterator[tuple[slice, _Window]]:
-    """Cut a window in strips; yield the rows of each, and the strip as a window of its own."""
+    """Cut a window into strips; yield the rows of each strip, and the strip as a window."""
     (height, width), (cy, cx) = window.size, window.centre
     cos, sin = np.cos(window.angle) / window.zoom, np.sin(window.angle) / window.zoom
     for top in range(0, height, _STRIP):
@@ -264,7 +265,7 @@ def _strips(window: _Window) -> Iterator[tuple[slice, _Window]]:
 
 
 def _grid(size: tuple[int, ...], window: _Window) -> Tensor:
-    """Return where each output pixel lies in a picture of a size, (1, h, w, 2), in grid_sample's -1..1 (x, y)."""
+    """Return the position of each output pixel in an image of a size, (1, h, w, 2), in grid_sample's -1..1 (x, y)."""
     height, width = size
     (h, w), (cy, cx) = window.size, window.centre
     cos, sin = np.cos(window.angle) / window.zoom, np.sin(window.angle) / window.zoom

@@ -1,4 +1,4 @@
-"""Average precision by COCO's rules, run by faster-coco-eval, and the score threshold that suits each class best."""
+"""Average precision by COCO's rules, computed by faster-coco-eval, and the best score threshold of each class."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["LEADERBOARD_CELLS", "AveragePrecision", "Found"]
 
 LEADERBOARD_CELLS = 100
-"""How many detections an image and class COCOeval keeps by default, and so does a leaderboard built on it."""
+"""Detections per image and class that COCOeval, and a leaderboard built on it, keeps by default."""
 
 _ALL_CELLS = 1_000_000
-_RARE = 5  # with fewer true cells than this, a class's own best score threshold would be chance
+_RARE = 5  # with fewer ground-truth cells than this, the best score threshold of a class would be chance
 
 Found = Mapping[str, InstanceMasks]
 
 
 class AveragePrecision:
-    """One run of COCOeval over all classes, for 100 and for all cells an image and class."""
+    """One run of COCOeval over all classes, for 100 and for all cells per image and class."""
 
     def __init__(self, truth: Found, found: Found, classes: int) -> None:
         dataset: dict[str, Any] = {
@@ -49,16 +49,16 @@ class AveragePrecision:
         )
 
     def of_class(self, class_id: int) -> tuple[float, float, float, float]:
-        """Return AP50 and AP50:95 over all cells, then by the leaderboard's rule; NaN without true cells."""
+        """Return AP50 and AP50:95 over all cells, then by the leaderboard's rule; NaN without ground-truth cells."""
         if not self.true_counts[class_id]:
             return math.nan, math.nan, math.nan, math.nan
         curves = self.precision[:, :, class_id - 1].mean(1)  # (IoU, 100 | all)
         return float(curves[0, 1]), float(curves[:, 1].mean()), float(curves[0, 0]), float(curves[:, 0].mean())
 
     def best_scores(self) -> dict[int, float]:
-        """Return of each class the score threshold with the best F1 at IoU 0.5.
+        """Return the score threshold with the best F1 at IoU 0.5 of each class.
 
-        A class with almost no true cell takes the threshold that is best for all cells together.
+        A class with almost no ground-truth cell gets the threshold that is best for all cells together.
         """
         ranked = {class_id: self._hits(class_id) for class_id in range(1, len(self.true_counts))}
         everything = [np.concatenate(parts) for parts in zip(*ranked.values(), strict=True)]
@@ -70,7 +70,7 @@ class AveragePrecision:
         }
 
     def _hits(self, class_id: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Return score and right-or-wrong of all found cells of a class: greedy by score, IoU of at least 0.5."""
+        """Return score and correctness of all predicted cells of a class: greedy by score, IoU 0.5 or more."""
         all_scores, all_hits = [], []
         for image_id, cells in enumerate(self.found, 1):
             scores = np.sort(cells.scores[cells.class_ids == class_id].astype(float))[::-1]
@@ -87,7 +87,7 @@ class AveragePrecision:
 
 
 def _candidates(iou: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs (found, true) of IoU 0.5 and more, by rank of the found cell, then the best IoU first."""
+    """Pairs (predicted, ground truth) with IoU 0.5 or more, by rank of the prediction, then by falling IoU."""
     if iou.ndim != 2:
         return []
     rows, columns = np.nonzero(iou >= 0.5)
@@ -101,10 +101,10 @@ def _best_score(scores: npt.NDArray[np.float64], hits: npt.NDArray[np.bool_], ce
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     f1 = 2 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + cells)
-    f1[:-1][ranked[:-1] == ranked[1:]] = 0  # a threshold cannot part equal scores
+    f1[:-1][ranked[:-1] == ranked[1:]] = 0  # a threshold cannot separate equal scores
     best = int(np.argmax(f1))
     below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
-    # Half way down to the next score, so that rounding the threshold does not lose the cell it stands on.
+    # Halfway down to the next score, so that rounding the threshold does not lose the cell that sets it.
     return round(float((ranked[best] + max(below, ranked[best] - 0.02)) / 2), 4)
 
 

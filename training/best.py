@@ -1,4 +1,4 @@
-"""Write the model of a run with its metrics, its score thresholds and where it came from."""
+"""Write the model of a run with its metrics, score thresholds and provenance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["provenance", "save_best"]
 
 
 def save_best(path: Path, parts: Prepared, validation: Validation | None) -> None:
-    """Write the measured weights (the running average, where there is one) to ``path``, atomically.
+    """Write the validated weights (the running average, where there is one) to ``path``, atomically.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def save_best(path: Path, parts: Prepared, validation: Validation | None) -> Non
 
 
 def provenance(parts: Prepared) -> dict[str, Any]:
-    """Return what made this model: data, counts, seed, command, versions; no path and no image."""
+    """Return the provenance of a model: data, counts, seed, command, versions; no path and no image."""
     packages = ("napari-cellseg", "torch", "torchvision", "timm")
     return {
         "data": parts.data_name,

@@ -1,7 +1,7 @@
 """`ChunkedLoader`: train on data sets larger than memory, in a new order each epoch.
 
-An epoch is one global shuffle, cut in chunks. One reader thread decodes the next chunk while the present one trains; no
-more than two chunks are alive, so peak memory follows the chunk, not the data set.
+An epoch is one global shuffle, cut into chunks. One reader thread decodes the next chunk while the current one trains;
+at most two chunks are in memory, so peak memory depends on the chunk size, not on the data set.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True)
 class Item(Generic[U]):
-    """What the loader gives: ``data`` is what ``read`` (and ``transform``) made of sample ``index``.
+    """One item of the loader: ``data`` is the result of ``read`` (and ``transform``) for sample ``index``.
 
-    ``epoch`` is 1-based, ``chunk`` of ``chunks`` and ``repeat`` are 0-based. ``position`` items of this process's
-    ``length`` in the epoch are given out, this one included.
+    ``epoch`` is 1-based; ``chunk`` (of ``chunks``) and ``repeat`` are 0-based. This item is number ``position`` of the
+    ``length`` items that this process gets in the epoch.
     """
 
     epoch: int
@@ -51,20 +51,21 @@ class ChunkedLoader(Generic[S, T, U]):
     Parameters
     ----------
     samples : sequence
-        What ``read`` takes; small.
+        The arguments of ``read``; small.
     read : callable
-        Decodes one sample, in the reader thread. Its error is raised where the sample would have come.
+        Decodes one sample, in the reader thread. Its error is raised in place of the sample.
     transform : callable
         ``transform(data, epoch, repeat)`` makes the item from a decoded sample, for example a random view; ``repeat``
         counts the sample's uses in the epoch from 0.
     chunks : int
         Parts of an epoch.
     views : int
-        Times each sample comes in an epoch, shuffled over all of it.
+        Times each sample occurs in an epoch, shuffled over the whole epoch.
     repeats : int
-        Times each chunk is played before the next: pays the reading once, at the price of less shuffling.
+        Times each chunk is used before the next is read: less reading, at the price of less shuffling.
     budget_mib : float, optional
-        Memory for two chunks, MiB; more chunks are made when ``chunks`` parts are larger. Needs ``size``.
+        Memory for two chunks, MiB; the epoch is cut into more chunks when two of ``chunks`` would need more. Needs
+        ``size``.
     size : callable, optional
         Bytes of one decoded sample.
     workers : int
@@ -74,14 +75,14 @@ class ChunkedLoader(Generic[S, T, U]):
     shuffle : bool
         False keeps the order of ``samples``.
     rank, world_size : int
-        This process of so many: each plays every ``world_size``-th item of the same epoch. The last round is filled up
-        from the epoch's beginning, so that all have equally many.
+        Number of this process, and of all processes: each gets every ``world_size``-th item of the same epoch. The
+        last round is filled up from the start of the epoch, so that all processes get equally many.
     key : callable
-        Name of a sample, by which the resume state of another data set is refused.
+        Gives the name of a sample; a resume state with other names is refused.
 
     Notes
     -----
-    A sample that is never read is never in memory: a resumed epoch reads only what is left of it.
+    A resumed epoch reads only the samples that it still needs.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class ChunkedLoader(Generic[S, T, U]):
         self._rank, self._world_size = rank, world_size
         self._fingerprint = hashlib.sha256("\n".join(map(key, self._samples)).encode()).hexdigest()
         self._pools: _Pools | None = None
-        self._position = 0  # plays of all processes that are given out
+        self._position = 0  # items that all processes have got so far
         self._plan = self._draw(1)
 
     def _draw(self, epoch: int) -> EpochPlan:
@@ -131,17 +132,17 @@ class ChunkedLoader(Generic[S, T, U]):
 
     @property
     def epoch(self) -> int:
-        """The epoch, from 1, that the next iteration begins or goes on with."""
+        """The epoch, from 1, that the next iteration starts or continues."""
         return self._plan.epoch
 
     def __len__(self) -> int:
-        """Items of this process in the present epoch, those already given out included."""
+        """Items of this process in the current epoch, including those it already got."""
         return -(-len(self._plan) // self._world_size)
 
     # ---- state ----
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain values from which `load_state_dict` goes on after the last item that was given out."""
+        """Return plain values from which `load_state_dict` continues after the last item."""
         return {
             "epoch": self._plan.epoch,
             "seed": self._plan.seed,
@@ -153,7 +154,7 @@ class ChunkedLoader(Generic[S, T, U]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken; other settings than then hold from the next epoch on.
+        """Continue where `state_dict` was taken; changed settings apply from the next epoch on.
 
         Raises
         ------
@@ -162,7 +163,7 @@ class ChunkedLoader(Generic[S, T, U]):
         """
         if state["samples"] != self._fingerprint:
             raise TrainingError(
-                "The training images are not those this run was started with. Bring them back, or start a new run."
+                "These are not the training images that this run started with. Restore them, or start a new run."
             )
         self.close()
         self._plan = EpochPlan(
@@ -177,7 +178,7 @@ class ChunkedLoader(Generic[S, T, U]):
     # ---- iteration ----
 
     def __iter__(self) -> Generator[Item[U], None, None]:
-        """Yield the items of the rest of this epoch; then the loader stands at the beginning of the next."""
+        """Yield the remaining items of this epoch, then move to the start of the next."""
         self.close()
         pools = self._pools = _Pools(max(1, self._workers))
         length = len(self)
@@ -194,7 +195,7 @@ class ChunkedLoader(Generic[S, T, U]):
                     length=length,
                     data=data,
                 )
-                del data  # or this frame would keep it while the next is made
+                del data  # otherwise this frame keeps it alive while the next is made
         except CancelledError:  # closed from another thread
             return
         finally:
@@ -202,7 +203,7 @@ class ChunkedLoader(Generic[S, T, U]):
         self._plan, self._position = self._draw(self._plan.epoch + 1), 0
 
     def close(self) -> None:
-        """Stop reading, within a second, in any state and any number of times; an iteration in progress ends."""
+        """Stop reading within a second and end any iteration; may be called in any state, any number of times."""
         if self._pools:
             self._pools.close()
 
@@ -224,12 +225,12 @@ class ChunkedLoader(Generic[S, T, U]):
             present.clear()
 
     def _submit(self, part: list[Play], present: Mapping[int, Future[T]], pools: _Pools) -> dict[int, Future[T]]:
-        """Begin to read a chunk; what the present chunk has already is shared, not read again."""
+        """Start reading a chunk; samples that the current chunk has are shared, not read again."""
         wanted = dict.fromkeys(play.index for play in part)
         return {i: present.get(i) or pools.submit(pools.reader, self._read, self._samples[i]) for i in wanted}
 
     def _viewed(self, part: list[Play], decoded: dict[int, Future[T]], pools: _Pools) -> Iterator[tuple[Play, U]]:
-        """Yield a chunk's items. Views are made ahead within the chunk only: beyond it, a third would be alive."""
+        """Yield the items of a chunk. Views are made ahead within it only, or a third chunk would be in memory."""
         epoch = self._plan.epoch
 
         def view(play: Play) -> U:
@@ -262,16 +263,16 @@ class _Pools:
         self._threads.append(threading.current_thread())
 
     def submit(self, pool: ThreadPoolExecutor, function: Callable[[V], T], argument: V) -> Future[T]:
-        """Let a thread of a pool call a function, but not after `close`."""
+        """Call a function in a thread of a pool, unless closed."""
         try:
             return pool.submit(function, argument)
-        except RuntimeError:  # the pool takes no more work
+        except RuntimeError:  # the pool is shut down
             if self._closed.is_set():
                 raise CancelledError from None
             raise
 
     def result(self, future: Future[T]) -> T:
-        """Wait for a future, but not after `close`."""
+        """Wait for a future, unless closed."""
         while not future.done():
             if self._closed.is_set():
                 raise CancelledError
@@ -279,7 +280,7 @@ class _Pools:
         return future.result()
 
     def close(self) -> None:
-        """End the threads; those that are busy with a sample end after it, and are waited for half a second."""
+        """End the threads; one that is decoding finishes its sample, and is waited for at most half a second."""
         self._closed.set()
         for pool in (self.workers, self.reader):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Two models on the same annotated images: which cells the new one gained, and which it lost."""
+"""Compare two models on the same annotated images: which cells the new model gains, and which it loses."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def compare(
     device: str = "auto",
     side: int | None = None,
 ) -> Generator[ComparisonStep | Message, None, Comparison]:
-    """Predict annotated images with two models, and compare what they find.
+    """Predict annotated images with two models, and compare the predictions.
 
-    Each model has the score thresholds that it brings; one without any gets those that are best on these very images.
+    Each model uses the score thresholds in its file; a model without any gets the best ones on these images.
 
     Parameters
     ----------
     data : Path
         Training folder or COCO file, see `training.dataset`.
     old : Path or None
-        Checkpoint of the model before; None: the bundled one. Its classes are found by name in the new model's.
+        Checkpoint of the old model; None: the bundled one. Its classes are matched to the new model's by name.
     new : Path
-        Checkpoint of the new model, whose classes the data have.
+        Checkpoint of the new model, which has the classes of the data.
     image_ids : sequence of str, optional
-        The images, such as the validation side of `training.split.Split`; all when left out.
+        The images, for example the validation set of `training.split.Split`; all when left out.
     device : str
         "auto", "cpu", "cuda", ...
     side : int, optional
-        Only the middle square of each image, at most so many px long; all of it when left out.
+        Side of the middle square of each image that is compared, px; the whole image when left out.
 
     Yields
     ------
@@ -109,7 +109,7 @@ def compare(
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """One of the two; ``class_ids`` and ``thresholds`` lead to, and are by, the class_ids of the new model."""
+    """One of the two models; ``class_ids`` maps its classes to those of the new model, which index ``thresholds``."""
 
     which: _Which
     name: str
@@ -138,7 +138,7 @@ class _Model:
     def cells(
         self, image: TrainingImage, pixel_size_um: float | None, place: tuple[int, int]
     ) -> Generator[ComparisonStep, None, InstanceMasks]:
-        """Predict an image; cells of a class that the new model does not have are left out."""
+        """Predict an image, without cells of classes that the new model does not have."""
         tiles = self.predictor.image(image.rgb, pixel_size_um, place=place)
         while True:
             try:
@@ -161,7 +161,7 @@ class _Model:
 
 
 def _by_name(own: ClassTable, classes: ClassTable) -> dict[int, int]:
-    """Return the class_id in ``classes`` of each own one that is there; by number where one side has no names."""
+    """Return the class_id in ``classes`` of each own class, by name, or by number where one side has no names."""
     unnamed = [table.names == ClassTable.numbered(len(table)).names for table in (own, classes)]
     if any(unnamed):
         return {class_id: class_id for class_id in own.class_ids if class_id <= len(classes)}
@@ -174,7 +174,7 @@ def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None, r
         return list(samples)
     by_id = {sample.image_id: sample for sample in samples}
     if unknown := [image_id for image_id in image_ids if image_id not in by_id]:
-        raise AnnotationError(f"{data} has no image {unknown[0]!r}. Was it renamed or removed since the training?")
+        raise AnnotationError(f"{data} has no image {unknown[0]!r}. Restore it if it was renamed or removed.")
     return [by_id[image_id] for image_id in image_ids]
 
 
@@ -239,7 +239,7 @@ def _compare_classes(
 
 
 def _together(classes: Sequence[ModelScores]) -> ModelScores:
-    """Return means of the measures that exist, and sums of the counts."""
+    """Return the means of the metrics that are finite, and the sums of the counts."""
     means = []
     for name in ("ap50", "pq", "f1"):
         values = [value for scores in classes if math.isfinite(value := getattr(scores, name))]

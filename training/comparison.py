@@ -1,4 +1,4 @@
-"""What a comparison of two models found: plain values, free of torch."""
+"""The result of a comparison of two models: plain values, without torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonStep(Progress):
-    """Tile ``tile`` of ``tiles`` of image ``image`` of ``images`` (all 1-based) went through one of the models."""
+    """One of the models has predicted tile ``tile`` of ``tiles`` of image ``image`` of ``images`` (all 1-based)."""
 
     image: int
     images: int
@@ -30,18 +30,18 @@ class ComparisonStep(Progress):
 
     @property
     def done(self) -> float:
-        """Share of all the work that is done, 0..1; every image and model counts the same."""
+        """Progress, 0..1; every image and model counts the same."""
         part = (self.model == "new") + self.tile / self.tiles
         return (2 * (self.image - 1) + part) / (2 * self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelScores:
-    """How good one model is; NaN where there is nothing to measure.
+    """The metrics of one model; NaN where there is nothing to measure.
 
-    ``ap50``, ``pq`` and ``f1`` are those of `training.evaluate`. ``matched`` true cells were found (same class, IoU
-    above 0.5), ``missed`` were not, and ``false`` found cells are none; all three, as ``pq`` and ``f1``, at the score
-    threshold ``min_score`` of the model.
+    ``ap50``, ``pq`` and ``f1`` are those of `training.evaluate`. ``matched`` counts the ground-truth cells that have a
+    prediction of the same class with an IoU above 0.5, ``missed`` those that have none, and ``false`` the predictions
+    without such a cell. These counts, ``pq`` and ``f1`` are taken at the score threshold ``min_score`` of the model.
     """
 
     ap50: float
@@ -62,12 +62,12 @@ class ClassComparison:
     class_id, name
         Of the new model.
     cells : int
-        True cells.
+        Ground-truth cells.
     old : ModelScores or None
-        None when the old model does not know a class of this name.
+        None when the old model has no class of this name.
     new : ModelScores
     gained, lost : int
-        True cells that only the new, or only the old, model found.
+        Ground-truth cells that only the new, or only the old, model found.
     """
 
     class_id: int
@@ -81,17 +81,18 @@ class ClassComparison:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageComparison:
-    """One image: its cells, and which of them which model found.
+    """One image: its cells, and which of them each model found.
 
     Attributes
     ----------
     image_id : str
     truth, old, new : InstanceMasks
-        True cells, and those found by each model at or above its score thresholds; class_ids are the new model's.
+        Ground truth, and the cells that each model predicts at or above its score thresholds; class_ids are those of
+        the new model.
     gained, lost : (G,), (L,) intp
-        Indices into ``truth``: found by the new model only, by the old one only.
+        Indices into ``truth``: found by the new model only, by the old model only.
     old_false, new_false : (F,) intp
-        Indices into ``old`` and ``new``: cells that are none, or of another class.
+        Indices into ``old`` and ``new``: predictions without a ground-truth cell of their class.
     """
 
     image_id: str
@@ -104,7 +105,7 @@ class ImageComparison:
     new_false: Indices
 
     def count(self, what: Literal["gained", "lost", "old_false", "new_false"], class_id: int | None = None) -> int:
-        """Return how many cells of a class, or of all, were gained, lost, or falsely found."""
+        """Return how many cells of a class, or of all classes, were gained, lost, or falsely predicted."""
         of = {"old_false": self.old, "new_false": self.new}.get(what, self.truth)
         indices: Indices = getattr(self, what)
         return len(indices) if class_id is None else int(np.count_nonzero(of.class_ids[indices] == class_id))
@@ -114,7 +115,7 @@ class ImageComparison:
 class Comparison:
     """Two models on the same images.
 
-    ``old`` and ``new`` are means (ap50, pq, f1) and sums (the counts) over the classes that both know.
+    ``old`` and ``new`` are means (ap50, pq, f1) and sums (the counts) over the classes that both models have.
     """
 
     old_name: str
@@ -127,10 +128,10 @@ class Comparison:
 
     @property
     def gained(self) -> int:
-        """True cells that only the new model found."""
+        """Ground-truth cells that only the new model found."""
         return sum(scores.gained for scores in self.classes)
 
     @property
     def lost(self) -> int:
-        """True cells that only the old model found."""
+        """Ground-truth cells that only the old model found."""
         return sum(scores.lost for scores in self.classes)

@@ -1,6 +1,6 @@
-"""`TrainConfig`: every setting of a training run, with its range, unit and description; free of torch.
+"""`TrainConfig`: every setting of a training run, with its range, unit and description; without torch.
 
-One source for the command line, the form in the viewer and the YAML file in the run folder.
+The command line, the form in the viewer and the YAML file in the run folder are made from it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def _field(default: Any, description: str, unit: str = "", flag: str = "", **limits: Any) -> Any:
-    """Make a field; one with a ``flag`` has an option of its own on the command line, all others go by ``--set``."""
+    """Make a field; one with a ``flag`` has its own command-line option, the others are set by ``--set``."""
     return Field(default, description=description, json_schema_extra={"unit": unit, "flag": flag}, **limits)
 
 
@@ -42,88 +42,88 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Which images train, which validate, and how much of them is in memory at once."""
+    """Split into training and validation set, and memory for images."""
 
     validation_fraction: float = _field(
-        0.2, "Share of the images held back to measure the model after each epoch; 0 holds none back.", ge=0, le=0.9
+        0.2, "Share of the images in the validation set, which measures each epoch; 0: no validation.", ge=0, le=0.9
     )
     groups: Path | None = _field(
         None,
-        "CSV file with the columns image_id and group (a patient or slide); a group stays on one side of the split.",
+        "CSV file with the columns image_id and group (a patient or slide); the split never divides a group.",
     )
-    chunks: int = _field(10, "Parts an epoch is read in; at most two of them are in memory.", ge=1, le=10_000)
+    chunks: int = _field(10, "Parts that an epoch is read in; at most two are in memory.", ge=1, le=10_000)
     ram_budget_mib: int | None = _field(
         1024,
-        "Memory for decoded images; an epoch is cut in more chunks when two of them would need more. Empty: no limit.",
+        "Memory for decoded images; an epoch gets more chunks when two would need more than this. Empty: no limit.",
         "MiB",
         "--ram-budget",
         ge=16,
     )
     views: int = _field(
         1,
-        "Times each image comes in an epoch, each time as another random view, shuffled over all of it.",
+        "Random views of each image in an epoch, shuffled over the whole epoch.",
         ge=1,
         le=10_000,
     )
     repeats: int = _field(
-        1, "Times each chunk is played before the next is read: for fast devices and large images.", ge=1, le=1000
+        1, "Times each chunk is used before the next is read: for fast devices and large images.", ge=1, le=1000
     )
     workers: int = _field(
-        1, "Threads that augment images ahead of the training step; 0 augments in between the steps.", ge=0, le=64
+        1, "Threads that augment images ahead of the training step; 0: augment between the steps.", ge=0, le=64
     )
 
 
 class AugmentConfig(_Section):
-    """Random changes of the training images. Rates are probabilities 0..1; 0 switches one off."""
+    """Random augmentation of the training images. Rates are probabilities, 0..1; 0 switches an augmentation off."""
 
     enabled: bool = _field(
-        True, "Change the images at random; off for comparisons (crops stay, at random places).", flag="--no-augment"
+        True, "Augment the images; when off, only random crops remain, for comparisons.", flag="--no-augment"
     )
     crop: int | None = _field(
         512,
-        "Side of the square cut from the magnified image. Empty: the whole image.",
+        "Side of the square crop of the scaled image. Empty: the whole image.",
         "px of the network",
         ge=64,
         le=4096,
     )
-    flip: float = _field(0.5, "Rate of mirroring, left-right and up-down, each on its own.", ge=0, le=1)
+    flip: float = _field(0.5, "Rate of a left-right flip, and of an up-down flip.", ge=0, le=1)
     quarter_turn: float = _field(0.5, "Rate of a turn by 90, 180 or 270 degrees.", ge=0, le=1)
     shift_scale_rotate: float = _field(0.5, "Rate of a random shift, zoom and rotation.", ge=0, le=1)
-    shift: float = _field(0.1, "Largest shift, as a share of the image side.", ge=0, le=0.5)
-    scale: float = _field(0.1, "Largest zoom in or out, as a share.", ge=0, le=0.7)
-    rotate: float = _field(15, "Largest rotation.", "degrees", ge=0, le=180)
+    shift: float = _field(0.1, "Maximum shift, as a share of the image side.", ge=0, le=0.5)
+    scale: float = _field(0.1, "Maximum zoom in or out, as a share.", ge=0, le=0.7)
+    rotate: float = _field(15, "Maximum rotation.", "degrees", ge=0, le=180)
     brightness_contrast: float = _field(0.2, "Rate of a change of brightness and contrast.", ge=0, le=1)
-    brightness: float = _field(0.2, "Largest change of brightness, as a share of the full range.", ge=0, le=1)
-    contrast: float = _field(0.2, "Largest change of contrast, as a share.", ge=0, le=1)
+    brightness: float = _field(0.2, "Maximum change of brightness, as a share of the full range.", ge=0, le=1)
+    contrast: float = _field(0.2, "Maximum change of contrast, as a share.", ge=0, le=1)
     blur: float = _field(0.2, "Rate of a Gaussian blur.", ge=0, le=1)
-    blur_sigma: float = _field(1.4, "Largest width of the blur.", "px", ge=0, le=10)
+    blur_sigma: float = _field(1.4, "Maximum standard deviation of the blur.", "px", ge=0, le=10)
     hue_saturation_value: float = _field(0.2, "Rate of a change of hue, saturation and value.", ge=0, le=1)
-    hue: float = _field(0.11, "Largest change of hue, as a share of the colour circle.", ge=0, le=0.5)
-    saturation: float = _field(0.12, "Largest change of saturation, as a share of its range.", ge=0, le=1)
-    value: float = _field(0.08, "Largest change of value, as a share of its range.", ge=0, le=1)
+    hue: float = _field(0.11, "Maximum change of hue, as a share of the colour circle.", ge=0, le=0.5)
+    saturation: float = _field(0.12, "Maximum change of saturation, as a share of its range.", ge=0, le=1)
+    value: float = _field(0.08, "Maximum change of value, as a share of its range.", ge=0, le=1)
     stain: float = _field(
         0.0,
-        "Rate of stain jitter: haematoxylin, eosin and the rest are each made stronger or weaker. For H&E.",
+        "Rate of stain jitter for H&E: haematoxylin, eosin and the residual each get stronger or weaker.",
         ge=0,
         le=1,
     )
     stain_strength: float = _field(
-        0.05, "Largest change of each stain, as a share (0.05 light, 0.2 strong).", ge=0, le=0.5
+        0.05, "Maximum change of each stain, as a share (0.05: light, 0.2: strong).", ge=0, le=0.5
     )
     copies: int = _field(
-        0, "Cells that are copied to free places of their image, of classes drawn with equal chances.", ge=0, le=1000
+        0, "Cells copied to free places in their image; their classes are drawn with equal probability.", ge=0, le=1000
     )
     class_balance: float = _field(
         0.0,
-        "Share of the crops placed on a cell of a class drawn with equal chances, so that rare classes are seen.",
+        "Share of the crops that contain a cell of a class drawn with equal probability, to show rare classes.",
         ge=0,
         le=1,
     )
     min_visible: float = _field(
-        0.1, "A cell of which the crop leaves less than this share is not trained on.", ge=0, le=1
+        0.1, "Cells of which the crop shows a smaller share than this are not trained on.", ge=0, le=1
     )
     min_pixels: int = _field(
-        4, "A cell with fewer pixels than this in the crop is not trained on.", "px of the network", ge=1
+        4, "Cells with fewer pixels than this in the crop are not trained on.", "px of the network", ge=1
     )
 
 
@@ -132,42 +132,42 @@ class OptimizerConfig(_Section):
 
     learning_rate: float = _field(5e-5, "Learning rate after the warm-up.", gt=0, le=1)
     weight_decay: float = _field(5e-4, "Decoupled weight decay.", ge=0, le=1)
-    batch: int = _field(1, "Images a step, on each device.", "images", "--batch", ge=1, le=256)
+    batch: int = _field(1, "Images per step on each device.", "images", "--batch", ge=1, le=256)
     accumulate: int = _field(1, "Batches whose gradients are summed for one step.", ge=1, le=256)
     schedule: Literal["cosine", "constant"] = _field(
-        "constant", "Course of the learning rate after the warm-up: a half cosine to its end, or constant."
+        "constant", "Learning rate after the warm-up: half a cosine down to the final rate, or constant."
     )
     warmup_steps: int = _field(0, "Steps over which the learning rate rises from near zero.", "steps", ge=0)
-    final_rate: float = _field(0.01, "Learning rate at the end of a cosine, as a share of the full one.", ge=0, le=1)
-    clip_norm: float | None = _field(None, "Largest norm of the gradient; longer ones are shortened. Empty: off.", gt=0)
+    final_rate: float = _field(0.01, "Learning rate at the end of the cosine, as a share of the full one.", ge=0, le=1)
+    clip_norm: float | None = _field(None, "Norm to which longer gradients are clipped. Empty: off.", gt=0)
     ema_decay: float | None = _field(
-        None, "Decay a step of the running average of the weights that is validated and saved. Empty: off.", gt=0, lt=1
+        None, "Decay per step of the weights' running average, which is validated and saved. Empty: off.", gt=0, lt=1
     )
-    backbone_rate: float = _field(1.0, "Learning rate of the backbone, as a share of the heads'.", ge=0, le=1)
+    backbone_rate: float = _field(1.0, "Learning rate of the backbone, as a share of that of the heads.", ge=0, le=1)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = _field(
-        "auto", "Arithmetic: auto takes bf16 or fp16 where the device is fast at it, else 32 bit."
+        "auto", "Arithmetic; auto uses bf16 on a CUDA device that supports it, 32 bit elsewhere."
     )
 
 
 class ValidationConfig(_Section):
-    """What is measured on the images held back."""
+    """What is measured on the validation images, and how often."""
 
     every: int = _field(1, "Epochs between two validations.", "epochs", ge=1)
-    max_images: int | None = _field(None, "Measure at most this many of the images held back. Empty: all.", ge=1)
+    max_images: int | None = _field(None, "Validate on at most this many images. Empty: all.", ge=1)
     window: int | None = _field(
-        None, "Measure a square of this side in the middle of each image, to save time. Empty: the whole.", "px", ge=64
+        None, "Validate on the middle square of this side, to save time. Empty: the whole image.", "px", ge=64
     )
-    examples: int = _field(2, "Images whose prediction is kept at each validation.", "images", ge=0, le=64)
+    examples: int = _field(2, "Images whose prediction is saved at each validation.", "images", ge=0, le=64)
 
 
 class StoppingConfig(_Section):
     """When to stop early, and which epoch is the best."""
 
     monitor: Literal["ap50", "val_loss", "train_loss"] = _field(
-        "ap50", "What must improve: AP50 or the loss on the images held back, or the training loss.", flag="--monitor"
+        "ap50", "What must improve: AP50 on the validation set, its loss, or the training loss.", flag="--monitor"
     )
     patience: int | None = _field(
-        10, "Validations without improvement before the run stops. Empty: never.", flag="--patience", ge=1
+        10, "Validations without improvement after which the run stops. Empty: never.", flag="--patience", ge=1
     )
     min_delta: float = _field(0.0, "Smallest change that counts as an improvement.", ge=0)
 
@@ -175,28 +175,28 @@ class StoppingConfig(_Section):
 class TrainConfig(_Section):
     """Every setting of a training run.
 
-    Frozen; unknown names are errors. `with_changes` gives a changed copy.
+    Frozen; unknown names are errors. `with_changes` returns a changed copy.
     """
 
-    name: str = _field("custom", "Preset these settings began with; information only.")
+    name: str = _field("custom", "Preset that these settings started from; for information only.")
     model: ModelConfig = Field(description="The network.")
     start_from: str = _field(
         "imagenet",
-        'First weights: "imagenet" (of the backbone, when installed), "random", "bundled", or a checkpoint file.',
+        'Initial weights: "imagenet" (of the backbone, when installed), "random", "bundled", or a checkpoint file.',
         flag="--start-from",
     )
-    epochs: int = _field(150, "Longest run.", "epochs", "--epochs", ge=1, le=100_000)
+    epochs: int = _field(150, "Maximum length of the run.", "epochs", "--epochs", ge=1, le=100_000)
     max_steps: int | None = _field(
         None, "Stop after this many optimiser steps. Empty: no limit.", "steps", "--max-steps", ge=1
     )
     seed: int = _field(
-        0, "Seed of the split, the order, the augmentation and the first weights.", flag="--seed", ge=0, lt=2**32
+        0, "Seed of the split, the order, the augmentation and the initial weights.", flag="--seed", ge=0, lt=2**32
     )
     device: str = _field("auto", 'Device: "auto", "cpu", "cuda", "cuda:1" or "mps".', flag="--device")
-    devices: int = _field(1, "Devices of each machine.", flag="--devices", ge=1, le=1024)
-    num_nodes: int = _field(1, "Machines.", flag="--num-nodes", ge=1, le=4096)
+    devices: int = _field(1, "Number of devices on each machine.", flag="--devices", ge=1, le=1024)
+    num_nodes: int = _field(1, "Number of machines.", flag="--num-nodes", ge=1, le=4096)
     data: DataConfig = Field(default_factory=DataConfig, description="Images and memory.")
-    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="Random changes of the images.")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="Augmentation.")
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="Optimiser and schedule.")
     validation: ValidationConfig = Field(default_factory=ValidationConfig, description="Validation.")
     stopping: StoppingConfig = Field(default_factory=StoppingConfig, description="Early stopping.")
@@ -205,7 +205,7 @@ class TrainConfig(_Section):
     def _monitor_needs_validation(self) -> TrainConfig:
         if self.data.validation_fraction == 0 and self.stopping.monitor != "train_loss":
             raise ValueError(
-                f"stopping.monitor {self.stopping.monitor!r} needs images held back: set data.validation_fraction "
+                f"stopping.monitor {self.stopping.monitor!r} needs a validation set: set data.validation_fraction "
                 "above 0, or the monitor to train_loss"
             )
         return self
@@ -235,7 +235,7 @@ class TrainConfig(_Section):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Build from nested plain values that come from a file or a form.
+        """Build from nested plain values of a file or a form.
 
         Raises
         ------
@@ -248,7 +248,7 @@ class TrainConfig(_Section):
             raise config_error(error, "The training settings") from error
 
     def with_changes(self, **changes: Any) -> TrainConfig:
-        """Return a checked copy; a nested setting is written with two underscores: ``optimizer__batch=4``.
+        """Return a changed, validated copy; a nested setting is named with two underscores: ``optimizer__batch=4``.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class TrainConfig(_Section):
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "the YAML text") -> TrainConfig:
-        """Read `to_yaml`'s text; ``source`` is named in a `ConfigError`."""
+        """Read the text of `to_yaml`; a `ConfigError` names ``source``."""
         return cls._of_yaml(parse_yaml(text, source), source)
 
     def save(self, path: Path) -> None:
@@ -273,11 +273,11 @@ class TrainConfig(_Section):
 
     @classmethod
     def load(cls, path: Path) -> TrainConfig:
-        """Read a YAML file; a `ConfigError` when it cannot be read or a setting is wrong."""
+        """Read a YAML file; raise a `ConfigError` when it cannot be read or a setting is wrong."""
         return cls._of_yaml(read_yaml(path), str(path))
 
     @classmethod
     def _of_yaml(cls, data: Any, source: str) -> TrainConfig:
         if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
-            raise ConfigError(f"{source} must hold settings as name: value lines.")
+            raise ConfigError(f"{source} must contain settings as name: value lines.")
         return cls.parse(data)

@@ -1,7 +1,7 @@
-"""Copy cells to free places of their image: rare classes are seen more often, and in other company.
+"""Copy cells to free places in their image, so that rare classes are seen more often and in other surroundings.
 
 Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation" (CVPR 2021), with the
-class of each copied cell drawn with equal chances. The images stay themselves, so nothing is mixed across slides.
+class of each copied cell drawn with equal probability. Cells stay in their own image, so slides are not mixed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from training.dataset import TrainingImage
 __all__ = ["copy_cells"]
 
 _SOFT_EDGE = 0.7
-"""Width (Gaussian sigma, px) over which a copied cell fades into what is around it: a hard edge would give it away."""
+"""Width (Gaussian sigma, px) over which a copied cell fades into its surroundings: a network would learn hard edges."""
 
 
 def copy_cells(image: TrainingImage, count: int, rng: np.random.Generator) -> TrainingImage:
-    """Return the image with up to ``count`` more cells; a copy that would touch another cell is left out.
+    """Return the image with up to ``count`` more cells; copies that would touch another cell are left out.
 
     Parameters
     ----------

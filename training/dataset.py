@@ -1,8 +1,8 @@
 """Training data on disk: find the samples, and decode one into pixels and compact label images.
 
-The data are a folder with ``train/<id>/`` or ``<id>/`` folders, each with ``image.tif`` and ``class1.tif`` ...
-``classK.tif`` (an absent file means no cell of that class), and ``classes.json`` with the names; or a COCO file or
-other annotations that `napari_cellseg.importers` reads, with their images.
+Training data is a folder with ``train/<id>/`` or ``<id>/`` folders, each with ``image.tif`` and ``class1.tif`` ...
+``classK.tif`` (an absent file means no cell of that class), and ``classes.json`` with the class names; or annotations
+that `napari_cellseg.importers` reads (a COCO file, for example), with their images.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _LAYOUT = "Each image needs a folder of its own with image.tif and class1.tif, c
 
 @dataclass(frozen=True)
 class Sample:
-    """Where one training image and its cells lie; picklable, nothing decoded.
+    """Where one training image and its cells are stored; picklable, nothing decoded.
 
     Attributes
     ----------
     image_id : str
         Unique in the data set.
     image : Path
-        The image file; its class files lie beside it.
+        The image file; its class files are in the same folder.
     cells : InstanceMasks, optional
         The cells themselves, when they come from a COCO file.
     reading : ReadOptions
@@ -63,8 +63,8 @@ class Sample:
 class DataSource:
     """The samples of a folder or a file of annotations, in natural order, and their classes.
 
-    ``remarks`` say what of the annotations was left out, and what else is odd, one sentence each. ``listing`` has what
-    in a training folder looks like an image or a mask and is not used; None for other data.
+    ``remarks`` are sentences about annotations that were left out and other oddities. ``listing`` names the files of a
+    training folder that look like an image or a mask and are not used; None for other data.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class DataSource:
 
 @dataclass(frozen=True, eq=False)
 class OverlapLayer:
-    """Cells that overlap others of their class, and so need a label image of their own.
+    """Cells that overlap others of their class and therefore need another label image.
 
     ``label_image``, ``areas`` and ``centres`` are as in `TrainingImage`.
     """
@@ -89,7 +89,7 @@ class OverlapLayer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingImage:
-    """One decoded training image: what the loader keeps in memory, 3 + 2K bytes a pixel at most.
+    """One decoded training image as the loader keeps it in memory.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class TrainingImage:
     def from_label_images(
         cls, image_id: str, rgb: npt.NDArray[np.uint8], label_images: Iterable[tuple[int, LabelImage]]
     ) -> TrainingImage:
-        """Build from pairs of class_id and label image with any whole numbers; further ones of a class are overlaps."""
+        """Build from pairs of class_id and integer label image; further label images of a class hold overlaps."""
         class_maps, areas, centres = {}, {}, {}
         overlaps: list[OverlapLayer] = []
         for class_id, label_image in label_images:
@@ -133,7 +133,7 @@ class TrainingImage:
 
     @property
     def label_images(self) -> list[tuple[int, LabelImage]]:
-        """Pairs of class_id and label image: the one of each class, then those of cells that overlap."""
+        """Pairs of class_id and label image: one of each class, then those of overlapping cells."""
         return [*self.class_maps.items(), *((layer.class_id, layer.label_image) for layer in self.overlaps)]
 
     def count(self, class_id: int) -> int:
@@ -160,7 +160,7 @@ class TrainingImage:
 def _compact(
     label_image: LabelImage,
 ) -> tuple[LabelImage, npt.NDArray[np.int64], npt.NDArray[np.float64]] | None:
-    """Renumber the cells 1..n; return the label image, areas and centres of `TrainingImage`, None without a cell."""
+    """Renumber the cells 1..n; return label image, areas and centres as in `TrainingImage`, or None without a cell."""
     places = np.flatnonzero(label_image)
     if not len(places):
         return None
@@ -184,16 +184,16 @@ def find_samples(data: Path, classes: ClassTable | None = None, reading: ReadOpt
     ----------
     data : Path
     classes : ClassTable, optional
-        What class1.tif, class2.tif, ... mean; read from ``classes.json`` when left out, and numbered without that file.
+        Names of class1.tif, class2.tif, ...; when left out, those of ``classes.json``, or else numbers.
     reading : ReadOptions, optional
         How to read the images.
 
     Raises
     ------
     AnnotationError
-        No such data, or no image in it.
+        The data does not exist or has no image.
     ConfigError
-        ``classes.json`` is no table of classes, or the given classes are others than the data's (more are allowed).
+        ``classes.json`` is not a class table, or the given classes contradict those of the data (more are allowed).
     """
     data = Path(data)
     source = _imported_samples(data, classes) if _is_foreign(data) else _folder_samples(data, classes)
@@ -219,7 +219,7 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
     if classes is not None and named is not None and classes.names[: len(named)] != named.names:
         raise ConfigError(
             f"{data} has the classes {', '.join(named.names)}; the settings say {', '.join(classes.names)}. Their "
-            "order is that of class1.tif, class2.tif, ...: put the settings right, or classes.json."
+            "order is that of class1.tif, class2.tif, ...: correct the settings, or classes.json."
         )
     return DataSource(
         path=data, samples=samples, classes=classes or named or _numbered_classes(samples), listing=skipped
@@ -227,7 +227,7 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
 
 
 def _is_foreign(data: Path) -> bool:
-    """Whether the data are a file of annotations, or a folder that is no training folder and holds some."""
+    """Return whether the data is an annotation file, or a folder with annotations that is not a training folder."""
     if not data.is_dir():
         return data.is_file()
     root = data / "train" if (data / "train").is_dir() else data
@@ -244,7 +244,7 @@ def _imported_samples(path: Path, classes: ClassTable | None) -> DataSource:
         if not set(result.classes.names) <= set(classes.names):
             raise ConfigError(
                 f"{path} has the classes {', '.join(result.classes.names)}; the settings say "
-                f"{', '.join(classes.names)}. Put the settings right, or rename classes with `napari-cellseg import`."
+                f"{', '.join(classes.names)}. Correct the settings, or rename classes with `napari-cellseg import`."
             )
         result = import_annotations(path, ImportOptions(classes=classes.names))
     samples = _samples_of(result)
@@ -272,8 +272,8 @@ def _samples_of(result: Imported) -> list[Sample]:
 
 
 def _named_classes(data: Path) -> ClassTable | None:
-    beside = [data, data.parent] if data.name == "train" else [data]
-    for file in (folder / "classes.json" for folder in beside):
+    folders = [data, data.parent] if data.name == "train" else [data]
+    for file in (folder / "classes.json" for folder in folders):
         if file.is_file():
             return read_class_names(file, ConfigError)
     return None
@@ -287,15 +287,15 @@ def _numbered_classes(samples: tuple[Sample, ...]) -> ClassTable:
 def label_images_of(
     sample: Sample, image_size: tuple[int, int], remarks: list[str] | None = None
 ) -> Iterator[tuple[int, LabelImage]]:
-    """Yield class_id and label image (H, W) of each class in turn, so that only one raw one is in memory.
+    """Yield class_id and label image (H, W) of each class in turn, so that only one unprocessed one is in memory.
 
-    Cells of a class that overlap (which a COCO file allows) come in several label images of the class. What is odd
-    about the files is added to ``remarks``.
+    Overlapping cells of a class (which a COCO file allows) are split over several label images of the class. Oddities
+    of the files are added to ``remarks``.
 
     Raises
     ------
     AnnotationError
-        A file is wrong, when it is its turn.
+        A file is wrong; raised when its turn comes.
     """
     if sample.cells is None:
         for class_id, path in class_files(sample.image.parent).items():

@@ -1,4 +1,4 @@
-"""Several devices and machines: Lightning Fabric starts or joins the processes; torchrun and SLURM work too."""
+"""Several devices and machines: Lightning Fabric starts or joins the processes, also under torchrun and SLURM."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["gather", "make_fabric", "precision_of"]
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(hours=2)  # a process waits so long for the others, as in a long validation
+_PATIENCE = timedelta(hours=2)  # how long a process waits for the others, for example during a long validation
 
 
 def make_fabric(config: TrainConfig) -> tuple[Fabric, Device]:
-    """Choose the device, start the other processes where there are several, and join them.
+    """Choose the device, start the other processes if there are several, and join them.
 
-    ``torchrun`` and SLURM have already started them; then their numbers count, not the settings'. Else Fabric
-    starts this same command once more for each further device of this machine.
+    Under ``torchrun`` and SLURM the processes already run, and their number counts instead of the settings. Otherwise
+    Fabric starts this command again for each further device of this machine.
 
     Raises
     ------
     ConfigError
-        There is no such device, or there are not enough.
+        There is no such device, or there are too few.
     """
     device = choose_device(config.device)
     accelerator, _, index = device.name.partition(":")
@@ -39,7 +39,7 @@ def make_fabric(config: TrainConfig) -> tuple[Fabric, Device]:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     if accelerator == "cuda" and devices > torch.cuda.device_count():
-        raise ConfigError(f"{devices} devices are asked for, but this machine has {torch.cuda.device_count()}.")
+        raise ConfigError(f"The settings ask for {devices} devices, but this machine has {torch.cuda.device_count()}.")
     several = devices * num_nodes > 1
     if several and accelerator == "mps":
         raise ConfigError("Training on several devices works with CUDA and CPU, not with mps.")
@@ -55,7 +55,7 @@ def make_fabric(config: TrainConfig) -> tuple[Fabric, Device]:
 
 
 def _strategy(accelerator: str) -> DDPStrategy:
-    # An image without any cell gives no loss for some heads, and DDP must know.
+    # Some heads have no loss on an image without cells; DDP must know.
     return DDPStrategy(
         process_group_backend="nccl" if accelerator == "cuda" else "gloo",
         timeout=_PATIENCE,
@@ -64,9 +64,9 @@ def _strategy(accelerator: str) -> DDPStrategy:
 
 
 def precision_of(wanted: str, device: str) -> Any:
-    """Return Fabric's name of the arithmetic: "auto" is mixed bf16 where CUDA is fast at it, else 32 bit.
+    """Return Fabric's name of the precision: "auto" is mixed bf16 where CUDA supports it natively, else 32 bit.
 
-    On a CPU bf16 without the instructions is hundreds of times slower, so there it must be asked for by name.
+    On a CPU without the instructions bf16 is hundreds of times slower, so a CPU uses it only when asked to.
     """
     if wanted != "auto":
         return wanted

@@ -1,4 +1,4 @@
-"""When to stop a run that no longer improves, and which epoch was the best."""
+"""Early stopping: when a run no longer improves, and which epoch is the best."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["EarlyStopping"]
 
 @dataclass(kw_only=True)
 class EarlyStopping:
-    """Keep the best value of a metric and count the validations since.
+    """Track the best value of a metric and count the validations since.
 
     Parameters
     ----------
     patience : int or None
         Validations without improvement after which `should_stop` is True; None: never.
     min_delta : float
-        A value must be better than the best by more than this.
+        A new best value must be better by more than this.
     mode : "max" or "min"
         Whether larger or smaller values are better.
 
@@ -42,7 +42,7 @@ class EarlyStopping:
     waited: int = field(default=0, init=False)
 
     def update(self, epoch: int, value: float) -> bool:
-        """Take the value of one validation; return whether it is the best so far. NaN and infinities never are."""
+        """Add the value of one validation; return whether it is the best so far. NaN and infinities never are."""
         if self._is_better(value):
             self.best_value, self.best_epoch, self.waited = float(value), epoch, 0
             return True
@@ -59,12 +59,12 @@ class EarlyStopping:
 
     @property
     def stops_in(self) -> int | None:
-        """Validations without improvement that are left; None when it never stops."""
+        """Further validations without improvement before the run stops; None when it never stops."""
         return None if self.patience is None else max(0, self.patience - self.waited)
 
     @property
     def should_stop(self) -> bool:
-        """Whether patience is used up."""
+        """Whether the patience is used up."""
         return self.stops_in == 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,17 +77,17 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; patience and min_delta stay as they are now, so they may be changed for a resume.
+        """Continue from `state_dict`; patience and min_delta keep their current values, so a resume may change them.
 
         Raises
         ------
         TrainingError
-            The state is of the other mode: its best value means nothing here.
+            The state is of the other mode, so its best value is meaningless here.
         """
         if state["mode"] != self.mode:
             raise TrainingError(
-                f"This run watched a metric whose best is its {state['mode']}imum, the settings now ask for the "
-                f"{self.mode}imum. Keep stopping.monitor as it was, or start a new run."
+                f"This run monitored a metric whose best value is its {state['mode']}imum; the settings ask for the "
+                f"{self.mode}imum. Keep the earlier stopping.monitor, or start a new run."
             )
         self.best_value, self.best_epoch = float(state["best_value"]), int(state["best_epoch"])
         self.waited = int(state["waited"])

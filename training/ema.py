@@ -1,4 +1,4 @@
-"""The running average of the weights, which is validated and saved in place of the last ones."""
+"""The running average of the weights, which is validated and saved in place of the latest weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """Return a copy of ``model`` that follows it as an exponential moving average.
 
     Call ``update_parameters(model)`` after each step; ``.module`` is the averaged model. Early on the decay is
-    (1 + n) / (10 + n) for n updates, as in TensorFlow's ExponentialMovingAverage: the fixed one would average the
-    untrained weights in for a thousand steps. Buffers are copied, not averaged.
+    (1 + n) / (10 + n) for n updates, as in TensorFlow's ExponentialMovingAverage: with the fixed decay the untrained
+    weights would count for a thousand steps. Buffers are copied, not averaged.
     """
     return AveragedModel(model, multi_avg_fn=_moving_average(decay))
 

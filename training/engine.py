@@ -1,4 +1,4 @@
-"""The training loop: a generator of events that can be stopped at any of them and resumed from any stop."""
+"""The training loop: a generator of events that can be stopped at any event and resumed from any stop."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def train(
     config : TrainConfig
         Every setting.
     data : Path
-        A data folder or COCO JSON file, see `training.dataset`.
+        A data folder or annotation file, see `training.dataset`.
     run_folder : Path
-        Where everything is written, see `training.run_folder`; new, or that of the run to resume.
+        Where everything is written, see `training.run_folder`; new, or the folder of the run to resume.
     resume : bool
-        Go on with the run in the folder, wherever and however it stopped. Then only the length of the run, early
-        stopping, validation, memory and devices may differ from its settings.
+        Resume the run in the folder, however it stopped. Then only the length of the run, early stopping, validation,
+        memory and devices may differ from its settings.
 
     Yields
     ------
     TrainEvent
-        At least one a step and one a validation image.
+        At least one per step and one per validation image.
 
     Raises
     ------
     CellSegError
-        The data, the settings or the folder cannot be used; or training cannot go on (a loss that is not finite, too
-        little memory). What was saved stays.
+        The data, the settings or the folder cannot be used; or training cannot continue (a loss that is not finite,
+        too little memory). What was saved is kept.
     """
     fabric, device = make_fabric(config)
     with RunFolder(run_folder, writes=fabric.is_global_zero) as folder:
@@ -86,7 +86,7 @@ def _run(
 
 
 class _Run:
-    """One run at work; `events` is called once."""
+    """One run; `events` is called once."""
 
     def __init__(self, prepared: Prepared, folder: RunFolder) -> None:
         self.parts = prepared
@@ -95,7 +95,7 @@ class _Run:
         self.folder = folder
         self.records = Records(folder, prepared)
         self.process = psutil.Process()
-        # The state may be saved only between steps: half a step is not resumable.
+        # The state is saved between steps only: half a step cannot be resumed.
         self.between_steps = True
         self.unsaved_steps = 0
         self.total_steps = prepared.steps_per_epoch * self.config.epochs
@@ -170,12 +170,12 @@ class _Run:
         progress, state = self.progress, self.parts.loader.state_dict()
         chunk_ends = [end * state["repeats"] for end in accumulate(state["lengths"])]
         chunks_done = bisect(chunk_ends, state["position"])
-        first_step, worked_s = progress.epoch_step, 0.0  # without the time that whoever listens takes, or pauses
+        first_step, worked_s = progress.epoch_step, 0.0  # without the consumer's time and pauses
         images, limit = 0, progress.crop_limit
         groups = self._groups()
         while not self._steps_used_up():
             started = time.perf_counter()
-            self.between_steps = False  # Ctrl-C from here on would find images taken but not learnt
+            self.between_steps = False  # from here on, a Ctrl-C would find images that are taken but not trained on
             if (group := next(groups, None)) is None:
                 break
             losses, rate = self._step(group)
@@ -194,11 +194,11 @@ class _Run:
             yield self._step_done(last, losses, rate, images / worked_s, a_step)
             if progress.crop_limit != limit:
                 limit = progress.crop_limit
-                yield Message("warning", f"Memory ran out: from now on crops are at most {limit} px.")
+                yield Message("warning", f"Out of memory: crops are now at most {limit} px.")
         self.between_steps = True
         loader = self.parts.loader
         if loader.epoch > progress.epoch or loader.state_dict()["position"] >= chunk_ends[-1]:
-            next(groups, None)  # runs the loader to its end, whereupon it stands at the next epoch
+            next(groups, None)  # exhausts the loader, which then moves to the next epoch
             progress.epoch_trained = True
             self.records.state()
             self.unsaved_steps = 0
@@ -243,7 +243,7 @@ class _Run:
         return losses, rate
 
     def _end_epoch(self, cut_short: bool) -> Events:
-        """Validate, keep the best, write metrics and pictures, and save; then report it all."""
+        """Validate, keep the best model, write metrics, plots and examples, save the state; then report the epoch."""
         progress, started = self.progress, time.perf_counter()
         epoch, steps = progress.epoch, max(1, progress.epoch_step)
         losses = {name: value / steps for name, value in progress.loss_sums.items()}
@@ -294,10 +294,10 @@ class _Run:
         return StopReason.NO_IMPROVEMENT.name if self.parts.stopping.should_stop else ""
 
     def _finished(self, reason: StopReason) -> Events:
-        """Make sure that a run which ended well leaves a model, even when nothing could be measured."""
+        """Make sure that a run that ended normally leaves a model, even when nothing could be measured."""
         if not self.folder.best.exists() and self.progress.step:
             monitor = self.config.stopping.monitor
-            yield Message("warning", f"{monitor} could never be measured, so the last model is kept as the best.")
+            yield Message("warning", f"{monitor} was never measured, so the last model is kept as the best.")
             self.records.best(None)
             yield CheckpointSaved(self.folder.best, "best", self.progress.epoch - 1)
         logger.info("Training in %s ended: %s", self.folder.path, reason.value)

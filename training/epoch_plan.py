@@ -1,4 +1,4 @@
-"""The order of one epoch: a global shuffle, cut in chunks that are each played one or more times."""
+"""The order of one epoch: a global shuffle, cut into chunks that are each used one or more times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["EpochPlan", "Play"]
 
 @dataclass(frozen=True)
 class Play:
-    """One use of a sample in an epoch: its ``index``, the 0-based ``chunk``, and how often it was used before."""
+    """One use of a sample in an epoch: its ``index``, the 0-based ``chunk``, and the number of earlier uses."""
 
     index: int
     chunk: int
@@ -21,9 +21,9 @@ class Play:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """The order of one epoch: ``order`` holds each sample ``views`` times and is cut in chunks of ``lengths``.
+    """The order of one epoch: ``order`` holds each sample ``views`` times and is cut into chunks of ``lengths``.
 
-    Each chunk is played ``repeats`` times.
+    Each chunk is used ``repeats`` times.
     """
 
     epoch: int
@@ -45,10 +45,10 @@ class EpochPlan:
         budget: int = 0,
         shuffle: bool = True,
     ) -> EpochPlan:
-        """Shuffle all samples ``views`` times over, and cut in ``chunks`` parts.
+        """Shuffle ``views`` copies of all samples, and cut them into ``chunks`` parts.
 
-        There are more parts where two of them would take more than ``budget`` bytes (0: any); ``sizes`` are the bytes
-        of each decoded sample. A sample larger than half the budget is a chunk of its own.
+        There are more parts where two would take more than ``budget`` bytes (0: no limit); ``sizes`` are the bytes of
+        each decoded sample. A sample larger than half the budget is a chunk of its own.
         """
         rng = np.random.default_rng([seed, epoch])
         count = len(sizes)
@@ -63,7 +63,7 @@ class EpochPlan:
         return len(self.order) * self.repeats
 
     def plays(self) -> list[Play]:
-        """Return every use of a sample, in order; each repeat of a chunk has its own order."""
+        """Return all uses of samples, in order; each repeat of a chunk is shuffled again."""
         plays: list[Play] = []
         used = [0] * len(self.order)
         start = 0
@@ -81,7 +81,7 @@ class EpochPlan:
 
 
 def _fit(part: Sequence[int], sizes: Sequence[int], limit: int) -> list[int]:
-    """Cut a part where its distinct samples would take more than ``limit`` bytes (0: nowhere); return the lengths."""
+    """Cut a part so that its distinct samples take at most ``limit`` bytes (0: no limit); return the lengths."""
     lengths, held, total = [0], set[int](), 0
     for index in part:
         new = 0 if index in held else sizes[index]

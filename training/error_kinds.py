@@ -1,7 +1,7 @@
-"""Sort what went wrong with found cells into kinds that tell what to do about it.
+"""Sort the errors of a prediction into kinds that suggest what to improve.
 
-After Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020 (a wrong place from an
-IoU of 0.1, a missed or invented cell below), with what matters for cells that touch: merged and split ones.
+After Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020 (a localisation error
+from an IoU of 0.1, a missed or invented cell below), extended by merged and split cells, frequent where cells touch.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class ErrorKinds:
     Attributes
     ----------
     right, wrong_class : int
-        True cells that a found one matches with an IoU above 0.5, of the same or of another class.
+        Ground-truth cells matched by a predicted one with an IoU above 0.5, of the same or of another class.
     merged : int
-        Other true cells half covered by a found one that half covers another true cell as well.
+        Other ground-truth cells half covered by a predicted one that half covers another ground-truth cell too.
     split : int
-        Other true cells half covered by two or more found ones that lie mostly in them.
+        Other ground-truth cells half covered by two or more predicted ones that lie mostly inside.
     outline : int
-        Other true cells that a found one overlaps with an IoU from 0.1 to 0.5.
+        Other ground-truth cells that a predicted one overlaps with an IoU from 0.1 to 0.5.
     missed : int
-        True cells left over. The six kinds so far add up to all true cells.
+        All other ground-truth cells. The six kinds so far add up to all ground-truth cells.
     doubled : int
-        Found cells, none of the matches, that lie mostly in a true cell which another one matches.
+        Unmatched predicted cells that lie mostly in a ground-truth cell that another prediction matches.
     invented : int
-        Other found cells with an IoU below 0.1 with every true cell.
+        Other predicted cells with an IoU below 0.1 with every ground-truth cell.
     """
 
     right: int = 0
@@ -56,24 +56,24 @@ class ErrorKinds:
     def __str__(self) -> str:
         cells = sum(astuple(self)[:6])
         return (
-            f"of {cells:,} true cells {self.right:,} right, {self.wrong_class:,} of a wrong class, "
-            f"{self.outline:,} with an outline too far off, {self.merged:,} merged, {self.split:,} split, "
-            f"{self.missed:,} missed; {self.doubled:,} found twice, {self.invented:,} where no cell is"
+            f"of {cells:,} ground-truth cells {self.right:,} right, {self.wrong_class:,} of a wrong class, "
+            f"{self.outline:,} with a wrong outline, {self.merged:,} merged, {self.split:,} split, "
+            f"{self.missed:,} missed; {self.doubled:,} predicted twice, {self.invented:,} predicted where no cell is"
         )
 
 
 def error_kinds(o: Overlaps) -> ErrorKinds:
-    """Count the kinds of one image."""
+    """Count the kinds of errors in one image."""
     true_count, found_count, iou = len(o.true_areas), len(o.found_areas), o.iou
     matches = o.matches()
     matched, used = _at(o.i, matches, true_count), _at(o.j, matches, found_count)
     same_class = o.true_classes[o.i] == o.found_classes[o.j]
 
-    covers = o.shared >= _MOSTLY * o.true_areas[o.i]  # the found cell covers most of the true one
+    covers = o.shared >= _MOSTLY * o.true_areas[o.i]  # the predicted cell covers most of the ground-truth cell
     swallowed = np.bincount(o.j[covers], minlength=found_count)
     merged = _at(o.i, covers & (swallowed[o.j] > 1), true_count)
 
-    pieces = o.shared >= _MOSTLY * o.found_areas[o.j]  # the found cell lies mostly in the true one
+    pieces = o.shared >= _MOSTLY * o.found_areas[o.j]  # the predicted cell lies mostly in the ground-truth cell
     covered = np.bincount(o.i[pieces], o.shared[pieces], minlength=true_count)
     split = (np.bincount(o.i[pieces], minlength=true_count) > 1) & (covered >= _MOSTLY * o.true_areas)
 
@@ -95,7 +95,7 @@ def error_kinds(o: Overlaps) -> ErrorKinds:
 
 
 def _at(index: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.bool_]:
-    """Return (count,) bool: which cells stand at ``index`` of a chosen pair."""
+    """Return (count,) bool: which cells occur at ``index`` of a chosen pair."""
     marks = np.zeros(count, bool)
     marks[index[chosen]] = True
     return marks

@@ -1,4 +1,4 @@
-"""Compare found cells with true ones: average precision by COCO's rules, and HoVer-Net's measures."""
+"""Compare predicted with ground-truth cells: average precision by COCO's rules, and HoVer-Net's metrics."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["ClassScores", "Evaluation", "evaluate"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """The measures of one class over all images; NaN where a class has no cell.
+    """The metrics of one class over all images; NaN where a class has no cell.
 
-    ``ap50`` and ``ap50_95`` count all cells, ``*_max100`` only the 100 surest of each image and class (the
-    leaderboard's rule). ``found`` and the rest are of the cells at or above ``min_score``.
+    ``ap50`` and ``ap50_95`` count all cells, ``*_max100`` only the 100 with the highest scores per image and class (the
+    leaderboard's rule). ``found`` and the metrics after it count the cells at or above ``min_score``.
     """
 
     class_id: int
@@ -46,24 +46,24 @@ class ClassScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How well found cells agree with true ones.
+    """How well predicted cells agree with ground-truth cells.
 
     Attributes
     ----------
     images : int
         Number of images compared.
     classes : tuple of ClassScores
-        One a class.
+        One per class.
     dice, aji, dq, sq, pq : float
-        Of all cells whatever their class, per image and then averaged, as HoVer-Net's paper does; 0..1.
+        Of all cells regardless of class, per image and then averaged, as in HoVer-Net's paper; 0..1.
     f1 : float
-        F_d: finding cells by their centroids, whatever the class.
+        F_d: detection of cells by their centroids, regardless of class.
     confusion : (K + 1, K + 1) int64
-        Row: true class_id (0: no cell there), column: found class_id (0: missed).
+        Row: ground-truth class_id (0: no cell there), column: predicted class_id (0: missed).
     errors : ErrorKinds
-        What went wrong, by kind, over all images.
+        Errors by kind, over all images.
     scores_picked : bool
-        Whether the score thresholds were picked as the best on these very images, which flatters a little.
+        Whether the score thresholds are the best ones on these images, which makes the metrics slightly too good.
     """
 
     images: int
@@ -80,11 +80,11 @@ class Evaluation:
 
     @property
     def thresholds(self) -> dict[int, float]:
-        """The score threshold used of each class_id."""
+        """The score threshold that was used for each class_id."""
         return {scores.class_id: scores.min_score for scores in self.classes}
 
     def mean(self, name: str) -> float:
-        """Return the mean of a measure over the classes that have it; NaN when none has."""
+        """Return the mean of a metric over the classes that have it; NaN when none has."""
         values = np.array([getattr(scores, name) for scores in self.classes], float)
         return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
@@ -97,7 +97,7 @@ class Evaluation:
         return result
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON values; a number that does not exist is null."""
+        """Return everything as JSON values; NaN becomes null."""
         values = {
             "images": self.images,
             "mean": {name: self.mean(name) for name in (*_AP_NAMES, "pq", "f1")},
@@ -111,9 +111,9 @@ class Evaluation:
         return cleaned
 
     def table(self) -> str:
-        """Return the measures as text for a terminal, up to 120 columns wide."""
+        """Return the metrics as text for a terminal, up to 120 columns wide."""
         width = max(10, *(len(scores.name) for scores in self.classes))
-        titles = ("cells", "found", "score", "AP50", "AP50:95", "AP50/100", "AP50:95/100", "PQ", "DQ", "SQ", "F1")
+        titles = ("cells", "pred.", "score", "AP50", "AP50:95", "AP50/100", "AP50:95/100", "PQ", "DQ", "SQ", "F1")
         lines = ["  ".join([" " * width, *titles])]
         for s in self.classes:
             numbers = [
@@ -132,21 +132,21 @@ class Evaluation:
             ("PQ", self.pq),
             ("F1", self.f1),
         )
-        lines += ["", "whatever the class: " + "  ".join(f"{name} {_number(value)}" for name, value in every)]
+        lines += ["", "regardless of class: " + "  ".join(f"{name} {_number(value)}" for name, value in every)]
         lines += ["", *self._confusion_lines(width)]
         lines += ["", *textwrap.wrap(f"In short: {self.errors}.", 110)]
-        chosen = "picked as the best on these images" if self.scores_picked else "given"
+        chosen = "the best ones on these images" if self.scores_picked else "given"
         lines += [
             "",
-            f"{self.images} images. '/100': only the 100 surest cells of an image and class count, the rule of",
+            f"{self.images} images. '/100': only the 100 highest-scoring cells per image and class count, as by",
         ]
-        lines += [f"COCOeval's default and so of most leaderboards. Score thresholds (for all but AP): {chosen}."]
+        lines += [f"default in COCOeval and in most leaderboards. Score thresholds (for all but AP): {chosen}."]
         return "\n".join(lines)
 
     def _confusion_lines(self, width: int) -> list[str]:
         names = [scores.name for scores in self.classes]
         titles = [*(f"{name[:14]:>{min(14, max(6, len(name)))}}" for name in names), "missed"]
-        lines = ["true \\ found".ljust(width) + "  " + "  ".join(titles)]
+        lines = ["true \\ pred.".ljust(width) + "  " + "  ".join(titles)]
         order = [*range(1, len(names) + 1), 0]
         for row, name in zip(order, [*names, "no cell"], strict=True):
             counts = [str(self.confusion[row, column]) if row or column else "" for column in order]
@@ -166,26 +166,26 @@ def evaluate(
     min_scores: Mapping[int, float] | None = None,
     radius: float = metrics.MATCH_RADIUS_PX,
 ) -> Evaluation:
-    """Compare the found cells of some images with the true ones.
+    """Compare the predicted cells of some images with the ground truth.
 
     Parameters
     ----------
     truth : {image id: InstanceMasks}
-        The true cells; an image without cells counts.
+        The ground truth; an image without cells counts.
     found : {image id: InstanceMasks}
-        The found cells with their scores, down to a low score; a missing image has none.
+        The predicted cells with their scores, down to a low score; a missing image has none.
     classes : ClassTable
         The K classes.
     min_scores : {class_id: score}, optional
-        From which score on a cell counts in all measures but average precision (which ranks all). When left out, the
-        score of the best F1 (IoU 0.5) on these images is picked for each class.
+        Lowest score of the cells that count in all metrics but average precision (which ranks all cells). When left
+        out, the threshold with the best F1 (IoU 0.5) on these images is used for each class.
     radius : float
-        How near centroids must be in F1, px.
+        Maximum distance of matching centroids in F1, px.
 
     Raises
     ------
     AnnotationError
-        No image, found cells of an unknown image or class, or two sizes of one image.
+        No image, predicted cells of an unknown image or class, or contradicting sizes of one image.
     """
     _check(truth, found, len(classes))
     found = {name: found.get(name, InstanceMasks.empty(truth[name].image_size)) for name in truth}

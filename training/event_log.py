@@ -1,4 +1,4 @@
-"""`drop_repeated`: keeps events.jsonl true when a killed run resumes from before the last lines that it logged."""
+"""`drop_repeated`: removes from events.jsonl what a killed run repeats when it resumes from an earlier state."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["drop_repeated"]
 
 
 def drop_repeated(path: Path, epoch: int, epoch_step: int) -> int:
-    """Remove the steps, validations and epochs from a log that the resumed run does again; return how many lines.
+    """Remove the steps, validations and epochs that the resumed run repeats from a log; return how many lines.
 
-    Messages and the starts of runs stay: they say what happened, and happen no second time.
+    Messages and starts of runs are kept: they are not repeated.
 
     Parameters
     ----------
     path : Path
-        events.jsonl; nothing happens when it is missing.
+        events.jsonl; may be missing.
     epoch : int
         The epoch at which the run resumes, 1-based.
     epoch_step : int
-        Optimiser steps of that epoch that the resume state holds.
+        Optimiser steps of that epoch that the resume state includes.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def _is_repeated(line: bytes, epoch: int, epoch_step: int) -> bool:
         event: Any = json.loads(line)
         place = (int(event["epoch"]), int(event.get("step", 0)))
         name = event["event"]
-    except (ValueError, TypeError, KeyError, RecursionError):  # no event of an epoch, or a line that a kill cut off
+    except (ValueError, TypeError, KeyError, RecursionError):  # not an event of an epoch, or a line that a kill cut off
         return False
     if name == "StepDone":
         return place > (epoch, epoch_step)

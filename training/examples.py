@@ -1,4 +1,4 @@
-"""Pictures of predictions on validation images: the true outlines beside the found ones."""
+"""Examples: images of ground-truth and predicted outlines on validation images, side by side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GAP = 8
 def write_examples(
     folder: Path, epoch: int, examples: Sequence[Example], evaluation: Evaluation, classes: ClassTable
 ) -> None:
-    """Write ``epoch<NNNN>_<image id>.png`` of each example: left the truth, right what was found."""
+    """Write ``epoch<NNNN>_<image id>.png`` for each example: ground truth on the left, prediction on the right."""
     with write_errors(folder, TrainingError):
         folder.mkdir(exist_ok=True)
     limits = np.array([0.0, *(evaluation.thresholds[class_id] for class_id in classes.class_ids)])
@@ -41,7 +41,7 @@ def write_examples(
 def example_picture(
     rgb: npt.NDArray[np.uint8], truth: InstanceMasks, found: InstanceMasks, classes: ClassTable
 ) -> npt.NDArray[np.uint8]:
-    """Return (H, 2 W + 8, 3) uint8: true and found outlines in the colours of their classes, cut to at most 1000 px."""
+    """Return (H, 2 W + 8, 3) uint8: ground-truth and predicted outlines in class colours, cut to at most 1000 px."""
     part = np.s_[: min(_LARGEST, rgb.shape[0]), : min(_LARGEST, rgb.shape[1])]
     left, right = (outline(rgb, cells, classes)[part] for cells in (truth, found))
     gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)

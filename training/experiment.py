@@ -1,9 +1,9 @@
-"""Compare settings: train every combination of a small grid on the same split, and show the results side by side.
+"""Compare settings: train every combination of a small grid on the same split, and tabulate the results.
 
 ::
 
-    FOLDER/<variant>/    a run folder each
-           results.csv   one row a variant
+    FOLDER/<variant>/    one run folder per variant
+           results.csv   one row per variant
            results.txt   the same as a table
            curves.png    losses and AP50 of all variants over the epochs
 """
@@ -38,20 +38,20 @@ _COLUMNS = ("ap50", "ap50_95", "ap50_max100", "pq", "aji", "f1")
 
 @dataclass(frozen=True)
 class Variant:
-    """One combination of settings; ``changes`` are names with dots (``model.backbone.name``) and their values."""
+    """One combination of settings; ``changes`` maps dotted names (``model.backbone.name``) to values."""
 
     name: str
     changes: Mapping[str, Any]
 
     @property
     def folder_name(self) -> str:
-        """A name that every file system takes."""
+        """A name that is valid in every file system."""
         return re.sub(r"[^\w.=,-]+", "_", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one variant reached: its best epoch by the watched metric, that epoch's numbers, and the time of the run."""
+    """The result of one variant: its best epoch by the monitored metric, that epoch's metrics, and the run time."""
 
     variant: Variant
     epochs: int
@@ -67,7 +67,7 @@ def grid(values: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
     Raises
     ------
     ConfigError
-        No setting, a setting without a value, or a value given twice.
+        No setting, a setting without values, or a duplicate value.
     """
     if not values or not all(values.values()):
         raise ConfigError("An experiment needs one or more settings to vary, each with its values.")
@@ -79,28 +79,28 @@ def grid(values: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
         changes = dict(zip(values, chosen, strict=True))
         variants.append(Variant(", ".join(f"{short[name]}={value}" for name, value in changes.items()), changes))
     if len({variant.folder_name for variant in variants}) < len(variants):
-        raise ConfigError("Two combinations of the experiment are the same; give each value once.")
+        raise ConfigError("Two combinations of the experiment are equal; give each value once.")
     return tuple(variants)
 
 
 def experiment(
     config: TrainConfig, variants: Sequence[Variant], data: Path, folder: Path
 ) -> Generator[TrainEvent, None, tuple[Result, ...]]:
-    """Train every variant in turn; close it to stop, call it again to go on with what is missing.
+    """Train every variant in turn; close the generator to stop, call the function again to resume.
 
     Parameters
     ----------
     config : TrainConfig
-        What all variants share; the same seed gives all the same split.
+        The settings that all variants share; the shared seed gives all of them the same split.
     variants : sequence of Variant
         See `grid`.
     data, folder : Path
-        The training data, and where run folders and results go.
+        The training data, and the folder of the run folders and results.
 
     Yields
     ------
     TrainEvent
-        A `Message` before each run, then the run's own.
+        A `Message` before each run, then the events of the run.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def experiment(
     for number, (variant, own) in enumerate(zip(variants, configs, strict=True), 1):
         run_folder = Path(folder) / variant.folder_name
         if _is_finished(run_folder):
-            yield Message("info", f"Variant {number} of {len(variants)} is done already: {variant.name}")
+            yield Message("info", f"Variant {number} of {len(variants)} is already trained: {variant.name}")
         else:
             yield Message("info", f"Variant {number} of {len(variants)}: {variant.name}")
             yield from train(own, data, run_folder, resume=(run_folder / "last.pt").exists())

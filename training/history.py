@@ -1,4 +1,4 @@
-"""`RunHistory`: what a training run has told so far, as the plots and lines of *Train* show it. Knows no Qt."""
+"""`RunHistory`: the events of a training run so far, as the plots and lines of *Train* show them; without Qt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POINTS = 1000
 
 
 class Curve:
-    """Points of a line, at most a thousand however many come: neighbours are averaged."""
+    """Points of a line, at most a thousand: beyond that, neighbours are averaged."""
 
     def __init__(self) -> None:
         self.x: list[float] = []
@@ -37,7 +37,7 @@ class Curve:
         self._waiting: list[tuple[float, float]] = []
 
     def add(self, x: float, y: float) -> None:
-        """Add a point; one that is not finite is left out."""
+        """Add a point; points that are not finite are left out."""
         if not math.isfinite(y):
             return
         self._waiting.append((x, y))
@@ -53,28 +53,28 @@ class Curve:
 
 
 class RunHistory:
-    """The state of one run, event by event.
+    """The state of one run, updated event by event.
 
     Attributes
     ----------
     folder : Path or None
         The run folder; None before the run has one.
     epochs : int
-        Longest length of the run.
+        Maximum length of the run.
     every : int
         Epochs between two validations.
     monitor : str
-        What early stopping watches: "ap50", "val_loss" or "train_loss".
+        What early stopping monitors: "ap50", "val_loss" or "train_loss".
     rows : list of dict
-        One an epoch, with flat names as in metrics.csv.
+        One per epoch, with flat names as in metrics.csv.
     steps : Curve
-        Training loss over the epoch with its fraction.
+        Training loss over the fractional epoch.
     now : StepDone, ValidationStep or None
         The last progress event.
     step : StepDone or None
         The last step.
     best_epoch, best_value : int, float
-        0 and NaN before anything was measured.
+        0 and NaN before the first validation.
     lines : deque of str
         The log.
     """
@@ -98,7 +98,7 @@ class RunHistory:
 
     @classmethod
     def of_folder(cls, folder: Path, every: int = 1, monitor: str = "ap50") -> RunHistory:
-        """Begin with the epochs of an earlier part of the run."""
+        """Start from the epochs of an earlier part of the run."""
         history = cls(folder, every, monitor)
         files = RunFolder(folder)
         history.has_model = files.best.exists()
@@ -113,7 +113,7 @@ class RunHistory:
         return history
 
     def take(self, event: TrainEvent) -> None:
-        """Take the next event of the run."""
+        """Add the next event of the run."""
         if isinstance(event, StepDone):
             self.now = self.step = event
             self.steps.add(event.epoch - 1 + event.step / max(1, event.steps), total_loss(event.losses))
@@ -157,7 +157,7 @@ class RunHistory:
         return f"{text}; stops in {left} {'epoch' if left == 1 else 'epochs'} without improvement"
 
     def precision_text(self, row: Mapping[str, float], names: Sequence[str]) -> str:
-        """Return "other 0.310, epithelial 0.520" for the classes that were measured."""
+        """Return the AP50 of the classes that were measured: "other 0.310, epithelial 0.520"."""
         known = [(name, row[f"ap50/{name}"]) for name in names if f"ap50/{name}" in row]
         return ", ".join(f"{name} {value:.3f}" for name, value in known if math.isfinite(value))
 
@@ -165,8 +165,8 @@ class RunHistory:
         self.started, self.epochs, self.folder = event, event.epochs, event.run_folder
         self.rows = [row for row in self.rows if row["epoch"] < event.first_epoch]
         self.say(
-            f"{event.train_images} images train ({event.train_cells:,} cells), {event.validation_images} are held "
-            f"back; on {event.device} ({event.reason})"
+            f"{event.train_images} training images ({event.train_cells:,} cells), {event.validation_images} validation "
+            f"images; on {event.device} ({event.reason})"
         )
 
     def _take_epoch(self, event: EpochDone) -> None:
@@ -178,17 +178,17 @@ class RunHistory:
 
 
 def total_loss(losses: Mapping[str, float]) -> float:
-    """Return the loss that is minimised."""
+    """Return the total loss."""
     return losses["loss"] if "loss" in losses else sum(losses.values())
 
 
 def monitor_name(monitor: str) -> str:
-    """Return how to say what early stopping watches."""
+    """Return the display name of what early stopping monitors."""
     return {"ap50": "AP50", "val_loss": "validation loss", "train_loss": "training loss"}.get(monitor, monitor)
 
 
 def run_line(event: RunFinished) -> str:
-    """Return how a run ended, in one line; an epoch that was stopped in the middle may be the best."""
+    """Return how a run ended, in one line; an unfinished epoch may be the best."""
     if not event.best_epoch:
         return f"{event.reason.value}: no epoch was validated"
     if event.best_epoch > event.epochs:

@@ -1,13 +1,13 @@
-"""How well found cells agree with true ones: PQ, AJI, Dice, F1 and confusion, as in HoVer-Net.
+"""How well predicted cells agree with ground-truth cells: PQ, AJI, Dice, F1 and confusion, as in HoVer-Net.
 
 Definitions: Graham et al., "HoVer-Net: Simultaneous segmentation and classification of nuclei in multi-tissue histology
 images", Medical Image Analysis 58 (2019) 101563, and its public `compute_stats.py`; PQ: Kirillov et al., "Panoptic
 Segmentation", CVPR 2019; AJI: Kumar et al., IEEE TMI 36 (2017) 1550.
 
-They were defined on label images, where a pixel belongs to one cell. Here each cell keeps all its pixels, because cells
-may overlap, so that a perfect answer scores 1; without overlap the numbers are the same. A cell has at most one match:
-of several with an IoU above 0.5, which only overlapping cells can have, the best. Everything works on the sparse list
-of pairs that share pixels, never on an (N, H, W) array of masks.
+The papers define them on label images, where a pixel belongs to one cell. Here each cell keeps all its pixels, because
+cells may overlap, so that a perfect prediction scores 1; without overlap the values are equal. A cell has at most one
+match: the best, where overlapping cells have several with an IoU above 0.5. Everything works on the sparse list of
+pairs that share pixels, never on an (N, H, W) array of masks.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = [
 ]
 
 MATCH_RADIUS_PX = 12.0
-"""Greatest distance of two centroids that are the same cell in F1: HoVer-Net's value, for 40x (0.25 um a px)."""
+"""Maximum distance of matching centroids in F1: HoVer-Net's value, for 40x (0.25 um per px)."""
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlaps:
-    """Which true and found cells of one image share pixels.
+    """Which ground-truth and predicted cells of one image share pixels.
 
     Attributes
     ----------
@@ -55,9 +55,10 @@ class Overlaps:
     true_classes, found_classes : (N,), (M,) int64
         class_ids.
     i, j, shared : (P,) int64
-        Pair ``p`` is true cell ``i[p]`` and found cell ``j[p]`` with ``shared[p] > 0`` px, sorted by i, then j.
+        Pair ``p`` is ground-truth cell ``i[p]`` and predicted cell ``j[p]`` with ``shared[p] > 0`` px, sorted by i,
+        then j.
     true_pixels, found_pixels, shared_pixels : int
-        Pixels of any true cell, of any found one, and of both.
+        Pixels of the ground truth, of the prediction, and of both.
     """
 
     true_areas: Ints
@@ -80,7 +81,7 @@ class Overlaps:
         return self.true_areas[self.i] + self.found_areas[self.j] - self.shared
 
     def matches(self, among: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.bool_]:
-        """Return (P,) bool: pairs with IoU above 0.5, at most one for each cell, the best; ``among`` limits them."""
+        """Return (P,) bool: the best pair of each cell with an IoU above 0.5; ``among`` limits the pairs."""
         iou = self.iou
         candidates = np.flatnonzero(iou > 0.5 if among is None else (iou > 0.5) & among)
         chosen = np.zeros(len(iou), bool)
@@ -99,7 +100,7 @@ class Overlaps:
 
 
 def overlaps(truth: InstanceMasks, found: InstanceMasks) -> Overlaps:
-    """Count the shared pixels of every pair of a true and a found cell."""
+    """Count the shared pixels of every pair of a ground-truth and a predicted cell."""
     i, j, shared = intersections(truth, found)
     inside_truth, inside_found = (cells.paste(np.ones(len(cells), np.uint8), np.uint8) > 0 for cells in (truth, found))
     return Overlaps(
@@ -117,17 +118,17 @@ def overlaps(truth: InstanceMasks, found: InstanceMasks) -> Overlaps:
 
 
 def dice(o: Overlaps) -> float:
-    """Twice the shared foreground over the sum of both foregrounds; NaN when both are empty."""
+    """Return twice the shared foreground over the sum of both foregrounds; NaN when both are empty."""
     total = o.true_pixels + o.found_pixels
     return 2 * o.shared_pixels / total if total else float("nan")
 
 
 def aggregated_jaccard(o: Overlaps) -> float:
-    """AJI: each true cell with its best found one, over their unions and all that stays unpaired; NaN without cells.
+    """Return the AJI: shared pixels of best pairs over their unions and all unpaired cells; NaN without cells.
 
-    As in HoVer-Net's `get_fast_aji`, a found cell may serve several true ones.
+    As in HoVer-Net's `get_fast_aji`, several ground-truth cells may share one predicted cell.
     """
-    order = np.lexsort((o.j, -o.iou, o.i))  # of each true cell, the pair of the highest IoU first
+    order = np.lexsort((o.j, -o.iou, o.i))  # the pair with the highest IoU first, for each ground-truth cell
     _, first = np.unique(o.i[order], return_index=True)
     best = order[first]
     union = int((o.true_areas[o.i[best]] + o.found_areas[o.j[best]] - o.shared[best]).sum())
@@ -137,7 +138,7 @@ def aggregated_jaccard(o: Overlaps) -> float:
 
 @dataclass(frozen=True)
 class PanopticCounts:
-    """What panoptic quality is made of; add counts of several images to pool them."""
+    """The counts behind panoptic quality; add those of several images to pool them."""
 
     matched: int = 0
     false: int = 0
@@ -172,7 +173,7 @@ class PanopticCounts:
 
 
 def panoptic_counts(o: Overlaps, class_id: int | None = None) -> PanopticCounts:
-    """Count matches, of one class or whatever the class."""
+    """Count matches within one class, or regardless of class."""
     true_cells, found_cells = np.ones(len(o.true_areas), bool), np.ones(len(o.found_areas), bool)
     if class_id is not None:
         true_cells, found_cells = o.true_classes == class_id, o.found_classes == class_id
@@ -184,18 +185,18 @@ def panoptic_counts(o: Overlaps, class_id: int | None = None) -> PanopticCounts:
 
 
 def same_cells(o: Overlaps) -> tuple[Ints, Ints]:
-    """Return the matches of `panoptic_counts`, of one class each: (P,) true and (P,) found cells."""
+    """Return the matches of equal class: (P,) ground-truth and (P,) predicted cells."""
     same = o.matches(o.true_classes[o.i] == o.found_classes[o.j])
     return o.i[same], o.j[same]
 
 
 def confusion(o: Overlaps, classes: int) -> Ints:
-    """Count what true cells were found as, whatever their class, by IoU above 0.5.
+    """Count the predicted class of each ground-truth cell, matched by IoU above 0.5 regardless of class.
 
     Returns
     -------
     (K + 1, K + 1) int64
-        Row: the true class_id, 0 for "no cell there"; column: the found class_id, 0 for "missed".
+        Row: ground-truth class_id, 0 for "no cell there"; column: predicted class_id, 0 for "missed".
     """
     pairs = o.matches()
     counts = np.zeros((classes + 1, classes + 1), np.int64)
@@ -211,7 +212,7 @@ def confusion(o: Overlaps, classes: int) -> Ints:
 
 @dataclass(frozen=True)
 class CentroidPairs:
-    """The classes of cells paired by their centroids: (P,) of the pairs, and of those left alone."""
+    """The classes of cells paired by their centroids, (P,), and of unpaired cells."""
 
     true_paired: Ints
     found_paired: Ints
@@ -220,7 +221,7 @@ class CentroidPairs:
 
 
 def pair_centroids(truth: InstanceMasks, found: InstanceMasks, radius: float = MATCH_RADIUS_PX) -> CentroidPairs:
-    """Pair cells one to one with the least sum of centroid distances, then part those further than ``radius`` px."""
+    """Pair cells one to one with the least sum of centroid distances; drop pairs further apart than ``radius`` px."""
     true_classes, found_classes = truth.class_ids.astype(np.int64), found.class_ids.astype(np.int64)
     if not len(truth) or not len(found):
         none = np.zeros(0, np.int64)
@@ -241,14 +242,14 @@ def _centroids(cells: InstanceMasks) -> npt.NDArray[np.float64]:
 
 
 def detection_f1(pairs: Sequence[CentroidPairs]) -> float:
-    """F_d: the F1 of finding cells, whatever the class, over all images; NaN without any cell."""
+    """Return F_d, the F1 of detection regardless of class over all images; NaN without any cell."""
     paired = sum(len(p.true_paired) for p in pairs)
     alone = sum(len(p.true_alone) + len(p.found_alone) for p in pairs)
     return 2 * paired / (2 * paired + alone) if paired + alone else float("nan")
 
 
 def class_f1(pairs: Sequence[CentroidPairs], class_id: int) -> float:
-    """F_c of one class over all images: a wrong class weighs 2, a missed or invented cell 1; NaN without any cell."""
+    """Return F_c of a class over all images; wrong classes weigh 2, missed and invented cells 1; NaN without cells."""
     right = wrong = alone = 0
     for p in pairs:
         is_true, is_found = p.true_paired == class_id, p.found_paired == class_id

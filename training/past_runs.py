@@ -1,4 +1,4 @@
-"""The run folders of a data set: a new one for each run, and those that can go on."""
+"""The run folders of a data set: a new one for each run, and those that can be resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_NOTE_BYTES = 2**20
 
 
 class LoggedLine(BaseModel):
-    """What a line of ``events.jsonl`` must hold; other fields are left out."""
+    """The fields of a line of ``events.jsonl`` that are needed here; other fields are ignored."""
 
     event: str
     time: float = Field(ge=0, le=2**35, allow_inf_nan=False)
@@ -37,16 +37,16 @@ class LoggedLine(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
-    """A run that did not come to its end.
+    """A run that has not finished.
 
     Attributes
     ----------
     folder : Path
         The run folder.
     data : Path
-        What it learnt from.
+        Its training data.
     epoch, epochs : int
-        Where it stopped, and its longest length.
+        The epoch in which it stopped, and its maximum length.
     stopped_at : float
         Seconds since 1970.
     """
@@ -64,12 +64,12 @@ class PastRun:
 
 
 def new_run_folder(data: TrainData, preset: str) -> Path:
-    """Make a run folder named after data, preset and time, and note in it what the data are.
+    """Make a run folder named after data, preset and time, and store the path of the data in it.
 
     Raises
     ------
     TrainingError
-        It cannot be made.
+        The folder cannot be made.
     """
     base = run_name(data, preset)
     names = (base if i == 1 else f"{base}-{i}" for i in range(1, 1000))
@@ -78,27 +78,27 @@ def new_run_folder(data: TrainData, preset: str) -> Path:
         folder.mkdir(parents=True)
         _write_note(folder, {"data": str(data.path)})
     except OSError as error:
-        raise TrainingError(f"The run folder {folder} cannot be made: {error.strerror or error}.") from error
+        raise TrainingError(f"The run folder {folder} cannot be created: {error.strerror or error}.") from error
     return folder
 
 
 def run_name(data: TrainData, preset: str) -> str:
-    """Return what a run that begins now would be called, and with it its model."""
+    """Return the name of a run, and of its model, that starts now."""
     name = re.sub(r"[^\w.-]+", "_", data.home.resolve().name) or "data"
     return f"{name}-{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def unfinished(runs: Path) -> PastRun | None:
-    """Return the newest run that stopped or died before its end and nobody is training now; None without one."""
+    """Return the newest run that stopped or died before its end and is not training now; None without one."""
     try:
         folders = sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    except OSError:  # there was no run yet
+    except OSError:  # no run yet
         return None
     return next((run for run in map(_look_at, folders) if run is not None), None)
 
 
 def forget(run: PastRun) -> None:
-    """Offer a run no more; its files stay."""
+    """Hide a run; its files are kept."""
     with suppress(OSError):
         _write_note(run.folder, {**_read_note(run.folder), "forgotten": True})
 
@@ -126,7 +126,7 @@ def _look_at(folder: Path) -> PastRun | None:
 
 
 def logged_lines(path: Path) -> tuple[list[LoggedLine], list[LoggedLine]]:
-    """Return the first and the last lines of an event log, which may be long; damaged lines are left out."""
+    """Return the first and the last lines of an event log, which may be long, without damaged lines."""
     try:
         if not path.is_file():
             return [], []
@@ -141,7 +141,7 @@ def logged_lines(path: Path) -> tuple[list[LoggedLine], list[LoggedLine]]:
 
 
 def _lines(text: bytes) -> list[LoggedLine]:
-    """Return the JSON lines of a part of a file; the cut ones at its ends are left out."""
+    """Return the JSON lines of a part of a file, without the lines cut off at its ends."""
     found = []
     for line in text.splitlines():
         with suppress(AnnotationError, ValidationError):
@@ -152,7 +152,7 @@ def _lines(text: bytes) -> list[LoggedLine]:
 def _read_note(folder: Path) -> dict[str, Any]:
     try:
         note = read_json(folder / _NOTE, most_bytes=_MOST_NOTE_BYTES)
-    except AnnotationError:  # there is none, or it is damaged: the run was not started in the viewer
+    except AnnotationError:  # missing or damaged: the run was not started in the viewer
         return {}
     return note if isinstance(note, dict) else {}
 

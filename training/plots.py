@@ -1,4 +1,4 @@
-"""The curves of a run as PNG files, drawn without a window."""
+"""The curves of a run as PNG files; needs no window."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOSSES = {
 
 
 def plot_run(folder: Path, rows: Sequence[Row]) -> None:
-    """Draw ``losses.png`` and, once something was measured, ``average_precision.png`` from the rows of metrics.csv."""
+    """Draw ``losses.png`` and, after the first validation, ``average_precision.png`` from the rows of metrics.csv."""
     figure = Figure(figsize=(10, 4.5))
     figure.subplots_adjust(0.06, 0.12, 0.98, 0.92, 0.14)
     left, right = figure.subplots(1, 2)
@@ -59,7 +59,7 @@ def _precision_figure(rows: Sequence[Row]) -> Figure:
 
 
 def draw_curve(axes: Axes, rows: Sequence[Row], name: str, label: str, colour: str | None = None) -> None:
-    """Draw one column over the epochs, where it has numbers."""
+    """Draw the finite values of one column over the epochs."""
     points = [(row["epoch"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
     if points:
         axes.plot(*zip(*points, strict=True), label=label, color=colour, marker="o" if len(points) < 30 else "", ms=3)
@@ -79,6 +79,6 @@ def finish_axes(axes: Axes, title: str, limits: tuple[float, float] | None) -> N
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG of 100 dots an inch, atomically."""
+    """Write a PNG of 100 dpi, atomically."""
     with export_write(path, error=TrainingError) as file:
         FigureCanvasAgg(figure).print_png(file)

@@ -1,4 +1,4 @@
-"""Everything a run needs before its first step: data, split, model, optimiser, loader, and the state to go on from."""
+"""Everything a run needs before its first step: data, split, model, optimiser, loader, and the state to resume."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MAY_CHANGE = ("epochs", "max_steps", "device", "devices", "num_nodes", "stoppin
 
 @dataclass(kw_only=True)
 class Prepared:
-    """The parts of a run. ``model`` is the one that trains, ``evaluated`` the one that is measured and saved."""
+    """The parts of a run. ``model`` is trained; ``evaluated`` is validated and saved."""
 
     config: TrainConfig
     fabric: Fabric
@@ -64,12 +64,12 @@ class Prepared:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
+        """Optimiser steps per epoch."""
         size = self.config.optimizer.batch * self.config.optimizer.accumulate
         return -(-len(self.loader) // size)
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes while training, but for the random generators."""
+        """Return all state that training changes, except the random generators."""
         return {
             "config": self.config.model_dump(mode="json"),
             "model": self.model.module.state_dict(),
@@ -82,7 +82,7 @@ class Prepared:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
+        """Restore what `state` returned."""
         self.model.module.load_state_dict(state["model"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
@@ -94,18 +94,18 @@ class Prepared:
             setattr(self.progress, name, value)
         self.stepper.crop_limit = self.progress.crop_limit
         if self.progress.ended == "NO_IMPROVEMENT":
-            self.stopping.waited = 0  # who resumes a run that gave up wants it to try again
+            self.stopping.waited = 0  # resuming a run that stopped early means trying again
 
 
 def prepare(
     config: TrainConfig, data: Path, folder: RunFolder, fabric: Fabric, device: Device, *, resume: bool
 ) -> Generator[Message, None, Prepared]:
-    """Check data and settings, and build or restore every part of a run; say now and then how far the check is.
+    """Check data and settings, and build or restore every part of a run; yield messages about the progress.
 
     Raises
     ------
     CellSegError
-        Anything that stands in the way; nothing was written then.
+        The run cannot start; nothing is written then.
     """
     state = read_state(folder.last) if resume else None
     if state is not None:
@@ -125,7 +125,7 @@ def prepare(
     decay = config.optimizer.ema_decay
     average = averaged(model.module, decay) if decay is not None else None
     evaluated = model.module if average is None else average.module
-    assert isinstance(evaluated, CellMaskRCNN)  # torch's AveragedModel forgets what it holds
+    assert isinstance(evaluated, CellMaskRCNN)  # torch's AveragedModel loses the type
     mode: Literal["max", "min"] = "max" if config.stopping.monitor == "ap50" else "min"
     prepared = Prepared(
         config=config,
@@ -156,14 +156,14 @@ def _restore(prepared: Prepared, state: dict[str, Any], path: Path) -> None:
     try:
         prepared.load_state(state)
         set_random_state(state["random"])
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # a sound file of another run
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # undamaged, but of another run
         raise CheckpointError(
             f"The state in {path} does not fit this run ({error!r:.200}); start again in a new run folder."
         ) from error
 
 
 def _checked(data: Path, config: TrainConfig) -> Generator[Message, None, DataReport]:
-    """Look through the data; its warnings and its progress are messages, its errors are raised together."""
+    """Check the data; yield its warnings and the progress as messages, raise all errors together."""
     steps, told = scan_steps(data, config.classes, config.model.reading), time.monotonic()
     while True:
         try:
@@ -189,13 +189,13 @@ def _check_settings(config: TrainConfig, old: object) -> None:
     changed = [name for name in _differences(config.model_dump(mode="json"), old) if not name.startswith(_MAY_CHANGE)]
     if changed:
         raise ConfigError(
-            f"To resume, these settings must stay as they were: {', '.join(changed)}. These may change: "
+            f"To resume, these settings must not change: {', '.join(changed)}. These may change: "
             f"{', '.join(_MAY_CHANGE)}. For anything else start a new run folder."
         )
 
 
 def _differences(new: Any, old: Any, name: str = "") -> list[str]:
-    """Return the dotted names of all settings that are not the same."""
+    """Return the dotted names of all settings that differ."""
     if isinstance(new, dict) and isinstance(old, dict):
         inside = (_differences(new.get(key), old.get(key), f"{name}.{key}".lstrip(".")) for key in {**new, **old})
         return [found for part in inside for found in part]
@@ -203,7 +203,7 @@ def _differences(new: Any, old: Any, name: str = "") -> list[str]:
 
 
 def first_network(config: TrainConfig) -> CellMaskRCNN:
-    """Build the network with its first weights (``config.start_from``), in training mode on the CPU."""
+    """Build the network with its initial weights (``config.start_from``), in training mode on the CPU."""
     source = config.start_from
     network = build_model(config.model, pretrained=source == "imagenet")
     if source in ("imagenet", "random"):
@@ -214,13 +214,13 @@ def first_network(config: TrainConfig) -> CellMaskRCNN:
 
 
 def _copy_fitting(weights: dict[str, Tensor], network: CellMaskRCNN, path: Path) -> None:
-    """Copy every tensor of the same name and shape: other classes leave only the last layers untrained."""
+    """Copy every tensor with equal name and shape: with other classes, only the last layers stay untrained."""
     own = network.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
     if len(fitting) < len(own) / 2:
         raise ConfigError(
-            f"The model {path} is of another kind than these settings: only {len(fitting)} of {len(own)} tensors fit. "
-            "Take its own settings, or start from imagenet."
+            f"The model {path} does not fit these settings: only {len(fitting)} of {len(own)} tensors fit. "
+            "Use the settings of that model, or start from imagenet."
         )
     network.load_state_dict({**own, **fitting})
 

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: metrics, curves, pictures, the best model and the state to resume from."""
+"""The files that a run writes: metrics, plots, examples, the best model and the state to resume."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Records"]
 
 
 class Records:
-    """The files of a run at work; does nothing on a process that does not write.
+    """Writes the files of a run; does nothing on a process that does not write.
 
-    Every method raises a `TrainingError` when the disk is full or the folder is gone; what was there stays as it was.
+    Every method raises a `TrainingError` when the disk is full or the folder is missing; existing files stay unchanged.
     """
 
     def __init__(self, folder: RunFolder, parts: Prepared) -> None:
@@ -31,14 +31,14 @@ class Records:
         self.scalars = ScalarLog(folder)
 
     def step(self, losses: Mapping[str, float]) -> None:
-        """Write the losses of the step just done."""
+        """Write the losses of the latest step."""
         with self._writing():
             self.scalars.add("train", losses, self.parts.progress.step)
 
     def epoch(
         self, losses: Mapping[str, float], metrics: Mapping[str, float], seconds: float, validation: Validation | None
     ) -> None:
-        """Write the row, the curves and the example pictures of the present epoch."""
+        """Write the row, the plots and the examples of the current epoch."""
         epoch = self.parts.progress.epoch
         rate = self.parts.optimizer.param_groups[0]["lr"]  # the heads'
         row = {"epoch": epoch, "step": self.parts.progress.step, "seconds": seconds, "learning_rate": rate}
@@ -55,14 +55,14 @@ class Records:
                 write_examples(self.folder.examples, epoch, validation.examples, validation.evaluation, classes)
 
     def state(self, ended: str = "") -> None:
-        """Write the state to resume from; ``ended`` is the name of the `StopReason` of a run that is over."""
+        """Write the state to resume; ``ended`` is the name of the `StopReason` of a run that has ended."""
         self.parts.progress.ended = ended
         if self.folder.writes:
             with self._writing():
                 write_state(self.folder.last, {**self.parts.state(), "random": random_state()})
 
     def best(self, validation: Validation | None) -> None:
-        """Write the model as it was measured."""
+        """Write the validated model."""
         if self.folder.writes:
             with self._writing():
                 save_best(self.folder.best, self.parts, validation)
@@ -79,5 +79,5 @@ class Records:
         except OSError as error:
             raise TrainingError(
                 f"The run folder {self.folder.path} cannot be written: {error.strerror or error}. "
-                "Make room, then resume the run (--resume)."
+                "Free some disk space, then resume the run (--resume)."
             ) from error

@@ -1,4 +1,4 @@
-"""Look through all training data before the first step, and list every problem at once."""
+"""Check all training data before the first step, and list all problems together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWN = 30
 
 @dataclass(frozen=True)
 class DataProblem:
-    """One thing that is wrong or odd; an "error" blocks training. ``image_id`` is empty when it is about all data."""
+    """One error or oddity; an "error" blocks training. ``image_id`` is empty when it concerns the whole data set."""
 
     level: Literal["error", "warning"]
     image_id: str
@@ -45,7 +45,7 @@ class DataProblem:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageFacts:
-    """What was found in one readable image.
+    """The facts of one readable image.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ImageFacts:
     size : (int, int)
         Height and width, px.
     digest : str
-        Of the pixels: equal for equal images.
+        Of the pixels; equal for equal images.
     cells : (K,) int64
         Cells of each class.
     sides : (N,) float32
@@ -63,7 +63,7 @@ class ImageFacts:
     picture : PictureFacts
         Its colours.
     pixel_size_um : float or None
-        As the file says.
+        As stated in the file.
     """
 
     sample: Sample
@@ -83,7 +83,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class ScanStep(Progress):
-    """Image ``image`` (1-based) of ``images`` was looked through."""
+    """Image ``image`` (1-based) of ``images`` has been checked."""
 
     image: int
     images: int
@@ -92,7 +92,7 @@ class ScanStep(Progress):
 
 @dataclass(frozen=True, eq=False)
 class DataReport:
-    """The training data in numbers, and its problems.
+    """The numbers and problems of the training data.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class DataReport:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """What the loader reads."""
+        """The samples that the loader reads."""
         return tuple(image.sample for image in self.images)
 
     @property
@@ -121,7 +121,7 @@ class DataReport:
 
     @property
     def warnings(self) -> tuple[DataProblem, ...]:
-        """The problems that do not."""
+        """The problems that do not block training."""
         return tuple(problem for problem in self.problems if problem.level == "warning")
 
     @property
@@ -139,16 +139,16 @@ class DataReport:
         if self.errors:
             lines = "\n".join(f"  {problem}" for problem in self.errors)
             count = counted(len(self.errors), "problem")
-            raise TrainingError(f"{count} in {self.path} must be mended before training:\n{lines}")
+            raise TrainingError(f"Fix {count} in {self.path} before training:\n{lines}")
 
     def statistics(self, image_ids: Sequence[str]) -> ImageStatistics:
-        """Describe some of the images, such as those of the training side, for the model's file."""
+        """Summarise some of the images, for example the training set, for the model file."""
         images = [image for image in self.images if image.image_id in set(image_ids)]
         sides = [image.sides for image in images]
         return summarise([image.picture for image in images], np.concatenate(sides))
 
     def summary(self) -> str:
-        """Return the report as text: the numbers, then the problems, at most 30 of a level."""
+        """Return the report as text: the numbers, then at most 30 problems of each level."""
         counts = ", ".join(f"{name} {n:,}" for name, n in zip(self.classes.names, self.cells.tolist(), strict=True))
         cells = counted(int(self.cells.sum()), "cell")
         lines = [f"{counted(len(self.images), 'image')}, {cells}: {counts}"]
@@ -157,7 +157,7 @@ class DataReport:
             lines.append(f"cell size: median {middle:.0f} px, from {small:.0f} (5 %) to {large:.0f} px (95 %)")
         without = sum(not image.cells.any() for image in self.images)
         if without:
-            lines.append(f"{counted(without, 'image')} without cells, from which the model learns what is no cell")
+            lines.append(f"{counted(without, 'image')} without cells, which train the model as background")
         for level, problems in (("error", self.errors), ("warning", self.warnings)):
             lines += [f"{level}: {problem}" for problem in problems[:_SHOWN]]
             if len(problems) > _SHOWN:
@@ -166,7 +166,7 @@ class DataReport:
 
 
 def scan(data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None) -> DataReport:
-    """Look through all images; see `scan_steps`."""
+    """Check all images; see `scan_steps`."""
     steps = scan_steps(data, classes, reading)
     while True:
         try:
@@ -179,7 +179,7 @@ def scan(data: Path, classes: ClassTable | None = None, reading: ReadOptions | N
 def scan_steps(
     data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None
 ) -> Generator[ScanStep, None, DataReport]:
-    """Look through all images, one an event, and return the `DataReport`.
+    """Check all images, one per event, and return the `DataReport`.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def scan_steps(
     Raises
     ------
     AnnotationError, ConfigError
-        There is no data at all, or its classes are unknown. Whatever is wrong with single images is in the report.
+        There is no data, or its classes are unknown. Problems of single images are in the report.
     """
     source = find_samples(data, classes, reading)
     images, problems = [], [DataProblem("warning", "", remark) for remark in source.remarks]
@@ -206,12 +206,12 @@ def scan_steps(
         yield ScanStep(number, len(source.samples), sample.image_id)
     report = DataReport(source.path, source.classes, tuple(images))
     problems += _of_all(report)
-    problems.sort(key=lambda problem: problem.level)  # "error" < "warning"; stable, so images stay in order
+    problems.sort(key=lambda problem: problem.level)  # "error" < "warning"; the sort is stable, so images stay in order
     return DataReport(source.path, source.classes, tuple(images), tuple(problems))
 
 
 def _stray_folders(source: DataSource) -> Iterator[DataProblem]:
-    """Report folders of label images without an image, and name every other file that is not used."""
+    """Report folders with label images but no image, and every other file that is not used."""
     if source.listing is None:
         return
     with_image = {sample.image.parent for sample in source.samples}
@@ -296,9 +296,7 @@ def _oddities(image: TrainingImage, scattered: int) -> Iterator[DataProblem]:
     if tiny:
         yield DataProblem("warning", image.image_id, f"{counted(tiny, 'cell')} of fewer than {TINY_CELL_PX} px.")
     if scattered:
-        yield DataProblem(
-            "warning", image.image_id, f"{counted(scattered, 'cell')} in several parts that do not touch."
-        )
+        yield DataProblem("warning", image.image_id, f"{counted(scattered, 'cell')} in several separate parts.")
     if len(image.class_maps) > 1:
         shared = np.count_nonzero(sum((m > 0).astype(np.uint8) for m in image.class_maps.values()) > 1)
         if shared:
@@ -308,10 +306,10 @@ def _oddities(image: TrainingImage, scattered: int) -> Iterator[DataProblem]:
 def _of_all(report: DataReport) -> Iterator[DataProblem]:
     total = int(report.cells.sum())
     if not total:
-        yield DataProblem("error", "", f"There is no cell in {report.path}; at least one image needs class1.tif, ...")
+        yield DataProblem("error", "", f"There is no cell in {report.path}; add class1.tif, ... to at least one image.")
         return
     if len(report.images) == 1:
-        yield DataProblem("warning", "", "There is only one image: none can be held back to measure the model.")
+        yield DataProblem("warning", "", "There is only one image, so there is none for validation.")
     for class_id, name, _ in report.classes:
         count = int(report.cells[class_id - 1])
         if not count:
@@ -325,5 +323,5 @@ def _of_all(report: DataReport) -> Iterator[DataProblem]:
         same[image.digest].append(image.image_id)
     for image_ids in same.values():
         if len(image_ids) > 1:
-            text = f"The same picture as {', '.join(image_ids[1:])}; they are kept on one side of the split."
+            text = f"Equal to {', '.join(image_ids[1:])}; equal images stay on one side of the split."
             yield DataProblem("warning", image_ids[0], text)

@@ -1,8 +1,8 @@
-"""The state a run needs to go on as if it had never stopped, bit for bit on a CPU.
+"""The state with which a run resumes as if it had never stopped, bit for bit on a CPU.
 
-Leaving out one part (a random generator, a moment of the optimiser) changes the weights without any error, so all of
-it is taken and put back in one place. The file holds tensors and plain values only and is read with
-``weights_only=True``; a SHA-256 over the content finds a damaged byte, which torch itself reads without a word.
+A missing part (a random generator, a moment of the optimiser) would change the weights without an error, so one place
+saves and restores everything. The file contains only tensors and plain values and is read with ``weights_only=True``;
+a SHA-256 of the content detects damaged bytes, which torch reads without an error.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ _VERSION = 1
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run is. All numbers are plain, so that they can be stored.
+    """The progress of a run, in plain values that can be stored.
 
     Attributes
     ----------
     epoch : int
-        The epoch at work, 1-based; after its validation the next one.
+        The current epoch, 1-based; after its validation, the next one.
     step : int
         Optimiser steps done in the whole run.
     epoch_step : int
         Optimiser steps done in this epoch.
     epoch_trained : bool
-        All steps of this epoch are done and only its validation is missing.
+        Whether all steps of this epoch are done and only its validation is missing.
     loss_sums : dict
         Sum over the epoch's steps of each loss.
     epoch_seconds : float
         Time spent on this epoch so far.
     crop_limit : int or None
-        Longest side of a training crop, network px, since memory ran out; None: it never did.
+        Longest side of a training crop, network px, after memory ran out; None: it has not.
     best_metrics : dict
         The metrics of the best epoch so far.
     ended : str
-        Name of the `StopReason` the run ended with, empty while it is under way.
+        Name of the `StopReason` with which the run ended; empty before.
     """
 
     epoch: int = 1
@@ -64,7 +64,7 @@ class Progress:
     ended: str = ""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Start counting anew for an epoch."""
+        """Reset the counts for a new epoch."""
         self.epoch, self.epoch_step, self.epoch_trained = epoch, 0, False
         self.loss_sums, self.epoch_seconds = {}, 0.0
 
@@ -87,7 +87,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` returned; CUDA only where the same number of devices is there."""
+    """Restore what `random_state` returned; CUDA only with an equal number of devices."""
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -98,7 +98,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write the state so that a kill leaves the old file or the new one.
+    """Write the state, atomically.
 
     Raises
     ------
@@ -110,14 +110,14 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         sink = _Sink(file)
         try:
             torch.save(content, cast(IO[bytes], sink))
-        except RuntimeError:  # torch tells a full disk as "unexpected pos", and only that
+        except RuntimeError:  # torch reports a full disk only as "unexpected pos"
             if sink.error is not None:
                 raise sink.error from None
             raise
 
 
 class _Sink:
-    """A file that remembers what the file system refused."""
+    """A file that remembers an error of the file system."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -135,7 +135,7 @@ class _Sink:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read what `write_state` wrote, onto the CPU.
+    """Read a file of `write_state`, onto the CPU.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def read_state(path: Path) -> dict[str, Any]:
         The file is missing, damaged or of another version.
     """
     if not path.is_file():
-        raise CheckpointError(f"There is nothing to resume from: {path} does not exist. Start without --resume.")
+        raise CheckpointError(f"There is nothing to resume: {path} does not exist. Start without --resume.")
     content = load_plain(path)
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise CheckpointError(f"{path} was not written by this version of napari-cellseg; start a new run folder.")
@@ -163,7 +163,7 @@ def _digest(state: object) -> str:
 def _parts(value: object) -> Iterator[bytes | memoryview]:
     if isinstance(value, Tensor):
         yield f"{value.dtype}{tuple(value.shape)}".encode()
-        # As bytes: numpy knows no bfloat16.
+        # As bytes: numpy has no bfloat16.
         yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -1,14 +1,13 @@
-"""The folder of one training run: what is in it, and who may write in it.
+"""The folder of one training run: its files, and the lock that lets one process write.
 
 ::
 
     RUN/config.yaml        every setting
         split.json         which images trained, which validated
-        metrics.csv        one row an epoch
-        events.jsonl       everything that happened, one JSON line each; a run that resumes after a kill removes
-                           the steps that it does again
+        metrics.csv        one row per epoch
+        events.jsonl       one JSON line per event; a run that resumes after a kill removes the steps that it repeats
         best.safetensors   the model of the best epoch
-        last.pt            the state to resume from
+        last.pt            the state to resume
         losses.png, average_precision.png
         examples/          predictions on validation images, at each validation
         tensorboard/       only when the package tensorboard is installed
@@ -47,25 +46,25 @@ Result = TypeVar("Result")
 
 
 class RunFolder:
-    """The files of one run; use it in a ``with`` block, which keeps other processes out.
+    """The files of one run; a ``with`` block locks the folder.
 
     Parameters
     ----------
     path : Path
-        The folder; made when missing.
+        The folder; created when missing.
     writes : bool
         False on the other processes of a run on several devices: they share the folder, but neither lock nor write.
 
     Raises
     ------
     TrainingError
-        On entering: another process is training in this folder, or it cannot be made.
+        On entering: another process is training in this folder, or the folder cannot be created.
     """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = Path(path)
         self.writes = writes
-        # The lock belongs to the open file, so the system frees it when its process dies in whatever way.
+        # The lock belongs to the open file, so the system frees it whenever the process dies.
         self._logged: object = None
         self._lock = FileLock(self.path / ".lock")
 
@@ -81,12 +80,12 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One row an epoch, CSV."""
+        """One row per epoch, CSV."""
         return self.path / "metrics.csv"
 
     @property
     def events(self) -> Path:
-        """One JSON line an event."""
+        """One JSON line per event."""
         return self.path / "events.jsonl"
 
     @property
@@ -96,7 +95,7 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The state to resume from."""
+        """The state to resume."""
         return self.path / "last.pt"
 
     @property
@@ -124,7 +123,7 @@ class RunFolder:
             self._lock.release()
 
     def start(self, config: TrainConfig) -> None:
-        """Check that no earlier run is here, and write the settings.
+        """Check that the folder holds no earlier run, and write the settings.
 
         Raises
         ------
@@ -134,12 +133,12 @@ class RunFolder:
         taken = [file.name for file in (self.last, self.best, self.metrics) if file.exists()]
         if taken:
             raise TrainingError(
-                f"{self.path} already holds a run ({taken[0]}). Go on with it (--resume), or choose a new folder."
+                f"{self.path} already holds a run ({taken[0]}). Resume it (--resume), or choose a new folder."
             )
         self.write(self.config, config.to_yaml())
 
     def resume(self) -> None:
-        """Take the files of the run for the program's own, also where another computer wrote them."""
+        """Treat the files of the run as the program's own, even if another computer wrote them."""
         if self.writes:
             for path in (self.config, self.split, self.metrics, self.best, self.last):
                 note_own(path)
@@ -151,17 +150,17 @@ class RunFolder:
                 file.write(text.encode())
 
     def log(self, event: object) -> None:
-        """Add an event to events.jsonl; one that says the same as the last is left out."""
+        """Add an event to events.jsonl, unless it repeats the last one."""
         if self.writes and event != self._logged:
             self._logged = event
             line = {"event": type(event).__name__, "time": round(time.time(), 3), **_plain(event)}
             with write_errors(self.events, TrainingError), self.events.open("ab") as file:
-                # On a line of its own, also after one that a kill or a full disk cut off.
+                # On a new line, even after a line that a kill or a full disk cut off.
                 start = b"\n" if file.tell() and not _ends_with_newline(self.events) else b""
                 file.write(start + json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
     def logged(self, events: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
-        """Pass events on, each written to events.jsonl first; closing it closes ``events``."""
+        """Write each event to events.jsonl, then yield it; closing this generator closes ``events``."""
         try:
             while True:
                 event = next(events)
@@ -174,14 +173,14 @@ class RunFolder:
             events.close()
 
     def read_metrics(self, before_epoch: int | None = None) -> list[Row]:
-        """Return the rows of metrics.csv, of epochs below ``before_epoch``; a missing number is left out.
+        """Return the rows of metrics.csv for epochs below ``before_epoch``, without missing values.
 
-        Rows with anything but numbers are left out, and the table is then kept under another name.
+        Rows that contain anything but numbers are left out, and the file is then kept under another name.
 
         Raises
         ------
         TrainingError
-            The file cannot be read at all.
+            The file cannot be read.
         """
         if not self.metrics.exists():
             return []
@@ -192,7 +191,7 @@ class RunFolder:
         return [row for row in rows if before_epoch is None or row["epoch"] < before_epoch]
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Replace metrics.csv; columns are all names in order of appearance, missing numbers are empty."""
+        """Replace metrics.csv; the columns are all names in order of appearance, missing values are empty."""
         names = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -208,7 +207,7 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 def _sound_rows(content: bytes) -> tuple[list[Row], int]:
-    """Return the rows that are numbers and have an epoch, and the number of the others."""
+    """Return the rows of numbers that have an epoch, and the number of other rows."""
     rows: list[Row] = []
     damaged = 0
     table = csv.DictReader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""))

@@ -14,15 +14,15 @@ __all__ = ["build_optimizer", "rate_factor", "set_learning_rate"]
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Make AdamW for the trainable parameters, in groups by backbone or head and by weight decay or none.
+    """Build AdamW for the trainable parameters, grouped by backbone or head and by weight decay or none.
 
-    Biases and the scales of norm layers (every parameter of fewer than two axes) do not decay: pulling them to zero
-    regularises nothing and moves the statistics of the network.
+    Biases and the scales of norm layers (every parameter with fewer than two axes) do not decay: pulling them to zero
+    does not regularise and shifts the statistics of the network.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            # `backbone.fpn` is new like the heads; only the feature extractor starts from learnt weights.
+            # `backbone.fpn` starts untrained like the heads; only the feature extractor has pretrained weights.
             in_backbone = name.startswith("backbone.") and not name.startswith("backbone.fpn")
             groups.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)
     settings: list[dict[str, Any]] = [
@@ -40,7 +40,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 def rate_factor(config: OptimizerConfig, step: int, total_steps: int) -> float:
     """Return the share of the full learning rate for a 0-based step: linear warm-up, then cosine or constant.
 
-    A function of the step alone needs no state to resume, and follows when the number of epochs is changed.
+    As a function of the step alone it needs no state to resume, and adapts when the number of epochs changes.
     """
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
@@ -52,7 +52,7 @@ def rate_factor(config: OptimizerConfig, step: int, total_steps: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total_steps: int) -> float:
-    """Set the rate of every group for a 0-based step; return the heads' rate."""
+    """Set the rate of every group for a 0-based step; return the rate of the heads."""
     rate = config.learning_rate * rate_factor(config, step, total_steps)
     for group in optimizer.param_groups:
         group["lr"] = rate * float(group["rate"])

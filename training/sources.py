@@ -1,4 +1,4 @@
-"""What *Train* learns from: the open folder, its annotated images, or other data; and corrections not in it yet."""
+"""The sources of *Train*: the open folder, its annotated images, or other data; and corrections not yet written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Scan = Callable[[Path, ClassTable | None], Generator[ScanStep | None, None, Data
 
 
 class DataSource(Enum):
-    """Where the training images come from; the value is how to say it."""
+    """Where the training images come from; the value is the text to display."""
 
     FOLDER = "this folder"
     ANNOTATED = "annotated images"
@@ -42,9 +42,9 @@ class TrainData:
     ----------
     source : DataSource
     path : Path
-        What `training.engine.train` is given.
+        The ``data`` of `training.engine.train`.
     home : Path
-        The folder that a person knows it by.
+        The folder that the user sees.
     """
 
     source: DataSource
@@ -65,27 +65,27 @@ class TrainData:
 
     @classmethod
     def of_annotated(cls, project: Project) -> TrainData:
-        """Return a training folder, to be written, of the images that somebody annotated."""
+        """Return the training folder, yet to be written, of the annotated images."""
         return cls(DataSource.ANNOTATED, project.state_folder / "training", project.folder)
 
     @classmethod
     def of_path(cls, path: Path) -> TrainData:
-        """Return a folder or COCO file that a person chose."""
+        """Return a folder or COCO file that the user chose."""
         return cls(DataSource.OTHER, path, path if path.is_dir() else path.parent)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Checked:
-    """What the data check found.
+    """The result of the data check.
 
     Attributes
     ----------
     data : TrainData
     report : DataReport
     unwritten : tuple of ExportItem
-        Images whose cells, as they are shown, are not those of ``class*.tif``.
+        Images whose shown cells differ from ``class*.tif``.
     undecided : int
-        Cells among those shown there that are proposals which nobody accepted or edited.
+        Shown cells of these images that are still proposed, neither accepted nor edited.
     stamps : tuple
         Names, sizes and times of the files that were read; equal for equal data.
     """
@@ -98,9 +98,9 @@ class Checked:
 
 
 def edited_items(sessions: Sessions, *, also_labelled: bool = False) -> tuple[ExportItem, ...]:
-    """Return the images in which a person decided about a cell; in the thread of the sessions.
+    """Return the images in which the user decided about a cell; call it in the thread of the sessions.
 
-    With ``also_labelled`` those with ``class*.tif`` too.
+    With ``also_labelled``, images with ``class*.tif`` too.
     """
     items = items_of(sessions, Which.ALL)
     return tuple(item for item in items if _is_annotated(sessions, item.file.image_id, also_labelled))
@@ -109,24 +109,24 @@ def edited_items(sessions: Sessions, *, also_labelled: bool = False) -> tuple[Ex
 def check_data(
     scan: Scan, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None, known: Checked | None
 ) -> Generator[Any, None, Checked]:
-    """Look through the training data; to be iterated in a job's thread.
+    """Check the training data; iterate it in the thread of a job.
 
     Parameters
     ----------
     scan : callable
-        Does the reading.
+        Reads the data.
     data : TrainData
     items : sequence of ExportItem
-        For ANNOTATED the images to take, else those to compare with their ``class*.tif``.
+        For ANNOTATED the images to train on, else those to compare with their ``class*.tif``.
     classes : ClassTable or None
         As `training.dataset.find_samples`.
     known : Checked, optional
-        An earlier result, whose report is taken again when no file changed since.
+        An earlier result, whose report is reused when no file has changed.
 
     Raises
     ------
     CellSegError
-        There is no data at all.
+        There is no data.
     """
     yield None
     left_out: tuple[DataProblem, ...] = ()
@@ -151,16 +151,16 @@ def check_data(
 
 
 def write_edits(project: Project, items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[str, ...]]:
-    """Write the cells of images, as they are shown, to their ``class*.tif``; returns their ids.
+    """Write the shown cells of images to their ``class*.tif``; return the image_ids.
 
     Raises
     ------
     ExportError
-        They cannot be written.
+        The files cannot be written.
     """
     for number, item in enumerate(items, start=1):
         annotations = item.read()
-        assert annotations is not None  # of an image in which cells were decided about
+        assert annotations is not None  # of an image with decided cells
         project.write_class_images(item.file.image_id, annotations.instances())
         yield ScanStep(number, len(items), item.file.image_id)
     return tuple(item.file.image_id for item in items)
@@ -172,7 +172,7 @@ def _is_annotated(sessions: Sessions, image_id: str, also_labelled: bool) -> boo
         return True
     try:
         summary = sessions.summary(image_id)
-    except AnnotationError:  # damaged; told when the image is opened
+    except AnnotationError:  # damaged; reported when the image is opened
         return False
     return summary is not None and summary.progress.reviewed > 0
 
@@ -180,12 +180,12 @@ def _is_annotated(sessions: Sessions, image_id: str, also_labelled: bool) -> boo
 def _write_folder(
     folder: Path, items: Sequence[ExportItem], classes: ClassTable | None
 ) -> Generator[ScanStep, None, tuple[DataProblem, ...]]:
-    """Make the training folder anew from the annotated images; returns which were left out and why."""
+    """Rebuild the training folder from the annotated images; return which were left out and why."""
     if not items:
         raise TrainingError(
             "No image of this folder is annotated yet. Accept or correct the cells of some images in Review first."
         )
-    shutil.rmtree(folder, ignore_errors=True)  # images that were taken out since
+    shutil.rmtree(folder, ignore_errors=True)  # images removed since
     plan = ExportPlan(folder=folder.parent, formats=frozenset({"class-images"}))
     steps = export_folder(items, classes or ClassTable.numbered(1), plan)
     while True:
@@ -197,7 +197,7 @@ def _write_folder(
 
 
 def _unwritten(items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[tuple[ExportItem, ...], int]]:
-    """Return the images whose cells are not those of their files, and how many of these cells nobody decided about."""
+    """Return the images whose cells differ from their files, and how many of these cells are undecided."""
     found, undecided = [], 0
     for number, item in enumerate(items, start=1):
         annotations = item.read()
@@ -209,7 +209,7 @@ def _unwritten(items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[t
 
 
 def _differs(annotations: Annotations, folder: Path) -> bool:
-    """Whether writing the annotations would change a label image."""
+    """Return whether writing the annotations would change a label image."""
     on_disk = read_class_images(folder, annotations.image_size)
     cells = annotations.instances()
     shown = from_instances(cells, sorted({*on_disk, *cells.class_ids.tolist()}))
@@ -218,7 +218,7 @@ def _differs(annotations: Annotations, folder: Path) -> bool:
 
 
 def _stamps(path: Path) -> tuple[Any, ...]:
-    """Describe the files of a training folder (or COCO file) well enough to see that one was replaced."""
+    """Describe the files of a training folder (or COCO file), so that a replaced file is noticed."""
     files = [path] if path.is_file() else [*path.glob("classes.json"), *path.parent.glob("classes.json")]
     if path.is_dir():
         folders = {file.path.parent for file in list_images(path) if has_own_folder(file.path)}

@@ -1,4 +1,4 @@
-"""Which images train and which are held back to measure the model, drawn with a seed and kept beside the run."""
+"""The split into training set and validation set, drawn with a seed and saved in the run folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _SplitFile(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """The image_ids of both sides, and how they were drawn."""
+    """The image_ids of both sides of the split, and how they were drawn."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -46,18 +46,18 @@ class Split:
     fraction: float
 
     def apply(self, report: DataReport) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-        """Return the samples that train and those held back.
+        """Return the samples of the training set and of the validation set.
 
         Raises
         ------
         TrainingError
-            An image of the split is gone, an image is on both sides, or its equal is on the other.
+            An image of the split is missing, or an image, or one equal to it, is on both sides.
         """
         by_id = {image.image_id: image for image in report.images}
         gone = [image_id for image_id in (*self.train, *self.validation) if image_id not in by_id]
         if gone:
             raise TrainingError(
-                f"{len(gone)} images of the split are not in {report.path}: {_few(gone)}. Bring them back, or start a "
+                f"{len(gone)} images of the split are not in {report.path}: {_few(gone)}. Restore them, or start a "
                 "new run."
             )
         sides = [[by_id[image_id] for image_id in side] for side in (self.train, self.validation)]
@@ -65,8 +65,8 @@ class Split:
         for image in sides[1]:
             if image.digest in digests:
                 raise TrainingError(
-                    f"{digests[image.digest]} trains and {image.image_id}, the same picture, is held back: the figures "
-                    "would be too good. Remove one of them, or let a new split be drawn."
+                    f"{digests[image.digest]} is in the training set and {image.image_id}, an equal image, in the "
+                    "validation set: the metrics would be too good. Remove one of them, or start a new run."
                 )
         train, validation = (tuple(image.sample for image in side) for side in sides)
         return train, validation
@@ -78,36 +78,36 @@ class Split:
 
     @classmethod
     def load(cls, path: Path) -> Split:
-        """Read what `save` wrote; a `TrainingError` for anything else."""
+        """Read a file of `save`; raise a `TrainingError` for any other content."""
         data = read_json(path, most_bytes=_MOST_BYTES, error=TrainingError)
         try:
             return cls(**_SplitFile.model_validate(data).model_dump())
         except ValidationError as error:
             raise TrainingError(
-                f"The split {path} cannot be used: {config_error(error, 'Its content')} Bring back an older copy, or "
+                f"The split {path} cannot be used: {config_error(error, 'Its content')} Restore an older copy, or "
                 "start a new run."
             ) from error
 
 
 def draw_split(report: DataReport, *, seed: int, fraction: float, groups: Mapping[str, str] | None = None) -> Split:
-    """Draw which images are held back.
+    """Draw the validation set.
 
-    Images of one group, and equal images, stay on one side. Among a number of draws, the first is taken in which every
-    class that is in two or more groups has cells on both sides.
+    Images of one group, and equal images, stay on one side. Several splits are drawn, and the first is used in which
+    every class that occurs in two or more groups has cells on both sides.
 
     Parameters
     ----------
     report : DataReport
     seed : int
     fraction : float
-        Share of the images to hold back, 0..1; at least one when above 0.
+        Share of the validation images, 0..1; at least one image when above 0.
     groups : mapping, optional
-        Group of each image_id, for example its patient; an image without one is its own.
+        Group of each image_id, for example its patient; an image without a group is its own group.
 
     Raises
     ------
     TrainingError
-        There is only one image or group, so none can be held back.
+        There is only one image or group, so there is none for validation.
     """
     if fraction == 0:
         return Split(tuple(image.image_id for image in report.images), (), seed, fraction)
@@ -115,7 +115,7 @@ def draw_split(report: DataReport, *, seed: int, fraction: float, groups: Mappin
     if len(parts) < 2:
         what = "group of images" if len(report.images) > 1 else "image"
         raise TrainingError(
-            f"There is only one {what} in {report.path}, so none can be held back. Add more, or set "
+            f"There is only one {what} in {report.path}, so there is none for validation. Add more, or set "
             "data.validation_fraction to 0 and stopping.monitor to train_loss."
         )
     rng = np.random.default_rng(seed)
@@ -128,11 +128,13 @@ def draw_split(report: DataReport, *, seed: int, fraction: float, groups: Mappin
 
 
 def _parts(report: DataReport, groups: Mapping[str, str]) -> list[list[ImageFacts]]:
-    """Return the images that must stay together."""
+    """Return the groups of images that must stay on one side."""
     known = {image.image_id for image in report.images}
     if groups and not known & groups.keys():
-        raise ConfigError("The group file names none of the images; its column image_id must hold their folder names.")
-    # Union of two relations, same group and same picture: each image points towards the first of its part.
+        raise ConfigError(
+            "The group file names none of the images; its column image_id must contain their folder names."
+        )
+    # Union of two relations, equal group and equal image: each image points to the first one of its part.
     first: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -156,7 +158,7 @@ def _draw(parts: list[list[ImageFacts]], wanted: int) -> frozenset[str]:
     for part in parts:
         if len(held) + len(part) <= wanted:
             held += [image.image_id for image in part]
-    if not held:  # every group is larger than what shall be held back
+    if not held:  # every group is larger than the validation set should be
         held = [image.image_id for image in min(parts, key=len)]
     return frozenset(held)
 
@@ -182,7 +184,7 @@ def read_groups(path: Path) -> dict[str, str]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"The group file {path} cannot be read: {error}") from None
     if not rows or not {"image_id", "group"} <= rows[0].keys():
-        raise ConfigError(f"The group file {path} needs the columns image_id and group, and a line for each image.")
+        raise ConfigError(f"The group file {path} needs the columns image_id and group, and one line per image.")
     groups: dict[str, str] = {}
     for row in rows:
         if not row["image_id"] or not row["group"]:

@@ -1,4 +1,4 @@
-"""Stain jitter for H&E: haematoxylin, eosin and the rest are each made stronger or weaker.
+"""Stain jitter for H&E: haematoxylin, eosin and the residual each get stronger or weaker.
 
 Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution" (2001), for the stain vectors;
 Tellez et al., "Whole-slide mitosis detection in H&E breast histology ..." (IEEE TMI 2018), for the jitter.
@@ -14,22 +14,22 @@ from torch import Tensor
 __all__ = ["STAIN_VECTORS", "jitter_stains"]
 
 STAIN_VECTORS: npt.NDArray[np.float64] = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-"""Optical density in red, green, blue of haematoxylin, eosin and DAB (the rest), one a row."""
+"""Optical density in red, green, blue of haematoxylin, eosin and DAB (the residual), one per row."""
 
 _DARKEST = 1 / 255  # keeps the logarithm finite
 
 
 def jitter_stains(rgb: Tensor, factors: npt.ArrayLike, offsets: npt.ArrayLike) -> Tensor:
-    """Return the image with each stain's amount multiplied and shifted.
+    """Return the image with the amount of each stain multiplied and shifted.
 
-    To separate the stains, change them and join them again is one 3 x 3 matrix on optical densities: one pass.
+    Separating, changing and recombining the stains is one 3 x 3 matrix on optical densities, so one pass is enough.
 
     Parameters
     ----------
     rgb : (3, H, W) float32
         0..1; not changed.
     factors, offsets : (3,) float
-        Of haematoxylin, eosin, rest; 1 and 0 change nothing. Offsets are in optical density (natural logarithm).
+        Of haematoxylin, eosin, residual; 1 and 0 change nothing. Offsets are in optical density (natural logarithm).
 
     Returns
     -------

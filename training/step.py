@@ -1,4 +1,4 @@
-"""One optimiser step: forward, backward, accumulation, clipping, running average; and what to do when it goes wrong."""
+"""One optimiser step: forward, backward, accumulation, clipping, running average, and the handling of its errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.targets import Target, map_classes_of, targets_from_maps
 __all__ = ["SMALLEST_CROP", "Item", "Stepper", "shrink"]
 
 SMALLEST_CROP = 128
-"""Network px: a crop is not made smaller than this to fit in memory."""
+"""Smallest crop to which a crop is cut when memory runs out, network px."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Item:
 
 
 class Stepper:
-    """Takes optimiser steps.
+    """Runs optimiser steps.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Stepper:
     config : TrainConfig
         Settings.
     crop_limit : int or None
-        Longest side of a crop, px, when memory ran out earlier in the run.
+        Longest side of a crop, px, if memory ran out earlier in the run.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Stepper:
         self.crop_limit = crop_limit
 
     def step(self, batches: Sequence[Sequence[Item]], step: int, total_steps: int) -> tuple[dict[str, float], float]:
-        """Train on this process's batches of one step.
+        """Train on the batches of one step that belong to this process.
 
         Parameters
         ----------
         batches : sequence of sequences of Item
             The batches whose gradients are accumulated.
         step, total_steps : int
-            The 0-based number of the step in the run, and how many there will be: for the learning rate.
+            The 0-based number of the step in the run, and the number of all steps: for the learning rate.
 
         Returns
         -------
@@ -89,8 +89,8 @@ class Stepper:
             A loss or gradient that is not finite, or not enough memory even for small crops.
         """
         rate = set_learning_rate(self.optimizer, self.config.optimizer, step, total_steps)
-        # One seed a batch of the whole step, drawn alike on every process: the sampling of proposals then depends
-        # neither on the number of processes nor on a second try.
+        # One seed per batch of the whole step, drawn equally on every process: the sampling of boxes then depends
+        # neither on the number of processes nor on a retry.
         seeds = torch.randint(2**62, (self.fabric.world_size * len(batches),)).tolist()
         mine = seeds[self.fabric.global_rank :: self.fabric.world_size]
         retried = False
@@ -144,7 +144,7 @@ class Stepper:
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=math.inf if limit is None else limit, error_if_nonfinite=False
         )
-        # fp16's loss scaler meets infinite gradients now and then, skips the step and lowers its scale: not an error.
+        # The loss scaler of fp16 skips a step with infinite gradients and lowers its scale: not an error.
         scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
         if not scaled and not math.isfinite(float(norm)):
             self.optimizer.zero_grad(set_to_none=True)
@@ -159,7 +159,7 @@ class Stepper:
         rate = self.optimizer.param_groups[0]["lr"]
         return (
             f"The {what} is not a finite number on the image(s) {', '.join(image_ids)} ({numbers}; learning rate "
-            f"{rate:.3g}). The best model so far is kept. Look at these images and their labels, lower the learning "
+            f"{rate:.3g}). The best model so far is kept. Check these images and their masks, lower the learning "
             "rate, use gradient clipping, or train in 32-bit precision."
         )
 

@@ -1,4 +1,4 @@
-"""Training settings that fit a data set and a computer, for those who do not want to choose."""
+"""Training settings that fit a data set and a computer, for users who do not want to choose them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from training.report import DataReport
 __all__ = ["anchor_factor", "going_on", "suggest", "working_scale_of"]
 
 CELL_SIDE_PX = 32
-"""Side a median cell shall have in the network: eight features of the finest pyramid level."""
+"""Target side of the median cell in the network, px: eight features of the finest pyramid level."""
 _SCALES = np.array([0.25, 0.375, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3, 4])
-_GREY_BELOW = 4.0  # chroma of images that are grey but for compression noise
+_GREY_BELOW = 4.0  # chroma of grey images with compression noise
 _STEPS = 10_000
 _STEPS_AN_EPOCH = 50
 
@@ -27,7 +27,7 @@ _STEPS_AN_EPOCH = 50
 def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:
     """Fit a preset to a data set.
 
-    - cell size: working scale and anchor sizes (not for ``original``, which is the recipe of others);
+    - cell size: working scale and anchor sizes (not for ``original``, a published recipe);
     - number and size of images: split, views of each image, epochs, which metric stops the run;
     - memory: crop, batch, RAM budget;
     - colour: no stain and hue jitter for grey images.
@@ -55,7 +55,7 @@ def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = N
 def going_on(config: TrainConfig, header: CheckpointHeader) -> TrainConfig:
     """Return the settings with the network of the model that training starts from.
 
-    Its weights fit its own anchors and layers only. Classes and scale are the data's: cells come to the size it knows.
+    Its weights fit its own anchors and layers only. Classes and scale fit the data: cells get the size it learned.
     """
     network = header.config.with_changes(
         classes=config.model.classes,
@@ -68,7 +68,7 @@ def going_on(config: TrainConfig, header: CheckpointHeader) -> TrainConfig:
 
 
 def working_scale_of(sides: npt.NDArray[np.float32]) -> float:
-    """Return the network px per image px at which the median cell has `CELL_SIDE_PX`, from a short list of scales."""
+    """Return, from a short list, the network px per image px that brings the median cell closest to `CELL_SIDE_PX`."""
     if not len(sides):
         return 1.0
     wanted = CELL_SIDE_PX / float(np.median(sides))
@@ -76,10 +76,10 @@ def working_scale_of(sides: npt.NDArray[np.float32]) -> float:
 
 
 def anchor_factor(sides: npt.NDArray[np.float32], anchors: Sequence[float]) -> float:
-    """Return by which factor all anchor sides fit the cells best; 1 when no other is clearly better.
+    """Return the factor by which the anchor sides fit the cells best; 1 when no other is clearly better.
 
-    Fit is the mean over cells of the overlap (IoU) of a square of the cell's size and the best anchor. Factors stay
-    near 1: a later image may have smaller or larger cells.
+    The fit is the mean over all cells of the IoU of a square of the cell's size and the best anchor. Factors stay near
+    1, because later images may have smaller or larger cells.
     """
     factors = np.array([1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1, 1.25])
     scaled = np.asarray(anchors) * factors[:, None]
@@ -99,7 +99,7 @@ def _of_cells(config: TrainConfig, report: DataReport) -> dict[str, Any]:
     return {
         "model__working_scale": scale,
         "model__rpn__anchor_sizes": anchors,
-        # A pixel size that half of the files lack, or disagree on, would rescale images wrongly.
+        # A pixel size that half of the files lack or contradict would rescale images wrongly.
         "model__pixel_size_um": float(np.median(pixel_sizes)) if _agree(pixel_sizes, len(report.images)) else None,
     }
 
@@ -117,13 +117,13 @@ def _of_images(report: DataReport) -> dict[str, Any]:
     count = len(report.images)
     if count < 2:
         return {"data__validation_fraction": 0.0, "stopping__monitor": "train_loss"}
-    # A fifth, one image at least, forty at most: more would make each validation longer than its epoch.
+    # A fifth, but 1 to 40 images: with more, a validation would take longer than its epoch.
     held = np.clip(round(0.2 * count), 1, 40)
     return {"data__validation_fraction": round(float(held / count), 4)}
 
 
 def _with_schedule(config: TrainConfig, report: DataReport) -> TrainConfig:
-    """Show every place of an image about once an epoch, and train for about as many steps whatever the data."""
+    """Cover every image at least about once per epoch, and train for a similar number of steps on all data sets."""
     crop = config.augment.crop
     images = max(1, round(len(report.images) * (1 - config.data.validation_fraction)))
     areas = [image.size[0] * image.size[1] * config.model.working_scale**2 for image in report.images]

@@ -1,4 +1,4 @@
-"""Detection targets cut from label images, one per class, and the check that stands before every tensor.
+"""Detection targets cut from label images, one per class, and the check of every target before training.
 
 A target is a dict of tensors::
 
@@ -7,12 +7,12 @@ A target is a dict of tensors::
     class_maps  (K, H, W) int32  one label image per class; 0 is background
     values      (N,)   int64     the value of each cell in class_maps[label - 1]
 
-Where cells of one class overlap, ``class_maps`` has more maps, (M, H, W), and the target two more tensors::
+Where cells of a class overlap, ``class_maps`` has more maps, (M, H, W), and the target has two more tensors::
 
-    map_classes (M,)   int64     the class of each map: 1..K, then those of the further ones
-    map_index   (N,)   int64     the map that holds each cell, instead of label - 1
+    map_classes (M,)   int64     the class of each map: 1..K, then the classes of the further maps
+    map_index   (N,)   int64     the map that contains each cell, instead of label - 1
 
-There is never a mask per cell: 500 cells of 1000 x 1000 px are 500 MB as masks and 16 MB so.
+There is never a mask per cell: 500 cells in 1000 x 1000 px take 500 MB as masks, and 16 MB as four label images.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Target = dict[str, Tensor]
 
 
 def targets_from_maps(class_maps: Tensor, map_classes: Sequence[int] | None = None) -> Target:
-    """Build the target of one image from its label images, so that boxes and masks cannot disagree.
+    """Build the target of one image from its label images, so that boxes and masks agree.
 
     Parameters
     ----------
     class_maps : (M, H, W) int32
-        Label images; small values make it fast, because the time grows with the largest.
+        Label images; keep the values small, because the time grows with the largest.
     map_classes : sequence of int, optional
         The class of each map, M; 1..M when left out.
 
@@ -79,14 +79,14 @@ def map_classes_of(target: Target) -> list[int]:
 
 
 def validate_target(image: Tensor, target: Target, class_count: int, where: str = "the training image") -> None:
-    """Stop before the model sees a wrong pair: torchvision trains on most of these without a word.
+    """Check one image and target; torchvision trains on most wrong ones without an error.
 
     Parameters
     ----------
     image : (3, H, W) float
         Finite values.
     target : dict
-        As in this module's description.
+        As described in this module.
     class_count : int
         K of the model.
     where : str
@@ -108,7 +108,7 @@ def validate_target(image: Tensor, target: Target, class_count: int, where: str 
 def _image_problem(image: Tensor) -> str | None:
     if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
         return f"the image is {tuple(image.shape)} {image.dtype} instead of (3, height, width) of floats"
-    # The sum is NaN or infinite as soon as one value is, and takes no memory.
+    # The sum is NaN or infinite if a value is, and takes no memory.
     return None if torch.isfinite(image.sum(dtype=torch.float64)) else "the image has NaN or infinite values"
 
 
@@ -149,13 +149,13 @@ def _cell_problem(target: Target, class_count: int) -> str | None:
             f"a cell has the class {labels[(labels < 1) | (labels > class_count)][0]}; the model has 1..{class_count}"
         )
     x0, y0, x1, y1 = boxes.T
-    good = (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height) & (x1 > x0) & (y1 > y0)  # NaN is not good either
+    good = (x0 >= 0) & (y0 >= 0) & (x1 <= width) & (y1 <= height) & (x1 > x0) & (y1 > y0)  # False for NaN too
     if not good.all():
         return f"the box {boxes[np.argmin(good)].tolist()} is empty or leaves the {height} x {width} image"
     index = target["map_index"].cpu().numpy() if "map_index" in target else labels - 1
     classes = np.array(map_classes_of(target))
     if index.min() < 0 or index.max() >= len(classes) or (classes[index] != labels).any():
-        return "a cell lies in the map of another class"
+        return "a cell is in the map of another class"
     return _box_problem(target["class_maps"].cpu().numpy(), boxes, index, values, classes)
 
 
@@ -175,7 +175,7 @@ def _box_problem(
             if place is None:
                 return f"the cell {value} of class {class_id} has no pixel"
             tight = (place[1].start, place[0].start, place[1].stop, place[0].stop)
-            # Half a pixel of play, for boxes that were scaled with the image.
+            # Half a pixel of tolerance, for boxes that were scaled with the image.
             if np.abs(box - tight).max() > 0.5:
                 return f"the box {box.tolist()} of cell {value} of class {class_id} does not fit its pixels, {tight}"
     return None

@@ -1,4 +1,4 @@
-"""The curves for TensorBoard, where that package is installed (``pip install napari-cellseg[tensorboard]``)."""
+"""Curves for TensorBoard, if that package is installed (``pip install napari-cellseg[tensorboard]``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ScalarLog"]
 
 
 class ScalarLog:
-    """Writes numbers to ``RUN/tensorboard``; does nothing without the package or where this process does not write."""
+    """Writes numbers to ``RUN/tensorboard``; does nothing without the package or on a process that does not write."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -24,7 +24,7 @@ class ScalarLog:
         """Add one point to the curve ``group/name`` of each number; NaN is left out."""
         if not self._on:
             return
-        if self._writer is None:  # late, because the import takes a second or two
+        if self._writer is None:  # imported late, because it takes seconds
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(self._folder.path / "tensorboard"))

@@ -1,4 +1,4 @@
-"""Measure the model on the images held back: their losses, and whole predictions against the true cells."""
+"""Validate the model: losses on the validation images, and whole predictions against the ground truth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Example", "Validation", "truth_of", "validate", "window"]
 
 @dataclass(frozen=True)
 class Example:
-    """A validation image with its true and its found cells, for a picture."""
+    """A validation image with its ground-truth and predicted cells, to be drawn."""
 
     image_id: str
     rgb: npt.NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found; ``losses`` are means over the images, ``val_loss`` their sum."""
+    """The result of one validation; ``losses`` are means over the images, ``val_loss`` is their sum."""
 
     evaluation: Evaluation
     losses: dict[str, float]
@@ -53,9 +53,9 @@ class Validation:
 def validate(
     fabric: Fabric, model: CellMaskRCNN, config: TrainConfig, samples: Sequence[Sample], epoch: int
 ) -> Generator[ValidationStep, None, Validation]:
-    """Predict the validation images and compare; each process takes its share, all get the result.
+    """Predict the validation images and evaluate; each process predicts its share, all get the result.
 
-    Neither the weights nor any random generator are changed, so validating more or less often gives the same model.
+    Weights and random generators do not change, so the frequency of validation does not affect the model.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def validate(
     config : TrainConfig
         Settings.
     samples : sequence of Sample
-        The images held back.
+        The validation images.
     epoch : int
         For the events.
     """
@@ -98,14 +98,14 @@ def validate(
 
 
 def _spread(samples: Sequence[Sample], most: int | None) -> Sequence[Sample]:
-    """Return at most so many samples, spread evenly, the same at each validation."""
+    """Return a limited number of samples, spread evenly; every validation uses the same ones."""
     if most is None or len(samples) <= most:
         return samples
     return [samples[i * len(samples) // most] for i in range(most)]
 
 
 def window(image: TrainingImage, side: int | None) -> TrainingImage:
-    """Return the middle square of an image, at most ``side`` px long; all of it when None."""
+    """Return the middle square of an image, at most ``side`` px long; the whole image when None."""
     height, width = image.rgb.shape[:2]
     if side is None or (height <= side and width <= side):
         return image
@@ -117,14 +117,14 @@ def window(image: TrainingImage, side: int | None) -> TrainingImage:
 
 
 def truth_of(image: TrainingImage) -> InstanceMasks:
-    """Return the true cells of a training image."""
+    """Return the ground-truth cells of a training image."""
     size = image.rgb.shape[:2]
     each = [to_instances({class_id: label_image}, size) for class_id, label_image in image.label_images]
     return InstanceMasks.concatenate([InstanceMasks.empty(size), *each])
 
 
 def _losses(fabric: Fabric, model: CellMaskRCNN, config: TrainConfig, image: TrainingImage) -> dict[str, float]:
-    """Return the training losses of one fixed crop of the image; the same random proposals every time."""
+    """Return the training losses of one fixed crop of the image, with the same random sampling every time."""
     plain = config.augment.model_copy(update={"enabled": False, "class_balance": 0.0})
     seed = sample_seed(config.seed, 0, image.image_id)
     augmentation = Augmentation.of(plain, model.config)
