@@ -150,7 +150,7 @@ def test_a_resumed_epoch_does_not_read_what_is_done() -> None:
 
 
 def test_the_state_of_other_data_is_refused() -> None:
-    with pytest.raises(TrainingError, match="not those"):
+    with pytest.raises(TrainingError, match="not the training images that this run"):
         loader(samples=range(24)).load_state_dict(loader().state_dict())
 
 

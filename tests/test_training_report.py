@@ -194,7 +194,7 @@ def test_a_saved_split_is_the_same_and_applies(ten, tmp_path) -> None:
 def test_a_split_that_does_not_fit_the_data_is_refused(ten) -> None:
     with pytest.raises(TrainingError, match="gone_image"):
         Split(("i0", "gone_image"), ("i1",), 0, 0.5).apply(ten)
-    with pytest.raises(TrainingError, match="same picture"):
+    with pytest.raises(TrainingError, match="equal image"):
         Split(("i0", "i1"), ("i1",), 0, 0.5).apply(ten)
 
 

@@ -111,7 +111,7 @@ def test_a_run_that_gave_up_tries_again(data: Path, tmp_path: Path) -> None:
 
 
 def test_only_some_settings_may_change_for_a_resume(data: Path, whole: Path) -> None:
-    with pytest.raises(ConfigError, match=r"stay as they were: optimizer\.learning_rate\."):
+    with pytest.raises(ConfigError, match=r"must not change: optimizer\.learning_rate\."):
         run(CONFIG.with_changes(optimizer__learning_rate=1e-5), data, whole, resume=True)
 
 
