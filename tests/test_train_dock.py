@@ -99,8 +99,8 @@ def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, eng
     engine.wait_s = 0.05
     dock.button.click()
     qtbot.waitUntil(lambda: bool(dock.run.history.rows), timeout=60_000)
-    assert dock.button.toolTip() == "A training is at work; stop it first."
-    assert dock.monitor.compare_button.toolTip() == "The engine is at work; wait for it or stop it."
+    assert dock.button.toolTip() == "Training is running. Stop it first."
+    assert dock.monitor.compare_button.toolTip() == "The engine is running. Wait for the end or stop it."
     qtbot.waitUntil(dock.monitor.use_button.isEnabled, timeout=60_000)
     assert dock.copy_button.isEnabled()
     dock.monitor.row.stop_button.click()
@@ -141,7 +141,7 @@ def test_pause_holds_the_run_and_resume_lets_it_go_on(qtbot, dock, engine):
     dock.monitor.row.pause_button.click()
     assert dock.run.job.is_busy
     assert dock.monitor.row.pause_button.text() == "Resume"
-    assert dock.button.toolTip() == "A training is at work; stop it first."
+    assert dock.button.toolTip() == "Training is running. Stop it first."
     dock.monitor.row.pause_button.click()
     qtbot.waitUntil(lambda: dock.run.job.state is JobState.FINISHED, timeout=60_000)
 

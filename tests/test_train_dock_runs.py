@@ -110,7 +110,7 @@ def test_a_history_says_how_far_how_good_and_how_long(tmp_path):
 
 def test_the_end_is_told_with_the_reason_and_each_class(tmp_path):
     history = RunHistory(tmp_path)
-    assert stopped_text(history) == "Stopped (nothing measured yet). Resume goes on where it stopped."
+    assert stopped_text(history) == "Stopped (nothing measured yet). Resume continues where the run stopped."
     for event in one_run(tmp_path):
         history.take(event)
     assert end_text(history, ClassTable(NAMES)) == (

@@ -65,13 +65,13 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
     assert "corrections that are not in class*.tif yet" in report["data"]
     assert any(name.endswith(".bak") for name in report["written"])
     assert not report["modified after writing"]
-    assert report["disabled in training"] == "A training is at work; stop it first."
+    assert report["disabled in training"] == "Training is running. Stop it first."
 
     assert report["state after the click"] == "Stopping..."
     state, seconds, message = report["stopped"]
     assert state == "STOPPED"
     assert seconds < 10  # two seconds on a machine of its own; the benchmark measures it
-    assert message == "Stopped (best and last model kept). Resume goes on where it stopped."
+    assert message == "Stopped (best and last model kept). Resume continues where the run stopped."
     assert "Unfinished run: " in report["offered"]
 
     state, error, summary = report["end"]

@@ -109,7 +109,7 @@ class BatchDock(Dock):
             widget.hide()
 
     def _connect(self) -> None:
-        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
+        # Methods, not lambdas, for objects that outlive the dock: Qt disconnects them when the dock is closed.
         state, batch = self.state, self.batch
         self.model.chosen.connect(state.set_model)
         state.model_changed.connect(self._on_model)

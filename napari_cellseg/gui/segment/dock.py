@@ -79,7 +79,7 @@ class SegmentDock(Dock):
         self.column.addStretch(1)
 
     def _connect(self) -> None:
-        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
+        # Methods, not lambdas, for objects that outlive the dock: Qt disconnects them when the dock is closed.
         state, segmentation = self.state, self.segmentation
         self.model.chosen.connect(state.set_model)
         self.sliders.chosen.connect(self._keep_min_scores)

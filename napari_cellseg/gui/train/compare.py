@@ -1,4 +1,4 @@
-"""The window that shows two models side by side: what the new one gained and lost, in numbers and on the images."""
+"""The window that shows two models side by side: which cells the new one gained and lost."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ GAINED, LOST, FALSE = (0, 158, 115), (213, 94, 0), (255, 255, 255)
 _FILL = 0.45
 _COLUMNS = ("Class", "Cells", "AP50 old", "new", "PQ old", "new", "F1 old", "new", "Gained", "Lost")
 _TIPS = {
-    "Cells": "True cells on these images",
-    "Gained": "True cells that only the new model found",
-    "Lost": "True cells that only the old model found",
+    "Cells": "Ground-truth cells of these images",
+    "Gained": "Ground-truth cells that only the new model predicted",
+    "Lost": "Ground-truth cells that only the old model predicted",
 }
 Pictures = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 
 class CompareWindow(QDialog):
-    """A window, which blocks nothing, for one comparison.
+    """A non-modal window for one comparison.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class CompareWindow(QDialog):
         return table
 
     def _make_views(self) -> tuple[tuple[Any, Any], QWidget]:
-        """Make two pictures that are moved and magnified together."""
+        """Make two views that pan and zoom together."""
         holder = QWidget()
         row = QHBoxLayout(holder)
         row.setContentsMargins(0, 0, 0, 0)
@@ -160,17 +160,17 @@ class CompareWindow(QDialog):
 
 
 def compared_pictures(data: Path, image: ImageComparison, classes: ClassTable) -> Generator[None, None, Pictures]:
-    """Draw what the old and the new model found, (H, W, 3) uint8 each; to be iterated in a job's thread.
+    """Draw the predictions of the old and of the new model, (H, W, 3) uint8 each; runs in a job's thread.
 
     Raises
     ------
     CellSegError
-        The image is gone or damaged.
+        The image is missing or damaged.
     """
     paths = {sample.image_id: sample.image for sample in find_samples(data).samples}
     yield None
     if image.image_id not in paths:
-        raise AnnotationError(f"{data} has no image {image.image_id!r} any more.")
+        raise AnnotationError(f"{data} no longer has an image {image.image_id!r}.")
     rgb = read_image(paths[image.image_id]).rgb()
     top, left = ((have - need) // 2 for have, need in zip(rgb.shape[:2], image.truth.image_size, strict=True))
     rgb = rgb[top : top + image.truth.image_size[0], left : left + image.truth.image_size[1]]
@@ -196,7 +196,7 @@ def _fill(picture: npt.NDArray[np.uint8], cells: InstanceMasks, colour: tuple[in
 
 
 def _rims(picture: npt.NDArray[np.uint8], cells: InstanceMasks, classes: ClassTable | None, false: set[int]) -> None:
-    """Outline cells in the colours of their classes, the false ones in white; missed ones (no classes) in black."""
+    """Outline cells in the colours of their classes, false positives in white, and missed cells in black."""
     for i, ((x0, y0, x1, y1), mask) in enumerate(zip(cells.boxes.tolist(), cells.masks, strict=True)):
         inner = ndimage.binary_erosion(np.pad(mask, 1))[1:-1, 1:-1]
         colour = np.zeros(3) if classes is None else np.multiply(classes.rgb(int(cells.class_ids[i])), 255)
@@ -206,9 +206,9 @@ def _rims(picture: npt.NDArray[np.uint8], cells: InstanceMasks, classes: ClassTa
 def _summary(comparison: Comparison) -> str:
     images = len(comparison.images)
     return (
-        f"On {images} {'image that was' if images == 1 else 'images that were'} held back, {comparison.new_name} found "
+        f"On {images} validation {'image' if images == 1 else 'images'}, {comparison.new_name} predicted "
         f"{comparison.gained:,} cells that {comparison.old_name} missed, and missed {comparison.lost:,} that it had "
-        f"found (same class, IoU above 0.5, each model at its own score thresholds)."
+        f"predicted (same class, IoU above 0.5, each model at its own score thresholds)."
     )
 
 
@@ -216,8 +216,8 @@ def _legend() -> str:
     gained, lost = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in (GAINED, LOST))
     return (
         f'<span style="color: {gained};">&#9632;</span> gained &nbsp; <span style="color: {lost};">&#9632;</span> lost'
-        " &nbsp; outlines: found, in the colours of the classes; white: found where there is none of its class; "
-        "black: found by the other model only"
+        " &nbsp; outlines: predictions, in the colours of the classes; white: no cell of that class is there; "
+        "black: predicted by the other model only"
     )
 
 

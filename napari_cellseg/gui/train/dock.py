@@ -65,14 +65,14 @@ class TrainDock(Dock):
         self.past_label = small_label()
         self.resume_button = QPushButton("Resume")
         self.forget_button = QPushButton("Forget")
-        self.forget_button.setToolTip("Offer this run no more; its files stay")
+        self.forget_button.setToolTip("Hide this run. Its files stay.")
         row.addWidget(self.past_label, 1)
         row.addWidget(self.resume_button)
         row.addWidget(self.forget_button)
         return holder
 
     def _connect(self) -> None:
-        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
+        # Methods, not lambdas, for objects that outlive the dock: Qt disconnects them when the dock is closed.
         run, state = self.run, self.state
         self.button.clicked.connect(self._on_train)
         self.copy_button.clicked.connect(self._copy_command)
@@ -104,7 +104,7 @@ class TrainDock(Dock):
 
     def _on_tab(self, is_in_front: bool) -> None:
         if is_in_front:
-            self._check()  # cells may have been corrected since; files that did not change are not read again
+            self._check()  # cells may have been corrected in the meantime; unchanged files are not read again
 
     # ---- the data ----
 
@@ -113,7 +113,7 @@ class TrainDock(Dock):
         self._on_data()
 
     def _on_data(self) -> None:
-        """Other data were chosen."""
+        """React to another choice of data."""
         self._wants_to_start = False
         if self.run.check_job.is_busy:
             self.run.check_job.stop()
@@ -128,7 +128,7 @@ class TrainDock(Dock):
             self._check()
 
     def _check(self) -> None:
-        """Look through the data, unless the engine is at work."""
+        """Check the data, unless the engine is running."""
         data, workspace, state = self.source.data(), self.state.workspace, self.state
         if data is None or self.run.is_busy:
             return
@@ -150,8 +150,8 @@ class TrainDock(Dock):
     def _on_check_state(self) -> None:
         state = self.run.check_job.state
         if state is JobState.STOPPED:
-            self.check_row.set_message("The check was stopped; Train looks again.")
-            if self._checking != self.source.data():  # it was stopped because other data were chosen
+            self.check_row.set_message("The check was stopped. Train starts it again.")
+            if self._checking != self.source.data():  # it was stopped because other data was chosen
                 self.check_row.set_message("")
                 self._check_if_new()
         if state in (JobState.STOPPED, JobState.FAILED):
@@ -184,12 +184,12 @@ class TrainDock(Dock):
         self._check()
 
     def _go_on(self, checked: Checked) -> None:
-        """Train on data that were just checked; ask about corrections that are not in them."""
+        """Train on the data just checked; ask about corrections that it does not include."""
         self._wants_to_start = False
         errors = len(checked.report.errors)
         if errors:
             problems = "1 problem" if errors == 1 else f"{errors} problems"
-            self._say(f"Training cannot start: mend {problems} first. Click one in the list to see its image.", ERROR)
+            self._say(f"Training cannot start: fix {problems} first. Click one in the list to see its image.", ERROR)
             return
         workspace = self.state.workspace
         if checked.unwritten and workspace is not None:
@@ -198,7 +198,7 @@ class TrainDock(Dock):
             if answer is Answer.CANCEL:
                 return
             if answer is Answer.SAVE:
-                self._wants_to_start = True  # after they are written and looked at again
+                self._wants_to_start = True  # after they are written and checked again
                 self.run.write(workspace, checked.unwritten)
                 return
         self._start(checked.data)
@@ -234,7 +234,7 @@ class TrainDock(Dock):
 
     def _on_job(self) -> None:
         if self.run.job.state is JobState.STARTING:
-            self.settings.set_open(False)  # the run is what one wants to see now
+            self.settings.set_open(False)  # the user wants to see the run now
         if not self.run.job.is_busy:
             self.form.start.refresh()
             self.form.show_time()
@@ -248,21 +248,21 @@ class TrainDock(Dock):
 
     def _show(self) -> None:
         explain(self.button, self._why_not(), "Check the data, then train with these settings")
-        at_work = "The engine is at work; stop it first." if self.run.is_busy else None
-        explain(self.resume_button, at_work, "Go on as if it had never stopped")
+        at_work = "The engine is running. Stop it first." if self.run.is_busy else None
+        explain(self.resume_button, at_work, "Resume the run where it stopped")
         nothing = None
         if not self.run.job.is_busy:
-            nothing = None if self.form.is_ready else "The data must be checked first."
-        explain(self.copy_button, nothing, "What Train does, as a line for a terminal")
+            nothing = None if self.form.is_ready else "Check the data first."
+        explain(self.copy_button, nothing, "The same training as a line for a terminal")
 
     def _why_not(self) -> str | None:
         run = self.run
         if run.job.is_busy:
-            return "A training is at work; stop it first."
+            return "Training is running. Stop it first."
         if run.compare_job.is_busy:
-            return "Two models are being compared; wait for it or stop it."
+            return "Two models are being compared. Wait for the end or stop it."
         if run.check_job.is_busy or run.write_job.is_busy:
-            return "The data are being looked through."
+            return "The training data is being checked."
         if self.source.data() is None:
             return "Open a folder of annotated images, or choose other data."
         return None
@@ -284,7 +284,7 @@ class TrainDock(Dock):
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(text)
-        self._say("The command line is on the clipboard.")
+        self._say("The command line was copied to the clipboard.")
 
     def _say(self, text: str, colour: str = "") -> None:
         self.message.setText(text)

@@ -1,4 +1,4 @@
-"""Pictures of the last validation as a layer: the true outlines and the found ones, side by side."""
+"""Examples of the last validation as a layer: ground truth and prediction side by side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"epoch(\d+)_.*\.png")
 
 
 class ExampleLayer(QObject):
-    """One image layer beside the current image, with the examples of the last validation; made when asked for.
+    """One image layer next to the current image with the examples of the last validation; made on demand.
 
     Parameters
     ----------
@@ -32,28 +32,28 @@ class ExampleLayer(QObject):
     """
 
     changed = Signal()
-    """The layer came or went."""
+    """Emitted when the layer is added or removed."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self._state = state
         self._layer: Any = None
         self._camera: tuple[Any, float] | None = None
-        self.job = Job(state, "reading example pictures")
+        self.job = Job(state, "reading examples")
         self.job.finished.connect(self._show)
         state.viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def is_shown(self) -> bool:
-        """Whether the layer is in the viewer."""
+        """Return whether the layer is in the viewer."""
         return self._layer is not None
 
     def show(self, run_folder: Path) -> None:
-        """Show the examples of the last validation of a run, or bring the layer up to date."""
+        """Show the examples of the last validation of a run, or update the layer."""
         self.job.start(lambda: _read(run_folder))
 
     def hide(self) -> None:
-        """Take the layer away."""
+        """Remove the layer."""
         if self._layer is not None:
             self._state.viewer.layers.remove(self._layer)
             if self._camera is not None:
@@ -64,7 +64,7 @@ class ExampleLayer(QObject):
         if found is None:
             return
         epoch, picture = found
-        viewer, name = self._state.viewer, f"Examples of epoch {epoch}: true | found"
+        viewer, name = self._state.viewer, f"Examples of epoch {epoch}: ground truth | prediction"
         if self._layer is not None:
             self._layer.data, self._layer.name = picture, name
             return
@@ -74,7 +74,7 @@ class ExampleLayer(QObject):
         camera = camera_of(viewer)
         self._camera = (camera.center, camera.zoom)
         self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, beside))
-        viewer.layers.selection.active = active  # a person may be painting
+        viewer.layers.selection.active = active  # the user may be painting
         viewer.reset_view()
         self.changed.emit()
 
@@ -85,7 +85,7 @@ class ExampleLayer(QObject):
 
 
 def last_examples(run_folder: Path) -> tuple[int, list[Path]]:
-    """Return the last epoch that has example pictures, and these; 0 and none before the first."""
+    """Return the last epoch that has examples, and their files; 0 and none before the first."""
     files = {path: _NAME.fullmatch(path.name) for path in RunFolder(run_folder).examples.glob("epoch*.png")}
     epochs = {path: int(match[1]) for path, match in files.items() if match}
     last = max(epochs.values(), default=0)
@@ -93,7 +93,7 @@ def last_examples(run_folder: Path) -> tuple[int, list[Path]]:
 
 
 def _read(run_folder: Path) -> Generator[None, None, tuple[int, npt.NDArray[np.uint8]] | None]:
-    """Read the pictures and put them below each other."""
+    """Read the examples and stack them vertically."""
     epoch, paths = last_examples(run_folder)
     pictures = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""The settings part of *Train*: what to start from, preset, memory, and all else under *Advanced*."""
+"""The settings of *Train*: start model, preset, memory, and the rest under *Advanced*."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _EMPTY = {
 
 
 class StartPicker(QComboBox):
-    """The first weights: ImageNet's, those of a model of the library, or of any other file."""
+    """The start weights: ImageNet, a model of the library, or any other file."""
 
     chosen = Signal()
 
@@ -87,13 +87,13 @@ class StartPicker(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self._value = recall("start_from", "bundled")
-        self._sha256: str | None = None  # of the chosen model, to know it again under another name
+        self._sha256: str | None = None  # of the chosen model, to recognise it under another name
         self.activated.connect(self._on_activated)
         self.refresh()
 
     @property
     def value(self) -> str:
-        """What `TrainConfig.start_from` shall be: "imagenet", "random", "bundled" or a file."""
+        """The value for `TrainConfig.start_from`: "imagenet", "random", "bundled" or a file."""
         return self._value
 
     @property
@@ -105,18 +105,18 @@ class StartPicker(QComboBox):
 
     @property
     def header(self) -> CheckpointHeader | None:
-        """What the model says about itself."""
+        """Return the header of the chosen model."""
         try:
             return None if self.path is None else read_header(self.path)
         except CheckpointError:
             return None
 
     def refresh(self) -> None:
-        """List the models anew; the choice stays when it can, also when its file has another name now."""
+        """List the models again; the choice stays if it still exists, also under another file name."""
         before = self._value
         self.clear()
-        self._add("ImageNet weights", "imagenet", "Weights of the backbone alone; the rest begins at random")
-        self._add("random weights", "random", "For comparisons: needs many more images")
+        self._add("ImageNet weights", "imagenet", "Weights of the backbone only; the rest starts at random")
+        self._add("random weights", "random", "For comparisons. Needs many more images.")
         entries = ModelLibrary().entries()
         for entry in entries:
             if entry.header is not None:
@@ -139,7 +139,7 @@ class StartPicker(QComboBox):
         Raises
         ------
         CheckpointError
-            The file is no model of this program.
+            The file is not a model of this program.
         """
         if value not in ("imagenet", "random", "bundled"):
             read_header(Path(value))
@@ -175,7 +175,7 @@ class StartPicker(QComboBox):
 
 
 class TrainForm(QWidget):
-    """Fields that begin with what fits the data; what was changed by hand stays when the rest is fitted anew."""
+    """Fields that start with what fits the data; values changed by hand stay when the rest is fitted again."""
 
     changed = Signal()
 
@@ -187,7 +187,7 @@ class TrainForm(QWidget):
         self._is_fitting = False
         self._shown: dict[str, Any] = {}
         self.start = StartPicker()
-        self.start.setToolTip("What the network knows before the first step; the better, the fewer images it needs")
+        self.start.setToolTip("The weights before the first step. Better weights need fewer images.")
         self.hint = small_label()
         self.preset = QComboBox()
         tame(self.preset)
@@ -197,7 +197,7 @@ class TrainForm(QWidget):
         self.preset.setCurrentText(recall("preset", "lite"))
         self.time = small_label()
         self.device = device_choice()
-        self.device.setToolTip("auto takes a graphics card when there is one; the log says what it was and why")
+        self.device.setToolTip("auto uses a GPU if there is one; the log states the device and the reason")
         self.ram = SettingsForm(DataConfig, ("ram_budget_mib",), {"ram_budget_mib": "RAM budget"}, _EMPTY)
         self.forms = self._make_forms()
         self._fill()
@@ -249,15 +249,15 @@ class TrainForm(QWidget):
         Raises
         ------
         ConfigError
-            They contradict each other, or no data was checked yet.
+            The settings contradict each other, or no data has been checked.
         """
         if self._fitted is None:
-            raise ConfigError(self._problem or "The data must be checked before the settings are known.")
+            raise ConfigError(self._problem or "Check the data first; the settings depend on it.")
         return self._fitted.with_changes(device=self.device.currentText(), **self._edits())
 
     @property
     def is_ready(self) -> bool:
-        """Whether `config` has data to go by."""
+        """Return whether data has been checked, so that `config` is known."""
         return self._fitted is not None
 
     def _values(self) -> dict[str, Any]:
@@ -267,7 +267,7 @@ class TrainForm(QWidget):
         return values
 
     def _edits(self) -> dict[str, Any]:
-        """Return what was changed by hand."""
+        """Return the values changed by hand."""
         return {name: value for name, value in self._values().items() if value != self._shown.get(name)}
 
     def _set(self, values: dict[str, Any]) -> None:
@@ -280,7 +280,7 @@ class TrainForm(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """Show what fits data, preset and first model, with the changes by hand on top."""
+        """Show what fits the data, the preset and the start model, with the user's changes applied."""
         report, header = self._report, self.start.header
         edits = self._edits() if self._shown else {}
         self._fitted, self._problem = None, ""
@@ -313,7 +313,7 @@ class TrainForm(QWidget):
             self.changed.emit()
 
     def show_time(self) -> None:
-        """Say how long an epoch will take, by what is known now."""
+        """Show how long an epoch and the run will take, as far as is known."""
         self.time.setText(self._time_text())
         self.time.setVisible(bool(self.time.text()))
 

@@ -1,4 +1,4 @@
-"""What *Train* says about a run, line by line."""
+"""The lines that *Train* shows about a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["end_text", "progress_of", "resource_text", "step_text", "stopped_tex
 
 
 def progress_of(history: RunHistory) -> tuple[int, int, str]:
-    """Return how much of how much is done, and in which epoch, as short as can be."""
+    """Return progress and epoch as a short text."""
     now = history.now
     if isinstance(now, StepDone):
         return now.step, now.steps, f"epoch {now.epoch}/{history.epochs}"
@@ -26,7 +26,7 @@ def step_text(history: RunHistory) -> str:
     """Return "chunk 3/10, step 12/40, 0:41 left in the epoch; at most 2:10:00 in all"."""
     now = history.now
     if isinstance(now, ValidationStep):
-        return f"Measuring image {now.image} of {now.images}"
+        return f"Validating image {now.image} of {now.images}"
     if not isinstance(now, StepDone):
         return ""
     text = f"Chunk {now.chunk}/{now.chunks}, step {now.step}/{now.steps}, {clock(now.seconds_left)} left in the epoch"
@@ -51,13 +51,13 @@ def resource_text(history: RunHistory, budget_mib: int | None, total_mib: float,
 
 
 def stopped_text(history: RunHistory) -> str:
-    """Say what is left of a run that was stopped."""
+    """Return a line about a stopped run."""
     kept = "best and last model kept" if history.has_model else "nothing measured yet"
-    return f"Stopped ({kept}). Resume goes on where it stopped."
+    return f"Stopped ({kept}). Resume continues where the run stopped."
 
 
 def end_text(history: RunHistory, classes: ClassTable) -> str:
-    """Return the summary of a run that came to its end: why, which epoch was best, and how good it is."""
+    """Return the summary of a finished run: the reason, the best epoch, and its metrics."""
     end = history.finished
     if end is None:
         return ""

@@ -1,4 +1,4 @@
-"""The lower part of *Train*: how the run goes, in curves, words and pictures, and what to do with its model."""
+"""The lower part of *Train*: progress and curves of the run, and what to do with its model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MIB = 2**20
 
 
 class TrainMonitor(QWidget):
-    """Shows one `TrainRun`, from its first step to what came of it.
+    """Shows one `TrainRun`, from its first step to its result.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class TrainMonitor(QWidget):
     # ---- what is shown ----
 
     def show_run(self) -> None:
-        """Show the run that was begun, from the start."""
+        """Show the run that was just started."""
         run = self._run
         self.log.clear()
         self._lines = 0
@@ -178,19 +178,23 @@ class TrainMonitor(QWidget):
 
     def _show_state(self) -> None:
         run = self._run
-        no_model = "No epoch was measured yet, so there is no model." if run.best is None else None
+        no_model = "No epoch has been validated yet, so there is no model." if run.best is None else None
         adding = "It is being copied." if run.use_job.is_busy else None
-        explain(self.use_button, no_model or adding, "Put the best epoch's model in the library, and segment with it")
-        at_work = "The engine is at work; wait for it or stop it." if run.is_busy else None
-        explain(self.compare_button, no_model or at_work, "On the images held back: what was gained, what was lost")
+        explain(
+            self.use_button, no_model or adding, "Add the model of the best epoch to the library, and segment with it"
+        )
+        at_work = "The engine is running. Wait for the end or stop it." if run.is_busy else None
+        explain(self.compare_button, no_model or at_work, "Which cells of the validation images were gained and lost")
         shown = self.examples.is_shown
         self.examples_button.setText("Hide examples" if shown else "Show examples")
         has_examples = run.plan is not None and last_examples(run.plan.folder)[0] > 0
-        none_yet = None if shown or has_examples else "There are examples after the first validation."
-        explain(self.examples_button, none_yet, "Beside the image: true and found cells of the last validation")
+        none_yet = None if shown or has_examples else "Examples appear after the first validation."
+        explain(
+            self.examples_button, none_yet, "Show ground truth and prediction of the last validation next to the image"
+        )
         folder = None if run.plan is not None and run.plan.folder.is_dir() else "There is no run yet."
-        explain(self.folder_button, folder, "Settings, metrics, pictures and models of this run")
-        explain(self.board_button, folder, "All runs of this folder in TensorBoard, in the browser")
+        explain(self.folder_button, folder, "Open the folder with settings, metrics, plots and models of this run")
+        explain(self.board_button, folder, "Show all runs of this folder in TensorBoard, in the browser")
 
     # ---- what the buttons do ----
 
@@ -232,7 +236,7 @@ class TrainMonitor(QWidget):
             self.use_row.set_message(f"Failed: {error}")
             return
         again = " and the open image is segmented again" if self._state.session is not None else ""
-        self.use_row.set_message(f'Segment uses "{entry.name}" now{again}.')
+        self.use_row.set_message(f'Segment now uses "{entry.name}"{again}.')
         self._state.segment_requested.emit()
 
 

@@ -1,4 +1,4 @@
-"""The curves of *Train*: losses, and AP50 of each class in its colour; drawn at most twice a second, and when seen."""
+"""The curves of *Train*: losses, and AP50 of each class in its colour; drawn twice a second at most, while visible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNBROKEN = 24
 
 
 class TrainPlots(QWidget):
-    """Two plots over the epochs, each with its legend below.
+    """Two plots over the epochs, each with its legend below it.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class TrainPlots(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw again, soon: the run has more to show."""
+        """Schedule a redraw: the run has new values."""
         if not self._timer.isActive():
             self._timer.start()
 

@@ -1,4 +1,4 @@
-"""`TrainRun`: what *Train* has done away from the window: checks, training, comparing; one thing at a time."""
+"""`TrainRun`: the work of *Train* outside the window: checks, training, comparison; one at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Plan", "TrainRun"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A run as it was started: everything that the command line needs too."""
+    """A run as it was started: everything the command line needs."""
 
     config: TrainConfig
     data: Path
@@ -53,7 +53,7 @@ class TrainRun(QObject):
     """
 
     changed = Signal()
-    """A job began or ended, or `history` is another one."""
+    """Emitted when a job starts or ends, or `history` is replaced."""
     told = Signal()
     """`history` has more."""
 
@@ -79,7 +79,7 @@ class TrainRun(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the engine is at work."""
+        """Return whether a job is running."""
         return any(job.is_busy for job in (self.check_job, self.write_job, self.job, self.compare_job))
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class TrainRun(QObject):
     # ---- before ----
 
     def check(self, data: TrainData, items: Sequence[ExportItem], classes: ClassTable | None) -> None:
-        """Look through the data; ``check_job`` reports `ScanStep` and gives `Checked`."""
+        """Check the data; ``check_job`` reports `ScanStep` and returns `Checked`."""
         scan, known = partial(_scan, self.engine), self.checked
         self.check_job.start(lambda: check_data(scan, data, items, classes, known))
 
@@ -107,7 +107,7 @@ class TrainRun(QObject):
         self._begin(plan, RunHistory(plan.folder, config.validation.every, config.stopping.monitor))
 
     def resume(self, past: PastRun) -> None:
-        """Go on with a run that stopped.
+        """Resume a stopped run.
 
         Raises
         ------
@@ -128,18 +128,18 @@ class TrainRun(QObject):
 
     @property
     def best(self) -> Path | None:
-        """The model of the best epoch so far; None before there is one."""
+        """Return the model of the best epoch so far; None before there is one."""
         path = None if self.plan is None or not self.history.has_model else RunFolder(self.plan.folder).best
         return path if path is not None and path.exists() else None
 
     def use(self) -> None:
-        """Copy the best model into the library; ``use_job`` gives its `ModelEntry`."""
+        """Copy the best model into the library; ``use_job`` returns its `ModelEntry`."""
         assert self.plan is not None, "the button is disabled before there is a model"
         folder = self.plan.folder
         self.use_job.start(lambda: _add_to_library(folder))
 
     def compare(self, old: Path) -> None:
-        """Compare the best model with another one on the validation images; ``compare_job`` gives a `Comparison`."""
+        """Compare the best model with another one on the validation images; ``compare_job`` returns a `Comparison`."""
         assert self.plan is not None, "the button is disabled before there is a model"
         engine, plan, best = self.engine, self.plan, RunFolder(self.plan.folder).best
         self.compare_job.start(lambda: _compare(engine, plan, old, best))
@@ -186,6 +186,6 @@ def _compare(
 ) -> Generator[ComparisonStep | Message | None, None, Comparison]:
     held_back = Split.load(RunFolder(plan.folder).split).validation
     if not held_back:
-        raise TrainingError("No image was held back in this run, so there is nothing to compare on.")
+        raise TrainingError("This run has no validation images, so there is nothing to compare on.")
     task = Compare(data=plan.data, old=old, new=best, image_ids=held_back, device=plan.config.device)
     return (yield from engine.run(task))

@@ -1,4 +1,4 @@
-"""The settings that *Train* will use: what fits the data and the model to start from, and how the command says it."""
+"""The settings that *Train* uses: what fits the data and the start model, and the same as a command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["command_line", "epoch_seconds", "fitted", "flat", "remember_speed", 
 
 
 def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointHeader | None) -> TrainConfig:
-    """Return the preset fitted to the data; going on from a model takes that model's network.
+    """Return the preset fitted to the data; a start model brings its own network.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointH
 
 
 def start_hint(header: CheckpointHeader | None, classes: ClassTable, preset: str, data_name: str) -> str:
-    """Say how the model to start from goes with preset, classes and data; "" when all is as one would expect."""
+    """Return how the start model fits preset, classes and data; "" when there is nothing to note."""
     if header is None:
         return ""
     lines = []
@@ -60,10 +60,14 @@ def start_hint(header: CheckpointHeader | None, classes: ClassTable, preset: str
         same_number = len(header.classes) == len(classes)
         lines.append(
             f"It was trained on {', '.join(header.classes.names)}; "
-            + ("its class layer learns the new names." if same_number else "the class layer starts anew.")
+            + (
+                "its class layer learns the new names."
+                if same_number
+                else "the class layer starts at random."
+            )
         )
     if data_name and header.provenance.get("data") == data_name:
-        lines.append("It has seen data of this name: figures on images held back now may be too good.")
+        lines.append("It was trained on data of this name, so validation figures may be too high.")
     return " ".join(lines)
 
 
@@ -99,7 +103,7 @@ def command_line(config: TrainConfig, data: Path, run_folder: Path, *, resume: b
 
 
 def epoch_seconds(config: TrainConfig, report: DataReport) -> float | None:
-    """Return how long an epoch will take, from the speed of earlier runs here; None when there was none."""
+    """Return the seconds per epoch, estimated from earlier runs on this machine; None without one."""
     try:
         speed = float(recall(_speed_name(config), "0"))
     except ValueError:  # edited by hand
@@ -109,7 +113,7 @@ def epoch_seconds(config: TrainConfig, report: DataReport) -> float | None:
 
 
 def remember_speed(config: TrainConfig, report: DataReport, images_per_s: float) -> None:
-    """Keep how fast a run went, network px a second."""
+    """Store the speed of a run, network px per second."""
     remember(_speed_name(config), images_per_s * _area(config, report))
 
 

@@ -1,4 +1,4 @@
-"""The first part of *Train*: which data, what is in them, and what is wrong with them."""
+"""The first part of *Train*: the choice of data, its contents, and its problems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["SourceBox"]
 
 _TIPS = {
     DataSource.FOLDER: "All images of the open folder, with their class*.tif",
-    DataSource.ANNOTATED: "Only images with class*.tif or with cells that somebody decided about, as Review shows them",
+    DataSource.ANNOTATED: "Only images with class*.tif or with reviewed cells, as Review shows them",
     DataSource.OTHER: "Another training folder, or a COCO data set",
 }
 _SHOWN_PROBLEMS = 200
@@ -32,7 +32,7 @@ _LIST_HEIGHT = 84
 
 
 class SourceBox(QWidget):
-    """Shows what the check of the training data found; ``choice``, shown elsewhere, says which data.
+    """Shows the result of the data check; ``choice``, shown elsewhere, selects the data.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class SourceBox(QWidget):
     """
 
     changed = Signal()
-    """`data` is another one."""
+    """Emitted when `data` is replaced."""
 
     def __init__(self, state: AppState, opener: Opener) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class SourceBox(QWidget):
         self.show_workspace()
 
     def data(self) -> TrainData | None:
-        """Return the data chosen; None when there are none."""
+        """Return the chosen data; None when there is none."""
         source, workspace = self.choice.currentData(), self._state.workspace
         if source is DataSource.OTHER:
             return None if self._other is None else TrainData.of_path(self._other)
@@ -81,7 +81,7 @@ class SourceBox(QWidget):
         self.changed.emit()
 
     def show_workspace(self) -> None:
-        """Offer what the open folder allows; its own label images when it has them for every image."""
+        """Offer what the open folder allows: its label images if every image has them."""
         workspace = self._state.workspace
         folder = None if workspace is None else TrainData.of_folder(workspace.project)
         name = "" if workspace is None else workspace.project.folder.name
@@ -98,7 +98,7 @@ class SourceBox(QWidget):
         self.show_nothing()
 
     def show_nothing(self) -> None:
-        """Forget what was found in other data."""
+        """Clear the results of other data."""
         data = self.data()
         self.counts.setStyleSheet("")
         self.counts.setText("Open a folder of annotated images, or choose other data." if data is None else "")
@@ -125,7 +125,7 @@ class SourceBox(QWidget):
         self.problems.setFixedHeight(min(lines + 2 * self.problems.frameWidth() + 4, _LIST_HEIGHT))
 
     def show_error(self, error: CellSegError) -> None:
-        """Say why there is nothing to train on."""
+        """Show why there is nothing to train on."""
         self.counts.setText(str(error))
         self.counts.setStyleSheet(f"color: {ERROR};")
         self.counts.show()
@@ -150,7 +150,7 @@ def _all_labelled(folder: Path) -> bool:
     try:
         files = [file for file in list_images(folder) if has_own_folder(file.path)]
         return all(class_files(file.path.parent) for file in files)
-    except CellSegError:  # told when the data is checked
+    except CellSegError:  # reported when the data is checked
         return False
 
 
@@ -164,7 +164,7 @@ def _counts(report: DataReport, unwritten: int) -> str:
         lines.append(f"A cell is about {np.median(report.sides):.0f} px wide.")
     without = sum(not image.cells.any() for image in report.images)
     if without:
-        lines.append(f"{without:,} without a cell: from them the model learns what is no cell.")
+        lines.append(f"{without:,} without a cell: the model learns from them what is not a cell.")
     if unwritten:
         lines.append(
             f"{unwritten:,} {'image has' if unwritten == 1 else 'images have'} corrections that are not in class*.tif "

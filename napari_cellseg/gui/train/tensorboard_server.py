@@ -1,4 +1,4 @@
-"""TensorBoard on a run folder, in a process of its own; only where that package is installed."""
+"""TensorBoard for a run folder, in its own process; only if that package is installed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from napari_cellseg.gui.state import AppState
 __all__ = ["TensorBoardServer", "tensorboard_is_installed"]
 
 _LOOK_MS = 300
-"""Time between two looks whether the server answers."""
+"""Time between two checks for an answer of the server."""
 
 
 def tensorboard_is_installed() -> bool:
-    """Whether there is anything to start."""
+    """Return whether TensorBoard is installed."""
     return importlib.util.find_spec("tensorboard") is not None
 
 
@@ -62,7 +62,7 @@ class TensorBoardServer(QObject):
 
     def _open_when_ready(self) -> None:
         if self._process is None or self._process.poll() is not None:
-            self._looking.stop()  # it could not start; the run folder still has the curves as pictures
+            self._looking.stop()  # it could not start; the run folder still has the curves as images
             return
         with suppress(OSError), socket.create_connection(("localhost", self._port), timeout=0.05):
             self._looking.stop()
