@@ -144,7 +144,7 @@ def test_a_folder_is_predicted_stored_and_listed(qtbot, dock, engine, folder):
     assert dock.state.session.count() == (FOUND.scores >= 0.5).sum()
     assert [dock.opener.summaries[name].total for name in "abc"] == [dock.state.session.count()] * 3
     assert not dock.button.isEnabled()
-    assert "Nothing is left to do" in dock.button.toolTip()
+    assert "All images are done" in dock.button.toolTip()
 
 
 def test_another_viewer_later_goes_on_where_it_was_stopped(qtbot, dock, engine, folder):

@@ -180,7 +180,7 @@ def test_stop_is_shown_at_once_and_the_button_comes_back(qtbot, dock):
     dock.segmentation._engine.run = answer((READY, *[None] * 1000), wait_s=0.01)
     dock.button.click()
     qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=60_000)
-    assert dock.button.toolTip() == "It is at work; stop it first."
+    assert dock.button.toolTip() == "Segmentation is running. Stop it first."
 
     dock.row.stop_button.click()
     assert dock.row.label.text().startswith("Stopping...")

@@ -74,7 +74,7 @@ def choose(dock, name):
 def test_the_bundled_model_is_there_and_cannot_be_renamed_or_deleted(dock):
     choose(dock, "lite-consep")
     assert not dock.remove.isEnabled()
-    assert dock.rename.toolTip() == "It comes with the program; export a copy."
+    assert dock.rename.toolTip() == "Bundled with the program. Export a copy."
     assert not dock.table.currentIndex().flags() & Qt.ItemFlag.ItemIsEditable
     assert dock.save.isEnabled()
 
@@ -85,7 +85,7 @@ def test_an_imported_model_is_listed_by_the_name_of_its_run_and_chosen(dock, own
     row = [dock.table.model().index(0, column).data() for column in range(8)]
     assert row[:5] == ["gut", "imported", "0.500", "0.400", "2"]
     assert row[7] == "gut <1>"
-    assert dock.row.message.text() == "gut is in the library."
+    assert dock.row.message.text() == "gut was added to the library."
 
 
 @pytest.mark.usefixtures("own")
@@ -171,7 +171,7 @@ def test_segment_uses_it_follows_its_name_and_does_without_it_when_it_is_deleted
     dock.use.click()
     assert segment.model.path == own.path
     assert dock.state.min_scores == {1: 0.3, 2: 0.7}
-    assert dock.use.toolTip() == "Segment uses it already."
+    assert dock.use.toolTip() == "Segment already uses this model."
 
     dock.table.renamed.emit(own, "mine")
     assert segment.model.path == dock.table.entry.path == own.path.with_name("mine.safetensors")

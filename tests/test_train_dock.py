@@ -162,7 +162,7 @@ def test_an_error_in_the_data_blocks_the_start_and_leads_to_the_image(qtbot, doc
     dock.source.opener.show = shown.append
     dock.button.click()
     qtbot.waitUntil(lambda: dock.message.text() != "", timeout=60_000)
-    assert dock.message.text().startswith("Training cannot start: mend 1 problem first.")
+    assert dock.message.text().startswith("Training cannot start: fix 1 problem first.")
     assert not engine.trained
     item = dock.source.problems.item(0)
     assert item.text().startswith("Error: tissue_02:")

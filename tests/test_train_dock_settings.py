@@ -85,7 +85,7 @@ def test_what_is_odd_about_the_first_model_is_said():
     header = read_header(bundled())
     assert start_hint(None, TISSUE_CLASSES, "lite", "x") == ""
     assert start_hint(header, TISSUE_CLASSES, "lite", "x") == ""
-    assert "class layer starts anew" in start_hint(header, classes_of(["a", "b"]), "lite", "x")
+    assert "class layer starts at random" in start_hint(header, classes_of(["a", "b"]), "lite", "x")
     assert "learns the new names" in start_hint(header, classes_of("abcd"), "lite", "x")
     assert "network is the model's (lite)" in start_hint(header, TISSUE_CLASSES, "reference", "x")
     assert "may be too good" in start_hint(header, TISSUE_CLASSES, "lite", "consep")

@@ -1,4 +1,4 @@
-"""`Batch`: predicts the images of a folder in the background, and stores each result as soon as it is there."""
+"""`Batch`: predicts the images of a folder in the background and stores each result immediately."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ class Batch(QObject):
     Attributes
     ----------
     job, plan_job, rank_job, submit_job : Job
-        Predicting; looking into the folder; ordering the images; writing the results.
+        Prediction; scan of the folder; order of the images; writing of the results.
     plan : BatchPlan or None
         What is in the folder.
     failures : dict of image_id to str
-        What failed, and why: of this run, and of earlier ones that were not made good.
+        Images that failed and the reason, of this run and of earlier runs that were not repeated.
     """
 
     planned = Signal()
-    """``plan`` is another one, or None while it is being made."""
+    """Emitted when ``plan`` is replaced; None while the folder is scanned."""
     progressed = Signal(object)
     """A `BatchProgress`."""
     stored = Signal(str)
-    """The image_id whose cells are stored."""
+    """The image_id whose cells were stored."""
     failures_changed = Signal()
     model_ready = Signal(object)
     message = Signal(str)
@@ -94,38 +94,38 @@ class Batch(QObject):
 
     @property
     def folder(self) -> Path | None:
-        """The folder to predict: the one chosen, else the open one."""
+        """Return the folder to predict: the chosen one, else the open one."""
         workspace = self._state.workspace
         return self._chosen or (None if workspace is None else workspace.project.path)
 
     @property
     def is_open_folder(self) -> bool:
-        """Whether it is the folder that is open in the viewer."""
+        """Return whether the folder is the one open in the viewer."""
         workspace, folder = self._state.workspace, self.folder
         return workspace is not None and folder is not None and _same(workspace.project, folder)
 
     @property
     def ids_file(self) -> Path | None:
-        """The file with the ids of the images: the one chosen, else the one found by itself."""
+        """Return the file with the image ids: the chosen one, else the one found automatically."""
         return self._ids or (None if self.folder is None else find_ids(_inside(self.folder)))
 
     @property
     def images_of_run(self) -> int:
-        """How many images the last run had to do."""
+        """Return the number of images of the last run."""
         return len(self._run.files) if self._run is not None else 0
 
     def choose_folder(self, folder: Path | None) -> None:
-        """Predict another folder, or (None) the one that is open; not while it runs."""
+        """Use another folder, or (None) the open one; not during a run."""
         self._chosen, self._ids = folder, None
         self.failures = {}
         self.failures_changed.emit()
 
     def choose_ids(self, path: Path | None) -> None:
-        """Use another id file, or (None) the one found by itself."""
+        """Use another id file, or (None) the one found automatically."""
         self._ids = path
 
     def look(self, key: str) -> None:
-        """Look into the folder; `planned` tells when it is done. ``key`` is that of the prediction to come."""
+        """Scan the folder; `planned` is emitted at the end. ``key`` is that of the next prediction."""
         folder, ids = self.folder, self.ids_file
         self.plan = None
         if folder is not None:
@@ -141,15 +141,15 @@ class Batch(QObject):
     # ---- predicting ----
 
     def start(self, model: BatchModel, *, reviewed_too: bool = False, again: bool = False) -> None:
-        """Predict the images that are to do.
+        """Predict the remaining images.
 
         Parameters
         ----------
         model : BatchModel
         reviewed_too : bool
-            Also images in which a person decided about cells; those cells stay as they are.
+            Also images with reviewed cells; these cells stay unchanged.
         again : bool
-            Also images that are predicted already.
+            Also images that were predicted before.
 
         Raises
         ------
@@ -168,7 +168,7 @@ class Batch(QObject):
         if self.is_open_folder:
             self._state.set_min_scores(self._state.min_scores or scores)
             scores = self._state.min_scores
-        self._chosen = self.folder  # the one that is open may change while it runs
+        self._chosen = self.folder  # the open folder may change during the run
         self._release()
         log, store = PredictionLog(project.folder), ProposalStore(project)
         run = self._run = BatchRun(model, match, scores, log, store, files, pixels)
@@ -188,7 +188,7 @@ class Batch(QObject):
         return [image.file for image in images], [image.pixels for image in images]
 
     def _with_classes(self, project: Project, header: CheckpointHeader) -> tuple[Project, dict[int, int]]:
-        """Return the project with its classes, those of the model when it has none, and the model's among them."""
+        """Return the project's classes (the model's if it has none), and the class_ids of the model's in them."""
         state, session = self._state, self._state.session
         if self.is_open_folder:
             if state.classes_are_provisional and (session is None or not session.cells):
@@ -225,7 +225,7 @@ class Batch(QObject):
             self._run.store.project.close()
 
     def close(self) -> None:
-        """End the engine, and give back the share in the lock of the folder."""
+        """End the engine and release the lock of the folder."""
         self._engine.shutdown()
         self._release()
 
@@ -270,7 +270,7 @@ class Batch(QObject):
             self._store_waiting()
 
     def _store_waiting(self) -> None:
-        """Put cells into images that this window has open; not while one is being opened, which could be the same."""
+        """Put cells into images open in this window, but not while one is being opened: it could be the same."""
         run = self._run
         while run is not None and self._waiting and not self._state.loading:
             event = self._waiting.popleft()
@@ -288,7 +288,7 @@ class Batch(QObject):
         workspace, image_id = self._state.workspace, file.image_id
         if workspace is None or not _same(run.store.project, workspace.project.path) or not workspace.is_open(image_id):
             if not _store(run, file, event):
-                raise AnnotationError(f"{image_id} is open in another window; predict it again after closing it there.")
+                raise AnnotationError(f"{image_id} is open in another window. Close it there and predict it again.")
             return
         cells = with_class_ids(event.instances, run.match)
         if store_in_session(workspace, image_id, cells, run.model.name):
@@ -304,14 +304,14 @@ class Batch(QObject):
         self.failures_changed.emit()
         try:
             run.log.note(file, run.model.key, run.model.name, problem=reason)
-        except CellSegError as error:  # a full disk: every other image would fail as well
+        except CellSegError as error:  # a full disk: all other images would fail too
             self.job.stop()
             show_error(error)
 
     # ---- what comes after ----
 
     def rank(self) -> None:
-        """Order the images by what reviewing them is expected to give; `ranked` has the list."""
+        """Order the images by the expected gain of a review; `ranked` carries the list."""
         if self.folder is not None:
             items, classes, scores = self._items(), self._known_classes(), dict(self._state.min_scores)
             self.rank_job.start(lambda: rank_folder(items, classes, scores))
@@ -343,7 +343,7 @@ class Batch(QObject):
 
 
 def _store(run: BatchRun, file: ImageFile, event: ImageDone) -> bool:
-    """Store what was found in an image, in the thread of the job; not when a window has the image open."""
+    """Store the cells of an image, in the thread of the job; not if a window has the image open."""
     cells = with_class_ids(event.instances, run.match)
     is_stored = run.store.put(file.image_id, cells, run.model.name, run.min_scores)
     if is_stored:

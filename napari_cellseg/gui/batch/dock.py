@@ -1,4 +1,4 @@
-"""The dock *Batch*: predicts a whole folder, says what to review next, and writes the results to hand in."""
+"""The dock *Batch*: predicts a folder, lists what to review next, and writes the submission."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STEPS = 100
 
 
 class BatchDock(Dock):
-    """Folder, model and options; the button; failures; what to review next; the results file."""
+    """Folder, model and options; the button; failures; what to review next; the submission."""
 
     def __init__(self, state: AppState, opener: Opener, batch: Batch) -> None:
         super().__init__(state)
@@ -63,9 +63,9 @@ class BatchDock(Dock):
         self.pixel_size = PixelSize()
         self.advanced = advanced_form()
         self.which = _choice(("not predicted yet", "all again"))
-        self.which.setToolTip("An image is done when this model found its cells with these options, and it is the same")
-        self.reviewed = _choice(("leave as they are", "predict the rest of them"))
-        self.reviewed.setToolTip("Cells that you accepted, edited or rejected always stay; only proposals are replaced")
+        self.which.setToolTip("An image is done if this model predicted the unchanged file with these options")
+        self.reviewed = _choice(("leave as they are", "predict the remaining images"))
+        self.reviewed.setToolTip("Accepted, edited and rejected cells always stay. Only proposed cells are replaced.")
         self.sliders = ScoreSliders(self.state)
         self.button = PrimaryButton("Predict")
         self.button.clicked.connect(self._start)
@@ -138,13 +138,13 @@ class BatchDock(Dock):
     # ---- what is asked for ----
 
     def look(self) -> None:
-        """Look into the folder again."""
+        """Scan the folder again."""
         model = self._model_or_none()
         if not self.batch.job.is_busy:
             self.batch.look(model.key if model is not None else "")
 
     def chosen_model(self) -> BatchModel | None:
-        """Return what to predict with; None without a model."""
+        """Return model and options; None without a model."""
         options = prediction_options(self.model.path, self.device, self.advanced)
         header = self.model.header
         if header is None:
@@ -154,7 +154,7 @@ class BatchDock(Dock):
     def _model_or_none(self) -> BatchModel | None:
         try:
             return self.chosen_model()
-        except CellSegError:  # told when the button is pressed
+        except CellSegError:  # reported when the button is pressed
             return None
 
     @property
@@ -170,7 +170,7 @@ class BatchDock(Dock):
             self.row.set_message(str(error), ERROR)
 
     def open_image(self, image_id: str) -> None:
-        """Put an image on the canvas, and *Review* to the front."""
+        """Show an image and bring *Review* to the front."""
         folder = self.batch.folder
         if self.batch.is_open_folder:
             self.opener.show(image_id)
@@ -184,7 +184,7 @@ class BatchDock(Dock):
             self.use_folder(Path(name))
 
     def use_folder(self, folder: Path | None) -> None:
-        """Predict another folder, or (None) the one that is open."""
+        """Use another folder, or (None) the open one."""
         self.batch.choose_folder(folder)
         self.next_images.show_gains(())
         self.look()
@@ -213,7 +213,7 @@ class BatchDock(Dock):
             self.counts.setText(f"{len(plan.images)} images: {', '.join(parts)}")
             unsaved = [image.file.image_id for image in plan.images if image.state is ImageState.UNSAVED]
             self.counts.setToolTip(
-                f"Open these first, to bring their edits back or not: {', '.join(unsaved)}" if unsaved else ""
+                f"Open these first and decide about their unsaved edits: {', '.join(unsaved)}" if unsaved else ""
             )
             has_reviewed = bool(numbers[ImageState.REVIEWED])
             self.reviewed.setVisible(has_reviewed)
@@ -228,17 +228,15 @@ class BatchDock(Dock):
         files, _ = self.batch.files_to_do(**self._wish)
         number = "" if self.batch.plan is None else " 1 image" if len(files) == 1 else f" {len(files)} images"
         self.button.setText(f"Predict{number}")
-        explain(
-            self.button, self._why_not(len(files)), "Each image is stored as soon as it is done; what is done stays"
-        )
-        busy = "Wait until the prediction is done, or stop it." if self.batch.job.is_busy else None
+        explain(self.button, self._why_not(len(files)), "Each image is stored when it is done. Finished images stay.")
+        busy = "Wait for the end of the prediction, or stop it." if self.batch.job.is_busy else None
         for widget in (self.choose, self.use_open):
-            explain(widget, busy, "Another folder than the one that is open")
+            explain(widget, busy, "Choose a folder other than the open one")
         self.results.refresh()
 
     def _why_not(self, to_do: int) -> str | None:
         if self.batch.job.is_busy:
-            return "It is at work; pause or stop it below."
+            return "Prediction is running. Pause or stop it below."
         if self.batch.folder is None:
             return "Open a folder of images first."
         if self.state.loading:
@@ -246,8 +244,8 @@ class BatchDock(Dock):
         if self.model.header is None:
             return "Choose a model first."
         if self.batch.plan is None:
-            return "The folder is being looked into."
-        return None if to_do else 'Nothing is left to do; "all again" or the reviewed ones are above.'
+            return "The folder is being scanned."
+        return None if to_do else 'All images are done. Tick "all again" or the reviewed images above to repeat them.'
 
     def _on_job(self) -> None:
         state = self.batch.job.state
@@ -286,9 +284,9 @@ class BatchDock(Dock):
     def _on_ranked(self, gains: list[ImageGain]) -> None:
         self.next_images.show_gains(gains)
         self.next_hint.setText(
-            "Ordered by what your decisions are expected to teach the model; double-click to review."
+            "Ordered by the expected gain for the model. Double-click to review."
             if gains
-            else "Predict images first; those with cells to decide about are listed here."
+            else "Predict images first. Images with cells to review are listed here."
         )
         self.next_images.setVisible(bool(gains))
 

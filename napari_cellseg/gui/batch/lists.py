@@ -1,4 +1,4 @@
-"""The lists of *Batch*: what failed and why, and which image to review next and why."""
+"""The lists of *Batch*: failed images with the reason, and images to review next."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class RowList(QTreeWidget):
-    """Rows of texts, one an image; a double click or Enter asks for the image.
+    """A list with one row per image; a double click or Enter requests the image.
 
     Parameters
     ----------
     titles : sequence of str
-        Of the columns; the first is the image, the last takes the room that is left.
+        Of the columns; the first is the image, the last one stretches.
     most_rows : int
-        How many are seen without scrolling.
+        Rows visible without scrolling.
     """
 
     wanted = Signal(str)
     """The image_id of a row."""
     why = Signal(str)
-    """The whole last text of the row selected, which may not fit into its column."""
+    """The full last text of the selected row, which may not fit its column."""
 
     def __init__(self, titles: Sequence[str], most_rows: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class RowList(QTreeWidget):
         self.wanted.emit(item.data(0, Qt.ItemDataRole.UserRole))
 
     def show_rows(self, rows: Iterable[tuple[str, Sequence[str]]]) -> None:
-        """Show other rows: (image_id, texts); every cell's tooltip is its whole text."""
+        """Replace the rows, (image_id, texts); the tooltip of each field is its full text."""
         self.clear()
         for image_id, texts in rows:
             item = QTreeWidgetItem(list(texts))
@@ -89,7 +89,7 @@ class FailureList(RowList):
         super().__init__(("Failed", "Why"), 4)
 
     def show_failures(self, failures: dict[str, str]) -> None:
-        """Show what failed; without any the list is hidden."""
+        """Show the failed images; without any, the list is hidden."""
         self.show_rows((image_id, (image_id, reason)) for image_id, reason in failures.items())
         self.setVisible(bool(failures))
 
@@ -99,7 +99,7 @@ class GainList(RowList):
 
     def __init__(self) -> None:
         super().__init__(("Image", "Gain", "Why"), 8)
-        self.headerItem().setToolTip(1, "Bits of information that your decisions are expected to give")
+        self.headerItem().setToolTip(1, "Information, in bits, expected from your decisions")
 
     def show_gains(self, gains: Sequence[ImageGain]) -> None:
         """Show images in their order."""

@@ -1,4 +1,4 @@
-"""The last part of *Batch*: the results file to hand in, checked against the id file, and the command line."""
+"""The last part of *Batch*: the submission, checked against the id file, and the command line."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _NAME_WIDTH = 190
 
 
 def ids_text(plan: BatchPlan) -> tuple[str, bool]:
-    """Say how the id file fits the images, and whether something is wrong."""
+    """Return how the id file fits the images, and whether something is wrong."""
     if plan.ids_file is None:
-        return "Without an id file the images get 1, 2, ... in the order of their names.", False
+        return "Without an id file, the images get the ids 1, 2, ... in the order of their names.", False
     if plan.ids_problem:
         return plan.ids_problem, True
-    assert plan.ids is not None  # there is a file, and nothing is wrong with it
+    assert plan.ids is not None  # there is a file without problems
     lines = plan.ids.preview()
     return "\n".join(lines), len(lines) > 1
 
@@ -56,9 +56,9 @@ class ResultsBox(QWidget):
     ----------
     batch : Batch
     model : callable
-        Gives what to predict with; raises a `ConfigError` when the fields do not fit together.
+        Returns model and options; raises a `ConfigError` if the fields contradict each other.
     look : callable
-        Looks into the folder again, after another id file was chosen.
+        Scans the folder again, after another id file was chosen.
     """
 
     def __init__(self, batch: Batch, model: Callable[[], BatchModel | None], look: Callable[[], None]) -> None:
@@ -105,7 +105,7 @@ class ResultsBox(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        layout.addWidget(QLabel("<b>Results to hand in</b>"))
+        layout.addWidget(QLabel("<b>Submission</b>"))
         layout.addLayout(form)
         layout.addWidget(self.ids)
         layout.addLayout(buttons)
@@ -133,7 +133,7 @@ class ResultsBox(QWidget):
         return predict_command(model.options, folder, out, self._batch.ids_file, model.pixel_size_um)
 
     def copy_command(self) -> None:
-        """Put the command on the clipboard, quoted for this system's shell."""
+        """Copy the command to the clipboard, quoted for this system's shell."""
         try:
             arguments = self.command()
         except CellSegError as error:
@@ -142,14 +142,14 @@ class ResultsBox(QWidget):
         clipboard = QApplication.clipboard()
         if arguments is not None and clipboard is not None:
             clipboard.setText(_quoted(arguments))
-            show_info("The command is on the clipboard.")
+            show_info("The command was copied to the clipboard.")
 
     def refresh(self) -> None:
-        """Enable what can work."""
+        """Enable the buttons that can work, with the reason on the others."""
         explain(
             self.write,
             self._why_not(),
-            "test-results.json and its zip: all cells nobody rejected, down to the lowest score",
+            "test-results.json and its zip: all cells that were not rejected, down to the lowest score",
         )
         nothing = "Open a folder of images first." if self._batch.folder is None else None
         explain(self.copy, nothing, "The same prediction as a command, for a terminal or a cluster")
@@ -159,11 +159,11 @@ class ResultsBox(QWidget):
         if batch.folder is None:
             return "Open a folder of images first."
         if batch.job.is_busy:
-            return "Wait until the prediction is done, or stop it."
+            return "Wait for the end of the prediction, or stop it."
         if batch.submit_job.is_busy:
             return "It is being written."
         if batch.plan is None:
-            return "The folder is being looked into."
+            return "The folder is being scanned."
         return None if self.folder.text().strip() else "Choose a folder first."
 
     def _on_plan(self) -> None:
@@ -174,13 +174,13 @@ class ResultsBox(QWidget):
             self.ids.setStyleSheet(f"color: {WARNING};" if is_wrong else "")
             name = "none found" if plan.ids_file is None else plan.ids_file.name
             self.ids_name.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _NAME_WIDTH))
-            self.ids_name.setToolTip(str(plan.ids_file or "Looked for in the folder and beside it"))
+            self.ids_name.setToolTip(str(plan.ids_file or "Searched in the folder and next to it"))
         elif batch.folder is None:
             self.ids.setText("")
             self.ids_name.setText("")
         folder = batch.folder
         place = "" if folder is None else str(folder.parent / f"{folder.stem}-results")
-        if place != self.folder.property("proposed"):  # another folder is predicted
+        if place != self.folder.property("proposed"):  # another folder was chosen
             self.folder.setProperty("proposed", place)
             self.folder.setText(place)
             self.problems.hide()

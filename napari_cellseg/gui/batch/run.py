@@ -1,4 +1,4 @@
-"""With what a folder is predicted, how far it is, and what one run needs to store its results."""
+"""Model, progress and storage of one Batch run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BatchModel", "BatchProgress", "BatchRun"]
 
 @dataclass(frozen=True)
 class BatchModel:
-    """With what to predict."""
+    """The model and options of a run."""
 
     options: PredictOptions
     header: CheckpointHeader
@@ -26,7 +26,7 @@ class BatchModel:
 
     @property
     def key(self) -> str:
-        """Tells predictions apart whose results differ."""
+        """Return a key that differs whenever the results would differ."""
         return prediction_key(self.header.sha256, self.options.model_dump(mode="json"), self.pixel_size_um)
 
 
@@ -43,7 +43,7 @@ class BatchProgress:
 
 
 class BatchRun:
-    """One run: what it needs to store its results, and to say how long it will take."""
+    """One run: what it needs to store its results and to estimate its time."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class BatchRun:
         self.began_s = 0.0
 
     def seconds_left(self, event: TileDone, elapsed_s: float) -> float | None:
-        """Return how long the rest takes at the speed so far; time goes with the pixels."""
+        """Return the seconds left at the speed so far, in proportion to the pixels."""
         before, now = sum(self._pixels[: event.image - 1]), self._pixels[event.image - 1]
         done = before + now * event.tile / event.tiles
         rest = sum(self._pixels) - done

@@ -1,4 +1,4 @@
-"""The *Export* dock: what was reviewed, as files for other programs."""
+"""The *Export* dock: reviewed cells as files for other programs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ExportDock(Dock):
         self._ids_button.clicked.connect(self._choose_ids)
         self._ids_preview = small_label()
         self._polygons = QCheckBox("polygons")
-        self._polygons.setToolTip("Outlines instead of RLE masks; holes get filled")
+        self._polygons.setToolTip("Outlines instead of RLE masks. Holes are filled.")
         self._csv = QComboBox()
         tame(self._csv)
         self._csv.setMinimumContentsLength(6)
@@ -126,7 +126,7 @@ class ExportDock(Dock):
             self._which[which] = choice
         images.addStretch(1)
         self._which[Which.ALL].setChecked(True)
-        self._which[Which.REVIEWED].setToolTip("Only images whose cells are all decided about")
+        self._which[Which.REVIEWED].setToolTip("Only images whose cells are all reviewed")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Choose a folder")
         self.folder.textChanged.connect(self._show)
@@ -146,7 +146,7 @@ class ExportDock(Dock):
 
     @property
     def formats(self) -> frozenset[str]:
-        """The names of the formats ticked."""
+        """Return the names of the ticked formats."""
         return frozenset(name for name, box in self._formats.items() if box.isChecked())
 
     @property
@@ -229,7 +229,7 @@ class ExportDock(Dock):
     def _show(self) -> None:
         if not hasattr(self, "export_button"):  # still being built
             return
-        explain(self.export_button, self._why_not(), "Write the files; those of an earlier export are replaced")
+        explain(self.export_button, self._why_not(), "Write the files. Files of an earlier export are replaced.")
         no_image = None if self.state.image_id is not None else "No image is open."
         explain(self._which[Which.ONE], no_image, "Only the image on the canvas")
         is_results = "results" in self.formats
@@ -240,12 +240,12 @@ class ExportDock(Dock):
         explain(
             self._csv,
             None if "measurements" in self.formats else "Tick measurements CSV first.",
-            "Decimal sign and separator, as your spreadsheet expects them",
+            "Decimal sign and separator for your spreadsheet",
         )
         explain(
             self._polygons,
             None if "coco" in self.formats else "Tick COCO data set first.",
-            "Outlines instead of RLE masks; holes get filled",
+            "Outlines instead of RLE masks. Holes are filled.",
         )
         self._open.setVisible(self._summary is not None)
 

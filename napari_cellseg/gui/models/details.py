@@ -1,4 +1,4 @@
-"""What a model file says about itself, as a page to read and copy."""
+"""The header of a model file as a page to read and copy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LABELS = {
 
 
 def details_html(entry: ModelEntry) -> str:
-    """Return all that is known about a model; names and values come from the file and are escaped."""
+    """Return everything known about a model as HTML; names and values come from the file and are escaped."""
     if entry.header is None:
         return f"<p><b>{escape(entry.name)}</b></p><p>{escape(entry.problem)}</p>"
     header = entry.header
@@ -64,7 +64,7 @@ _CLASS_COLUMNS = ("Class", "AP50", "PQ", "Score from")
 
 def _facts(entry: ModelEntry, header: CheckpointHeader) -> Iterable[tuple[str, str]]:
     config = header.config
-    scale = f"{config.working_scale:g} network px a pixel"
+    scale = f"{config.working_scale:g} network px per pixel"
     yield "Network", f"{config.name}: {config.backbone.name}, {scale}"
     if config.pixel_size_um is not None:
         yield "Pixel size", f"{config.pixel_size_um:g} µm"
@@ -99,7 +99,7 @@ def _rows(facts: Iterable[tuple[str, str]]) -> str:
 
 
 def _breakable(text: str) -> str:
-    """Let long words, such as checksums and paths, go on in the next line."""
+    """Allow line breaks in long words, such as checksums and paths."""
     return " ".join(
         "\u200b".join(escape(word[i : i + 16]) for i in range(0, len(word), 16)) if len(word) > 32 else escape(word)
         for word in text.split(" ")

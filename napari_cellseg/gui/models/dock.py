@@ -1,4 +1,4 @@
-"""The dock *Models*: the model library, with what each model is, where it came from, and how good it is."""
+"""The dock *Models*: the model library with origin and metrics of each model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _RUN_FILES = ("best", "last")
 
 
 class ModelsDock(BottomDock):
-    """A table of all models, what the chosen one says about itself, and what can be done with it."""
+    """A table of all models, the details of the selected one, and its actions."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
@@ -102,7 +102,7 @@ class ModelsDock(BottomDock):
 
     def showEvent(self, event: Any) -> None:  # noqa: D102
         super().showEvent(event)
-        self.refresh()  # a run may have been added, or a file copied there by hand
+        self.refresh()  # a run or a file may have been added
 
     def refresh(self, select: Path | None = None) -> None:
         """List the models again."""
@@ -112,7 +112,7 @@ class ModelsDock(BottomDock):
     # ---- what can be done ----
 
     def import_file(self, path: Path) -> None:
-        """Copy a model file into the library, in a worker; one of another program is refused in words."""
+        """Copy a model file into the library, in a worker; files of other programs are refused with the reason."""
         library = self.library
 
         def run() -> Generator[None, None, ModelEntry]:
@@ -124,7 +124,7 @@ class ModelsDock(BottomDock):
         self.job.start(run)
 
     def export_file(self, entry: ModelEntry, target: Path) -> None:
-        """Copy a model to a file, in a worker; the file dialog has asked before an old one is replaced."""
+        """Copy a model to a file, in a worker; the file dialog has asked before a file is replaced."""
         library = self.library
 
         def run() -> Generator[None, None, Path]:
@@ -154,7 +154,7 @@ class ModelsDock(BottomDock):
     def _ask(self) -> None:
         entry = self.table.entry
         if entry is not None:
-            self.confirmation.ask(f'Delete "{entry.name}" from the library for good?')
+            self.confirmation.ask(f'Delete "{entry.name}" from the library permanently?')
 
     def _delete(self) -> None:
         entry = self.table.entry
@@ -166,14 +166,14 @@ class ModelsDock(BottomDock):
         except CellSegError as error:
             self.row.set_message(str(error), ERROR)
         else:
-            self.row.set_message(f"{entry.name} is deleted.")
+            self.row.set_message(f"{entry.name} was deleted.")
         self._changed()
 
     def _copy(self) -> None:
         entry, clipboard = self.table.entry, QApplication.clipboard()
         if entry is not None and clipboard is not None:
             clipboard.setText(details_json(entry))
-            self.row.set_message("The details are on the clipboard, as JSON.")
+            self.row.set_message("The details were copied to the clipboard as JSON.")
 
     def _choose_import(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Import a model", recall("folder"), _FILES)
@@ -189,7 +189,7 @@ class ModelsDock(BottomDock):
 
     def _on_copied(self, result: ModelEntry | Path) -> None:
         if isinstance(result, ModelEntry):
-            self.row.set_message(f"{result.name} is in the library.")
+            self.row.set_message(f"{result.name} was added to the library.")
             self._changed(result.path)
         else:
             self.row.set_message(f"Written to {result}.")
@@ -208,22 +208,22 @@ class ModelsDock(BottomDock):
             self.details.setHtml(text)
             self.confirmation.hide()
         nothing = "Choose a model in the table first." if entry is None else None
-        busy = "Wait until the copy is done." if self.job.is_busy else None
-        unread = "This file cannot be read; see below." if entry is not None and entry.header is None else None
-        in_use = "Segment uses it already." if entry is not None and entry.path == self.state.model else None
+        busy = "Wait for the end of the copy." if self.job.is_busy else None
+        unread = "This file cannot be read. See below." if entry is not None and entry.header is None else None
+        in_use = "Segment already uses this model." if entry is not None and entry.path == self.state.model else None
         bundled = (
-            "It comes with the program; export a copy." if entry is not None and entry.origin == "bundled" else None
+            "Bundled with the program. Export a copy." if entry is not None and entry.origin == "bundled" else None
         )
-        explain(self.use, nothing or unread or in_use, "The next segmentation is made with it")
-        explain(self.add, busy, "Copy a model file into the library; it is checked to the last byte")
-        explain(self.save, nothing or unread or busy, "Copy it to a file, for a colleague or another computer")
-        explain(self.copy, nothing or unread, "Settings, metrics and provenance, as JSON")
-        explain(self.rename, nothing or bundled or busy, "Give it another name (F2)")
-        explain(self.remove, nothing or bundled or busy, "Remove its file from the library; asks first")
+        explain(self.use, nothing or unread or in_use, "Use this model for the next segmentation")
+        explain(self.add, busy, "Copy a model file into the library. Its checksum is verified.")
+        explain(self.save, nothing or unread or busy, "Copy the model to a file, for a colleague or another computer")
+        explain(self.copy, nothing or unread, "Copy settings, metrics and provenance as JSON")
+        explain(self.rename, nothing or bundled or busy, "Rename the model (F2)")
+        explain(self.remove, nothing or bundled or busy, "Remove the model from the library, after a question")
 
 
 class _Sure(QWidget):
-    """A question in the dock, which blocks nothing."""
+    """A question inside the dock; the window stays usable."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The table of *Models*: one row a model file, sorted by any column, the name to be edited in place."""
+"""The table of *Models*: one row per model file, sortable, with names that can be edited in place."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["ModelTable", "date_text", "size_text"]
 _COLUMNS = ("Name", "From", "AP50", "PQ", "Classes", "Date", "Size", "Data")
 _NUMBERS = {2, 3, 4, 6}
 _TIPS = (
-    "F2 or a double click renames",
+    "F2 or a double click renames the model",
     "bundled with the program, your own run, or imported",
-    "Average precision at an intersection over union of 0.5, over the classes, on images it never saw",
-    "Panoptic quality, over the classes, on images it never saw",
-    "How many classes it tells apart",
+    "Average precision at an intersection over union of 0.5, mean over the classes, on validation images",
+    "Panoptic quality, mean over the classes, on validation images",
+    "Number of classes",
     "When it was made",
     "Of the file",
     "What it was trained on",
@@ -29,12 +29,12 @@ _TIPS = (
 
 
 def size_text(size_bytes: int) -> str:
-    """Write a size as people read it."""
+    """Return a size in KiB or MiB."""
     return f"{size_bytes / 2**20:.1f} MiB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.0f} KiB"
 
 
 def date_text(iso: str) -> str:
-    """Write a date in ISO 8601 as day and minute here; as it is when it is none."""
+    """Return an ISO 8601 date as local day and minute; any other text unchanged."""
     try:
         return f"{datetime.fromisoformat(iso).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:
@@ -42,7 +42,7 @@ def date_text(iso: str) -> str:
 
 
 class _Models(QAbstractTableModel):
-    """What the library lists."""
+    """The models of the library, one row each."""
 
     renamed = Signal(object, str)
 
@@ -91,7 +91,7 @@ class _Models(QAbstractTableModel):
         entry = self.entries[index.row()]
         if role == Qt.ItemDataRole.EditRole and str(value).strip() not in ("", entry.name):
             self.renamed.emit(entry, str(value))
-        return False  # the library says what it is called now
+        return False  # the library returns the new name
 
     def _texts(self, entry: ModelEntry) -> tuple[str, ...]:
         if entry.header is None:
@@ -109,7 +109,7 @@ class _Models(QAbstractTableModel):
 
 
 class _Sorted(QSortFilterProxyModel):
-    """Numbers by size, names as people count: "run 2" before "run 10"."""
+    """Sorts numbers by value and names in natural order: "run 2" before "run 10"."""
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
         first, second = (self.sourceModel().data(index, Qt.ItemDataRole.UserRole) for index in (left, right))
@@ -117,12 +117,12 @@ class _Sorted(QSortFilterProxyModel):
 
 
 class ModelTable(QTableView):
-    """The table; sends what is chosen in it."""
+    """The table of models; emits its selection."""
 
     picked = Signal(object)
-    """The `ModelEntry` of the row selected, or None."""
+    """Carries the `ModelEntry` of the selected row, or None."""
     renamed = Signal(object, str)
-    """An entry, and the name it shall have."""
+    """Carries an entry and its new name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class ModelTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         triggers = QAbstractItemView.EditTrigger
         self.setEditTriggers(triggers.EditKeyPressed | triggers.DoubleClicked)
-        self.setTabKeyNavigation(False)  # Tab goes on to the buttons; arrows go from row to row
+        self.setTabKeyNavigation(False)  # Tab moves on to the buttons; arrows move from row to row
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -151,12 +151,12 @@ class ModelTable(QTableView):
 
     @property
     def entry(self) -> ModelEntry | None:
-        """The model of the row selected."""
+        """Return the model of the selected row."""
         index = self.currentIndex()
         return self._models.entries[self.model().mapToSource(index).row()] if index.isValid() else None
 
     def show_entries(self, entries: Sequence[ModelEntry], select: Any = None) -> None:
-        """Show other models, and select the one with a path; else the first."""
+        """Replace the rows and select the model with a path, else the first one."""
         had_columns = self._models.rowCount() > 0
         self._models.show(entries)
         rows = range(self.model().rowCount())
@@ -169,7 +169,7 @@ class ModelTable(QTableView):
         self.picked.emit(self.entry)
 
     def rename(self) -> None:
-        """Edit the name of the row selected."""
+        """Edit the name of the selected row."""
         index = self.currentIndex()
         if index.isValid():
             self.setFocus()

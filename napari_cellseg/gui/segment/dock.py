@@ -1,4 +1,4 @@
-"""The dock *Segment*: one button that finds the cells, and sliders that filter them."""
+"""The dock *Segment*: one button that segments the image, and sliders that filter the cells."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class SegmentDock(Dock):
         self.column.addWidget(self.row)
         more = QHBoxLayout()
         for text, name, tip in (
-            ("Whole folder...", "Batch", "Predict all images of a folder, and write the results to hand in"),
-            ("Models...", "Models", "What the models are, and how good; import, rename, delete"),
+            ("Whole folder...", "Batch", "Predict all images of a folder and write the submission"),
+            ("Models...", "Models", "Show all models with their metrics; import, rename, delete"),
         ):
             button = QPushButton(text)
             button.setToolTip(tip)
@@ -108,17 +108,17 @@ class SegmentDock(Dock):
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Start the engine when it is likely to be needed soon."""
+        """Start the engine if it will probably be needed soon."""
         if self.isVisible() and self.state.session is not None and preferences().warm_start:
             self.segmentation.warm_up()
 
     def options(self) -> PredictOptions:
-        """Return what the fields say.
+        """Return the settings in the fields.
 
         Raises
         ------
         ConfigError
-            They do not fit together.
+            The settings contradict each other.
         """
         return prediction_options(self.model.path, self.device, self.advanced)
 
@@ -152,7 +152,7 @@ class SegmentDock(Dock):
         self._show()
 
     def _on_models(self) -> None:
-        self.model.refresh()  # the one chosen may be gone
+        self.model.refresh()  # the chosen layer may be gone
         self.state.set_model(self.model.path)
 
     def _keep_min_scores(self) -> None:
@@ -160,14 +160,14 @@ class SegmentDock(Dock):
             keep_min_scores(self.model.header, self.sliders.values())
 
     def _show(self) -> None:
-        explain(self.button, self._why_not(), "Find the cells of this image; what you accepted or edited stays")
+        explain(self.button, self._why_not(), "Segment this image. Cells that you accepted or edited stay.")
         image = self.state.image
         known = "unknown" if image is None or image.pixel_size_um is None else f"{image.pixel_size_um:.3g} µm"
         self.pixel_size.setSpecialValueText(f"auto: {known}")
 
     def _why_not(self) -> str | None:
         if self.segmentation.job.is_busy:
-            return "It is at work; stop it first."
+            return "Segmentation is running. Stop it first."
         if self.state.loading:
             return "Wait until the image is open."
         if self.state.session is None and self._image_layer() is None:
@@ -179,7 +179,7 @@ class SegmentDock(Dock):
         return None
 
     def _image_layer(self) -> Any:
-        """Return the image that napari or another plugin opened: the active one, or the topmost."""
+        """Return the layer that napari or another plugin opened: the active one, else the topmost."""
         images = [layer for layer in self.state.viewer.layers if layer._type_string == "image" and layer.ndim == 2]
         active = self.state.viewer.layers.selection.active
         return active if active in images else images[-1] if images else None
@@ -191,7 +191,7 @@ class SegmentDock(Dock):
         self.row.set_message(text)
 
     def _on_scale(self, hint: ScaleHint) -> None:
-        """Offer the scale that suits the cells which were found."""
+        """Offer the scale that fits the size of the predicted cells."""
 
         def use() -> None:
             self.advanced.set_values({"scale": hint.scale})

@@ -1,4 +1,4 @@
-"""`Segmentation`: runs the model on the current image and puts what it finds into its review session."""
+"""`Segmentation`: runs the model on the current image and puts the cells into its review session."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["Segmentation"]
 
 @dataclass(frozen=True)
 class _Target:
-    """What the cells are for; the image on the canvas may be another one when they come."""
+    """The target of a prediction; another image may be open when its cells arrive."""
 
     image_id: str
     session: ReviewSession
@@ -81,7 +81,7 @@ class Segmentation(QObject):
         self._engine.shutdown()
 
     def warm_up(self) -> None:
-        """Start the engine before it is needed, in the background."""
+        """Start the engine in the background before it is needed."""
         if not self.job.is_busy and not self._warm_up.is_busy:
             self._warm_up.start(self._engine.warm_up)
 
@@ -101,9 +101,9 @@ class Segmentation(QObject):
         classes : ClassTable
             Of the model.
         name : str
-            Of the model; who proposed the cells.
+            Of the model, recorded as the author of the cells.
         pixel_size_um : float or None
-            In place of what the image says.
+            Used instead of the image's own pixel size.
         config : ModelConfig, optional
             Of the model: how its training images were read, and their pixel size.
 
@@ -119,7 +119,7 @@ class Segmentation(QObject):
         if pixel_size_um is not None and config is not None:
             check_pixel_size(pixel_size_um, options.scale, config.pixel_size_um, name)
         if config is not None and image.options == ReadOptions():
-            image = image.with_options(config.reading)  # users who chose otherwise in Open are followed
+            image = image.with_options(config.reading)  # the choice in Open takes precedence
         self._adopt(classes, session)
         match_classes(classes, self._state.classes)
         self._target = _Target(file.image_id, session, classes, name)
@@ -127,7 +127,7 @@ class Segmentation(QObject):
         self.job.start(lambda: _predict(engine, file.image_id, image, size, options))
 
     def _adopt(self, classes: ClassTable, session: ReviewSession) -> None:
-        """Take the model's class names for a project that has none."""
+        """Use the model's class names for a project without classes."""
         state = self._state
         if state.classes_are_provisional and (len(classes) == len(state.classes) or not session.cells):
             state.set_classes(with_preferred_colours(classes))
@@ -140,7 +140,7 @@ class Segmentation(QObject):
         elif isinstance(event, ScaleHint):
             self.scale_offered.emit(event)
         elif isinstance(event, Message):
-            # A warning must outlast the line of the dock, which soon says how many cells there are.
+            # A warning must stay longer than the result line of the dock.
             show_warning(event.text) if event.level == "warning" else self.message.emit(event.text)
         elif isinstance(event, ImageDone):
             self._use(event)
@@ -152,7 +152,7 @@ class Segmentation(QObject):
         try:
             cells = with_class_ids(event.instances, match_classes(target.model_classes, self._state.classes))
             target.session.load_proposals(cells, target.model_name)
-        except CellSegError as error:  # the classes were edited while it ran
+        except CellSegError as error:  # the classes were edited during the run
             show_error(error)
         else:
             self.done.emit(target.session.count(), event.seconds)
@@ -166,7 +166,7 @@ class Segmentation(QObject):
 def _predict(
     engine: Engine, image_id: str, image: Image, pixel_size_um: float | None, options: PredictOptions
 ) -> Generator[PredictEvent | None, None, PredictSummary]:
-    """Predict one image; in the job's thread, where making an RGB image of 16-bit data blocks nobody."""
+    """Predict one image; in the job's thread, so that converting 16-bit data to RGB does not block the window."""
     item = PredictItem(image_id, image.rgb(), pixel_size_um)
     run = engine.run(Predict([item], options))
     try:

@@ -60,11 +60,7 @@ def start_hint(header: CheckpointHeader | None, classes: ClassTable, preset: str
         same_number = len(header.classes) == len(classes)
         lines.append(
             f"It was trained on {', '.join(header.classes.names)}; "
-            + (
-                "its class layer learns the new names."
-                if same_number
-                else "the class layer starts at random."
-            )
+            + ("its class layer learns the new names." if same_number else "the class layer starts at random.")
         )
     if data_name and header.provenance.get("data") == data_name:
         lines.append("It was trained on data of this name, so validation figures may be too high.")

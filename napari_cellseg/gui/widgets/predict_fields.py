@@ -63,12 +63,12 @@ class PixelSize(QDoubleSpinBox):
 
 
 def prediction_options(model: Path | None, device: QComboBox, advanced: SettingsForm) -> PredictOptions:
-    """Return what the fields say.
+    """Return the settings in the fields.
 
     Raises
     ------
     ConfigError
-        They do not fit together.
+        The settings contradict each other.
     """
     try:
         return PredictOptions(checkpoint=model, device=device.currentText(), **advanced.values())
