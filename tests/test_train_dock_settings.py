@@ -88,7 +88,7 @@ def test_what_is_odd_about_the_first_model_is_said():
     assert "class layer starts at random" in start_hint(header, classes_of(["a", "b"]), "lite", "x")
     assert "learns the new names" in start_hint(header, classes_of("abcd"), "lite", "x")
     assert "network is the model's (lite)" in start_hint(header, TISSUE_CLASSES, "reference", "x")
-    assert "may be too good" in start_hint(header, TISSUE_CLASSES, "lite", "consep")
+    assert "may be too high" in start_hint(header, TISSUE_CLASSES, "lite", "consep")
 
 
 @pytest.mark.usefixtures("qtbot")
