@@ -182,5 +182,5 @@ def test_a_zip_with_more_or_other_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="nothing else"):
         check_results(path, IMAGES)
     path.write_text("no zip")
-    with pytest.raises(AnnotationError, match="not a sound zip"):
+    with pytest.raises(AnnotationError, match="not an intact zip"):
         check_results(path, IMAGES)

@@ -156,7 +156,7 @@ def test_a_roi_of_no_class_is_told(tmp_path):
     with pytest.raises(AnnotationError, match="of group 2; there are 1 classes"):
         read_rois(tmp_path / "x.zip", SIZE, ClassTable(("a",)))
     (tmp_path / "y.zip").write_bytes(b"no zip")
-    with pytest.raises(AnnotationError, match="not a sound zip file"):
+    with pytest.raises(AnnotationError, match="not an intact zip file"):
         read_rois(tmp_path / "y.zip", SIZE, CLASSES)
 
 

@@ -21,7 +21,7 @@ def test_plain_values_come_out_as_they_went_in(tmp_path: Path) -> None:
     [
         (b"[1, 2", "is not JSON"),
         (b"\xff\xfe\x00", "UTF-8"),
-        (b'{"a": 1, "cells": 2, "cells": 3}', "key 'cells' is in one object twice"),
+        (b'{"a": 1, "cells": 2, "cells": 3}', "key 'cells' is repeated in one object"),
         (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "nested more than 64 deep"),
         (b"[" * 100_000 + b"]" * 100_000, "nested more than 64 deep"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested more than 64 deep"),

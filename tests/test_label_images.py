@@ -105,7 +105,7 @@ def test_a_class_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 def test_colour_pixels_and_damaged_files_are_errors(tmp_path: Path) -> None:
     path = class_file(tmp_path, 1)
     tifffile.imwrite(path, np.zeros((4, 5, 3), np.uint8), photometric="rgb")
-    with pytest.raises(AnnotationError, match="one value a pixel"):
+    with pytest.raises(AnnotationError, match="one value per pixel"):
         read_class_images(tmp_path)
     path.write_text("text")
     with pytest.raises(AnnotationError, match="not a TIFF"):

@@ -28,7 +28,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("[" * 50_000, "nested more than 32 deep"),
         ("- " * 5000 + "x", "nested more than 32 deep"),
         ("epochs: " + "9" * 5000, "5000 digits"),
-        ("a: 1\na: 2", "twice"),
+        ("a: 1\na: 2", "repeated"),
         ("a: 2024-99-99", "not valid YAML"),
         ("a: [1", "not valid YAML"),
         ("? [a]\n: 1", "not valid YAML"),

@@ -44,7 +44,7 @@ def test_a_bomb_that_lies_about_its_size_is_refused_on_the_way(tmp_path: Path) -
     central = data.rindex(b"PK\x01\x02")
     data[central + 24 : central + 28] = lie
     (tmp_path / "x.zip").write_bytes(data)
-    with pytest.raises(AnnotationError, match="not a sound zip file"):
+    with pytest.raises(AnnotationError, match="not an intact zip file"):
         read_all(tmp_path / "x.zip")
 
 
@@ -73,8 +73,8 @@ def test_what_is_no_ordinary_zip_is_refused(tmp_path: Path) -> None:
     cases = [
         (bytes(encrypted), "encrypted"),
         (packed({"a": b"text"}, zipfile.ZIP_LZMA), "not packed with Deflate"),
-        (packed({"a": b"text"})[:-30], "not a sound zip file"),
-        (b"no zip", "not a sound zip file"),
+        (packed({"a": b"text"})[:-30], "not an intact zip file"),
+        (b"no zip", "not an intact zip file"),
     ]
     for data, words in cases:
         path.write_bytes(data)

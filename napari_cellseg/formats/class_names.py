@@ -1,4 +1,4 @@
-"""``classes.json``: the user's own table of classes beside the images."""
+"""``classes.json``: the user's own class table next to the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_cellseg.formats.json_gate import read_json
 __all__ = ["MAX_BYTES", "read_class_names"]
 
 MAX_BYTES = 4 * 2**20
-"""Largest table of classes; one of a thousand classes has about 50 kB."""
+"""Size limit of a class table, bytes; a table of a thousand classes has about 50 kB."""
 
 
 def read_class_names(path: Path, error: type[CellSegError] = AnnotationError) -> ClassTable:
@@ -20,10 +20,10 @@ def read_class_names(path: Path, error: type[CellSegError] = AnnotationError) ->
     Raises
     ------
     CellSegError
-        Of the given type: no such file, or no table of classes.
+        Of the given type: the file does not exist or is not a class table.
     """
     data = read_json(path, most_bytes=MAX_BYTES, error=error)
     try:
         return ClassTable.from_json(data)
     except ConfigError as reason:
-        raise error(f"{path} is no table of classes: {reason} Correct the file or remove it.") from reason
+        raise error(f"{path} is not a class table: {reason} Correct the file or remove it.") from reason

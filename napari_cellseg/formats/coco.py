@@ -1,6 +1,6 @@
-"""COCO files: lists of images, results (``test-results.json``) and data sets, read and written.
+"""Reads and writes COCO files: lists of images, results (``test-results.json``) and data sets.
 
-Only here and in the two modules it gathers does a class_id become a ``category_id``.
+Only this module and the two modules it re-exports convert a class_id to a ``category_id``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class CocoDataset:
     images : tuple of ImageId
     classes : ClassTable
     cells : mapping
-        The cells of each image, by ``ImageId.id``; an image that is not in it has none.
+        The cells of each image, by ``ImageId.id``; an absent image has none.
     """
 
     images: tuple[ImageId, ...]
@@ -88,7 +88,7 @@ def write_dataset(path: str | os.PathLike[str], dataset: CocoDataset, *, polygon
         Of the JSON file; its folder must exist.
     dataset : CocoDataset
     polygons : bool
-        Write outlines instead of RLE. COCO polygons cannot have holes, so holes get filled; RLE is exact.
+        Write outlines instead of RLE. COCO polygons cannot have holes, so holes are filled; RLE is exact.
 
     Raises
     ------
@@ -125,12 +125,12 @@ def _annotations(instances: InstanceMasks, *, polygons: bool) -> Iterable[dict[s
 def read_dataset(path: str | os.PathLike[str]) -> CocoDataset:
     """Read a COCO data set with polygons or RLE.
 
-    Category ids need not be 1..K: class_ids are given in their ascending order. Crowd regions are left out.
+    Category ids need not be 1..K: class_ids follow their ascending order. Crowd regions are left out.
 
     Raises
     ------
     AnnotationError
-        Not such a file, or an annotation that is wrong.
+        The file is not a COCO data set, or an annotation is invalid.
     """
     path = Path(path)
     data = read_json(path, nan="keep")
@@ -188,7 +188,7 @@ def _read_annotations(
                 f"{where}: label_id must be a whole number from 0 to {LARGEST_VALUE}, and score lie in 0..1."
             )
         if decoded is None:
-            logger.warning("%s: a mask without a pixel is left out", where)
+            logger.warning("%s: an empty mask is left out", where)
             continue
         try:
             budget.take(decoded[1].size)
@@ -205,7 +205,7 @@ def _is_key(value: object, table: Mapping[int, Any]) -> bool:
 def _decode_texts(
     rows: list[dict[str, Any]], images: Mapping[int, ImageId], most_pixels: int
 ) -> dict[int, Decoded | None]:
-    """Decode all compressed RLE at once, by row; nothing when one is wrong, which `_decode_any` will then say."""
+    """Decode all compressed RLE in one pass, by row; nothing if one is invalid, which `_decode_any` then reports."""
     chosen: dict[int, tuple[str, tuple[int, int]]] = {}
     for number, row in enumerate(rows):
         image, segmentation = images[row["image_id"]], row.get("segmentation")

@@ -21,7 +21,7 @@ __all__ = ["ImageId", "check_unique", "image_id_of", "read_image_ids", "write_im
 
 @dataclass(frozen=True)
 class ImageId:
-    """One image as COCO knows it; ``height`` and ``width`` in px."""
+    """An image of a COCO file; ``height`` and ``width`` in px."""
 
     file_name: str
     id: int
@@ -35,7 +35,7 @@ class ImageId:
 
     @property
     def image_id(self) -> str:
-        """Its name in a project: ``a.tif`` and ``a/image.tif`` are "a", ``slide/a.tif`` is "slide/a"."""
+        """The image's name in a project: ``a.tif`` and ``a/image.tif`` are "a", ``slide/a.tif`` is "slide/a"."""
         name = PurePosixPath(self.file_name)
         own_folder = has_own_folder(name) and name.parent.name
         return str(name.parent if own_folder else name.with_suffix(""))
@@ -47,7 +47,7 @@ def read_image_ids(path: str | os.PathLike[str]) -> tuple[ImageId, ...]:
     Raises
     ------
     AnnotationError
-        Not such a file, a name that leads out of the folder, a repeated name or id, or an impossible size.
+        Not a list of images, a name that leads out of the folder, a repeated name or id, or an impossible size.
     """
     path = Path(path)
     data = read_json(path)
@@ -60,7 +60,7 @@ def read_image_ids(path: str | os.PathLike[str]) -> tuple[ImageId, ...]:
 
 
 def image_id_of(row: object, where: str) -> ImageId:
-    """Check one entry of a list of images; ``where`` begins the message of the `AnnotationError`."""
+    """Check one entry of a list of images; ``where`` starts the message of the `AnnotationError`."""
     if not isinstance(row, dict):
         raise AnnotationError(f"{where}: expected file_name, id, height and width, not {short(row)}.")
     name = row.get("file_name")
@@ -84,7 +84,7 @@ def _stays_inside(name: str) -> bool:
 
 
 def check_unique(images: Sequence[ImageId], path: Path) -> None:
-    """Raise an `AnnotationError` when two images share a file name or an id."""
+    """Raise an `AnnotationError` if two images share a file name or an id."""
     names: set[str] = set()
     ids: set[int] = set()
     for image in images:
@@ -109,7 +109,7 @@ def write_image_ids(path: str | os.PathLike[str], images: Iterable[ImageId]) -> 
 
 
 def write_json(path: Path, data: Any, *, indent: int | None = None) -> None:
-    """Write JSON at once or not at all; NaN and infinity, which JSON does not have, are a `ValueError`."""
+    """Write JSON atomically; NaN and infinity, which JSON lacks, raise a `ValueError`."""
     separators = None if indent else (",", ":")
     text = json.dumps(data, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False)
     with export_write(path) as file:

@@ -1,4 +1,4 @@
-"""COCO results: ``test-results.json``, one row a cell with its mask as RLE, and the ``.zip`` that holds just it."""
+"""COCO results: ``test-results.json``, one row per cell with its mask as RLE, and the ``.zip`` that holds only it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BOX_TOLERANCE = 1.0  # px; some tools give the box of the pixel centres
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a results file: in ``row`` (0-based; None for the file as a whole)."""
+    """A problem of a results file, in ``row`` (0-based; None for the whole file)."""
 
     row: int | None
     text: str
@@ -50,7 +50,7 @@ class Problem:
 
 
 def result_rows(instances: InstanceMasks, image_id: int) -> list[dict[str, Any]]:
-    """Return one row a cell as COCO wants it: ``bbox`` is x, y, width, height; the mask is RLE with ASCII counts."""
+    """Return one COCO row per cell: ``bbox`` is x, y, width, height; the mask is RLE with ASCII counts."""
     x0, y0, x1, y1 = instances.boxes.T
     boxes = np.stack([x0, y0, x1 - x0, y1 - y0], 1).tolist()
     return [
@@ -70,37 +70,37 @@ def result_rows(instances: InstanceMasks, image_id: int) -> list[dict[str, Any]]
 def write_results(
     folder: str | os.PathLike[str], rows: Sequence[dict[str, Any]], image_ids: Sequence[ImageId] | None = None
 ) -> Path:
-    """Write ``test-results.json`` and ``test-results.zip``, read both again and check them.
+    """Write ``test-results.json`` and ``test-results.zip``, then read both back and check them.
 
     Parameters
     ----------
     folder : path
-        Made when it does not exist.
+        Created if it does not exist.
     rows : sequence of dict
         From `result_rows`.
     image_ids : sequence of ImageId, optional
-        The images the rows may speak of; those the rows themselves name when left out.
+        The images that rows may refer to; if left out, those that the rows refer to.
 
     Returns
     -------
     Path
-        Of the JSON file.
+        Path of the JSON file.
 
     Raises
     ------
     ExportError
-        A row is wrong (nothing is written then), or the files cannot be written or do not read back.
+        A row is invalid (nothing is written then), or the files cannot be written or read back.
     """
     folder = Path(folder)
     path = folder / RESULTS_NAME
     images = tuple(image_ids) if image_ids is not None else _images_of(rows)
     problems = check_rows(list(rows), images)
     if problems:
-        raise ExportError(f"{path} is not written, for its rows are wrong: {problems[0]} ({len(problems)} in all).")
+        raise ExportError(f"{path} was not written because rows are invalid: {problems[0]} ({len(problems)} in all).")
     data = json.dumps(list(rows), separators=(",", ":"), allow_nan=False).encode("ascii")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        # A fixed date makes equal results equal files.
+        # With a fixed date, equal results give equal files.
         archive.writestr(zipfile.ZipInfo(RESULTS_NAME), data, zipfile.ZIP_DEFLATED)
     with export_set(folder) as files:
         with files.open(path) as file:
@@ -117,9 +117,9 @@ def _images_of(rows: Sequence[dict[str, Any]]) -> tuple[ImageId, ...]:
 
 
 def _check_written(path: Path, data: bytes, images: Sequence[ImageId]) -> None:
-    """Read both files back and let pycocotools judge them."""
+    """Read both files back and check them with pycocotools."""
     if path.read_bytes() != data or _unzipped(path.with_suffix(".zip")) != data:
-        raise ExportError(f"{path} does not read back as it was written; is the disk sound?")
+        raise ExportError(f"{path} does not read back as it was written. Check the disk.")
     rows = json.loads(data)
     if not rows:  # loadRes cannot read an empty list
         return
@@ -134,7 +134,7 @@ def _check_written(path: Path, data: bytes, images: Sequence[ImageId]) -> None:
 
 
 def _unzipped(path: Path) -> bytes:
-    """Return the one file in a results zip."""
+    """Return the only file in a results zip."""
     with opened_zip(path) as archive:
         if archive.names != (RESULTS_NAME,):
             raise AnnotationError(f"{path} must hold {RESULTS_NAME} and nothing else, not {archive.names[:5]}.")
@@ -154,12 +154,12 @@ def read_results(path: str | os.PathLike[str], image_ids: Sequence[ImageId]) -> 
     Returns
     -------
     dict
-        The cells of every image of ``image_ids``, by its id, in the order of the rows; boxes come from the masks.
+        The cells of each image of ``image_ids``, by image id, in the order of the rows; boxes come from the masks.
 
     Raises
     ------
     AnnotationError
-        The file cannot be read or a row is wrong; `check_results` lists all that is wrong.
+        The file cannot be read or a row is invalid; `check_results` lists all problems.
     """
     rows = _load(path)
     if not isinstance(rows, list):
@@ -192,12 +192,12 @@ def _instances(image: ImageId, cells: Sequence[tuple[int, float, Decoded]]) -> I
 def check_results(
     path: str | os.PathLike[str], image_ids: Sequence[ImageId], classes: int | None = None
 ) -> list[Problem]:
-    """List all that is wrong with a results file, row by row.
+    """List all problems of a results file, row by row.
 
     Parameters
     ----------
     path : path
-        JSON, or a zip with just ``test-results.json``.
+        JSON, or a zip that holds only ``test-results.json``.
     image_ids : sequence of ImageId
     classes : int, optional
         Number of classes; with it, a higher category_id is a problem.
@@ -211,7 +211,7 @@ def check_results(
 
 
 def check_rows(rows: object, image_ids: Sequence[ImageId], classes: int | None = None) -> list[Problem]:
-    """List what is wrong with the rows of a results file; see `check_results`."""
+    """List the problems of the rows of a results file; see `check_results`."""
     if not isinstance(rows, list):
         return [Problem(None, f"the file must hold a list of rows, not {type(rows).__name__}")]
     problems: list[Problem] = []
@@ -231,9 +231,9 @@ def check_rows(rows: object, image_ids: Sequence[ImageId], classes: int | None =
 def _checked_rows(
     rows: Sequence[Any], image_ids: Sequence[ImageId], classes: int | None = None
 ) -> Iterator[tuple[Decoded | None, list[str]]]:
-    """Yield for each row its mask, when nothing is wrong with the row, and what is wrong."""
+    """Yield the mask of each row, if the row is valid, and its problems."""
     images = {image.id: image for image in image_ids}
-    # The RLE is nearly all of a file.
+    # Nearly all of the file is RLE.
     texts = (row["segmentation"].get("counts") for row in rows if isinstance(row, dict) and _has_mask(row))
     budget = PixelBudget(sum(len(text) for text in texts if isinstance(text, str)))
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -256,7 +256,7 @@ def _has_mask(row: dict[str, Any]) -> bool:
 
 
 def _decode_rows(rows: Sequence[Any], budget: PixelBudget) -> list[Decoded | str]:
-    """Decode all masks at once, or, when one of them is wrong, one by one to say which and why."""
+    """Decode all masks in one pass, or, if one is invalid, one by one to report which and why."""
     segmentations = [row["segmentation"] for row in rows]
     counts, sizes = [s["counts"] for s in segmentations], [tuple(s["size"]) for s in segmentations]
     try:
@@ -270,7 +270,7 @@ def _decode_rows(rows: Sequence[Any], budget: PixelBudget) -> list[Decoded | str
 
 
 def _row_problems(row: object, images: dict[int, ImageId], classes: int | None) -> list[str]:
-    """Say what is wrong with a row, its mask's pixels apart."""
+    """Return the problems of a row, apart from the pixels of its mask."""
     if not isinstance(row, dict):
         return [f"expected an object with {', '.join(_KEYS)}"]
     missing = [key for key in _KEYS if key not in row]

@@ -1,4 +1,4 @@
-"""A file that is damaged in part is used as far as it is sound; what it held before is kept under another name."""
+"""Backups of damaged files: the intact part is used, and the file is kept under another name."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ logger = logging.getLogger(__name__)
 
 
 def keep_damaged(path: Path, content: bytes, problem: str) -> str:
-    """Keep a file that is about to be used in part as ``<name>.damaged-<checksum>.bak``, and log what is wrong.
+    """Copy a damaged file to ``<name>.damaged-<checksum>.bak`` before its intact part is used, and log the problem.
 
-    The same damaged file is kept once. Where nothing can be written, nothing will replace the file either.
+    The same content is kept only once. If the copy cannot be written, neither can the file that would replace it.
 
     Returns
     -------
     str
-        What is wrong and where the file is kept, in words for the user.
+        The problem and the name of the copy, as a message for the user.
     """
     kept = path.with_name(f"{path.name}.damaged-{zlib.crc32(content):08x}.bak")
     if not kept.exists():
-        # A copy and not a link: a journal is added to in place.
+        # A copy, not a link: a journal is appended to in place.
         with suppress(OSError), atomic_write(kept, keep="never") as file:
             file.write(content)
-    where = f" The file as it was is kept as {kept.name}." if kept.exists() else ""
+    where = f" The damaged file is kept as {kept.name}." if kept.exists() else ""
     text = f"{path} is damaged: {problem}.{where}"
     logger.warning("%s", text)
     return text

@@ -1,4 +1,4 @@
-"""The bytes of a file, after a look at what the path is: a regular file of a sane size."""
+"""Reads the bytes of a file after checking that it is a regular file of a plausible size."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def read_bytes(
     most_bytes : int
         A larger file is refused before it is read.
     error : type of CellSegError
-        What to raise.
+        Type of the error to raise.
     may_be_empty : bool
         Return ``b""`` for an empty file.
 
     Raises
     ------
     CellSegError
-        Of the given type: no such file, a folder or device, empty, too large, or the system refuses.
+        Of the given type: the file does not exist, is a folder or device, is empty or too large, or cannot be read.
     """
     path = Path(path)
     try:
@@ -54,7 +54,7 @@ def read_bytes(
         raise error(f"Cannot read {path}: {getattr(reason, 'strerror', None) or reason}.") from reason
     except MemoryError as reason:
         raise error(f"Cannot read {path}: there is not enough memory for its {_size(status.st_size)}.") from reason
-    if len(content) > most_bytes:  # it grew meanwhile
+    if len(content) > most_bytes:  # the file grew meanwhile
         raise error(f"Cannot read {path}: it has more than {_size(most_bytes)}.")
     return content
 

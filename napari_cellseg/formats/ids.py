@@ -1,8 +1,8 @@
-"""The id file: which id ``test-results.json`` uses for each image; one place finds, reads, matches and words it.
+"""The id file, which gives the id of each image in ``test-results.json``: how to find, read and match it.
 
 An image has the name it has in the project (``tile_01``, or ``slide_a/tile_01`` in a sub folder). An entry of the file
-belongs to the image of the same path; where there is none, to the one image of the same file name. Names compare in
-NFC: macOS stores "ü" as two characters, other systems as one.
+belongs to the image of the same path, or else to the only image of the same file name. Names are compared in NFC: macOS
+stores "ü" as two characters, other systems as one.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from napari_cellseg.wording import counted, listed
 __all__ = ["IDS_NAME", "IdMatch", "find_ids", "match_ids", "match_names", "short_names"]
 
 IDS_NAME = "test_image_name_to_ids.json"
-"""The usual name of an id file; *Export* writes it next to ``test-results.json`` when none was given."""
+"""The usual name of an id file; *Export* writes it next to ``test-results.json`` if none was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdMatch:
-    """How the entries of an id file and the images of a folder belong together.
+    """The match between the entries of an id file and the images of a folder.
 
     Attributes
     ----------
     path : Path
         The id file.
     entries : tuple of ImageId
-        All of the file.
+        All entries of the file.
     of_image : dict
-        image_id to its entry.
+        The entry of each image, by image_id.
     by_name : tuple of str
-        image_ids that were matched by their file name because the folders differ.
+        image_ids that were matched by file name because the folders differ.
     missing : tuple of str
-        Names in the file without an image.
+        Names in the file for which there is no image.
     unknown : tuple of str
         image_ids that the file does not list.
     """
@@ -52,7 +52,7 @@ class IdMatch:
     unknown: tuple[str, ...]
 
     def entry(self, image_id: str, size: tuple[int, int] | None = None) -> ImageId:
-        """Return the entry of an image, whose ``size`` is height and width in px (not compared when left out).
+        """Return the entry of an image; ``size``, height and width in px, is not compared if left out.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class IdMatch:
         return found
 
     def preview(self) -> list[str]:
-        """Return what will happen, a line each: how many images match, by name only, are missing, are left out."""
+        """Return one line for each group: images that match, that match by name only, that are missing or left out."""
         lines = [f"{len(self.of_image)} of {counted(len(self.entries), 'image')} in the id file"]
         if self.by_name:
             lines.append(f"Matched by file name, in another folder: {listed(self.by_name)}")
@@ -95,7 +95,7 @@ def match_ids(path: str | os.PathLike[str], image_ids: Iterable[str]) -> IdMatch
     Raises
     ------
     AnnotationError
-        The file is wrong.
+        The file is invalid.
     """
     path, wanted = Path(path), tuple(image_ids)
     entries = read_image_ids(path)
@@ -114,9 +114,9 @@ def match_ids(path: str | os.PathLike[str], image_ids: Iterable[str]) -> IdMatch
 
 
 def match_names(names: Sequence[str], image_ids: Sequence[str]) -> dict[str, int]:
-    """Return for each image_id that has one the position of its name.
+    """Return the position of the matching name for each image_id that has one.
 
-    The whole path decides; what is left over is matched by its last part, where that is unique on both sides.
+    Whole paths are compared first; the rest is matched by the last part of the path where it is unique on both sides.
     """
     positions = {_key(name): i for i, name in enumerate(names)}
     found = {image_id: positions[_key(image_id)] for image_id in image_ids if _key(image_id) in positions}
@@ -133,7 +133,7 @@ def match_names(names: Sequence[str], image_ids: Sequence[str]) -> dict[str, int
 
 
 def short_names(images: Sequence[ImageId]) -> tuple[str, ...]:
-    """Return the image_ids of a data set: file names without suffix, with their folders where two would be the same."""
+    """Return the image_ids of a data set: file names without suffix, with folders where two would be equal."""
     paths = [image.image_id for image in images]
     lasts = [PurePosixPath(path).name for path in paths]
     kinds = (lasts, paths, [image.file_name for image in images])  # the last: a.tif next to a.png

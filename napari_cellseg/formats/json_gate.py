@@ -1,8 +1,8 @@
-"""The one gate for JSON: plain values out of untrusted bytes, within bounds of size, depth, memory and numbers.
+"""The only gate for JSON: plain values from untrusted bytes, within limits of size, depth, memory and digits.
 
-What comes out has no key twice in an object, no text that cannot be written as UTF-8, no whole number of more than
-`MAX_DIGITS` digits, no NaN or infinity unless asked for, and is nested at most `MAX_DEPTH` deep, so that code behind
-the gate may walk, print and store it. Whether the values *mean* something is for the reader of the format to check.
+The values have no repeated key in an object, no text that cannot be written as UTF-8, no whole number of more than
+`MAX_DIGITS` digits, no NaN or infinity unless requested, and are nested at most `MAX_DEPTH` deep, so that code behind
+the gate may safely walk, print and store them. The reader of each format checks what the values mean.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MAX_DEPTH = 64
 MAX_DIGITS = 40
 """Longest whole number: ids may be 128-bit UUIDs (39 digits)."""
 
-# What Python needs for the parsed values is at most about 20 times the text ("[[],[],..."); a file of cells needs 5 to
-# 10 times. So a small file cannot take much memory, and a large honest one is read.
+# Parsed values take at most about 20 times the memory of the text ("[[],[],..."); a file of cells takes 5 to 10 times.
+# So a small file cannot take much memory, and a large valid one is read.
 _BASE_MEMORY, _MEMORY_PER_BYTE = 768 * 2**20, 12
 _MEMORY_OF = {b"[": 64, b"{": 200, b",": 36, b":": 60, b'"': 25}
 
@@ -34,7 +34,7 @@ NanPolicy = Literal["refuse", "keep"]
 
 
 class _RefusedError(ValueError):
-    """Says what is wrong, to follow the name of the file."""
+    """A problem, as text to follow the name of the file."""
 
 
 def read_json(
@@ -52,15 +52,15 @@ def read_json(
     most_bytes : int
         A larger file is refused before it is read.
     nan : "refuse" or "keep"
-        ``NaN``, ``Infinity`` and numbers like 1e999, which JSON does not have but some tools write: refuse the file, or
-        keep them as floats for the reader to refuse where they matter.
+        Treatment of ``NaN``, ``Infinity`` and numbers like 1e999, which JSON lacks but some tools write: refuse the
+        file, or keep them as floats, which the reader refuses where they matter.
     error : type of CellSegError
-        What to raise.
+        Type of the error to raise.
 
     Raises
     ------
     CellSegError
-        Of the given type; the message names the file, what is wrong and, where it can, the key or line.
+        Of the given type; the message names the file, the problem and, if possible, the key or line.
     """
     return parse_json(read_bytes(path, most_bytes=most_bytes, error=error), path, nan=nan, error=error)
 
@@ -73,9 +73,9 @@ def parse_json(
     error: type[CellSegError] = AnnotationError,
     packed_bytes: int | None = None,
 ) -> Any:
-    """Parse bytes, as `read_json` does for a file; ``source`` begins the message of an error.
+    """Parse bytes, as `read_json` does for a file; ``source`` starts the message of an error.
 
-    ``packed_bytes`` is the size on disk of data that came out of an archive, from which the memory limit is taken.
+    ``packed_bytes`` is the size on disk of data from an archive; the memory limit follows from it.
     """
     source = Path(source) if not isinstance(source, str) else source
     constant = _refuse_constant if nan == "refuse" else float
@@ -85,7 +85,7 @@ def parse_json(
         value = json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_constant=constant)
         _check_values(value, is_finite=nan == "refuse")
     except UnicodeDecodeError as reason:
-        raise error(f"{source} is not JSON: it is not text in UTF-8.") from reason
+        raise error(f"{source} is not JSON: it is not UTF-8 text.") from reason
     except RecursionError as reason:
         raise error(f"{source} is not JSON that can be read: it is nested more than {MAX_DEPTH} deep.") from reason
     except _RefusedError as reason:
@@ -106,7 +106,7 @@ def short(value: object, most: int = 60) -> str:
 
 
 def _check_memory(data: bytes, packed_bytes: int) -> None:
-    """Refuse by counting brackets and commas, an upper bound of the values, before a single one is made."""
+    """Count brackets and commas, an upper bound of the number of values, and refuse too many before parsing."""
     needed = len(data) + sum(data.count(mark) * cost for mark, cost in _MEMORY_OF.items())
     limit = _BASE_MEMORY + _MEMORY_PER_BYTE * packed_bytes
     if needed > limit:
@@ -121,7 +121,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _RefusedError(f"the key {short(repeated)} is in one object twice; keep one of them")
+        raise _RefusedError(f"the key {short(repeated)} is repeated in one object; remove one of them")
     return found
 
 
@@ -132,11 +132,11 @@ def _whole(digits: str) -> int:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _RefusedError(f"it has the value {name}, which JSON does not have")
+    raise _RefusedError(f"it has the value {name}, which JSON does not allow")
 
 
 def _check_values(value: Any, *, is_finite: bool) -> None:
-    """Walk over all values, without recursion: depth, text that is no text, numbers that overflow."""
+    """Check the depth, text and numbers of all values, without recursion."""
     todo: list[tuple[Any, int]] = [([value], 0)]
     while todo:
         node, depth = todo.pop()
@@ -161,7 +161,7 @@ def _check_texts(texts: Any) -> None:
                 text.encode()
             except UnicodeEncodeError:
                 raise _RefusedError(
-                    f"the text {short(text)} has half of a surrogate pair, which is no character"
+                    f"the text {short(text)} has half of a surrogate pair, which is not a character"
                 ) from None
 
 

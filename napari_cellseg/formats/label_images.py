@@ -1,4 +1,4 @@
-"""`InstanceMasks` to and from one label image per class: ``class1.tif`` ... ``classK.tif``.
+"""Converts `InstanceMasks` to and from one label image per class: ``class1.tif`` ... ``classK.tif``.
 
 In a label image 0 is background and each other value is one cell. The file of a class without cells does not exist.
 """
@@ -36,25 +36,25 @@ __all__ = [
 _OTHER_IMAGES = ("png", "jpg", "jpeg", "bmp", "gif", "npy")
 
 LARGEST_VALUE = 2**53
-"""Above this, float64 (the type on disk) cannot tell neighbouring whole numbers apart."""
+"""Above this, float64 (the type on disk) cannot represent every whole number."""
 
 LabelImage = npt.NDArray[np.int64]
 
 
 def class_file(folder: str | os.PathLike[str], class_id: int) -> Path:
-    """Return where the label image of a class lies: the file that exists (``class1.TIFF``), else ``class1.tif``."""
+    """Return the path of the label image of a class: the existing file (``class1.TIFF``), else ``class1.tif``."""
     folder = Path(folder)
     existing = class_files(folder).get(class_id) if folder.is_dir() else None
     return folder / f"class{class_id}.tif" if existing is None else existing
 
 
 def class_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
-    """Return the label images that exist in a folder, by class_id.
+    """Return the label images of a folder, by class_id.
 
     Raises
     ------
     AnnotationError
-        ``class0.tif``, whose number is that of the background, two files of one class, or one that is no TIFF.
+        There is ``class0.tif`` (0 is the background), two files of one class, or a file that is not a TIFF.
     """
     found: dict[int, Path] = {}
     for path in sorted(Path(folder).iterdir()):
@@ -79,13 +79,13 @@ def class_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
 def read_class_images(
     folder: str | os.PathLike[str], image_size: tuple[int, int] | None = None, count: int | None = None
 ) -> dict[int, LabelImage]:
-    """Read the label images that exist.
+    """Read the label images of a folder.
 
     Parameters
     ----------
     folder : path
     image_size : (int, int), optional
-        Height and width all of them must have; that of the first one when left out.
+        Required height and width of all images, px; those of the first one if left out.
     count : int, optional
         Number of classes K; a file of a higher number is an error.
 
@@ -115,9 +115,9 @@ def _size(size: tuple[int, ...]) -> str:
 def read_label_image(
     path: Path, image_size: tuple[int, ...] | None = None, remarks: list[str] | None = None
 ) -> LabelImage:
-    """Read one label image, (H, W) int64; ``image_size`` is the height and width it must have.
+    """Read one label image, (H, W) int64; ``image_size`` is its required height and width.
 
-    -1 is background, as some programs write it. What is odd about the file is added to ``remarks``, one sentence each.
+    -1 is background, as some programs write it. Remarks about the file are added to ``remarks``, one sentence each.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def read_label_image(
         raise AnnotationError(str(error)) from error
     values = np.squeeze(values) if values.ndim > 2 else values
     if values.ndim != 2:
-        raise AnnotationError(f"{path} has the shape {_size(values.shape)}; a label image has one value a pixel.")
+        raise AnnotationError(f"{path} has the shape {_size(values.shape)}; a label image has one value per pixel.")
     if values.dtype.kind not in "buif":
         raise AnnotationError(f"{path} has {values.dtype} pixels; labels are whole numbers.")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -156,7 +156,7 @@ def read_label_image(
 
 
 def to_instances(label_images: Mapping[int, npt.NDArray[Any]], image_size: tuple[int, int]) -> InstanceMasks:
-    """Make one cell of each value of each label image, whether its pixels hang together or not.
+    """Return one cell for each value of each label image, whether its pixels are connected or not.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def to_instances(label_images: Mapping[int, npt.NDArray[Any]], image_size: tuple
     Returns
     -------
     InstanceMasks
-        In the order of class_id, then of value; ``label_values`` are the values; scores are 1.
+        Sorted by class_id, then by value; ``label_values`` are the values; scores are 1.
 
     Raises
     ------
@@ -208,19 +208,20 @@ def _cells_of(label_image: npt.NDArray[Any], class_id: int) -> InstanceMasks:
 def from_instances(instances: InstanceMasks, class_ids: Iterable[int]) -> dict[int, npt.NDArray[Any]]:
     """Paint the cells of each class into one label image.
 
-    A cell's value is its ``label_value``; where two cells of a class share one, or it is below 1, the later takes the
-    next free value. Where cells of a class overlap, the smaller is on top (`formats.layers` says what that hides).
+    A cell's value is its ``label_value``; if two cells of a class share a value, or it is below 1, the later cell
+    gets the next free value. Where cells of a class overlap, the smaller is on top (`formats.layers` counts what that
+    hides).
 
     Parameters
     ----------
     instances : InstanceMasks
     class_ids : iterable of int
-        Which classes to paint; one without cells gives an image of zeros.
+        The classes to paint; a class without cells gives an image of zeros.
 
     Returns
     -------
     dict
-        class_id to (H, W) int32 (int64 when a value needs it).
+        class_id to (H, W) int32 (int64 if a value needs it).
     """
     painted = {}
     for class_id in class_ids:
@@ -246,17 +247,17 @@ def _distinct(values: LabelImage) -> LabelImage:
 def write_class_images(
     folder: str | os.PathLike[str], instances: InstanceMasks, *, keep: Keep = "foreign"
 ) -> tuple[Path, ...]:
-    """Write ``class<id>.tif`` (float64, Deflate) of each class that has cells; remove those of classes without.
+    """Write ``class<id>.tif`` (float64, Deflate) of each class with cells; remove those of classes without cells.
 
     No file is replaced or removed before all new ones are on disk.
 
     Parameters
     ----------
     folder : path
-        Made when it does not exist.
+        Created if it does not exist.
     instances : InstanceMasks
     keep : Keep
-        What is kept of files that are replaced or removed, as ``class<id>.tif.bak``.
+        Which replaced or removed files are kept as ``class<id>.tif.bak``.
 
     Returns
     -------

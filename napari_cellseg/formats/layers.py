@@ -1,4 +1,4 @@
-"""Cells of one class that overlap, as several label images, so that none loses a pixel; and what one would lose."""
+"""Splits overlapping cells of a class into several label images without loss, and counts what one image would lose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Covered", "covered", "layers_of"]
 
 @dataclass(frozen=True)
 class Covered:
-    """What one label image per class cannot hold.
+    """The loss when each class is stored as one label image.
 
     Attributes
     ----------
@@ -37,19 +37,19 @@ class Covered:
 
 
 def layers_of(cells: InstanceMasks, values: npt.NDArray[np.int64] | None = None) -> list[npt.NDArray[Any]]:
-    """Paint cells into as few label images (H, W) as it takes for no two in one to share a pixel.
+    """Paint cells into few label images (H, W) such that no two cells of one image overlap.
 
     Parameters
     ----------
     cells : InstanceMasks
-        Those of one class.
+        Cells of one class.
     values : (N,) int, optional
-        What to paint for each, distinct and above 0; 1..N when left out.
+        The value of each cell, distinct and above 0; 1..N if left out.
 
     Returns
     -------
     list of (H, W) int32 or int64
-        One when no cells overlap; none without cells.
+        One image if no cells overlap; none without cells.
     """
     painted = np.arange(1, len(cells) + 1) if values is None else values
     dtype = np.int64 if len(painted) and int(painted.max()) > np.iinfo(np.int32).max else np.int32
@@ -60,7 +60,7 @@ def layers_of(cells: InstanceMasks, values: npt.NDArray[np.int64] | None = None)
 
 
 def _layer_of_each(cells: InstanceMasks) -> Sequence[int]:
-    """Give each cell the first layer in which it meets none, the largest cells first."""
+    """Assign each cell to the first layer where it overlaps no other, the largest cells first."""
     if int(cells.areas.sum()) == np.count_nonzero(cells.paste(np.ones(len(cells), np.uint8), np.uint8)):
         return [0] * len(cells)
     neighbours: list[list[int]] = [[] for _ in range(len(cells))]
@@ -75,7 +75,7 @@ def _layer_of_each(cells: InstanceMasks) -> Sequence[int]:
 
 
 def covered(cells: InstanceMasks) -> Covered:
-    """Count what is lost when the cells of each class become one label image, the smaller on top."""
+    """Count the loss if the cells of each class become one label image, with smaller cells on top."""
     total = Covered()
     for class_id in np.unique(cells.class_ids).tolist():
         of_class = cells.select(cells.class_ids == class_id)

@@ -1,4 +1,4 @@
-"""The outline of a mask along the edges of its pixels, so that filling it gives back the very same pixels."""
+"""The outline of a mask along its pixel edges; filling the outline restores the mask exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["outlines", "signed_area"]
 
 Ring = npt.NDArray[np.int32]
 
-# A directed edge has the cell on its right hand (y points down): right, down, left, up.
+# A directed edge has the cell on its right (y points down): right, down, left, up.
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
@@ -20,7 +20,7 @@ def outlines(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0) -> list[Ring]:
     -------
     list of (M, 2) int32
         Corners x, y in px, where pixel 0 spans 0..1; not closed (the first point is not repeated). Outer rings have
-        a positive `signed_area`, holes a negative one. Parts that touch only at a corner are rings of their own.
+        a positive `signed_area`, holes a negative one. Parts that touch only at a corner are separate rings.
     """
     edges = _edges(mask)
     rings = []
@@ -31,7 +31,7 @@ def outlines(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0) -> list[Ring]:
         previous = -1
         while True:
             leaving = edges[point]
-            if len(leaving) > 1 and previous >= 0:  # two parts touch here: turn right to stay with the same one
+            if len(leaving) > 1 and previous >= 0:  # two parts touch here: turn right to stay on the same part
                 direction = next(d for d in ((previous + 1) % 4, previous, (previous - 1) % 4) if d in leaving)
             else:
                 direction = leaving[0]
@@ -53,7 +53,7 @@ def _edges(mask: npt.NDArray[np.bool_]) -> dict[tuple[int, int], list[int]]:
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     edges: dict[tuple[int, int], list[int]] = {}
-    # For each side of a pixel: the neighbour beyond it, and the corner its edge starts from, relative to the pixel.
+    # For each side of a pixel: the neighbour beyond it, and the start corner of its edge, relative to the pixel.
     sides = (
         (padded[:-2, 1:-1], 0, 0),  # top, to the right
         (padded[1:-1, 2:], 1, 0),  # right, downwards

@@ -1,4 +1,4 @@
-"""How many pixels the masks of one file may have: packed masks can claim thousands of times their size."""
+"""Limits the pixels of the masks of one file: packed masks can expand to thousands of times their size."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _BASE, _PER_BYTE = 512 * 2**20, 400  # a large round cell has about 250 px in ea
 
 
 class PixelBudget:
-    """The pixels that the boxes of all cells of a file may still have, a byte of memory each.
+    """The pixels left for the boxes of the cells of a file, one byte of memory each.
 
     Parameters
     ----------
     file_bytes : int
-        Size of the file on disk, of which the budget is taken.
+        Size of the file on disk, from which the budget follows.
     """
 
     def __init__(self, file_bytes: int) -> None:
@@ -23,14 +23,14 @@ class PixelBudget:
         self.left = self.whole
 
     def take(self, pixels: int) -> None:
-        """Count pixels that are to be decoded; an `AnnotationError` when they are too many."""
+        """Count pixels before decoding; raise an `AnnotationError` if they are too many."""
         if pixels > self.left:
             raise AnnotationError(
-                f"the boxes of the cells up to here have more than {self.whole / 1e6:.0f} million px, too many for a "
-                "file of this size"
+                f"the boxes of the cells so far have more than {self.whole / 1e6:.0f} million px, too many for a file of "
+                "this size"
             )
         self.left -= pixels
 
     def give_back(self, pixels: int) -> None:
-        """Count pixels that are no longer needed."""
+        """Return pixels that are no longer needed to the budget."""
         self.left += pixels

@@ -1,7 +1,7 @@
-"""Read ``.npy`` files whose content is pickled, like Cellpose's ``_seg.npy``, without running anything in them.
+"""Reads ``.npy`` files with pickled content, like Cellpose's ``_seg.npy``, without running code from them.
 
-A pickle is a program: it may call any function by name. Here the only names are those that numpy needs to put an array
-together, and these are replaced by functions that make arrays and nothing else.
+A pickle is a program: it may call any function by name. Here only the names that numpy needs to build an array are
+allowed, and they are replaced by functions that only make arrays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Refused(Exception):
 
 
 def _empty_array(kind: type, shape: tuple[int, ...], _code: bytes) -> npt.NDArray[Any]:
-    """Stand in for numpy's ``_reconstruct``, which the array's own state follows."""
+    """Replace numpy's ``_reconstruct``; the state of the array follows."""
     if kind is not np.ndarray or shape != (0,):
         raise _Refused("an array of an unknown kind")
     return np.ndarray.__new__(np.ndarray, (0,), "b")
@@ -79,7 +79,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise _Refused(f"it asks for {module}.{name}, which is no array or plain value")
+            raise _Refused(f"it asks for {module}.{name}, which is not an array or a plain value")
         return _ALLOWED[module, name]
 
     def persistent_load(self, _: Any) -> Any:
@@ -92,7 +92,7 @@ def load_plain_npy(path: Path) -> Any:
     Raises
     ------
     AnnotationError
-        It is damaged, or its pickle asks for anything but arrays, numbers, text, lists and dictionaries.
+        The file is damaged, or its pickle holds anything but arrays, numbers, text, lists and dictionaries.
     """
     file = io.BytesIO(read_bytes(path, most_bytes=_MAX_BYTES))
     try:

@@ -1,7 +1,7 @@
-"""Polygons of untrusted files to masks, as pycocotools fills them, in memory that follows the image.
+"""Converts polygons of untrusted files to masks, as pycocotools does, in memory bounded by the image.
 
-pycocotools walks along every edge in fifths of a pixel, wherever the edge leads: one corner at x = 1e300 takes all
-memory or crashes the process. So rings are clipped to the image, and what is absurd is refused, before it sees them.
+pycocotools samples every edge at a fifth of a pixel, wherever the edge leads: one corner at x = 1e300 takes all memory
+or crashes the process. So rings are clipped to the image, and absurd ones refused, before pycocotools gets them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from napari_cellseg.formats.rle import Decoded, check_frame, decode
 __all__ = ["MAX_COORDINATE", "MAX_LENGTH", "checked_ring", "checked_rings", "decode_polygons"]
 
 MAX_COORDINATE = 1e6
-"""Farthest from the image's corner a corner may be, px: ten times the longest side of an image."""
+"""Limit of a coordinate, px: ten times the longest side of an image."""
 MAX_LENGTH = 2_000_000
-"""Longest outline of one cell within the image, px; its walk takes about 100 bytes a px."""
+"""Longest outline of one cell within the image, px; pycocotools takes about 100 bytes per px of it."""
 
 _MARGIN = 1.0  # px kept around the image, so that an edge along its border stays as it is
 
@@ -37,7 +37,7 @@ def decode_polygons(rings: Any, image_size: tuple[int, int]) -> Decoded | None:
     rings : list of list of float
         ``[x, y, x, y, ...]`` of three or more corners each, in px, as COCO writes them.
     image_size : (int, int)
-        Height and width, px; what lies outside is cut off.
+        Height and width, px; the polygons are clipped to it.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def decode_polygons(rings: Any, image_size: tuple[int, int]) -> Decoded | None:
     Raises
     ------
     AnnotationError
-        No polygons, corners that are not numbers or far outside, or an outline that is absurdly long.
+        No polygons, corners that are not numbers or lie far outside, or an absurdly long outline.
     """
     check_frame(image_size)
     if not isinstance(rings, list) or not rings:
@@ -61,12 +61,12 @@ def decode_polygons(rings: Any, image_size: tuple[int, int]) -> Decoded | None:
 
 
 def checked_rings(rings: Sequence[npt.ArrayLike]) -> list[Ring]:
-    """Return rings (M, 2) of corners x, y as they are, but refuse those that would take much memory to fill.
+    """Return rings as (M, 2) corners x, y, unchanged; refuse those that would take too much memory to fill.
 
     Raises
     ------
     AnnotationError
-        Corners that are no pairs of numbers or far outside, or an outline that is absurdly long.
+        Corners that are not pairs of numbers or lie far outside, or an absurdly long outline.
     """
     try:
         arrays = [np.array(ring, np.float64).reshape(-1, 2) for ring in rings]
@@ -82,7 +82,7 @@ def checked_ring(values: Any) -> Ring:
     """Return the (M, 2) corners x, y of ``[x, y, x, y, ...]``, M at least 3, or raise an `AnnotationError`."""
     if not isinstance(values, list) or len(values) < 6 or len(values) % 2:
         raise AnnotationError(f"a polygon needs three or more points x, y, not {short(values)}.")
-    # float or int and no bool, no text: numpy would read "1" and True as 1.
+    # float or int, neither bool nor text: numpy would read "1" and True as 1.
     if not set(map(type, values)) <= {int, float}:
         raise AnnotationError(f"a polygon needs numbers, not {short(values)}.")
     try:
@@ -94,10 +94,10 @@ def checked_ring(values: Any) -> Ring:
 
 
 def _check_places(ring: Ring) -> None:
-    far = ~(np.abs(ring) <= MAX_COORDINATE)  # written so that NaN is far too
+    far = ~(np.abs(ring) <= MAX_COORDINATE)  # written so that NaN also counts as far
     if far.any():
         raise AnnotationError(
-            f"a polygon has the coordinate {ring[far][0]:g}; they are px, within {MAX_COORDINATE:.0f}."
+            f"a polygon has the coordinate {ring[far][0]:g}; coordinates are in px, up to {MAX_COORDINATE:.0f}."
         )
 
 
@@ -108,7 +108,7 @@ def _check_length(rings: Sequence[Ring]) -> None:
 
 
 def _clipped(ring: Ring, image_size: tuple[int, int]) -> Ring:
-    """Cut a ring by the four sides of the image in turn (Sutherland & Hodgman, 1974); one inside stays as it is."""
+    """Clip a ring to the four sides of the image in turn (Sutherland & Hodgman, 1974); a ring inside is unchanged."""
     for axis, side in ((0, image_size[1]), (1, image_size[0])):
         for limit, sign in ((-_MARGIN, -1.0), (side + _MARGIN, 1.0)):
             ring = _cut(ring, axis, limit, sign)
@@ -116,13 +116,13 @@ def _clipped(ring: Ring, image_size: tuple[int, int]) -> Ring:
 
 
 def _cut(ring: Ring, axis: int, limit: float, sign: float) -> Ring:
-    """Keep of a ring the side where ``sign * (coordinate - limit) <= 0``."""
+    """Keep the part of a ring where ``sign * (coordinate - limit) <= 0``."""
     inside = sign * (ring[:, axis] - limit) <= 0
     if inside.all() or not len(ring):
         return ring
     following = np.roll(ring, -1, 0)
     crosses = inside != np.roll(inside, -1)
-    # Each corner is followed by the point where its edge crosses the line, when it does.
+    # Each corner is followed by the point where its edge crosses the line, if it does.
     both = np.stack([ring, ring], 1)
     start, end = ring[crosses], following[crosses]
     share = (limit - start[:, axis]) / (end[:, axis] - start[:, axis])

@@ -1,7 +1,8 @@
-"""COCO run-length encoding of mask crops, as if each were placed in its full frame, without making that frame.
+"""COCO run-length encoding of mask crops as if each were placed in its full frame, without making that frame.
 
-COCO's RLE counts the runs of a mask in column-major order, beginning with background, and packs the counts five bits
-a character (``rleToString`` of cocoapi); from the fourth on, a count is stored as the difference to the one two before.
+COCO's RLE counts the runs of a mask in column-major order, starting with background, and packs the counts into five
+bits per character (``rleToString`` of cocoapi); from the fourth on, a count is stored as its difference to the count
+two before.
 All cells of an image are encoded in one vectorised pass whose time and memory follow the area of the crops.
 """
 
@@ -19,17 +20,17 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["MAX_CROP_PIXELS", "MAX_FRAME_PIXELS", "Decoded", "check_frame", "decode", "decode_all", "encode_all"]
 
 MAX_FRAME_PIXELS = 2**32 - 1
-"""pycocotools keeps a count in 32 bits, so no frame may have more pixels."""
+"""pycocotools stores a count in 32 bits, so a frame may not have more pixels."""
 MAX_CROP_PIXELS = 2**27
-"""Largest box of one cell that is decoded, px (11,585 x 11,585): a few characters can claim a box of 4 GB."""
+"""Largest box of one decoded cell, px (11,585 x 11,585): a few characters can claim a box of 4 GB."""
 MOST_PIXELS = 2**30
-"""Most px that the boxes of all cells of a file may have together, a byte each; a million nuclei have about this."""
+"""Limit of the px of all boxes of a file, one byte each; a million nuclei have about this many."""
 
 _CHARACTER_BITS, _MORE, _SIGN, _FIRST_CHARACTER = 5, 0x20, 0x10, 48
 _MAX_CHARACTERS = 7  # of one count: 7 * 5 bits hold 33 bits with their sign
 
-_GROUP_PIXELS = 1 << 24  # painted at once when decoding
-_GROUP_CHARACTERS = 1 << 22  # of counts read at once; each takes about 64 bytes
+_GROUP_PIXELS = 1 << 24  # px painted in one step of decoding
+_GROUP_CHARACTERS = 1 << 22  # of counts read in one step; each takes about 64 bytes
 _MOST_CHARACTERS = 1 << 23  # of the counts of one mask
 
 Ints = npt.NDArray[np.int64]
@@ -40,7 +41,7 @@ Decoded = tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]
 def encode_all(instances: InstanceMasks) -> list[str]:
     """Return the ASCII COCO counts of each cell's mask in the full frame.
 
-    They are byte-identical to ``pycocotools.mask.encode`` of the (H, W) mask.
+    The counts are byte-identical to ``pycocotools.mask.encode`` of the (H, W) mask.
 
     Raises
     ------
@@ -85,13 +86,13 @@ def decode(counts: str | bytes | Sequence[int], image_size: tuple[int, int]) -> 
 def decode_all(
     counts: Sequence[str | bytes], image_sizes: Sequence[tuple[int, int]], *, most_pixels: int = MOST_PIXELS
 ) -> list[Decoded | None]:
-    """`decode` many masks at once, each of its own frame; about ten times as fast as one by one.
+    """`decode` many masks in one pass, each in its own frame; about ten times as fast as one by one.
 
     Raises
     ------
     AnnotationError
-        For the first counts that cannot be read or do not cover their frame, or when the boxes have more than
-        ``most_pixels`` px together.
+        The counts of a mask cannot be read or do not cover its frame (the first such mask is reported), or the boxes
+        have more than ``most_pixels`` px together.
     """
     for image_size in set(image_sizes):
         check_frame(image_size)
@@ -105,7 +106,7 @@ def decode_all(
 
 
 def _groups(counts: Sequence[str | bytes]) -> Iterator[slice]:
-    """Cut the masks into groups of bounded length."""
+    """Split the masks into groups of bounded length."""
     lengths = np.array([len(text) for text in counts], np.int64)
     if len(lengths) and lengths.max() > _MOST_CHARACTERS:
         raise AnnotationError(f"The RLE counts have {lengths.max()} characters; the limit is {_MOST_CHARACTERS}.")
@@ -154,7 +155,7 @@ def _tight_boxes(mask_index: Ints, starts: Ints, lengths: Ints, heights: Ints) -
     height = heights[mask_index]
     x, y = np.divmod(starts, height)
     last_x = (starts + lengths - 1) // height
-    wraps = last_x > x  # a run that goes on in the next column spans the height of the image
+    wraps = last_x > x  # a run that continues in the next column spans the height of the image
     y0 = np.minimum.reduceat(np.where(wraps, 0, y), first)
     y1 = np.maximum.reduceat(np.where(wraps, height, y + lengths), first)
     return np.stack([np.minimum.reduceat(x, first), y0, np.maximum.reduceat(last_x, first) + 1, y1], 1), present
@@ -194,7 +195,7 @@ def _frame_runs(instances: InstanceMasks) -> tuple[Ints, Ints, Ints]:
     x0, y0, x1, y1 = instances.boxes.T.astype(np.int64)
     tall = y1 - y0 + 1  # one background pixel below each column ends its runs there
     offsets = np.concatenate([[0], np.cumsum((x1 - x0) * tall)])
-    flat = np.zeros(int(offsets[-1]) + 1, bool)  # the pixel in front lets a run begin at once
+    flat = np.zeros(int(offsets[-1]) + 1, bool)  # the pixel in front lets a run start with the first pixel
     for i, mask in enumerate(instances.masks):
         columns = flat[offsets[i] + 1 : offsets[i + 1] + 1].reshape(-1, int(tall[i]))
         columns[:, :-1] = mask.T
@@ -204,7 +205,7 @@ def _frame_runs(instances: InstanceMasks) -> tuple[Ints, Ints, Ints]:
     column, row = np.divmod(starts - offsets[mask_index], tall[mask_index])
     starts = (x0[mask_index] + column) * height + y0[mask_index] + row
     ends = starts + lengths
-    # A run at the foot of a column of the image goes on at the head of the next.
+    # A run at the bottom of a column of the image continues at the top of the next.
     goes_on = (mask_index[1:] == mask_index[:-1]) & (starts[1:] == ends[:-1])
     first, last = np.concatenate([[True], ~goes_on]), np.concatenate([~goes_on, [True]])
     first, last = first[: len(starts)], last[: len(starts)]
@@ -212,7 +213,7 @@ def _frame_runs(instances: InstanceMasks) -> tuple[Ints, Ints, Ints]:
 
 
 def _counts(mask_index: Ints, starts: Ints, ends: Ints, cells: int, image_size: tuple[int, int]) -> tuple[Ints, Ints]:
-    """Return the counts of all cells in one array, and where each cell's begin, (cells + 1,)."""
+    """Return the counts of all cells in one array, and the start of each cell's counts, (cells + 1,)."""
     pixels = image_size[0] * image_size[1]
     runs = np.bincount(mask_index, minlength=cells)
     run_offsets = np.concatenate([[0], np.cumsum(runs)])
@@ -234,7 +235,7 @@ def _counts(mask_index: Ints, starts: Ints, ends: Ints, cells: int, image_size: 
 def _to_strings(counts: Ints, firsts: Ints) -> list[str]:
     values = counts.copy()
     values[2:] -= counts[:-2]
-    heads = (firsts[:-1, None] + np.arange(3)).ravel()  # the first three counts of a cell are stored as they are
+    heads = (firsts[:-1, None] + np.arange(3)).ravel()  # the first three counts of a cell are stored unchanged
     heads = heads[heads < np.repeat(firsts[1:], 3)]
     values[heads] = counts[heads]
     characters = np.zeros((len(values), _MAX_CHARACTERS), np.uint8)
@@ -255,7 +256,7 @@ def _to_strings(counts: Ints, firsts: Ints) -> list[str]:
 
 
 def _from_strings(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
-    """Return the run lengths of all masks in one array, and where each mask's begin, (masks + 1,)."""
+    """Return the run lengths of all masks in one array, and the start of each mask's runs, (masks + 1,)."""
     packed, bounds = _six_bits(texts)
     is_last = packed & _MORE == 0
     ends_inside = bounds[1:] == bounds[:-1]
@@ -275,20 +276,20 @@ def _from_strings(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
 
 
 def _six_bits(texts: Sequence[str | bytes]) -> tuple[Ints, Ints]:
-    """Return the characters of all texts as numbers 0..63, and where each text begins."""
+    """Return the characters of all texts as numbers 0..63, and the start of each text."""
     encoded = [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
     bounds = np.concatenate([[0], np.cumsum([len(text) for text in encoded])])
     packed = np.frombuffer(b"".join(encoded), np.uint8).astype(np.int64) - _FIRST_CHARACTER
     foreign = np.flatnonzero((packed < 0) | (packed > 63))
     has_foreign = np.zeros(len(texts), bool)
     has_foreign[np.searchsorted(bounds, foreign, "right") - 1] = True
-    _refuse(texts, has_foreign, "have a character that is not of COCO's alphabet")
+    _refuse(texts, has_foreign, "have a character outside COCO's alphabet")
     return packed, bounds
 
 
 def _undo_differences(values: Ints, firsts: Ints) -> Ints:
-    """Sum up each second value of a mask: odd ones from the first odd one, even ones from the third value on."""
-    sums = np.zeros(len(values) + 1, np.int64)  # one zero in front, for masks that begin the array
+    """Sum up every second value of a mask: odd ones from the first odd one, even ones from the third value on."""
+    sums = np.zeros(len(values) + 1, np.int64)  # one zero in front, for masks at the start of the array
     sums[1::2] = np.cumsum(values[::2])
     sums[2::2] = np.cumsum(values[1::2])
     first = np.repeat(firsts[:-1], np.diff(firsts))

@@ -1,6 +1,6 @@
-"""The one gate for YAML: plain values within bounds of size, depth and length of numbers, and no aliases.
+"""The only gate for YAML: plain values within limits of size, depth and digits, and no aliases.
 
-With aliases ten lines of YAML can stand for a billion values; no settings file needs them.
+With aliases, ten lines of YAML can expand to a billion values; no settings file needs them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_DIGITS = 100
 
 
 class _RefusedError(yaml.YAMLError):
-    """Says what is wrong, to follow the name of the file."""
+    """A problem, as text to follow the name of the file."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, without repeated keys, and of bounded depth."""
+    """PyYAML's safe loader without aliases or repeated keys, and with bounded depth."""
 
     _depth = 0
 
@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         found = super().construct_mapping(node, deep=deep)
         if isinstance(node, yaml.MappingNode) and len(found) != len(node.value):
-            raise _RefusedError("a key is in one mapping twice; keep one of them")
+            raise _RefusedError("a key is repeated in one mapping; remove one of them")
         return found
 
     def construct_scalar(self, node: Any) -> Any:
@@ -62,18 +62,18 @@ def read_yaml(path: str | os.PathLike[str], *, error: type[CellSegError] = Confi
     Raises
     ------
     CellSegError
-        Of the given type, naming the file, what is wrong and where.
+        Of the given type; the message names the file, the problem and its place.
     """
     data = read_bytes(path, most_bytes=MAX_BYTES, error=error, may_be_empty=True)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as reason:
-        raise error(f"{path} is not YAML: it is not text in UTF-8.") from reason
+        raise error(f"{path} is not YAML: it is not UTF-8 text.") from reason
     return parse_yaml(text, path, error=error)
 
 
 def parse_yaml(text: str, source: str | os.PathLike[str], *, error: type[CellSegError] = ConfigError) -> Any:
-    """Parse text, as `read_yaml` does for a file; ``source`` begins the message of an error."""
+    """Parse text, as `read_yaml` does for a file; ``source`` starts the message of an error."""
     if len(text) > MAX_BYTES:
         raise error(f"{source} has {len(text)} characters; the limit for settings is {MAX_BYTES}.")
     try:
@@ -82,6 +82,6 @@ def parse_yaml(text: str, source: str | os.PathLike[str], *, error: type[CellSeg
         raise error(f"{source} cannot be read: {reason}.") from reason
     except RecursionError as reason:
         raise error(f"{source} cannot be read: it is nested more than {MAX_DEPTH} deep.") from reason
-    # ValueError and the like: a date or number that PyYAML recognises and cannot build ("2024-99-99", "0o9").
+    # ValueError and the like: a date or number that PyYAML recognises but cannot build ("2024-99-99", "0o9").
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as reason:
         raise error(f"{source} is not valid YAML: {' '.join(str(reason).split())}.") from reason

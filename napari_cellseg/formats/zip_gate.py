@@ -1,6 +1,6 @@
-"""The one gate for zip files: members are unpacked piece by piece, and what unpacks to too much is refused on the way.
+"""The only gate for zip files: members are unpacked in pieces, and one that unpacks to too much is refused midway.
 
-The sizes in a zip's headers are claims of whoever made it, so they are used to refuse early and never to trust.
+The sizes in a zip's headers are unverified claims: they serve to refuse a file early, never to trust it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_MEMBERS = 100_000
 
 _ALWAYS_BYTES, _MAX_RATIO, _MOST_BYTES = 64 * 2**20, 100, 2**30
 _PIECE = 1 << 20
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others can ask for any amount of memory just to begin
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods can ask for any amount of memory at the start
 
-# All that a damaged file makes zipfile raise.
+# All errors that zipfile raises on a damaged file.
 _ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, LookupError,
     ArithmeticError, AttributeError, AssertionError, RuntimeError, MemoryError,
@@ -33,7 +33,7 @@ _ZIP_ERRORS = (
 
 
 class CheckedZip:
-    """An open zip file: names, and members within a budget of bytes that all of them share."""
+    """An open zip file: the names, and the members within a shared budget of bytes."""
 
     def __init__(self, archive: zipfile.ZipFile, budget: int) -> None:
         self._archive, self._left, self._budget = archive, budget, budget
@@ -51,7 +51,7 @@ class CheckedZip:
         if info.flag_bits & 0x1:
             raise ValueError(f"{name} in it is encrypted; save the zip without a password")
         if info.compress_type not in _METHODS:
-            raise ValueError(f"{name} in it is not packed with Deflate; save the zip as an ordinary one")
+            raise ValueError(f"{name} in it is not packed with Deflate; save it as an ordinary zip")
         self._check(name, info.file_size)
         pieces = []
         with self._archive.open(info) as member:
@@ -72,21 +72,22 @@ class CheckedZip:
 def opened_zip(
     path: str | os.PathLike[str], *, most_bytes: int = _MOST_BYTES, error: type[CellSegError] = AnnotationError
 ) -> Iterator[CheckedZip]:
-    """Open a zip file; whatever zipfile raises in the block becomes one error that names the file.
+    """Open a zip file; any error of zipfile in the block becomes one error that names the file.
 
     Parameters
     ----------
     path : path
     most_bytes : int
-        Most bytes that all members read may unpack to. A smaller limit follows from the size of the file: 100 times
-        as much, and 64 MiB in any case.
+        Limit of the unpacked size of all members read. A smaller limit follows from the size of the file: 100 times
+        its size, but at least 64 MiB.
     error : type of CellSegError
-        What to raise.
+        Type of the error to raise.
 
     Raises
     ------
     CellSegError
-        Of the given type: no regular file, no zip, damaged, encrypted, a name twice, too many members, or too large.
+        Of the given type: not a regular file, not a zip, damaged, encrypted, a repeated name, too many members, or too
+        large.
     """
     path = Path(path)
     try:
@@ -102,4 +103,4 @@ def opened_zip(
             yield CheckedZip(archive, min(most_bytes, max(_ALWAYS_BYTES, _MAX_RATIO * size)))
     except _ZIP_ERRORS as reason:
         text = getattr(reason, "strerror", None) or reason or type(reason).__name__
-        raise error(f"{path} is not a sound zip file: {str(text).rstrip('.')}.") from reason
+        raise error(f"{path} is not an intact zip file: {str(text).rstrip('.')}.") from reason
