@@ -55,7 +55,7 @@ def test_limits_are_shown_and_can_be_set_and_reset(qtbot, dock, folder):
         lambda: dock.state.image is not None and dock.state.image.options.limits == (0, 2000), timeout=60_000
     )
     qtbot.waitUntil(lambda: shown(dock).max() == 255, timeout=60_000)
-    assert "are outside of the brightness limits 0..2000 (chosen)" in rows.warning.text()
+    assert "are outside the brightness limits 0..2000 (chosen)" in rows.warning.text()
     assert dock.state.file.reading.limits == (0, 2000)
 
     qtbot.mouseClick(rows.auto, Qt.MouseButton.LeftButton)

@@ -28,7 +28,7 @@ def header(width: int, height: int, *, bits: int = 8, strip_bytes: int = 16) -> 
 
 @pytest.mark.parametrize(
     ("width", "height", "message"),
-    [(200_000, 10, "100000 px a side"), (10, 200_000, "100000 px a side"), (90_000, 90_000, "GiB"), (0, 5, "px")],
+    [(200_000, 10, "100000 px per side"), (10, 200_000, "100000 px per side"), (90_000, 90_000, "GiB"), (0, 5, "px")],
 )
 def test_a_huge_header_is_refused_before_anything_is_allocated(
     tmp_path: Path, width: int, height: int, message: str
@@ -113,7 +113,7 @@ def test_a_damaged_tag_that_says_nothing_about_pixels_is_no_hindrance(tmp_path: 
 def test_a_lost_strip_is_not_silently_black(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.tif"
     damaged_tag(path, name, 8, 0)
-    with pytest.raises(ImageReadError, match="no place in the file for some of its pixels"):
+    with pytest.raises(ImageReadError, match="no offset for some of its pixels"):
         read_tiff(path)
 
 

@@ -26,8 +26,8 @@ class PixelBudget:
         """Count pixels before decoding; raise an `AnnotationError` if they are too many."""
         if pixels > self.left:
             raise AnnotationError(
-                f"the boxes of the cells so far have more than {self.whole / 1e6:.0f} million px, too many for a file of "
-                "this size"
+                f"the boxes of the cells so far have more than {self.whole / 1e6:.0f} million px, too many for a file "
+                "of this size"
             )
         self.left -= pixels
 

@@ -1,1 +1,1 @@
-"""Images: reading files, what their tags mean, listing folders, samples."""
+"""Images: file readers, TIFF tags, folder listing and samples."""

@@ -1,4 +1,4 @@
-"""Read microscope formats through bioio and its plugins: CZI, ND2, LIF and what else is installed."""
+"""Reads microscope formats through bioio and its plugins: CZI, ND2, LIF and others that are installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read(path: Path, *, options: ReadOptions) -> Image:
     Raises
     ------
     ImageReadError
-        bioio cannot read it, or it is too large.
+        bioio cannot read the file, or it is too large.
     """
     file = _open(path)
     try:

@@ -1,8 +1,8 @@
-"""Brightness: which stored values become black and white, decided in one place for every image.
+"""Brightness limits: which stored values become black and white, decided in one place for every image.
 
-The decision depends on the picture, not on how it is stored: the same picture as 8-bit, 12 bits in 16, 16-bit,
-float, with or without alpha comes out the same (to the rounding of 8 bits), from a file, a napari layer or a folder
-of training images.
+The decision depends on the picture, not on its storage: the same picture as 8-bit, 12 bits in 16, 16-bit or float,
+with or without alpha, gives the same result (to the rounding of 8 bits), whether it comes from a file, a napari layer
+or a folder of training images.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Pixels = npt.NDArray[Any]
 
 _TOPS = (1.0, 255.0, 1023.0, 4095.0, 16_383.0, 65_535.0, 2.0**32 - 1)
 """White of common bit depths (and of float images in 0..1)."""
-_SAMPLED_SIDE = 512  # limits of larger pictures are those of an even grid of samples
+_SAMPLED_SIDE = 512  # larger pictures are sampled on an even grid
 _PERCENTILES = (0.1, 99.9)
 _PILE = 0.002  # one value in more than this share of the samples is padding, saturation or a blank background
-_SATURATED = 0.3  # white that is this much above everything else is no part of the picture
+_SATURATED = 0.3  # white that is this much above everything else is not part of the picture
 _WELL_EXPOSED = 0.5  # a picture that reaches this share of its white needs no stretching
 _WIDE = 0.4  # ... nor does one whose values span this share of it
-_UNIFORM = 0.1  # one whose values span less than this share shows nothing; stretching would make noise visible
+_UNIFORM = 0.1  # a picture whose values span less than this share is blank; stretching would make noise visible
 _FEW_LEVELS = 8
 _CLIPPED = 0.01
 _NEARLY_BLACK, _NEARLY_WHITE = 25, 235
@@ -35,16 +35,16 @@ _NEARLY_BLACK, _NEARLY_WHITE = 25, 235
 
 @dataclass(frozen=True)
 class Scaling:
-    """How values became 0..255: ``low`` and below is 0, ``high`` and above is 255, linear between.
+    """The mapping of values to 0..255: ``low`` and below is 0, ``high`` and above is 255, linear between.
 
     Attributes
     ----------
     low, high : float
         Stored values.
     source : str
-        What decided: "auto", "dtype" or "chosen".
+        The origin of the limits: "auto", "dtype" or "chosen".
     clipped : float
-        Share of the samples outside of the limits, 0..1.
+        Fraction of the samples outside the limits, 0..1.
     """
 
     low: float
@@ -56,12 +56,12 @@ class Scaling:
         return f"{self.low:g}..{self.high:g} ({self.source})"
 
     def is_identity(self, dtype: np.dtype[Any]) -> bool:
-        """Whether values of this type are 0..255 as they are."""
+        """Return whether values of this type are 0..255 without scaling."""
         return dtype == np.uint8 and (self.low, self.high) == (0, 255)
 
 
 def choose_limits(picture: Pixels, alpha: Pixels | None = None, choice: LimitsChoice = "auto") -> Scaling:
-    """Decide which values become black and white.
+    """Return the values that become black and white.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def choose_limits(picture: Pixels, alpha: Pixels | None = None, choice: LimitsCh
     alpha : (H, W), optional
         0 where the picture is transparent.
     choice : "auto", "dtype" or (low, high)
-        "auto" looks at the samples that can be tissue: not transparent, saturated, constant border or padding, NaN or
-        infinite. A picture that uses the range of a common bit depth gets that range, so that it is not stretched;
-        a dim one is stretched.
+        "auto" uses the samples that can be tissue: not transparent, saturated, constant border or padding, NaN or
+        infinite. A picture that uses the range of a common bit depth gets that range and is not stretched; a dim
+        picture is stretched.
     """
     if choice == "auto":
         low, high = _auto(_samples(picture, alpha), picture.dtype)
@@ -103,10 +103,10 @@ def to_8bit(picture: Pixels, scaling: Scaling) -> npt.NDArray[np.uint8]:
 
 
 def brightness_warnings(picture: Pixels, alpha: Pixels | None, scaling: Scaling) -> list[str]:
-    """Return what the user should know of the brightness: clipped values, a nearly black or white picture."""
+    """Return warnings about the brightness: clipped values, a nearly black or white picture."""
     found = []
     if scaling.clipped > _CLIPPED:
-        found.append(f"{scaling.clipped:.1%} of its values are outside of the brightness limits {scaling}")
+        found.append(f"{scaling.clipped:.1%} of its values are outside the brightness limits {scaling}")
     samples = _samples(picture, alpha)
     shown = to_8bit(samples, scaling)[_tissue(samples)]
     if shown.size and np.percentile(shown, 99) < _NEARLY_BLACK:
@@ -128,7 +128,7 @@ def _auto(samples: Pixels, dtype: np.dtype[Any]) -> tuple[float, float]:
     low, median, high = (float(value) for value in np.percentile(values, (_PERCENTILES[0], 50, _PERCENTILES[1])))
     finite = samples[np.isfinite(samples)]
     brightest = float(finite.max())
-    # Blank background that is pure white belongs to the picture; a saturated strip far above everything else does not.
+    # Pure white background belongs to the picture; a saturated strip far above everything else does not.
     if brightest > high >= _SATURATED * brightest and float((finite == brightest).mean()) > _PILE:
         high = brightest
     top = nominal_top(high)
@@ -168,7 +168,7 @@ def _samples(picture: Pixels, alpha: Pixels | None, *, border: bool = False) -> 
 
 
 def _without_border(grid: Pixels) -> tuple[slice, slice]:
-    """Return the rows and columns inside of a border of one colour; all of them when nothing else is there."""
+    """Return the rows and columns inside a border of one colour; all of them if the picture has only that colour."""
     differs = (grid != grid[0, 0]).any(-1)
     other = (grid != grid[-1, -1]).any(-1)
     slices = []
@@ -179,9 +179,9 @@ def _without_border(grid: Pixels) -> tuple[slice, slice]:
 
 
 def _tissue(samples: Pixels) -> npt.NDArray[np.bool_]:
-    """Return which samples can be tissue: finite, and neither the lowest nor the highest value if that one is piled up.
+    """Return the samples that can be tissue: finite, without the lowest and highest values if these are piled up.
 
-    Where nothing else is left, all finite samples.
+    If nothing else is left, return all finite samples.
     """
     finite = np.isfinite(samples)
     values = samples[finite]

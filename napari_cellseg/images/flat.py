@@ -1,4 +1,4 @@
-"""Read PNG, JPEG, BMP and JPEG 2000: one picture without planes or pixel size worth trusting."""
+"""Reads PNG, JPEG, BMP and JPEG 2000: one picture without planes and without a reliable pixel size."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _ERRORS = (OSError, ValueError, RuntimeError, TypeError, SyntaxError, MemoryErro
 
 
 def read(path: Path, *, options: ReadOptions) -> Image:
-    """Read the picture, 8 or 16 bits a value.
+    """Read the picture, with 8 or 16 bits per value.
 
     Raises
     ------
     ImageReadError
-        No such regular file, damaged, too large, or with colours that are not grey or RGB.
+        The file does not exist, is not a regular file, is damaged or too large, or its colours are not grey or RGB.
     """
     with _header(path) as (header, content):
         _check(header, options)
@@ -53,7 +53,7 @@ def read(path: Path, *, options: ReadOptions) -> Image:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Return height and width, px, by the header."""
+    """Return height and width, px, from the header."""
     with _header(path) as (header, _):
         return int(header.height), int(header.width)
 
@@ -70,7 +70,7 @@ def _header(path: Path) -> Iterator[tuple[Any, bytes]]:
         raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
     except (*_ERRORS, PillowImage.DecompressionBombError) as error:
         text = " ".join(str(error).split())[:200]
-        raise ImageReadError(f"Cannot read {path}: it is damaged or no image ({text}).") from error
+        raise ImageReadError(f"Cannot read {path}: it is damaged or not an image ({text}).") from error
 
 
 def _check(header: Any, options: ReadOptions) -> None:
@@ -83,7 +83,7 @@ def _check(header: Any, options: ReadOptions) -> None:
 
 
 def _plain(pixels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:
-    """Return (H, W) or (H, W, 3|4) and its axes; of grey with alpha the grey."""
+    """Return (H, W) or (H, W, 3|4) and its axes; the alpha of a grey image is dropped."""
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
     if pixels.ndim == 2:

@@ -1,6 +1,6 @@
-"""The table of image formats: which files look like images, and what reads each; adding one is one line here.
+"""The table of image formats: the files that look like images, and their readers. A new format is one line here.
 
-A format whose reader is not installed is still known: its files are named with the extra that would read them.
+A format without an installed reader is still listed: messages about its files name the extra to install.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ class ImageFormat:
     Attributes
     ----------
     name : str
-        As users know it.
+        Name for display.
     suffixes : tuple of str
         Lower case, with the dot.
     module : str
-        Has ``read(path, options=ReadOptions)`` -> Image and ``size(path)`` -> (height, width); imported when needed.
+        Module with ``read(path, options=ReadOptions)`` -> Image and ``size(path)`` -> (height, width); imported when
+        needed.
     needs : str
-        Package without which it cannot be read; empty when every installation has it.
+        Package that the reader needs; empty if every installation has it.
     extra : str
-        Extra of napari-cellseg that installs the package.
+        The extra of napari-cellseg that installs the package.
     is_folder : bool
-        The image is a folder.
+        Whether the image is a folder.
     """
 
     name: str
@@ -56,7 +57,7 @@ class ImageFormat:
 
     @property
     def problem(self) -> str:
-        """Why it cannot be read here, with what to do; empty when it can."""
+        """Why this format cannot be read here, and what to do; empty if it can."""
         if not self.needs or importlib.util.find_spec(self.needs.split(".")[0]) is not None:
             return ""
         return f'{self.name} needs the package {self.needs}: pip install "napari-cellseg[{self.extra}]"'
@@ -80,7 +81,7 @@ FORMATS = (
 
 
 def format_of(path: Path) -> ImageFormat | None:
-    """Return the format that a file's name says; None when it is no image."""
+    """Return the format of a file by its name; None if it is not an image."""
     suffix = path.suffix.lower()
     return next((known for known in FORMATS if suffix in known.suffixes), None)
 
@@ -91,23 +92,23 @@ def read_image(path: str | os.PathLike[str], *, options: ReadOptions | None = No
     Raises
     ------
     ImageReadError
-        No such file, not an image, damaged, too large, or its reader is not installed.
+        The file does not exist, is not an image, is damaged or too large, or its reader is not installed.
     """
     path = Path(path)
     reader = cast("_Reader", _function(path, "read"))
     image = reader(path, options=options or ReadOptions())
-    _ = image.shown  # that the plane and channels exist is known here, not when the picture is first needed
+    _ = image.shown  # report a missing plane or channel here, not when the picture is first needed
     return image
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return height and width, px, by the header alone where the format allows it; errors as `read_image`."""
+    """Return height and width, px, from the header alone if the format allows it; errors as `read_image`."""
     path = Path(path)
     return cast("_SizeReader", _function(path, "size"))(path)
 
 
 def _function(path: Path, name: str) -> object:
-    known = format_of(path) or FORMATS[0]  # a file without a suffix may be a TIFF; its reader says if not
+    known = format_of(path) or FORMATS[0]  # a file without a suffix may be a TIFF; the reader reports if it is not
     if known.problem:
         raise ImageReadError(f"Cannot read {path}: {known.problem}.")
     return getattr(importlib.import_module(known.module), name)

@@ -1,4 +1,4 @@
-"""`Image`: decoded pixels, which of them are the picture, and how they become 8-bit RGB."""
+"""`Image`: decoded pixels, the plane and channels that make the picture, and its conversion to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Image:
     pixels : (H, W), (H, W, 3|4), or either of them with leading axes (Z, T, C, ...)
         The values as stored (palettes and inverted greys resolved, colours divided by a premultiplied alpha).
     axes : str
-        One letter an axis, as tifffile's: "YX", "YXS", "ZYX", "ZYXS", ...
+        One letter per axis, as in tifffile: "YX", "YXS", "ZYX", "ZYXS", ...
     pixel_size_um : float or None
-        Side of a pixel of these ``pixels``.
+        Pixel size of ``pixels``.
     path : Path
     options : ReadOptions
-        Which limits, plane and channels make the picture.
+        The limits, plane and channels of the picture.
     """
 
     pixels: npt.NDArray[Any]
@@ -54,21 +54,21 @@ class Image:
 
     @property
     def choices(self) -> tuple[int, int]:
-        """Number of planes, and of channels, to choose from; (1, 1) for a plain picture."""
+        """Numbers of planes and channels to choose from; (1, 1) for a plain image."""
         return self._stack.planes, self._stack.channels
 
     @property
     def shown(self) -> str:
-        """Which part of a stack the picture is, in words; empty when the picture is all there is."""
+        """Description of the part of a stack that the picture shows; empty if it shows the whole image."""
         return self._picture[1]
 
     @cached_property
     def scaling(self) -> Scaling:
-        """Which values of the picture become black and white."""
+        """The values of the picture that become black and white."""
         return choose_limits(*_colours(self._picture[0]), self.options.limits)
 
     def with_options(self, options: ReadOptions) -> Image:
-        """Return the same pixels, read in another way."""
+        """Return the same pixels with other options."""
         return replace(self, options=options)
 
     def rgb(self, plane: int | None = None) -> npt.NDArray[np.uint8]:
@@ -86,7 +86,7 @@ class Image:
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def warnings(self) -> list[str]:
-        """Return what the user should know before believing the picture, each as the rest of a sentence on "it"."""
+        """Return warnings about how the file was read, each as a clause that follows the file name."""
         found = brightness_warnings(*_colours(self._picture[0]), self.scaling)
         planes, channels = self.choices
         if planes > 1 and self.options.plane is None:

@@ -1,4 +1,4 @@
-"""What of a TIFF is refused by its header and by what tifffile logs, before a pixel is decoded."""
+"""Limits of TIFF files: what is refused by the header, or by tifffile's log, before a pixel is decoded."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from napari_cellseg.errors import ImageReadError
 __all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages", "check_shapes"]
 
 MAX_SIDE = 100_000
-"""Longest side of an image that is decoded, px."""
+"""Longest side of a decoded image, px."""
 MAX_PAGES = 100_000
-"""Most pages of a file."""
+"""Largest number of pages of a file."""
 MAX_BYTES = 4 * 2**30
-"""Largest decoded size of what is read at once."""
+"""Largest decoded size of one read, bytes."""
 
-# Deflate packs nothing more than 1030 times, and no photograph more than about 100 times. Beyond a modest size, data
-# that unpacks to more than this many times its file is a bomb.
+# Deflate compresses at most 1030 times, photographs at most about 100 times. Beyond a modest size, data that unpacks to
+# more than this many times the file size is a bomb.
 _MODEST_BYTES, _MAX_RATIO = 256 * 2**20, 500
-# Label images of few cells are nearly empty: 10,000 x 10,000 px of float64 pack 900 times.
+# Label images of few cells are nearly empty: 10,000 x 10,000 px of float64 compress 900 times.
 _MODEST_LABEL_BYTES = 512 * 2**20
 
-# Without these, or with a wrong guess at them, pixels mean something else: sizes, types, packing, colours, places.
+# If these tags are missing or guessed wrong, pixels change their meaning: sizes, types, packing, colours, positions.
 _ESSENTIAL_TAGS = frozenset(
     {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530, 32997}
 )
-# What tifffile logs as an error and then reads by the plain rules all the same: metadata that says how pages belong
-# together. The pixels are right then.
+# Errors that tifffile logs before it falls back to the plain rules: metadata about how pages belong together. The
+# pixels are right then.
 _HARMLESS = re.compile(
     r"series (raised|failed to reshape|axes do not match|metadata|shape|length|\w+=)|series metadata"
 )
 
 
 def check_pages(tif: tifffile.TiffFile) -> None:
-    """Refuse a TIFF whose pages follow each other in a circle (tifffile would never end), or are too many."""
+    """Refuse a TIFF whose chain of pages is circular (tifffile would never end) or too long."""
     file, kind = tif.filehandle, tif.tiff
     place = 8 if kind.version == 43 else 4  # of the offset of the first page: BigTIFF, or classic
     seen: set[int] = set()
@@ -49,7 +49,7 @@ def check_pages(tif: tifffile.TiffFile) -> None:
         file.seek(place)
         data = file.read(kind.offsetsize)
         offset = struct.unpack(kind.offsetformat, data)[0] if len(data) == kind.offsetsize else 0
-        if not 0 < offset < file.size:  # the end; tifffile tells of one that is no place in the file
+        if not 0 < offset < file.size:  # the end; tifffile reports an offset outside the file
             return
         if offset in seen or len(seen) >= MAX_PAGES:
             what = "follow each other in a circle" if offset in seen else f"are more than {MAX_PAGES}"
@@ -77,23 +77,23 @@ def check_shapes(tif: tifffile.TiffFile) -> None:
 def check_limits(
     series: Any, page: Any, file_bytes: int, *, one_page: bool = False, labels: bool = False, is_known: bool = False
 ) -> None:
-    """Refuse, by the header alone, what is too large, packed beyond belief, or not all there.
+    """Refuse, by the header alone, images that are too large, implausibly compressed, or incomplete.
 
     Parameters
     ----------
     series, page : tifffile.TiffPageSeries, tifffile.TiffPage
-        What is to be decoded.
+        The series and page to decode.
     file_bytes : int
     one_page : bool
-        Only one page of the series is wanted.
+        Whether only one page of the series is read.
     labels : bool
-        It is a label image, which may be nearly empty.
+        Whether it is a label image, which may be nearly empty.
     is_known : bool
-        Its height and width are those of an image that was read already, so that its size is no surprise.
+        Whether its height and width are those of an image that was already read.
     """
     height, width = int(page.imagelength), int(page.imagewidth)
     if min(height, width) < 1 or max(height, width) > MAX_SIDE:
-        raise ImageReadError(f"its header says {height} x {width} px; the limit is {MAX_SIDE} px a side")
+        raise ImageReadError(f"its header states {height} x {width} px; the limit is {MAX_SIDE} px per side")
     shape = page.shape if one_page else series.shape
     decoded = int(np.prod([int(n) for n in shape], dtype=object)) * series.dtype.itemsize
     tile = int(page.tilewidth) * int(page.tilelength) * series.dtype.itemsize if page.is_tiled else 0
@@ -113,17 +113,17 @@ def check_limits(
             continue
         places = list(zip(frame.dataoffsets, frame.databytecounts, strict=False))
         if any(count and offset + count > file_bytes for offset, count in places):
-            raise ImageReadError("it is cut off: some of its data lie beyond the end of the file")
-        # Tiles without data are the blank parts of a slide; a strip without data is a lost one, read as black.
+            raise ImageReadError("it is cut off: some of its data is beyond the end of the file")
+        # Tiles without data are blank parts of a slide; a strip without data is lost and reads as black.
         present = [bool(offset and count) for offset, count in places]
         if not (any if page.is_tiled else all)(present):
-            raise ImageReadError("it is damaged: its header gives no place in the file for some of its pixels")
+            raise ImageReadError("it is damaged: its header gives no offset for some of its pixels")
 
 
 def check_log(records: Iterable[tuple[int, str]]) -> list[str]:
-    """Return the warnings among what tifffile logged (level, line) about the structure of a file.
+    """Return the warnings of tifffile's log (level, line) about the structure of a file.
 
-    tifffile logs that it could not read a tag and goes on with a guess.
+    If tifffile cannot read a tag, it logs that and continues with a guess.
 
     Raises
     ------

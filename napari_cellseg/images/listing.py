@@ -1,8 +1,8 @@
-"""Find the images of a folder, alike for every command and dock, and name what looks like one and is not read.
+"""Lists the images of a folder, in the same way for every command and dock, and reports files that are skipped.
 
-An image is known by its path in the folder: ``tile_1.tif`` is "tile_1", ``slide/tile_1.tif`` is "slide/tile_1". Two
-layouts give an image a folder of its own, whose name it has: ``<id>/image.tif`` next to its ``class1.tif`` ..., and
-``<id>/images/<id>.png`` (Data Science Bowl). Names are in NFC, whatever the file system makes of them.
+An image is identified by its path in the folder: ``tile_1.tif`` is "tile_1", ``slide/tile_1.tif`` is "slide/tile_1". In
+two layouts an image has its own folder and that folder's name: ``<id>/image.tif`` next to its ``class1.tif`` ..., and
+``<id>/images/<id>.png`` (Data Science Bowl). Names are in NFC on every file system.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class ImageFile:
     Attributes
     ----------
     image_id : str
-        Its path in the folder that was listed, without suffix; of an image with a folder of its own that folder's.
+        Path in the listed folder, without suffix; for an image with its own folder, the path of that folder.
     path : Path
     reading : ReadOptions, optional
-        How to read it; when left out as the model was trained, and by the defaults where there is no model.
+        How to read the image; if left out, as for the training of the model, or by the defaults without a model.
     """
 
     image_id: str
@@ -57,7 +57,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file or folder that looks like an image or a mask and is not read as an image, and why."""
+    """A file or folder that looks like an image or a mask but is not read as an image, and the reason."""
 
     path: Path
     reason: str
@@ -65,14 +65,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder in natural order, and what was not taken for one."""
+    """The images of a folder in natural order, and the files that were skipped."""
 
     root: Path
     images: tuple[ImageFile, ...]
     skipped: tuple[Skipped, ...] = ()
 
     def skipped_lines(self) -> list[str]:
-        """Return a line for each reason, which names all its files."""
+        """Return one line per reason, with the names of its files."""
         reasons: dict[str, list[str]] = {}
         for each in self.skipped:
             reasons.setdefault(each.reason, []).append(each.path.relative_to(self.root).as_posix())
@@ -80,7 +80,7 @@ class Listing:
 
 
 def check_regular_file(path: Path) -> None:
-    """Raise an `ImageReadError` unless ``path`` is a regular file with something in it."""
+    """Raise an `ImageReadError` unless ``path`` is a regular file that is not empty."""
     try:
         status = path.stat()
     except OSError as error:
@@ -95,16 +95,16 @@ def check_regular_file(path: Path) -> None:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return a sort key under which "x2" comes before "x10"; a hash such as "0bf33d3d" sorts letter by letter."""
+    """Return a key that sorts "x2" before "x10"; a hash such as "0bf33d3d" sorts letter by letter."""
     name = name.casefold()
-    if _HASH.fullmatch(name):  # its digits are no numbers: "0402..." would come after "06c..."
+    if _HASH.fullmatch(name):  # the digits are not numbers: "0402..." would come after "06c..."
         return [(1, 0, name)]
     parts = re.split(r"(\d+)", name)
     return [(0, int(part), "") if i % 2 else (1, 0, part) for i, part in enumerate(parts)]
 
 
 _DEEPEST = 4
-"""Folders below the one that is listed; a whole disk is not searched."""
+"""Depth limit of sub folders, so that a whole disk is not searched."""
 _OWN_MASK = re.compile(r"class\d+\.(tiff?|png)", re.IGNORECASE)
 _MASK = re.compile(r"(.+)_(cp_masks|masks|seg)\.(tiff?|png|npy|jpe?g|bmp)", re.IGNORECASE)
 _MAYBE_MASK = re.compile(
@@ -116,17 +116,17 @@ _EXPORT = "test-results.json"  # a folder with it holds copies of the images, un
 
 
 def list_images(path: str | os.PathLike[str]) -> tuple[ImageFile, ...]:
-    """Return the images of `find_images` alone."""
+    """Return only the images of `find_images`."""
     return find_images(path).images
 
 
 def find_images(path: str | os.PathLike[str]) -> Listing:
-    """List the images of a folder and its sub folders, or the one image of a file.
+    """List the images of a folder and its sub folders, or one image file.
 
     Raises
     ------
     ImageReadError
-        Nothing there, or no image in the folder.
+        The path does not exist, or the folder has no image.
     """
     path = Path(path)
     known = format_of(path)
@@ -153,7 +153,7 @@ def find_images(path: str | os.PathLike[str]) -> Listing:
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path | Skipped]:
-    """Yield the images of a folder, then those of its sub folders, in between what is skipped."""
+    """Yield the images of a folder, then those of its sub folders, mixed with the skipped files."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -183,13 +183,13 @@ def _is_folder(entry: Path) -> bool:
 
 
 def _sorted_out(files: Sequence[Path]) -> Iterator[Path | Skipped]:
-    """Yield each file of one folder that looks like an image or a mask, as the one or the other."""
+    """Yield each file of one folder that looks like an image or a mask, as one or the other."""
     stems = {_stem(file.name).casefold() for file in files}
     own = [file for file in files if has_own_folder(file) and _is_image(file)]
     for file in files:
         known = format_of(file)
         if _OWN_MASK.fullmatch(file.name) and own:
-            continue  # of the training layout: read with the image
+            continue  # part of the training layout: read with the image
         if _is_mask(file, stems):
             yield Skipped(file, "a label image")
         elif known is None:
@@ -205,7 +205,7 @@ def _sorted_out(files: Sequence[Path]) -> Iterator[Path | Skipped]:
 
 
 def _is_mask(file: Path, stems: Collection[str]) -> bool:
-    """Return whether a name is that of a label image; of the less clear ones only next to the image itself."""
+    """Return whether a name is that of a label image; ambiguous names count only next to the image itself."""
     if _OWN_MASK.fullmatch(file.name) or _MASK.fullmatch(file.name):
         return True
     match = _MAYBE_MASK.fullmatch(file.name)
@@ -218,7 +218,7 @@ def _is_image(file: Path) -> bool:
 
 
 def _with_ids(root: Path, files: Sequence[Path]) -> list[ImageFile]:
-    """Return the images with their ids; files that would share one keep their suffix in it."""
+    """Return the images with their ids; files that would share an id keep their suffix in it."""
     ids = [_id_of(root, file) for file in files]
     shared = {name for name, count in Counter(ids).items() if count > 1}
     return [
@@ -228,18 +228,18 @@ def _with_ids(root: Path, files: Sequence[Path]) -> list[ImageFile]:
 
 
 def with_unique_ids(files: Sequence[ImageFile]) -> list[ImageFile]:
-    """Return images of several places; those that share an id get that of their path below the common folder."""
+    """Return images of several folders; images that share an id get their path below the common folder as id."""
     shared = {image_id for image_id, count in Counter(file.image_id for file in files).items() if count > 1}
     if not shared:
         return list(files)
-    once = list({file.path.resolve(): file for file in files}.values())  # a file that was given twice
+    once = list({file.path.resolve(): file for file in files}.values())  # the same file given twice
     root = Path(os.path.commonpath([file.path.resolve().parent for file in once]))
     placed = _with_ids(root, [file.path.resolve() for file in once])
     return [replace(file, image_id=new.image_id) for file, new in zip(once, placed, strict=True)]
 
 
 def each_plane(file: ImageFile) -> list[ImageFile]:
-    """Return an image file once for each plane of its stack, as images of their own; unchanged when it has one plane.
+    """Return one image per plane of a stack; the image unchanged if it has one plane.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def _stem(name: str) -> str:
 
 
 def has_own_folder(file: PurePath) -> bool:
-    """Return whether a file is the ``image.tif`` (.tiff, .ome.tif, .png, ...) of a folder of its own."""
+    """Return whether a file is the ``image.tif`` (.tiff, .ome.tif, .png, ...) of its own folder."""
     return re.fullmatch(r"image(\.ome)?\.[^.]+", file.name, re.IGNORECASE) is not None
 
 

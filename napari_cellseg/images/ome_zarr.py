@@ -1,4 +1,4 @@
-"""Read OME-Zarr (versions 0.4 and 0.5): the first multiscale image of a folder ``*.zarr``."""
+"""Reads OME-Zarr (versions 0.4 and 0.5): the first multiscale image of a folder ``*.zarr``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(path: Path, *, options: ReadOptions) -> Image:
     Raises
     ------
     ImageReadError
-        It has no multiscale image, is damaged, or too large.
+        The folder has no multiscale image, is damaged, or the image is too large.
     """
     arrays, described = _open(path)
     fitting = (i for i, array in enumerate(arrays) if array.nbytes <= MAX_BYTES)
@@ -37,7 +37,7 @@ def read(path: Path, *, options: ReadOptions) -> Image:
     try:
         pixels = np.asarray(arrays[level][...])
     except (OSError, ValueError, RuntimeError) as error:
-        raise ImageReadError(f"Cannot read {path}: its data are damaged ({error}).") from error
+        raise ImageReadError(f"Cannot read {path}: its data is damaged ({error}).") from error
     pixels, axes = samples_last(pixels, axes)
     size_um = _pixel_size_um(described, level)
     return Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
@@ -69,7 +69,7 @@ def _axis_name(axis: Any) -> str:
 
 
 def _pixel_size_um(described: dict[str, Any], level: int) -> float | None:
-    """Return the side of a pixel (geometric mean of y and x), or None when the file does not state it."""
+    """Return the pixel size in um (geometric mean of y and x), or None if the file does not state it."""
     changes = described["datasets"][level].get("coordinateTransformations", [])
     scale = next((change["scale"] for change in changes if change.get("type") == "scale"), None)
     axis = described["axes"][-1]

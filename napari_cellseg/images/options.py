@@ -1,4 +1,4 @@
-"""`ReadOptions`: what users may say about how an image file becomes a picture of 8-bit red, green and blue."""
+"""`ReadOptions`: how an image file is converted to an 8-bit RGB picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReadOptions(BaseModel):
         None, description="The channel shown as grey, or the three shown as red, green and blue, counted from 0"
     )
     level: int | None = Field(
-        None, ge=0, description="Resolution level of a slide, 0 is the finest; the finest that fits when left out"
+        None, ge=0, description="Resolution level of a slide, 0 is the finest; if left out, the finest that fits"
     )
 
     @model_validator(mode="after")
@@ -45,12 +45,12 @@ class ReadOptions(BaseModel):
 
 
 def parse_limits(words: list[str]) -> LimitsChoice:
-    """Return what the words of a command line mean: ``["auto"]``, ``["dtype"]`` or two numbers.
+    """Parse the words of ``--limits``: ``["auto"]``, ``["dtype"]`` or two numbers.
 
     Raises
     ------
     ConfigError
-        They are something else.
+        The words are none of these.
     """
     if words == ["auto"]:
         return "auto"
@@ -64,12 +64,12 @@ def parse_limits(words: list[str]) -> LimitsChoice:
 
 
 def parse_plane(word: str) -> int | Literal["max", "mean"]:
-    """Return what ``--plane`` means: a number from 0 on, ``max`` or ``mean``.
+    """Parse ``--plane``: a number from 0 on, ``max`` or ``mean``.
 
     Raises
     ------
     ConfigError
-        It is something else.
+        The word is none of these.
     """
     if word == "max":
         return "max"
@@ -81,12 +81,12 @@ def parse_plane(word: str) -> int | Literal["max", "mean"]:
 
 
 def parse_channels(word: str) -> tuple[int, ...]:
-    """Return what ``--channels`` means: ``2``, or ``0,1,2`` for red, green and blue.
+    """Parse ``--channels``: ``2``, or ``0,1,2`` for red, green and blue.
 
     Raises
     ------
     ConfigError
-        It is something else.
+        The word is none of these.
     """
     parts = [part.strip() for part in word.split(",")]
     if not all(part.isdecimal() for part in parts):

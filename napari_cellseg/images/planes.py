@@ -1,4 +1,4 @@
-"""Which part of a stack is the picture: a plane or a projection, and one channel as grey or three as colours."""
+"""Extracts the picture from a stack: a plane or a projection, and one channel as grey or three as colours."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["Stack"]
 
 Pixels = npt.NDArray[Any]
 
-_NAMELESS = ("Q", "I")  # pages of which the file does not say what they are
+_NAMELESS = ("Q", "I")  # pages whose meaning the file does not state
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Pixels with leading axes, seen as planes of channels.
+    """Pixels with leading axes, viewed as planes of channels.
 
     Attributes
     ----------
     pixels : (..., H, W) or (..., H, W, 3|4)
     axes : str
-        One letter an axis, ending in "YX" or "YXS".
+        One letter per axis, ending in "YX" or "YXS".
     channels_chosen : bool
-        Whether the options choose channels: an axis without a name, if it is the only one, then holds them.
+        Whether the options choose channels; if so, the only axis counts as the channel axis even without a name.
     """
 
     pixels: Pixels
@@ -42,12 +42,12 @@ class Stack:
 
     @property
     def is_three_pages(self) -> bool:
-        """Whether it is three grey pages of which the file does not say what they are: red, green and blue."""
+        """Whether the stack is three grey pages of unstated meaning, which are read as red, green and blue."""
         return self.leading in _NAMELESS and self.pixels.shape[0] == 3 and not self.axes.endswith("S")
 
     @property
     def channel_axis(self) -> int | None:
-        """Which axis holds the channels; None when there is one channel, or the colours are samples."""
+        """The channel axis; None if there is one channel, or the colours are samples."""
         if "C" in self.leading:
             return self.leading.index("C")
         if self.is_three_pages or (self.channels_chosen and len(self.leading) == 1):
@@ -61,16 +61,16 @@ class Stack:
 
     @property
     def planes(self) -> int:
-        """Number of planes of all axes but the channels'."""
+        """Number of planes along all axes except the channel axis."""
         return int(np.prod(self.pixels.shape[: len(self.leading)], dtype=int)) // self.channels
 
     def picture(self, options: ReadOptions) -> tuple[Pixels, str]:
-        """Return (H, W) or (H, W, 3|4) values as stored, and which part they are, in words (empty: all there is).
+        """Return (H, W) or (H, W, 3|4) values as stored, and a description of the part (empty: the whole image).
 
         Raises
         ------
         ImageReadError
-            There is no such plane or channel. (Without the path.)
+            The plane or channel does not exist. The message lacks the path.
         """
         pixels = self.pixels
         if self.channel_axis is not None:

@@ -1,4 +1,4 @@
-"""Read TIFF images of any common kind through one gate: a regular file, limits before decoding, one clear error."""
+"""Reads TIFF images of any common kind through one gate: regular files only, limits before decoding, clear errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
     "read_tiff",
 ]
 
-# All that a damaged file makes tifffile and the codecs raise.
+# All errors that tifffile and the codecs raise on a damaged file.
 _READ_ERRORS = (
     OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
     RuntimeError, MemoryError, struct.error, zlib.error,
@@ -45,7 +45,7 @@ _READ_ERRORS = (
 logger = logging.getLogger(__name__)
 
 Log = list[tuple[int, str]]
-"""Level and text of what tifffile logged."""
+"""Level and text of tifffile's log records."""
 
 
 def read_tiff(
@@ -61,16 +61,16 @@ def read_tiff(
     ----------
     path : path
     level : int, optional
-        Of a pyramid; 0 is the full resolution. That of ``options`` when left out, else the finest that fits.
+        Level of a pyramid; 0 is the full resolution. If left out, that of ``options``, else the finest that fits.
     page : int, optional
-        One plane of a stack; all when left out.
+        One plane of a stack; all if left out.
     options : ReadOptions, optional
-        Limits of brightness and the like, for `Image.rgb`.
+        Brightness limits, plane and channels, for `Image.rgb`.
 
     Raises
     ------
     ImageReadError
-        No such regular file, not a TIFF, damaged, too large, or of a kind that is not supported.
+        The file does not exist, is not a TIFF, is damaged or too large, or of an unsupported kind.
     """
     path = Path(path)
     with _opened(path) as (tif, log):
@@ -85,7 +85,7 @@ def read_tiff(
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return height and width, px, by the header alone; errors as `read_tiff`."""
+    """Return height and width, px, from the header alone; errors as `read_tiff`."""
     path = Path(path)
     with _opened(path) as (tif, _):
         series = _choose_level(tif, 0)[0]
@@ -94,13 +94,13 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def read_raw(path: str | os.PathLike[str], image_size: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
-    """Read the values of the first series as they are stored, whatever the tags say of colours: for label images.
+    """Read the stored values of the first series, ignoring colour tags; for label images.
 
     Parameters
     ----------
     path : path
     image_size : tuple of int, optional
-        Height and width it must have; another size is refused before it is decoded.
+        Required height and width; an image of another size is refused before it is decoded.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_raw(path: str | os.PathLike[str], image_size: tuple[int, ...] | None = 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
-    """Open a TIFF; whatever goes wrong in the block becomes one `ImageReadError` that names the file."""
+    """Open a TIFF; any error in the block becomes one `ImageReadError` that names the file."""
     check_regular_file(path)
     try:
         with _watched_log() as log, tifffile.TiffFile(path) as tif:
@@ -135,7 +135,7 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
 
 
 def _choose_level(tif: tifffile.TiffFile, level: int | None) -> tuple[Any, Any]:
-    """Return the wanted level (the finest that fits when None) of the image's pyramid, and its full resolution."""
+    """Return the requested level of the image's pyramid (None: the finest that fits), and its full resolution."""
     check_pages(tif)
     check_shapes(tif)
     levels = _main_series(tif).levels
@@ -147,7 +147,7 @@ def _choose_level(tif: tifffile.TiffFile, level: int | None) -> tuple[Any, Any]:
 
 
 def _main_series(tif: tifffile.TiffFile) -> Any:
-    """Return the image itself: not a thumbnail that is stored before it (NewSubfileType), nor a slide's overview."""
+    """Return the image itself: neither a thumbnail stored before it (NewSubfileType) nor a slide's overview."""
     if not tif.series:
         raise ImageReadError("it has no image inside")
     whole = [series for series in tif.series if not series.keyframe.is_reduced] or list(tif.series)
@@ -172,7 +172,7 @@ def _decode_watched(series: Any, path: Path, plane: int | None, log: Log) -> tup
     log.clear()
     pixels, axes = _decode(series, plane)
     if log:  # tifffile logs a damaged strip and leaves its pixels black
-        raise ImageReadError(f"its data are damaged ({log[0][1]})")
+        raise ImageReadError(f"its data is damaged ({log[0][1]})")
     if pixels.dtype.kind not in "buif":
         raise ImageReadError(f"its pixels are {pixels.dtype}, not whole or real numbers")
     return pixels, axes
@@ -199,7 +199,7 @@ def _decode(series: Any, plane: int | None) -> tuple[npt.NDArray[Any], str]:
 
 @contextmanager
 def _watched_log() -> Iterator[Log]:
-    """Collect what tifffile would log in this thread at warning level and above."""
+    """Collect the records that tifffile logs in this thread at warning level and above."""
     lines: Log = []
     thread = threading.get_ident()
 

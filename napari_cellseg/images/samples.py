@@ -1,7 +1,7 @@
-"""Images to try the program on without any download: scikit-image's IHC photograph, and tissue drawn by rule.
+"""Sample images that need no download: scikit-image's IHC photograph, and synthetic tissue.
 
-The drawn tissue looks like an H&E stain and comes with its true cells, so it serves demos, tests and benchmarks. It is
-no substitute for real data: never quote an accuracy measured on it.
+The synthetic tissue resembles an H&E stain and comes with its ground truth, for demos, tests and benchmarks. It is no
+substitute for real data: never quote an accuracy measured on it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["TISSUE_CLASSES", "generate_tissue", "ihc", "write_training_folder"]
 
 TISSUE_CLASSES = ClassTable(("other", "inflammatory", "epithelial", "spindle-shaped"))
-"""Classes of the drawn tissue: those of CoNSeP as merged by Graham et al., "HoVer-Net", Medical Image Analysis 2019."""
+"""Classes of the synthetic tissue: CoNSeP's, as merged by Graham et al., "HoVer-Net", Medical Image Analysis 2019."""
 
 # Optical density of one unit of each stain in red, green, blue; near Ruifrok & Johnston (2001), AQCH 23(4).
 _HAEMATOXYLIN = np.array([0.60, 0.74, 0.31], np.float32)
 _EOSIN = np.array([0.14, 0.92, 0.22], np.float32)
 
 _TRIES = 40
-"""Places tried for a cell before it is left out."""
+"""Positions tried for a cell before it is left out."""
 
 Map = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """How one class of nuclei looks: sizes in px, stain in units of optical density."""
+    """The appearance of a class of nuclei: sizes in px, stain in units of optical density."""
 
     class_id: int
     share: float
@@ -71,14 +71,15 @@ def generate_tissue(
     """Draw an H&E-like image with nuclei of the four `TISSUE_CLASSES`.
 
     Round dark inflammatory nuclei of 14 px, oval pale epithelial ones of 27 px in rings around gland lumina, spindles
-    of 8 x 28 px along the fibres of the stroma, and small irregular dark others of 13 px; as at 0.25 um per px.
+    of 8 x 28 px along the fibres of the stroma, and small, irregular, dark nuclei of 13 px ("other"), as at 0.25 um
+    per px.
 
     Parameters
     ----------
     size : (int, int)
         Height and width, px.
     cells : int
-        How many nuclei to place; fewer when there is no room. About one in 1,800 px is natural.
+        Number of nuclei to place; fewer fit if there is no room. About one per 1,800 px is natural.
     seed : int
         The same seed gives the same image on the same version of numpy.
 
@@ -86,21 +87,21 @@ def generate_tissue(
     -------
     rgb : (H, W, 3) uint8
     instances : InstanceMasks
-        The true cells; no two overlap, all scores are 1.
+        The ground-truth cells; no two overlap, all scores are 1.
     """
     tissue = _Tissue(size, np.random.default_rng(seed))
     shares = np.array([kind.share for kind in _KINDS])
-    # Large ones first: a gland is full of epithelium, and small cells find room where large ones do not.
+    # Large cells first: glands are full of epithelium, and small cells fit where large ones do not.
     for number in sorted(tissue.rng.choice(len(_KINDS), cells, p=shares).tolist(), key=lambda k: -_KINDS[k].length):
         tissue.add_cell(_KINDS[number])
     return tissue.render(), InstanceMasks.from_crops(size, tissue.offsets, tissue.masks, tissue.class_ids)
 
 
 def write_training_folder(folder: Path, images: int, size: tuple[int, int] = (512, 512), seed: int = 0) -> None:
-    """Write drawn tissue as training data: ``<folder>/train/tissue_<nn>/image.tif`` and ``class<k>.tif``.
+    """Write synthetic tissue as training data: ``<folder>/train/tissue_<nn>/image.tif`` and ``class<k>.tif``.
 
-    Images are RGBA, LZW; label images float64; a class without cells has no file, as in the course data sets. Beside
-    ``train`` lies ``classes.json`` with the names of the classes.
+    Images are RGBA, LZW; label images float64; a class without cells has no file, as in the course data
+    sets. ``classes.json``, with the class names, is written next to ``train``.
     """
     for index in range(images):
         sample = folder / "train" / f"tissue_{index + 1:02d}"
@@ -119,7 +120,7 @@ def write_training_folder(folder: Path, images: int, size: tuple[int, int] = (51
 
 
 class _Tissue:
-    """The two stain maps of an image under way, and the cells placed in it."""
+    """The two stain maps of an unfinished image, and the cells placed in it."""
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
         self.size = size
@@ -140,7 +141,7 @@ class _Tissue:
         self._add_red_cells()
 
     def add_cell(self, kind: _Kind) -> None:
-        """Draw one nucleus where it belongs, or nowhere when no free place was found."""
+        """Draw one nucleus at a suitable position, or none if no free position was found."""
         places: dict[int, Callable[[], tuple[float, float, float]]] = {3: self._in_gland, 4: self._along_fibre}
         for attempt in range(_TRIES):
             settled = places.get(kind.class_id, self._anywhere) if attempt < _TRIES // 2 else self._anywhere
@@ -158,7 +159,7 @@ class _Tissue:
                 return
 
     def render(self) -> npt.NDArray[np.uint8]:
-        """Turn the stains into light (Beer-Lambert law), blurred and noisy as through a lens."""
+        """Convert the stains to light (Beer-Lambert law), with the blur and noise of a camera."""
         blurred = [ndimage.gaussian_filter(stain, 0.8) for stain in (self._haematoxylin, self._eosin)]
         channels = []
         for haematoxylin, eosin in zip(_HAEMATOXYLIN, _EOSIN, strict=True):
@@ -189,7 +190,7 @@ class _Tissue:
         return glands
 
     def _add_red_cells(self) -> None:
-        """Red blood cells: bright discs without a nucleus, for a model to leave out."""
+        """Draw red blood cells: bright discs without a nucleus, which a model must ignore."""
         for _ in range(self.size[0] * self.size[1] // 12_000):
             x, y, angle = self._anywhere()
             window, radius = self._shape(
@@ -227,7 +228,7 @@ class _Tissue:
         return x, y, float(np.arctan2(slope_x, -slope_y)) + self.rng.normal(0, 0.15)
 
     def _window(self, x: float, y: float, reach: int) -> tuple[tuple[slice, slice], Map, Map]:
-        """Return the square around a point, clipped to the image, and dx (1, w), dy (h, 1) of its pixels."""
+        """Return the square around a point, clipped to the image, and the dx (1, w), dy (h, 1) of its pixels."""
         left, top = max(0, int(x) - reach), max(0, int(y) - reach)
         right, bottom = min(self.size[1], int(x) + reach + 1), min(self.size[0], int(y) + reach + 1)
         dx = np.arange(left, right, dtype=np.float32)[None] - np.float32(x)
@@ -235,7 +236,7 @@ class _Tissue:
         return (slice(top, bottom), slice(left, right)), dx, dy
 
     def _shape(self, kind: _Kind, x: float, y: float, angle: float) -> tuple[tuple[slice, slice], Map]:
-        """Return a window and in it the radius map (h, w) of a wavy ellipse, 1 on its outline."""
+        """Return a window, and the radius map (h, w) in it of a wavy ellipse, 1 on its outline."""
         grown = np.exp(self.rng.normal(0, kind.spread, 2))
         half_length, half_width = kind.length / 2 * grown[0], kind.width / 2 * grown[1]
         reach = int(np.ceil(max(half_length, half_width) * (1 + 2 * kind.wobble))) + 1
@@ -267,7 +268,7 @@ class _Tissue:
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], scale: float) -> Map:
-    """Smooth noise (H, W) of unit variance whose waves are about ``scale`` px long."""
+    """Return smooth noise (H, W) of unit variance with waves of about ``scale`` px."""
     knots = [int(np.ceil(n / scale)) + 2 for n in size]
     rows, columns = (_bumps(n, k, scale) for n, k in zip(size, knots, strict=True))
     return np.asarray(rows @ rng.standard_normal(knots, np.float32) @ columns.T)

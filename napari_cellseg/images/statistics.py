@@ -1,4 +1,4 @@
-"""What the images of a training set look like in a few numbers, and how far another image is from them."""
+"""Summary statistics of the images of a training set, and the distance of another image from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["ImageStatistics", "PictureFacts", "picture_facts", "summarise"]
 
 _SAMPLED_SIDE = 512
-_FAR_DEVIATIONS, _FAR_LEVELS = 4.0, 70.0  # both must be passed: a set of alike images has a tiny deviation
+_FAR_DEVIATIONS, _FAR_LEVELS = 4.0, 70.0  # both must be exceeded: a set of similar images has a tiny deviation
 # Chroma below the first is grey, above the second is colour. A pale H&E tile, nearly all of it background, has 4.
 _GREY, _COLOURED = 2.0, 15.0
 
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """One picture: means over its pixels, each 0..255.
+    """The statistics of one picture: means over its pixels, each 0..255.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class PictureFacts:
 
 
 class ImageStatistics(BaseModel):
-    """The training images of a model; pairs are the mean over the images, and the deviation between them, 0..255."""
+    """The statistics of a training set; pairs are the mean and the standard deviation over its images, 0..255."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,11 +52,11 @@ class ImageStatistics(BaseModel):
     contrast: tuple[float, float]
     chroma: tuple[float, float]
     cell_side_px: float | None = Field(
-        None, description="Median root of width times height of a cell's box, px of the training images"
+        None, description="Median of sqrt(width x height) of the cells' boxes, px of the training images"
     )
 
     def difference(self, facts: PictureFacts) -> str | None:
-        """Return in words in what a picture is far from all of these; None when it could be one of them."""
+        """Describe how a picture differs from all training images; None if it could be one of them."""
         far = []
         mean, deviation = self.brightness
         if abs(facts.brightness - mean) > max(_FAR_DEVIATIONS * deviation, _FAR_LEVELS):
@@ -70,7 +70,7 @@ class ImageStatistics(BaseModel):
 
 
 def picture_facts(rgb: npt.NDArray[np.uint8]) -> PictureFacts:
-    """Describe a picture (H, W, 3) by an even grid of its pixels."""
+    """Return the statistics of a picture (H, W, 3), from an even grid of its pixels."""
     steps = tuple(slice(None, None, -(-side // _SAMPLED_SIDE)) for side in rgb.shape[:2])
     pixels = np.asarray(rgb[steps]).reshape(-1, 3).astype(np.float32)
     red, green, blue = (float(value) for value in pixels.mean(0))
@@ -83,9 +83,9 @@ def summarise(pictures: Sequence[PictureFacts], cell_sides: npt.NDArray[np.float
     Parameters
     ----------
     pictures : sequence of PictureFacts
-        One of each image, at least one.
+        One per image, at least one.
     cell_sides : (N,) float32
-        Root of width times height of each cell's box, px.
+        sqrt(width x height) of each cell's box, px.
     """
 
     def pair(values: list[float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What the tags of a TIFF mean: its colours (photometric interpretation) and the size of a pixel."""
+"""Interprets the tags of a TIFF: its colours (photometric interpretation) and its pixel size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UM_PER_UNIT = {
     "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25_400.0, "in": 25_400.0,
 }  # fmt: skip
 _COARSEST_UM = 25.0
-"""Above this, a plain resolution tag is a printer's (72 dpi is 353 um), not a microscope's."""
+"""Above this, a plain resolution tag is meant for printing (72 dpi is 353 um), not for microscopy."""
 
 _JPEG_LIKE = {
     tifffile.COMPRESSION.OJPEG,
@@ -37,16 +37,16 @@ _JPEG_LIKE = {
 
 
 def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
-    """Turn stored samples into grey (..., H, W) or colour (..., H, W, 3|4) pixels.
+    """Convert stored samples to grey (..., H, W) or colour (..., H, W, 3|4) pixels.
 
     Parameters
     ----------
     pixels : array
         As tifffile decodes them.
     axes : str
-        tifffile's letters of them.
+        Their axes, in tifffile's letters.
     page : tifffile.TiffPage
-        Whose tags say what the samples mean.
+        The page whose tags define the samples.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
     Raises
     ------
     ImageReadError
-        Colours that cannot be turned into grey or RGB. (The caller adds the path.)
+        The colours cannot be converted to grey or RGB. The caller adds the path to the message.
     """
     pixels, axes = samples_last(pixels, axes)
     kind = page.photometric
@@ -76,7 +76,7 @@ def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
 
 
 def samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
-    """Move the samples (and three channels, which are taken for R, G, B) to the end and drop axes of length 1."""
+    """Move the samples (and three channels, which count as R, G, B) to the end and drop axes of length 1."""
     letter = "S" if "S" in axes else "C" if "C" in axes and pixels.shape[axes.index("C")] == 3 else ""
     order = [i for i, a in enumerate(axes) if a not in ("Y", "X", letter) and pixels.shape[i] > 1]
     if "Y" not in axes or "X" not in axes:
@@ -89,9 +89,9 @@ def samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
 
 
 def _plain_samples(pixels: Pixels, axes: str, is_colour: bool) -> tuple[Pixels, str]:
-    """Leave no samples, 3 or 4: one is squeezed, of two the second is alpha, more than four become channels.
+    """Reduce the samples to none, 3 or 4: one is squeezed, the second of two is alpha, more than four are channels.
 
-    Four samples are red, green, blue and alpha only if the tags say so; else they are four channels.
+    Four samples are red, green, blue and alpha only if the tags say so; otherwise they are four channels.
     """
     if not axes.endswith("S") or pixels.shape[-1] == 3 or (pixels.shape[-1] == 4 and is_colour):
         return pixels, axes
@@ -106,7 +106,7 @@ def _through_palette(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]
         pixels, axes = pixels[..., 0], axes[:-1]
     if table is None or pixels.dtype.kind not in "bu":
         raise ImageReadError("it is a palette image without a usable palette")
-    # Palettes are 16 bit by the standard, but some programs write 8-bit numbers into them.
+    # By the standard, palettes have 16 bits, but some programs write 8-bit numbers.
     colours = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
     if pixels.size and int(pixels.max()) >= colours.shape[1]:
         raise ImageReadError("it is a palette image with pixels outside its palette")
@@ -114,7 +114,7 @@ def _through_palette(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]
 
 
 def _stretch_few_bits(pixels: Pixels, bits: int) -> Pixels:
-    """Make 1-, 2- and 4-bit grey span 0..255, as a viewer shows them."""
+    """Scale 1-, 2- and 4-bit grey to 0..255, as viewers show it."""
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * 255
     if pixels.dtype == np.uint8 and bits < 8:
@@ -124,20 +124,20 @@ def _stretch_few_bits(pixels: Pixels, bits: int) -> Pixels:
 
 def _inverted(pixels: Pixels) -> Pixels:
     if pixels.dtype.kind == "u":
-        # Of the bits that are used: 12-bit data in a 16-bit file are black at 4095.
+        # The maximum of the used bits: inverted 12-bit data in a 16-bit file is black at 4095.
         top = max(255, int(nominal_top(float(pixels.max(initial=0))) or np.iinfo(pixels.dtype).max))
         return np.asarray(np.subtract(top, pixels, dtype=pixels.dtype))
     return np.asarray(np.negative(pixels))
 
 
 def _unmultiplied(pixels: Pixels, axes: str, extra: Any) -> Pixels:
-    """Divide colours by their alpha where they are stored multiplied by it ("associated alpha")."""
+    """Divide colours by their alpha if they are stored premultiplied ("associated alpha")."""
     if not axes.endswith("S") or not extra or extra[0] != tifffile.EXTRASAMPLE.ASSOCALPHA:
         return pixels
     place = pixels.shape[-1] - len(extra)
     alpha = pixels[..., place : place + 1]
     opaque = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
-    if (alpha == alpha.max(initial=0)).all():  # all of it opaque, as most are
+    if (alpha == alpha.max(initial=0)).all():  # fully opaque, as most images are
         return pixels
     divided = pixels.copy()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -148,7 +148,7 @@ def _unmultiplied(pixels: Pixels, axes: str, extra: Any) -> Pixels:
 
 
 def pixel_size_um(tif: tifffile.TiffFile, page: Any) -> float | None:
-    """Return the side of a full-resolution pixel in um (the geometric mean of x and y), or None when not known."""
+    """Return the full-resolution pixel size in um (geometric mean of x and y), or None if unknown."""
     if tif.ome_metadata:
         return _plausible(*_ome_sizes(tif.ome_metadata))
     if found := re.search(r"MPP\s*=\s*([0-9.]+)", str(page.description)):  # Aperio

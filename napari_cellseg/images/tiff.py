@@ -1,4 +1,4 @@
-"""TIFF as one format of the table; the gate itself is `read`."""
+"""TIFF as a format of the table; the reader itself is in `read`."""
 
 from napari_cellseg.images.read import read_size as size
 from napari_cellseg.images.read import read_tiff as read
