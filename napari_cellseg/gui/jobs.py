@@ -98,6 +98,8 @@ class Job(QObject):
         self._has_begun = self._is_holding = False
         self._started = self._ended = 0.0
         self._paused_at = self._paused_s = 0.0
+        self._tell: Callable[[CellSegError], object] | None = None
+        self._is_left = False
         self.window: Any = getattr(state.viewer, "window", None)
         self._entry = _TaskManagerEntry(self.window)
         self._clock = JobClock.of(state)
@@ -161,6 +163,11 @@ class Job(QObject):
         self._release()
         self._set(JobState.RUNNING if self._has_begun else JobState.STARTING)
         return True
+
+    def end_with(self, owner: QObject, tell: Callable[[CellSegError], object]) -> None:
+        """Be deleted with ``owner``; if the job runs then, at its end, and ``tell`` gets the error if there is one."""
+        self._tell = tell
+        owner.destroyed.connect(self._on_owner_gone)
 
     def shutdown(self, wait_s: float = CLOSE_S) -> None:
         """Stop, and wait until the thread is joined, and those of replaced runs; closing the viewer does the same."""
@@ -228,6 +235,16 @@ class Job(QObject):
             self.finished.emit(mail.result)
         else:
             self._set(JobState.STOPPED)
+        if self._is_left:
+            self.deleteLater()
+
+    def _on_owner_gone(self) -> None:
+        if not self.is_busy:
+            self.deleteLater()
+            return
+        self._is_left = True  # what was asked for is done, as while the owner was there
+        if self._tell is not None:
+            self.failed.connect(self._tell)
 
     def _set(self, state: JobState) -> None:
         if state is self.state:

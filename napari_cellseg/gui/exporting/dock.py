@@ -53,6 +53,7 @@ class ExportDock(Dock):
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self.job = Job(self.state, "exporting")
+        self.job.end_with(self, show_error)
         self._summary: ExportSummary | None = None
         self._ids: Path | None = None
         self._add_formats()

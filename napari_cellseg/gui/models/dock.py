@@ -28,6 +28,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import ERROR, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
@@ -45,6 +46,7 @@ class ModelsDock(BottomDock):
         super().__init__(state)
         self.library = ModelLibrary()
         self.job = Job(self.state, "copying a model")
+        self.job.end_with(self, show_error)
         self.table = ModelTable()
         self.details = QTextBrowser()
         self.details.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)

@@ -147,7 +147,11 @@ class ModelTable(QTableView):
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.setMinimumHeight(90)
-        self.selectionModel().currentRowChanged.connect(lambda *_: self.picked.emit(self.entry))
+        # A method: of a lambda that holds the table, Python could not tell that nothing else does.
+        self.selectionModel().currentRowChanged.connect(self._on_row)
+
+    def _on_row(self) -> None:
+        self.picked.emit(self.entry)
 
     @property
     def entry(self) -> ModelEntry | None:

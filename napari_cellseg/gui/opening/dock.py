@@ -77,13 +77,20 @@ class OpenDock(Dock):
         self._soon.setSingleShot(True)
         self._soon.setInterval(400)
         self._soon.timeout.connect(self.opener.note_current)
-        layers.session_changed.connect(lambda _: self._soon.start())
+        # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
+        layers.session_changed.connect(self._on_change)
         saving.refused.connect(self._show)
         self.state.images_changed.connect(self._show)
         self.state.workspace_changed.connect(self._show)
         self.state.current_changed.connect(self._show)
         self.state.loading_changed.connect(self._show)
-        self.state.status_changed.connect(lambda _: self._show())
+        self.state.status_changed.connect(self._on_status)
+        self._show()
+
+    def _on_change(self, _: object) -> None:
+        self._soon.start()
+
+    def _on_status(self, _: str) -> None:
         self._show()
 
     def _fill(self) -> None:

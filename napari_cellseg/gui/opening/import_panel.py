@@ -22,6 +22,7 @@ from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.widgets.dock import ERROR, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.importers import Imported, ImportOptions, import_annotations
 from napari_cellseg.importers.write import write_training_folder
 from napari_cellseg.wording import counted
@@ -46,6 +47,7 @@ class ImportPanel(QWidget):
         super().__init__()
         self.opener = opener
         self.job = Job(opener.state, "importing annotations")
+        self.job.end_with(self, show_error)
         self.result: Imported | None = None
         self.folder: Path | None = None
         self._source: Path | None = None

@@ -53,6 +53,7 @@ class TableDock(BottomDock):
         self._measured_session: ReviewSession | None = None
         self._is_linking = False
         self._job = Job(self.state, "measuring cells")
+        self._job.end_with(self, show_error)
         self._measuring: ReviewSession | None = None
         self._job.finished.connect(self._on_measured)
         self._job.changed.connect(self._show_state)

@@ -17,6 +17,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
+from napari_cellseg.gui.widgets.lifetime import listen_while_alive
 from napari_cellseg.gui.widgets.model_picker import ModelPicker
 from napari_cellseg.gui.widgets.notify import show_choice
 from napari_cellseg.gui.widgets.predict_fields import (
@@ -89,8 +90,8 @@ class SegmentDock(Dock):
         state.current_changed.connect(self._show)
         state.current_changed.connect(self._warm_up)
         state.loading_changed.connect(self._show)
-        state.viewer.layers.events.inserted.connect(self._show)
-        state.viewer.layers.events.removed.connect(self._show)
+        listen_while_alive(self, state.viewer.layers.events.inserted, self._show)
+        listen_while_alive(self, state.viewer.layers.events.removed, self._show)
         segmentation.job.changed.connect(self._show)
         segmentation.progressed.connect(self._on_tile)
         segmentation.model_ready.connect(self._on_ready)

@@ -28,9 +28,10 @@ from qtpy.QtWidgets import (
 from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import AnnotationError
+from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.instances import InstanceMasks
 from training.comparison import Comparison, ImageComparison, ModelScores
@@ -72,6 +73,7 @@ class CompareWindow(QDialog):
         self.resize(1080, 720)
         self._comparison, self._classes, self._data = comparison, classes, data
         self.job = Job(state, "drawing a comparison")
+        self.job.end_with(self, show_error)
         self.job.finished.connect(self._show_pictures)
         self.summary = QLabel(_summary(comparison))
         self.summary.setWordWrap(True)
@@ -81,7 +83,7 @@ class CompareWindow(QDialog):
         self.images.currentRowChanged.connect(self._on_image)
         self.note = QLabel(_legend())
         self.note.setWordWrap(True)
-        self.job.failed.connect(lambda error: self.note.setText(f"Failed: {error}"))
+        self.job.failed.connect(self._on_failed)
         self.views, pictures = self._make_views()
         lower = QSplitter(Qt.Orientation.Horizontal)
         lower.addWidget(self.images)
@@ -153,6 +155,9 @@ class CompareWindow(QDialog):
         for view, picture in zip(self.views, pictures, strict=True):
             view.item.setImage(picture, levels=(0, 255))
         self.views[0].autoRange(padding=0)
+
+    def _on_failed(self, error: CellSegError) -> None:
+        self.note.setText(f"Failed: {error}")
 
     def closeEvent(self, event: Any) -> None:  # noqa: D102
         self.job.stop()

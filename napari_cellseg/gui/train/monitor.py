@@ -13,11 +13,11 @@ from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.compare import CompareWindow
-from napari_cellseg.gui.train.examples import ExampleLayer, last_examples
+from napari_cellseg.gui.train.examples import last_examples
 from napari_cellseg.gui.train.lines import end_text, progress_of, resource_text, step_text, stopped_text
 from napari_cellseg.gui.train.plots import TrainPlots
 from napari_cellseg.gui.train.run import TrainRun
-from napari_cellseg.gui.train.tensorboard_server import TensorBoardServer, tensorboard_is_installed
+from napari_cellseg.gui.train.tensorboard_server import tensorboard_is_installed
 from napari_cellseg.gui.widgets.dock import Section, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.model_picker import ModelPicker
@@ -49,8 +49,7 @@ class TrainMonitor(QWidget):
         self.step, self.best, self.resources = small_label(), small_label(), small_label()
         self.plots = TrainPlots(state.viewer)
         self.summary = small_label()
-        self.examples = ExampleLayer(state)
-        self.board = TensorBoardServer(state)
+        self.examples, self.board = run.examples, run.board
         self.log = _log_view()
         self.old_model = ModelPicker("compare_with")
         self.compare_row = JobRow(run.compare_job, "Starting engine...")

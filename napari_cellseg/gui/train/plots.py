@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.gui.widgets.lifetime import listen_while_alive
 from napari_cellseg.gui.widgets.workflow import is_in_front
 from training.history import RunHistory
 
@@ -52,7 +53,7 @@ class TrainPlots(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(DRAW_MS)
         self._timer.timeout.connect(self._draw)
-        viewer.events.theme.connect(self._restyle)
+        listen_while_alive(self, viewer.events.theme, self._restyle)
         self._restyle()
 
     def show_history(self, history: RunHistory, classes: ClassTable) -> None:

@@ -17,7 +17,9 @@ from napari_cellseg.export import ExportItem
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.train.examples import ExampleLayer
 from napari_cellseg.gui.train.settings import remember_speed
+from napari_cellseg.gui.train.tensorboard_server import TensorBoardServer
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
 from napari_cellseg.workspace import Sessions
 from training.comparison import Comparison, ComparisonStep
@@ -50,6 +52,11 @@ class TrainRun(QObject):
     state : AppState
     engine : Engine
         Where models are trained and compared.
+
+    Attributes
+    ----------
+    examples : ExampleLayer
+    board : TensorBoardServer
     """
 
     changed = Signal()
@@ -61,6 +68,9 @@ class TrainRun(QObject):
         super().__init__(state)
         self._state = state
         self.engine = engine
+        # Here, not in the dock: the layer and the server stay when the dock is closed, and it finds them again.
+        self.examples = ExampleLayer(state)
+        self.board = TensorBoardServer(state)
         self.history = RunHistory()
         self.plan: Plan | None = None
         self.checked: Checked | None = None

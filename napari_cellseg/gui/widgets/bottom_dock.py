@@ -8,6 +8,7 @@ from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.lifetime import delete_with_dock
 from napari_cellseg.gui.widgets.workflow import dock_of
 
 __all__ = ["BottomDock"]
@@ -40,6 +41,7 @@ class BottomDock(QWidget):
         super().showEvent(event)
         if not self._is_placed:
             self._is_placed = True
+            delete_with_dock(self)
             QTimer.singleShot(0, self._place)  # not now: napari is still putting it in its place
 
     def _place(self) -> None:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea
 
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.lifetime import delete_with_dock
 from napari_cellseg.gui.widgets.workflow import bring_docks, dock_of
 
 __all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
@@ -61,7 +62,7 @@ class Dock(QWidget):
             QTimer.singleShot(0, self._bring_docks)
         dock = dock_of(self)
         if dock is not None and not self._is_followed:
-            self._is_followed = True
+            self._is_followed = delete_with_dock(self)
             dock.visibilityChanged.connect(self._on_front)  # of tabs that lie behind, Qt says they are visible as well
 
     def _on_front(self, is_front: bool) -> None:

@@ -1,0 +1,31 @@
+"""What must end with a dock: the dock itself, and what listens for it.
+
+napari takes our widget out of a dock that it closes, and leaves it to Python: until some garbage collection it would go
+on to follow the state, unseen, and a dock that is opened again would be the second one to do so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
+
+from napari_cellseg.gui.widgets.workflow import dock_of
+
+__all__ = ["delete_with_dock", "listen_while_alive"]
+
+
+def delete_with_dock(widget: QWidget) -> bool:
+    """Have a widget deleted when the dock that holds it is; returns whether there is one."""
+    dock = dock_of(widget)
+    if dock is not None:
+        dock.destroyed.connect(widget.deleteLater)
+    return dock is not None
+
+
+def listen_while_alive(owner: QObject, emitter: Any, slot: Callable[..., None]) -> None:
+    """Connect an event of napari to a method of a Qt object until Qt deletes that; napari itself waits for Python."""
+    emitter.connect(slot)
+    owner.destroyed.connect(lambda: emitter.disconnect(slot))
