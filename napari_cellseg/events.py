@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from napari_cellseg.instances import InstanceMasks
 
@@ -55,7 +56,7 @@ class Resumed:
 class Message:
     """A line for the log: ``level`` is "info" or "warning"."""
 
-    level: str
+    level: Literal["info", "warning"]
     text: str
 
 
@@ -203,7 +204,7 @@ class CheckpointSaved:
     """A file is safely on disk; ``kind`` is "best" or "last"."""
 
     path: Path
-    kind: str
+    kind: Literal["best", "last"]
     epoch: int
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from qtpy.QtCore import QSettings
 
@@ -12,6 +12,10 @@ __all__ = ["SECTIONS", "Preferences", "on_preferences_changed", "preferences", "
 
 SECTIONS = ("general", "cells", "colours")
 """The parts of ``configurations`` in napari.yaml."""
+
+
+EnginePlace = Literal["engine process", "this process"]
+"""Where torch runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Preferences:
         How opaque cells are filled, 0..1; their contours always are.
     """
 
-    engine: str = "engine process"
+    engine: EnginePlace = "engine process"
     device: str = "auto"
     warm_start: bool = True
     ram_budget_mib: int = 0
