@@ -91,7 +91,7 @@ def engine() -> FakeEngine:
 def dock(engine, monkeypatch, open_dock) -> BatchDock:
     dock = open_dock(docks.Batch)
     monkeypatch.setattr(type(dock.model), "header", HEADER)
-    monkeypatch.setattr(dock.batch._engine, "run", engine.run)
+    monkeypatch.setattr(dock.batch.engine, "run", engine.run)
     return dock
 
 

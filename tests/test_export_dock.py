@@ -50,8 +50,8 @@ def test_the_button_says_what_is_missing(qtbot, dock, folder):
     dock.choose(frozenset({"coco"}), Which.ALL, Path())
     dock.folder.setText(" ")
     assert dock.export_button.toolTip() == "Choose a folder first."
-    assert not dock._ids_button.isEnabled()
-    assert dock._polygons.isEnabled()
+    assert not dock.ids_button.isEnabled()
+    assert dock.polygons.isEnabled()
 
 
 def test_all_formats_of_all_images_are_written_and_summed_up(qtbot, dock, folder, tmp_path):
@@ -65,7 +65,7 @@ def test_all_formats_of_all_images_are_written_and_summed_up(qtbot, dock, folder
     cells = len(json.loads((out / "test-results.json").read_text()))
     assert cells == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
     assert "2 images" in dock.row.message.text()
-    assert dock._open.isVisibleTo(dock)
+    assert dock.open_button.isVisibleTo(dock)
 
 
 def test_one_image_as_it_is_on_the_canvas_saved_or_not(qtbot, dock, folder, tmp_path):
@@ -84,7 +84,7 @@ def test_image_ids_come_from_the_file_and_a_missing_one_is_a_problem(qtbot, dock
     dock.choose(frozenset({"results"}), Which.ALL, tmp_path / "out")
     dock.set_ids(ids)
     export(qtbot, dock)
-    shown = dock._problems.text() + dock.row.message.text()
+    shown = dock.problems.text() + dock.row.message.text()
     assert "tissue_02" in shown, "the image without an id is named"
     dock.set_ids(None)
     dock.choose(frozenset({"results"}), Which.ONE, tmp_path / "out")
@@ -116,13 +116,13 @@ def test_the_formats_chosen_are_remembered(qtbot, dock, folder, tmp_path, open_d
 def test_an_id_file_of_the_folder_is_found_and_its_match_shown(qtbot, dock, folder):
     write_image_ids(folder / "test_image_name_to_ids.json", [ImageId(f"tissue_0{n}.tif", n, 96, 96) for n in (1, 9)])
     open_folder(qtbot, dock, folder)
-    assert dock._ids_preview.text().splitlines() == [
+    assert dock.ids_preview.text().splitlines() == [
         "1 of 2 images in the id file",
         "Not in this folder, so without a row: tissue_09",
         "Not in the id file, so left out: tissue_02",
     ]
-    assert dock._ids_preview.isVisibleTo(dock)
+    assert dock.ids_preview.isVisibleTo(dock)
     dock.choose(frozenset({"coco"}), Which.ALL, folder.parent / "out")
-    assert not dock._ids_preview.isVisibleTo(dock)
-    assert not dock._ids_button.isVisibleTo(dock)
-    assert dock._polygons.isVisibleTo(dock)
+    assert not dock.ids_preview.isVisibleTo(dock)
+    assert not dock.ids_button.isVisibleTo(dock)
+    assert dock.polygons.isVisibleTo(dock)

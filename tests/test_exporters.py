@@ -30,7 +30,7 @@ def test_the_documentation_names_it(exporter):
 
 def test_the_dock_offers_each_with_its_label_and_tip(open_dock):
     dock = open_dock(docks.Export)
-    offered = {name: (box.text(), box.toolTip()) for name, box in dock._formats.items()}
+    offered = {name: (box.text(), box.toolTip()) for name, box in dock.format_boxes.items()}
     assert offered == {exporter.name: (exporter.label, exporter.tip) for exporter in EXPORTERS}
 
 

@@ -80,7 +80,7 @@ def image(dock, viewer):
 
 
 def segment(qtbot, dock, run):
-    dock.segmentation._engine.run = run
+    dock.segmentation.engine.run = run
     dock.button.click()
     qtbot.waitUntil(lambda: not dock.segmentation.job.is_busy, timeout=60_000)
 
@@ -177,7 +177,7 @@ def test_what_a_person_decided_stays_when_it_runs_again(qtbot, dock):
 
 @pytest.mark.usefixtures("image")
 def test_stop_is_shown_at_once_and_the_button_comes_back(qtbot, dock):
-    dock.segmentation._engine.run = answer((READY, *[None] * 1000), wait_s=0.01)
+    dock.segmentation.engine.run = answer((READY, *[None] * 1000), wait_s=0.01)
     dock.button.click()
     qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=60_000)
     assert dock.button.toolTip() == "Segmentation is running. Stop it first."
@@ -190,7 +190,7 @@ def test_stop_is_shown_at_once_and_the_button_comes_back(qtbot, dock):
 
 @pytest.mark.usefixtures("image")
 def test_another_image_stops_the_run_and_gets_none_of_its_cells(qtbot, dock, viewer):
-    dock.segmentation._engine.run = answer((READY, *[None] * 20, *GOOD), wait_s=0.01)
+    dock.segmentation.engine.run = answer((READY, *[None] * 20, *GOOD), wait_s=0.01)
     dock.button.click()
     qtbot.waitUntil(lambda: dock.segmentation.job.state is JobState.RUNNING, timeout=60_000)
     dock.opener.show_pixels(viewer.add_image(RGB[::-1].copy(), name="other", rgb=True))

@@ -10,7 +10,8 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtGui import QKeySequence
 
 from napari_cellseg.gui import docks
-from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, Place, action, key_of
+from napari_cellseg.gui.review.action import Place
+from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_of
 from napari_cellseg.gui.review.keys_page import keys_page
 
 

@@ -33,7 +33,7 @@ def work(viewer, folder, checkpoint, report):
     dock.button.click()
     yield lambda: not job.is_busy
     report["first"] = (job.state.name, str(job.error or ""), row.message.text())
-    report["engine"] = dock.segmentation._engine.process_id
+    report["engine"] = dock.segmentation.engine.process_id
     state.set_min_scores(dict.fromkeys(state.classes.class_ids, 0.0))
     yield lambda: len([layer for layer in viewer.layers if layer._type_string == "labels"]) == len(state.classes)
     report["cells"] = state.session.count()

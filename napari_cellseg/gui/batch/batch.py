@@ -73,8 +73,8 @@ class Batch(QObject):
     def __init__(self, state: AppState, opener: Opener, engine: Engine) -> None:
         super().__init__(state)
         self._state = state
-        self._opener, self._engine = opener, engine
-        self.job = Job(state, "predicting a folder", self._engine.hold)
+        self._opener, self.engine = opener, engine
+        self.job = Job(state, "predicting a folder", self.engine.hold)
         self.plan_job = Job(state, "looking into the folder")
         self.rank_job = Job(state, "ordering images")
         self.submit_job = Job(state, "writing the results")
@@ -174,7 +174,7 @@ class Batch(QObject):
         run = self._run = BatchRun(model, match, scores, log, store, files, pixels)
         self.failures = {}
         self.failures_changed.emit()
-        engine = self._engine
+        engine = self.engine
         self.job.start(
             lambda: predict_images(engine.run, files, model.options, model.pixel_size_um, partial(_store, run))
         )
@@ -226,7 +226,7 @@ class Batch(QObject):
 
     def close(self) -> None:
         """End the engine and release the lock of the folder."""
-        self._engine.shutdown()
+        self.engine.shutdown()
         self._release()
 
     def _on_job(self) -> None:

@@ -61,11 +61,11 @@ class ExportDock(Dock):
         self.export_button = PrimaryButton("Export")
         self.export_button.clicked.connect(lambda: self.export())
         self.row = JobRow(self.job)
-        self._open = QPushButton("Open the folder")
-        self._open.clicked.connect(self._open_folder)
-        self._problems = small_label()
-        self._problems.setStyleSheet(f"color: {ERROR};")
-        for widget in (self.export_button, self.row, self._problems, self._open):
+        self.open_button = QPushButton("Open the folder")
+        self.open_button.clicked.connect(self._open_folder)
+        self.problems = small_label()
+        self.problems.setStyleSheet(f"color: {ERROR};")
+        for widget in (self.export_button, self.row, self.problems, self.open_button):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         self.job.reported.connect(self._on_event)
@@ -76,14 +76,14 @@ class ExportDock(Dock):
         self._on_workspace()
 
     def _add_formats(self) -> None:
-        self._formats: dict[str, QCheckBox] = {}
+        self.format_boxes: dict[str, QCheckBox] = {}
         remembered = set(recall("export_formats", "").split(","))
         chosen = remembered.intersection(EXPORTER_NAMES) or {"results"}
-        self._ids_button = QPushButton(_NUMBERED)
-        self._ids_button.clicked.connect(self._choose_ids)
-        self._ids_preview = small_label()
-        self._polygons = QCheckBox("polygons")
-        self._polygons.setToolTip("Outlines instead of RLE masks. Holes are filled.")
+        self.ids_button = QPushButton(_NUMBERED)
+        self.ids_button.clicked.connect(self._choose_ids)
+        self.ids_preview = small_label()
+        self.polygons = QCheckBox("polygons")
+        self.polygons.setToolTip("Outlines instead of RLE masks. Holes are filled.")
         self._csv = QComboBox()
         tame(self._csv)
         self._csv.setMinimumContentsLength(6)
@@ -92,8 +92,8 @@ class ExportDock(Dock):
             self._csv.addItem(style.label, name)
         self._csv.setCurrentIndex(max(0, self._csv.findData(recall("csv_style", "comma"))))
         options: dict[str, QWidget] = {
-            "results": self._ids_button,
-            "coco": self._polygons,
+            "results": self.ids_button,
+            "coco": self.polygons,
             "measurements": self._csv,
         }
         for exporter in EXPORTERS:
@@ -102,7 +102,7 @@ class ExportDock(Dock):
             explain(box, missing, exporter.tip)
             box.setChecked(exporter.name in chosen and not missing)
             box.toggled.connect(self._show)
-            self._formats[exporter.name] = box
+            self.format_boxes[exporter.name] = box
             self.column.addWidget(box)
             if exporter.name in options:  # below, and only while the format is ticked: a dock is 300 px wide
                 row = QHBoxLayout()
@@ -113,7 +113,7 @@ class ExportDock(Dock):
                 options[exporter.name].setVisible(box.isChecked())
                 box.toggled.connect(options[exporter.name].setVisible)
             if exporter.name == "results":
-                self.column.addWidget(self._ids_preview)
+                self.column.addWidget(self.ids_preview)
 
     def _add_images(self) -> None:
         self._which: dict[Which, QRadioButton] = {}
@@ -148,7 +148,7 @@ class ExportDock(Dock):
     @property
     def formats(self) -> frozenset[str]:
         """Return the names of the ticked formats."""
-        return frozenset(name for name, box in self._formats.items() if box.isChecked())
+        return frozenset(name for name, box in self.format_boxes.items() if box.isChecked())
 
     @property
     def which(self) -> Which:
@@ -157,7 +157,7 @@ class ExportDock(Dock):
 
     def choose(self, formats: frozenset[str], which: Which, folder: Path) -> None:
         """Set all choices."""
-        for name, box in self._formats.items():
+        for name, box in self.format_boxes.items():
             box.setChecked(name in formats)
         self._which[which].setChecked(True)
         self.folder.setText(str(folder))
@@ -166,15 +166,15 @@ class ExportDock(Dock):
         """Use the image ids of a file, or 1, 2, ... in the order of the names; a preview says which images match."""
         self._ids = path
         name = _NUMBERED if path is None else f"ids: {path.name}"
-        self._ids_button.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 110))
+        self.ids_button.setText(self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 110))
         lines: list[str] = []
         if path is not None and self.state.workspace is not None:
             try:
                 lines = match_ids(path, [file.image_id for file in self.state.workspace.project.images]).preview()
             except AnnotationError as error:
                 lines = [str(error), ""]
-        self._ids_preview.setText("\n".join(lines).strip())
-        self._ids_preview.setStyleSheet(f"color: {WARNING};" if len(lines) > 1 else "")
+        self.ids_preview.setText("\n".join(lines).strip())
+        self.ids_preview.setStyleSheet(f"color: {WARNING};" if len(lines) > 1 else "")
 
     # ---- exporting ----
 
@@ -188,7 +188,7 @@ class ExportDock(Dock):
             folder=Path(self.folder.text()),
             formats=self.formats,
             ids_file=self._ids,
-            polygons=self._polygons.isChecked(),
+            polygons=self.polygons.isChecked(),
             csv=CSV_STYLES[style],
         )
         remember("export_formats", ",".join(sorted(plan.formats)))
@@ -200,7 +200,7 @@ class ExportDock(Dock):
             return
         classes = self.state.classes
         self._summary = None
-        self._problems.hide()
+        self.problems.hide()
         self.job.start(lambda: export_folder(items, classes, plan))
 
     def _on_event(self, event: ExportProgress) -> None:
@@ -211,8 +211,8 @@ class ExportDock(Dock):
         self.row.set_message(f"{summary} -> {summary.folder}")
         shown = [f"{image_id}: {text}" for image_id, text in summary.problems[:5]]
         more = len(summary.problems) - len(shown)
-        self._problems.setText("\n".join([*shown, *([f"... and {more} more"] if more > 0 else [])]))
-        self._problems.setVisible(bool(shown))
+        self.problems.setText("\n".join([*shown, *([f"... and {more} more"] if more > 0 else [])]))
+        self.problems.setVisible(bool(shown))
         self._show()
 
     # ---- states ----
@@ -223,7 +223,7 @@ class ExportDock(Dock):
             folder = workspace.project.folder
             self.folder.setText(str(folder.parent / f"{folder.name}-export"))
         self._summary = None
-        self._problems.hide()
+        self.problems.hide()
         self.set_ids(None if workspace is None else find_ids(workspace.project.folder))
         self._show()
 
@@ -236,19 +236,19 @@ class ExportDock(Dock):
         is_results = "results" in self.formats
         not_asked = None if is_results else "Tick test-results.json first."
         tip = f"{self._ids or 'The images get the ids 1, 2, ... in the order of their names'}. Click to choose a file."
-        explain(self._ids_button, not_asked, tip)
-        self._ids_preview.setVisible(is_results and bool(self._ids_preview.text()))
+        explain(self.ids_button, not_asked, tip)
+        self.ids_preview.setVisible(is_results and bool(self.ids_preview.text()))
         explain(
             self._csv,
             None if "measurements" in self.formats else "Tick measurements CSV first.",
             "Decimal sign and separator for your spreadsheet",
         )
         explain(
-            self._polygons,
+            self.polygons,
             None if "coco" in self.formats else "Tick COCO data set first.",
             "Outlines instead of RLE masks. Holes are filled.",
         )
-        self._open.setVisible(self._summary is not None)
+        self.open_button.setVisible(self._summary is not None)
 
     def _why_not(self) -> str | None:
         if self.state.workspace is None:

@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.save_watch import SaveLabel, SaveWatch
-from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, Place, ReviewAction, action, key_of, perform
+from napari_cellseg.gui.review.action import Place, ReviewAction
+from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_of, perform
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.queue_model import QueueModel

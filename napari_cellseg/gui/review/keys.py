@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBox
 
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.review.action_table import MOUSE, REVIEW_ACTIONS, ReviewAction, Where, perform
+from napari_cellseg.gui.review.action import ReviewAction, Where
+from napari_cellseg.gui.review.action_table import MOUSE, REVIEW_ACTIONS, perform
 from napari_cellseg.gui.review.actions import ReviewActions
 
 __all__ = ["KeysDialog", "add_dock_keys", "bind_review_keys"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from napari_cellseg.gui.review.action_table import MOUSE, REVIEW_ACTIONS, ReviewAction, Where
+from napari_cellseg.gui.review.action import ReviewAction, Where
+from napari_cellseg.gui.review.action_table import MOUSE, REVIEW_ACTIONS
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY, class_key
 
 __all__ = ["keys_page"]

@@ -69,7 +69,7 @@ class Segmentation(QObject):
     def __init__(self, state: AppState, engine: Engine) -> None:
         super().__init__(state)
         self._state = state
-        self._engine = engine
+        self.engine = engine
         self._target: _Target | None = None
         self.job = Job(state, "segmenting cells")
         self.job.reported.connect(self._on_event)
@@ -78,12 +78,12 @@ class Segmentation(QObject):
 
     def close(self) -> None:
         """End the engine."""
-        self._engine.shutdown()
+        self.engine.shutdown()
 
     def warm_up(self) -> None:
         """Start the engine in the background before it is needed."""
         if not self.job.is_busy and not self._warm_up.is_busy:
-            self._warm_up.start(self._engine.warm_up)
+            self._warm_up.start(self.engine.warm_up)
 
     def start(
         self,
@@ -123,7 +123,7 @@ class Segmentation(QObject):
         self._adopt(classes, session)
         match_classes(classes, self._state.classes)
         self._target = _Target(file.image_id, session, classes, name)
-        engine, size = self._engine, pixel_size_um or image.pixel_size_um
+        engine, size = self.engine, pixel_size_um or image.pixel_size_um
         self.job.start(lambda: _predict(engine, file.image_id, image, size, options))
 
     def _adopt(self, classes: ClassTable, session: ReviewSession) -> None:
