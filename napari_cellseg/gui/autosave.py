@@ -1,4 +1,4 @@
-"""`Autosave`: saves the annotations of the open image now and then, when the preferences ask for it."""
+"""`Autosave`: saves the annotations of the open image at the interval of the preferences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Autosave"]
 
 
 class Autosave(QObject):
-    """Saves at the interval of the preferences; does nothing to an image that has no unsaved edits."""
+    """Saves at the interval of the preferences, if there are unsaved edits."""
 
     def __init__(self, state: AppState, opener: Opener) -> None:
         super().__init__(state)
@@ -23,7 +23,7 @@ class Autosave(QObject):
         self.set_interval()
 
     def set_interval(self) -> None:
-        """Take over the interval of the preferences."""
+        """Use the interval of the preferences."""
         minutes = preferences().autosave_min
         if minutes <= 0:
             self.timer.stop()
@@ -36,4 +36,4 @@ class Autosave(QObject):
 
     def _save(self) -> None:
         if not self._opener.save():
-            self.timer.stop()  # it was told; again every minute would only be in the way
+            self.timer.stop()  # shown once; a repetition every minute would only disturb

@@ -1,7 +1,7 @@
-"""``python -m napari_cellseg.gui.demo FOLDER --screenshot FILE [--stay]``: the plugin at work in a real viewer.
+"""``python -m napari_cellseg.gui.demo FOLDER --screenshot FILE [--stay]``: run the plugin in a real viewer.
 
-Opens a folder of images in napari, runs *Segment* on each of them through the docks' own buttons, as a person would,
-and takes a screenshot of the last. ``napari-cellseg demo`` starts it in a process of its own.
+Opens a folder of images in napari, runs *Segment* on each of them through the docks' own buttons, as a user would,
+and takes a screenshot of the last one. ``napari-cellseg demo`` starts it in its own process.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 _POLL_MS = 50
 _REDRAW_MS = 1500
-"""A window under a virtual screen needs a moment until all that changed is drawn."""
+"""A window on a virtual screen needs a moment until all changes are drawn."""
 
 
 class _Demo:
-    """Opens and segments each image in turn; Qt's timers drive it, so that the window lives all the while."""
+    """Opens and segments each image in turn, driven by Qt timers, so that the window stays alive."""
 
     def __init__(self, viewer: Any, screenshot: Path, checkpoint: Path | None, *, stay: bool) -> None:
         self.viewer, self.screenshot, self.stay = viewer, screenshot, stay
@@ -47,9 +47,9 @@ class _Demo:
         self.left: list[str] = []
 
     def _segment_dock(self) -> tuple[Any, SegmentDock]:
-        """Open *Segment*, which brings the other docks."""
+        """Open *Segment*, which opens the other docks."""
         dock, widget = self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Segment")
-        assert isinstance(widget, SegmentDock)  # the manifest says so
+        assert isinstance(widget, SegmentDock)  # the manifest requires it
         return dock, widget
 
     def start(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ class _Demo:
     def _check(self) -> None:
         job = self.segment.segmentation.job
         if job.state is not JobState.FINISHED:
-            self._fail(f"The demo could not segment {self.state.image_id}; see the message above.")
+            self._fail(f"The demo could not segment {self.state.image_id}. See the message above.")
             return
         self.opener.save()
         self._next()
@@ -107,17 +107,17 @@ class _Demo:
             self.viewer.close()
 
     def _when(self, ready: Callable[[], bool], then: Callable[[], None]) -> None:
-        """Call ``then`` as soon as it is ``ready``; gives up when opening or segmenting failed."""
+        """Call ``then`` when ``ready`` holds; stop if opening or segmenting failed."""
         if ready():
             then()
         elif JobState.FAILED in (self.opener.job.state, self.segment.segmentation.job.state):
-            self._fail("The demo could not go on; see the message above.")
+            self._fail("The demo stopped. See the message above.")
         else:
             QTimer.singleShot(_POLL_MS, lambda: self._when(ready, then))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo in a viewer; returns 0, or 1 when an image could not be segmented."""
+    """Run the demo in a viewer; return 0, or 1 if an image could not be segmented."""
     parser = argparse.ArgumentParser(prog="python -m napari_cellseg.gui.demo", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of images")
     parser.add_argument("--screenshot", type=Path, required=True, help="PNG file to write")

@@ -1,4 +1,4 @@
-"""`Engine`: runs the tasks of the core where the preferences say, in an engine process or in this one."""
+"""`Engine`: runs the tasks of the core in an engine process or in this one, as set in the preferences."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ E = TypeVar("E")
 R = TypeVar("R")
 
 _VRAM_MIB = os.environ.get("CELLSEG_VRAM_MIB", "")
-"""What whoever started the viewer allows."""
+"""Limits set by the environment of the viewer."""
 
 
 class Engine:
-    """Where one part of the window runs its tasks, one at a time; *Segment* and *Train* have one each.
+    """Runs the tasks of one part of the window, one at a time; *Segment* and *Train* have one each.
 
     All engines of a viewer share their processes: there is a second process only while two tasks run. This is no
     `QObject`, so that the thread of a job may hold it.
@@ -48,12 +48,12 @@ class Engine:
 
     @property
     def hold(self) -> threading.Event:
-        """While it is set, the run waits at its next event. Give it to the `Job` that can be paused."""
+        """While set, the run waits at its next event. Pass it to the `Job` that can be paused."""
         return self._user.hold
 
     @property
     def process_id(self) -> int | None:
-        """Id of the process that ran the last task; None when it is gone."""
+        """Id of the process that ran the last task; None when it has ended."""
         return self._user.process_id
 
     def run(self, task: Task[E, R]) -> Generator[E | None, None, R]:
@@ -62,7 +62,7 @@ class Engine:
         Raises
         ------
         CellSegError
-            As the task gives it; `ConfigError` when this process was chosen and cannot do it.
+            As the task raises it; `ConfigError` if this process was chosen and cannot run tasks.
         """
         if preferences().engine == "this process":
             if "torchvision" not in sys.modules:
@@ -77,24 +77,24 @@ class Engine:
         return task.on(partial(_run_in, self._user))
 
     def warm_up(self) -> Generator[None, None, None]:
-        """Start an engine process before it is needed; to be iterated in a job's thread."""
+        """Start an engine process before it is needed; runs in a job's thread."""
         if preferences().engine == "engine process":
             self._pool.warm_up(_limits())
         yield from ()
 
     def shutdown(self) -> None:
-        """End the engine processes of the viewer, which closes."""
+        """End the engine processes of the closing viewer."""
         self._pool.shutdown()
 
 
 class _Processes(QObject):
-    """Keeps the engine processes of a viewer, as a child of its state, and ends them with it."""
+    """Owns the engine processes of a viewer, as a child of its state, and ends them with it."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self.pool = pool = EnginePool()
         state.closed.connect(lambda: pool.shutdown())
-        self.destroyed.connect(lambda: pool.shutdown())  # a state that goes without having been closed
+        self.destroyed.connect(lambda: pool.shutdown())  # a state that is deleted without having been closed
 
     @classmethod
     def of(cls, state: AppState) -> _Processes:
@@ -107,5 +107,5 @@ def _run_in(user: EngineUser, name: str, /, **arguments: Any) -> Generator[Any, 
 
 
 def _limits() -> dict[str, str]:
-    """Return how much of a graphics card a process may take; see `model.device`."""
+    """Return the MiB of GPU memory that a process may use; see `model.device`."""
     return {"CELLSEG_VRAM_MIB": str(preferences().vram_budget_mib or _VRAM_MIB)}

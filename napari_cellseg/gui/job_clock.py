@@ -1,4 +1,4 @@
-"""`JobClock`: looks at the mailboxes of all job threads of one viewer, and owns the threads until they are joined."""
+"""`JobClock`: reads the mailboxes of all job threads of one viewer, and owns the threads until they are joined."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["LOOK_MS", "JobClock"]
 _LOG = logging.getLogger(__name__)
 
 LOOK_MS = 25
-"""Time between two looks at what the threads reported: events reach the window within a frame or two."""
+"""Interval between two reads of the mailboxes: events reach the window within a frame or two."""
 
 CLOSE_S = 4.0
-"""How long the closing viewer waits for all of its threads together."""
+"""Time that the closing viewer waits for all of its threads together."""
 
 
 class JobClock(QObject):
@@ -50,7 +50,7 @@ class JobClock(QObject):
         self._timer.timeout.connect(self.look, Qt.ConnectionType.QueuedConnection)
         state.closing.connect(self._close)
         looks = self._looks
-        self.destroyed.connect(lambda: _stop_all(looks))  # a state that goes without having been closed
+        self.destroyed.connect(lambda: _stop_all(looks))  # a state that is deleted without having been closed
 
     @classmethod
     def of(cls, state: AppState) -> JobClock:
@@ -70,20 +70,20 @@ class JobClock(QObject):
             is_over = thread.is_over  # before the look, which then sees all that the thread ever reports
             look()
             if is_over:
-                thread.join()  # it has nothing left to do but to return
+                thread.join()  # all it still has to do is return
                 self._looks.pop(thread, None)
         if not self._looks:
             self._timer.stop()
 
     def join(self, threads: Iterable[JobThread], wait_s: float = CLOSE_S) -> None:
-        """Stop and join threads, all within ``wait_s``; one that is late can reach nothing of the window."""
+        """Stop and join threads, all within ``wait_s``; a late thread can reach nothing of the window."""
         late = join_all(threads, wait_s)
         if late:
             _LOG.warning("%d background tasks did not stop within %.0f s", len(late), wait_s)
         self.look()
 
     def _close(self) -> None:
-        self.is_closed = True  # a job that is told of the end of another one starts no more
+        self.is_closed = True  # a job notified of the end of another one does not start any more
         self.join(tuple(self._looks))
 
 

@@ -1,7 +1,7 @@
 """`JobThread`: a thread that runs one generator, and a mailbox for what it reports. No Qt here, on purpose.
 
 A thread that emits a signal of an object while the window deletes that object ends the whole program, and no ``try``
-can prevent it. So the thread of a job knows nothing but a generator and a `Mailbox`, and the window looks into that.
+can prevent it. So the thread of a job knows nothing but a generator and a `Mailbox`, which the window reads.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ __all__ = ["JobThread", "Mailbox", "join_all"]
 
 
 class Mailbox:
-    """What passes between the window and one thread: plain values only.
+    """The exchange between the window and one thread: plain values only.
 
     Attributes
     ----------
     stop : threading.Event
         Set by the window: close the generator after its current step.
     events : deque
-        What the generator yielded; the thread appends, the window takes.
+        Events of the generator; the thread appends, the window removes.
     result : object
-        What the generator returned, if it came to its end.
+        The return value of the generator, if it finished.
     error : CellSegError or None
         Why it failed.
     is_finished : bool
-        Whether the generator came to its end.
+        Whether the generator finished.
     is_over : bool
-        The last thing that the thread sets: nothing comes after it.
+        Set last by the thread: nothing follows.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Mailbox:
 
 
 class JobThread:
-    """One generator in a thread of its own.
+    """One generator in its own thread.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class JobThread:
 
     @property
     def is_over(self) -> bool:
-        """Whether the thread has reported its end."""
+        """Return whether the thread has reported its end."""
         return self.mailbox.is_over
 
     def join(self, wait_s: float | None = None) -> bool:
@@ -92,7 +92,7 @@ def _work(make: Callable[[], Generator[Any, None, Any]], mailbox: Mailbox) -> No
         _drive(make(), mailbox)
     except BaseException as error:  # noqa: BLE001 - SystemExit too: whatever ends a job must be reported
         mailbox.error = to_cellseg_error(error)
-        mailbox.is_finished = False  # its cleaning up failed
+        mailbox.is_finished = False  # its clean-up failed
     mailbox.is_over = True
 
 

@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class JobState(Enum):
-    """What a job does; the value is how to say it."""
+    """The state of a job; the value is its text."""
 
     IDLE = "Idle"
     STARTING = "Starting"
@@ -46,43 +46,43 @@ class JobState(Enum):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a generator is at work."""
+        """Return whether a generator is running."""
         return self not in (JobState.IDLE, JobState.STOPPED, JobState.FAILED, JobState.FINISHED)
 
     @property
     def can_pause(self) -> bool:
-        """Whether `Job.pause` would do something."""
+        """Return whether `Job.pause` has an effect."""
         return self in (JobState.STARTING, JobState.RUNNING)
 
     @property
     def can_resume(self) -> bool:
-        """Whether `Job.resume` would do something."""
+        """Return whether `Job.resume` has an effect."""
         return self in (JobState.PAUSING, JobState.PAUSED)
 
 
 class Job(QObject):
-    """Long work of one kind, such as predicting; at most one run of it counts at a time.
+    """Long work of one kind, such as prediction; at most one run is current.
 
     Signals arrive in the window's thread, and never from a run that was replaced by a newer `start`. Progress events
-    (tiles, steps) that pile up between two updates of the window are left out but for the last; all others arrive.
+    (tiles, steps) between two updates of the window are reduced to the last one; all others arrive.
 
     Parameters
     ----------
     state : AppState
         Its ``closing`` ends the job; its viewer asks before it closes while the job is busy.
     title : str
-        What the viewer says it is waiting for, for example "segmenting cells".
+        Shown while the viewer waits, for example "segmenting cells".
     hold : threading.Event, optional
-        What its generators obey by themselves, that is `Engine.hold`, so that the engine process really holds. When
-        left out, the job holds them: it does not go on to their next event.
+        The pause flag that the generator checks itself (`Engine.hold`), so that the engine process really pauses.
+        Without it, the job pauses: it does not request the next event.
     """
 
     changed = Signal()
-    """`state` is another one."""
+    """Emitted when `state` changes."""
     reported = Signal(object)
-    """What the generator yielded."""
+    """Carries an event that the generator yielded."""
     finished = Signal(object)
-    """What the generator returned; not sent when it was stopped or failed."""
+    """Carries the return value of the generator; not emitted after a stop or a failure."""
     failed = Signal(object)
     """The `CellSegError`."""
 
@@ -106,18 +106,18 @@ class Job(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a generator is at work."""
+        """Return whether a generator is running."""
         return self.state.is_busy
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the start, or between start and end; without the time it was paused."""
+        """Return the seconds since the start, or between start and end, without pauses."""
         now = time.monotonic() if self.is_busy else self._ended
         paused_s = self._paused_s + (now - self._paused_at if self.state is JobState.PAUSED else 0.0)
         return now - self._started - paused_s
 
     def start(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
-        """Run the generator that ``make`` makes, in place of one that still runs.
+        """Run the generator that ``make`` returns; it replaces a running one.
 
         ``make`` is called in the thread; neither it nor the generator may reach a `QObject`, a layer or the viewer.
         Nothing starts in a viewer that is closing.
@@ -137,7 +137,7 @@ class Job(QObject):
         self._clock.start(run, partial(self._look, run))
 
     def stop(self) -> bool:
-        """Ask the run to stop; returns at once, and whether there was one. A paused run stops as well."""
+        """Ask the run to stop and return immediately whether there was one; a paused run stops too."""
         if self._run is None or not self.is_busy:
             return False
         self._run.stop()
@@ -145,9 +145,9 @@ class Job(QObject):
         return True
 
     def pause(self) -> bool:
-        """Ask the run to hold at its next event; returns at once, and whether there was one to hold.
+        """Ask the run to pause at its next event and return immediately whether there was one.
 
-        The state is PAUSING until the run really holds, then PAUSED: it uses no processor, but keeps its memory.
+        The state is PAUSING until the run really pauses, then PAUSED: no CPU time, but the memory stays in use.
         """
         if not self.state.can_pause:
             return False
@@ -157,7 +157,7 @@ class Job(QObject):
         return True
 
     def resume(self) -> bool:
-        """Let a paused run go on; returns whether there was one."""
+        """Resume a paused run; return whether there was one."""
         if not self.state.can_resume:
             return False
         self._release()
@@ -176,7 +176,7 @@ class Job(QObject):
         self._clock.join(runs, wait_s)
 
     def _look(self, run: JobThread) -> None:
-        """Take what the thread of a run has put into its mailbox; that of a replaced run is left there."""
+        """Handle the mailbox of the current run; the mailbox of a replaced run is ignored."""
         is_over = run.is_over  # before the events are taken: nothing comes after it
         if run is self._run:
             self._deliver()
@@ -189,7 +189,7 @@ class Job(QObject):
             return
         events = run.mailbox.events
         for _ in range(len(events)):
-            if not events:  # a listener let Qt run its events, among them this method
+            if not events:  # a listener ran Qt's event loop, and with it this method
                 return
             event = events.popleft()
             if isinstance(event, Paused | Resumed):
@@ -201,7 +201,7 @@ class Job(QObject):
             if self.state is JobState.STARTING:
                 self._set(JobState.RUNNING)
             self.reported.emit(event)
-            if run is not self._run:  # whoever got the event started another run
+            if run is not self._run:  # the receiver of the event started another run
                 return
 
     def _set_held(self, is_held: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the user set in napari's Preferences, and what the docks remember by themselves."""
+"""The settings in napari's Preferences, and the values that the docks remember."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Preferences:
     engine : str
         Where torch runs: "engine process" or "this process".
     device : str
-        "auto", "cpu", "cuda", ...: what *Segment* and *Train* begin with.
+        "auto", "cpu", "cuda", ...: the initial device of *Segment* and *Train*.
     warm_start : bool
         Whether the engine starts as soon as an image is open, so that the first result comes sooner.
     ram_budget_mib : int
-        What *Train* may hold of images in memory; 0 lets it choose by the memory that is free.
+        Memory for training images; 0 chooses by the free memory.
     vram_budget_mib : int
-        What the models may take of a graphics card; 0 for all of it.
+        GPU memory that models may use; 0 for all of it.
     min_score : float
-        The minimum score that a model begins with, 0..1; 0 for its own best ones, class by class.
+        The initial minimum score of a model, 0..1; 0 for its own best score per class.
     autosave_min : int
-        Minutes after which the annotations of the open image are saved by themselves; 0 for never.
+        Autosave interval in minutes; 0 is off.
     palette : str
-        Colours that classes begin with, see `gui.palettes`.
+        Initial colours of classes, see `gui.palettes`.
     fill_opacity : float
-        How opaque cells are filled, 0..1; their contours always are.
+        Opacity of the fill of cells, 0..1; contours are always opaque.
     """
 
     engine: EnginePlace = "engine process"
@@ -56,7 +56,7 @@ class Preferences:
 
 
 def preferences() -> Preferences:
-    """Return the settings as they are now; the defaults where this napari has no settings of plugins."""
+    """Return the current settings; the defaults if this napari has no plugin settings."""
     values: dict[str, Any] = {}
     for section in _sections():
         values |= {
@@ -82,12 +82,12 @@ def _sections() -> list[Any]:
 
 
 def remember(name: str, value: str | int | float | bool) -> None:
-    """Keep a value, such as the last folder, for the next session."""
+    """Store a value, such as the last folder, for the next session."""
     _store().setValue(name, value)
 
 
 def recall(name: str, default: str = "") -> str:
-    """Return a value that was kept, as text."""
+    """Return a stored value as text."""
     value: Any = _store().value(name, default)
     return str(value)
 

@@ -1,6 +1,6 @@
-"""`AppState`: what the docks of one viewer share. Docks never talk to each other, only through it.
+"""`AppState`: the state that the docks of one viewer share. Docks communicate only through it.
 
-It holds plain core objects and tells by Qt signals when one of them was replaced. It does no long work itself:
+It holds plain core objects and emits a Qt signal when one of them is replaced. It does no long work itself:
 `gui.opening` reads images, `gui.jobs` runs jobs, `gui.canvas.layers` writes layers.
 """
 
@@ -42,7 +42,7 @@ class AppState(QObject):
         Its cells; always replaced together with ``file`` and ``image``.
     classes : ClassTable
     classes_are_provisional : bool
-        Whether nobody chose them yet: they are numbers, or the classes of the model chosen.
+        Whether no one has chosen them yet: they are numbers, or the classes of the chosen model.
     min_scores : dict of class_id to float
         The minimum score of each class, as the sliders of *Segment* show it.
     model : Path or None
@@ -50,11 +50,11 @@ class AppState(QObject):
     selection : tuple of int
         Ids of the selected cells, the same on canvas, gallery and table.
     loading : str
-        What is being opened just now, in words; empty when nothing is.
+        Description of what is being opened; empty if nothing is.
     has_docks : bool
-        Whether a dock was shown already: the first one brings the others.
+        Whether a dock has been shown: the first one opens the others.
     is_closed : bool
-        Whether the viewer closes, or has closed.
+        Whether the viewer is closing or closed.
     """
 
     workspace_changed = Signal()
@@ -68,21 +68,21 @@ class AppState(QObject):
     min_scores_changed = Signal()
     model_changed = Signal()
     models_changed = Signal()
-    """The model library has others, or other names."""
+    """Models of the library were added, removed or renamed."""
     segment_requested = Signal()
-    """*Segment* is asked to run on the current image, with the current model."""
+    """Requests a run of *Segment* on the current image with the current model."""
     selection_changed = Signal()
     loading_changed = Signal()
     status_changed = Signal(str)
-    """What the image list shows of one image_id (cells, reviewed, saved) is out of date."""
+    """The counts of one image_id in the image list (cells, reviewed, saved) are out of date."""
     closing = Signal()
-    """The viewer is closing: stop what runs, write what is not written. Sent once."""
+    """The viewer is closing: stop running work, write unsaved data. Emitted once."""
     closed = Signal()
-    """Sent after all have heard ``closing``: free what they may have needed."""
+    """Emitted after ``closing`` was handled by all: free shared resources."""
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self._viewer = ref(viewer)  # a strong one would keep the viewer, the key of `gui.plugin`, alive for ever
+        self._viewer = ref(viewer)  # a strong one would keep the viewer, the key of `gui.plugin`, alive forever
         self.workspace: Sessions | None = None
         self.images: tuple[ImageFile, ...] = ()
         self.file: ImageFile | None = None
@@ -98,7 +98,7 @@ class AppState(QObject):
         self.is_closed = False
 
     def close(self) -> None:
-        """Tell all that the viewer closes; does nothing the second time. `Plugin.close` calls it first."""
+        """Announce that the viewer closes; does nothing the second time. `Plugin.close` calls it first."""
         if not self.is_closed:
             self.is_closed = True
             self.closing.emit()
@@ -106,18 +106,18 @@ class AppState(QObject):
 
     @property
     def viewer(self) -> Any:
-        """The napari viewer; None once it is gone."""
+        """Return the napari viewer; None after it was closed."""
         return self._viewer()
 
     @property
     def window(self) -> QMainWindow | None:
-        """The window of the viewer; None for a viewer without one, or once it is gone."""
+        """Return the window of the viewer; None without one, or after it was closed."""
         window: QMainWindow | None = getattr(getattr(self.viewer, "window", None), "_qt_window", None)
         return window
 
     @property
     def image_id(self) -> str | None:
-        """The id of the image on the canvas."""
+        """Return the id of the image on the canvas."""
         return None if self.file is None else self.file.image_id
 
     def set_workspace(self, workspace: Sessions | None, images: Iterable[ImageFile]) -> None:
@@ -132,7 +132,7 @@ class AppState(QObject):
         self.images_changed.emit()
 
     def set_current(self, file: ImageFile | None, image: Image | None, session: ReviewSession | None) -> None:
-        """Put another image, with its cells, in place of the current one; the minimum scores stay."""
+        """Replace the current image and its cells; the minimum scores stay."""
         self.file, self.image, self.session = file, image, session
         self.selection = ()
         if session is not None:
@@ -141,7 +141,7 @@ class AppState(QObject):
         self.selection_changed.emit()
 
     def set_classes(self, classes: ClassTable, *, provisional: bool = False) -> None:
-        """Replace the class table, when it is another one; one nobody chose gets the colours of the preferences."""
+        """Replace the class table if it differs; a provisional table gets the preferred colours."""
         classes = with_preferred_colours(classes) if provisional else classes
         if classes != self.classes or provisional != self.classes_are_provisional:
             self.classes = classes
@@ -149,7 +149,7 @@ class AppState(QObject):
             self.classes_changed.emit()
 
     def set_min_scores(self, min_scores: Mapping[int, float]) -> None:
-        """Replace the minimum scores, when they are others."""
+        """Replace the minimum scores if they differ."""
         if dict(min_scores) != self.min_scores:
             self.min_scores = dict(min_scores)
             self.min_scores_changed.emit()
@@ -161,14 +161,14 @@ class AppState(QObject):
             self.model_changed.emit()
 
     def select(self, cell_ids: Iterable[int]) -> None:
-        """Select cells by their ids, in place of those selected now."""
+        """Select cells by their ids; replaces the selection."""
         chosen = tuple(cell_ids)
         if chosen != self.selection:
             self.selection = chosen
             self.selection_changed.emit()
 
     def set_loading(self, text: str) -> None:
-        """Say what is being opened; an empty text ends it."""
+        """Set the description of what is being opened; an empty text ends it."""
         if text != self.loading:
             self.loading = text
             self.loading_changed.emit()

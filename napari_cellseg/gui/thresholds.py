@@ -1,4 +1,4 @@
-"""The minimum scores that a model begins with: those of last time, of the preferences, or its own best ones."""
+"""The initial minimum scores of a model: those of the last session, of the preferences, or its own best ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def first_min_scores(header: CheckpointHeader) -> dict[int, float]:
 
 
 def keep_min_scores(header: CheckpointHeader, min_scores: Mapping[int, float]) -> None:
-    """Remember what a person chose for a model, for the next session."""
+    """Remember the user's choice for a model, for the next session."""
     if set(min_scores) == set(header.classes.class_ids):
         remember(_name(header), json.dumps({str(class_id): score for class_id, score in min_scores.items()}))
 

@@ -312,7 +312,7 @@ class Opener(QObject):
             image_id = loaded.file.image_id
             show_choice(
                 f"The class*.tif of {image_id} were changed after its annotations, which are shown, were saved.",
-                "Begin anew from class*.tif",
+                "Reload from class*.tif",
                 lambda: self.begin_anew(image_id),
             )
         if loaded.image.shown:

@@ -21,24 +21,22 @@ __all__ = ["Welcome", "write_samples"]
 _TEXT = """\
 <p><b>Segment cells in colour microscopy</b></p>
 <p>1. Open a folder of TIFF images.<br>
-2. <i>Segment</i> finds the cells, one layer a class.<br>
+2. <i>Segment</i> segments the cells, one layer per class.<br>
 3. <i>Review</i> corrects them quickly.<br>
-4. <i>Train</i> learns from the corrections.<br>
+4. <i>Train</i> trains the model on the corrections.<br>
 5. <i>Export</i> writes the results.</p>"""
 
 
 class Welcome(QWidget):
-    """The way of the work in five lines, a sample to try it on, and the folder of last time."""
+    """The workflow in five lines, a sample to try it on, and the last folder."""
 
     def __init__(self, opener: Opener) -> None:
         super().__init__()
         self._opener = opener
         self.sample = QPushButton("Open the sample")
-        self.sample.setToolTip(
-            "Two images that come with the program: stained tissue, and drawn nuclei of four classes"
-        )
+        self.sample.setToolTip("Two bundled images: stained tissue, and generated nuclei of four classes")
         self.sample.clicked.connect(self._open_sample)
-        self.last = QPushButton("Go on with the last folder")
+        self.last = QPushButton("Reopen last folder")
         self._folder, self._image = recall("folder"), recall("image")
         self.last.setToolTip(f"{self._folder}: {self._image or 'its first image'}, where you left it")
         self.last.setVisible(bool(self._folder) and Path(self._folder).exists())
@@ -52,7 +50,7 @@ class Welcome(QWidget):
         layout.addLayout(buttons)
 
     def _go_on(self) -> None:
-        """Open the folder, the image and the tab of last time."""
+        """Open the folder, image and tab of the last session."""
         tab = recall("tab")  # before another one is shown
         self._opener.open_path(Path(self._folder), image_id=self._image)
         if tab:
@@ -65,7 +63,7 @@ class Welcome(QWidget):
 
 
 def write_samples(folder: Path) -> Generator[None, None, None]:
-    """Write the sample images, those that are not there yet."""
+    """Write the sample images that do not exist yet."""
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, make in (("colon_ihc", ihc), ("drawn_tissue", lambda: generate_tissue()[0])):

@@ -1,4 +1,4 @@
-"""`BottomDock`: what *Gallery*, *Table* and *Models* have in common: wide docks below the canvas."""
+"""`BottomDock`: the base of *Gallery*, *Table* and *Models*: wide docks below the canvas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all docks are made of: one scrolling column, one primary button, sections, and buttons that say why not."""
+"""The parts of all docks: one scrolling column, one primary button, sections, and disabled buttons with a reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCENT = "#0072b2"
 WARNING = "#e69f00"
 ERROR = "#d55e00"
 _REMEMBER_MS = 1000
-"""After this time in front, a tab is the one that is remembered."""
+"""After this time in front, a tab is remembered."""
 
 
 class Dock(QWidget):
@@ -48,7 +48,7 @@ class Dock(QWidget):
         outer.addWidget(scroll)
         self.setMinimumWidth(300)
         self._is_followed = False
-        # All tabs are in front for a moment when they are opened, which is not what a person chose.
+        # All tabs are in front for a moment when they are opened, which is not the user's choice.
         self._in_front = QTimer(self)
         self._in_front.setSingleShot(True)
         self._in_front.setInterval(_REMEMBER_MS)
@@ -86,7 +86,7 @@ class Dock(QWidget):
 
 
 class PrimaryButton(QPushButton):
-    """The one button of a dock that does what the dock is for."""
+    """The button for the main action of a dock."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -105,9 +105,9 @@ def explain(widget: QWidget, why_not: str | None, tip: str = "") -> None:
     ----------
     widget : QWidget
     why_not : str or None
-        Why it cannot work now, for example "Open an image first."; None when it can.
+        The reason why it is disabled, for example "Open an image first."; None to enable it.
     tip : str
-        Its tooltip when it works.
+        Its tooltip while enabled.
     """
     widget.setEnabled(why_not is None)
     widget.setToolTip(tip if why_not is None else why_not)

@@ -1,4 +1,4 @@
-"""`JobRow`: how far a job is, its Stop button, and what came of it."""
+"""`JobRow`: the progress of a job, its Stop button, and its outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class JobRow(QWidget):
     starting : str
         What it does before its first event, for example "Starting engine...".
     notify : bool
-        Whether to show a failure as a notification too; not when somebody else does.
+        Whether to show a failure as a notification too.
     pausable : bool
         Whether there is a button to pause and resume.
     """
@@ -59,7 +59,7 @@ class JobRow(QWidget):
         self._details.clicked.connect(self._open_details)
         top = QHBoxLayout()
         top.addWidget(self.bar, 1)
-        if not pausable:  # beside two buttons there is no room for it
+        if not pausable:  # two buttons leave no room for it
             top.addWidget(self.label)
         top.addWidget(self.pause_button)
         top.addWidget(self.stop_button)
@@ -95,7 +95,7 @@ class JobRow(QWidget):
         self._show_activity(done, total)
 
     def set_message(self, text: str, colour: str = "") -> None:
-        """Show what came of it; an empty text takes no room."""
+        """Show the outcome; an empty text takes no space."""
         self.message.setText(text)
         self.message.setStyleSheet(f"color: {colour};" if colour else "")
         self.message.setVisible(bool(text))
@@ -107,7 +107,7 @@ class JobRow(QWidget):
             widget.setVisible(state.is_busy)
         self.pause_button.setVisible(state.is_busy and self._pausable)
         self.pause_button.setText("Resume" if state.can_resume else "Pause")
-        tip = "Go on" if state.can_resume else "Hold at the next step; the memory stays in use, the processor is free"
+        tip = "Go on" if state.can_resume else "Pause at the next step. The memory stays in use, the CPU is free."
         stopping = "It is stopping already." if state is JobState.STOPPING else None
         explain(self.pause_button, stopping, tip)
         explain(self.stop_button, stopping, "Stop; nothing is lost")

@@ -1,4 +1,4 @@
-"""`ModelPicker`: the models one can predict with or start training from; the bundled, own and any other file."""
+"""`ModelPicker`: the choice of a model for prediction or training: bundled, own, or any other file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _OTHER = "Other file..."
 
 
 class ModelPicker(QComboBox):
-    """A list of model files; the last entry asks for another one.
+    """A list of model files; the last entry opens a file dialog.
 
     Parameters
     ----------
     memory : str
-        Under which name the choice is remembered for the next session.
+        Key under which the choice is remembered for the next session.
     """
 
     chosen = Signal(object)
-    """The `Path` of the model; sent for a new choice only."""
+    """Carries the `Path` of the model; emitted for a new choice only."""
 
     def __init__(self, memory: str = "model") -> None:
         super().__init__()
@@ -44,19 +44,19 @@ class ModelPicker(QComboBox):
 
     @property
     def path(self) -> Path | None:
-        """The model file chosen; None when there is none at all."""
+        """Return the chosen model file; None if there is none."""
         return self._path
 
     @property
     def header(self) -> CheckpointHeader | None:
-        """What the chosen file says about itself."""
+        """Return the header of the chosen file."""
         try:
             return None if self._path is None else read_header(self._path)
         except CheckpointError:
             return None
 
     def refresh(self) -> None:
-        """List the models anew; the choice stays when it can."""
+        """List the models again; the choice stays if it still exists."""
         last = recall(self._memory)
         wanted = self._path or (Path(last) if last else None)
         self.clear()
@@ -77,7 +77,7 @@ class ModelPicker(QComboBox):
         Raises
         ------
         CheckpointError
-            It is no model of this program.
+            The file is not a model of this program.
         """
         header = read_header(path)
         if self._row(path) < 0:

@@ -47,7 +47,7 @@ def _show(text: str, severity: str, details: str = "", window: QWidget | None = 
 
 
 class DetailsDialog(QDialog):
-    """A window, which blocks nothing, with the whole text of an error to read and copy."""
+    """A non-modal window with the full text of an error."""
 
     def __init__(self, text: str, details: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -71,7 +71,7 @@ class DetailsDialog(QDialog):
         layout.addWidget(buttons)
 
     def copy(self) -> None:
-        """Put the text on the clipboard."""
+        """Copy the text to the clipboard."""
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(self._text)

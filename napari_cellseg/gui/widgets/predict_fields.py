@@ -20,28 +20,28 @@ _FROM_MODEL = {"scale": "from pixel size", "nms": "from the model"}
 
 
 def advanced_form() -> SettingsForm:
-    """Make the form of what few people change."""
+    """Make the form of rarely changed settings."""
     return SettingsForm(PredictOptions, _ADVANCED, _LABELS, _FROM_MODEL)
 
 
 def device_choice() -> QComboBox:
-    """Make the choice of a device, as the preferences say at first."""
+    """Make the choice of a device, initially that of the preferences."""
     box = QComboBox()
     tame(box)
     for name in device_names():
         box.addItem(name)
     box.setCurrentText(preferences().device)
-    box.setToolTip("auto takes a graphics card when there is one; the line below says what it was and why")
+    box.setToolTip("auto uses a GPU if there is one; the line below states the device and the reason")
     return box
 
 
 def device_names() -> tuple[str, ...]:
-    """Return what may be chosen; only the engine knows what there is, since this process does not load torch."""
+    """Return the choices; only the engine knows which devices exist, since this process does not load torch."""
     return ("auto", "cpu", "mps") if sys.platform == "darwin" else ("auto", "cpu", "cuda")
 
 
 class PixelSize(QDoubleSpinBox):
-    """The side of a pixel, µm; its lowest value means what the files say."""
+    """The side of a pixel, µm; the lowest value means that of the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class PixelSize(QDoubleSpinBox):
         self.setSuffix(" µm")
         self.setSpecialValueText("auto: from the file")
         self.setToolTip(
-            "Side of a pixel. The image is magnified to the size of cells the model knows; set it when the file is "
-            "silent or wrong about it."
+            "Side of a pixel. The image is magnified to the size of cells the model knows; set it if the file has "
+            "no (or a wrong) pixel size."
         )
 
     @property
     def chosen_um(self) -> float | None:
-        """The size set here; None for that of the file."""
+        """Return the size set here; None for that of the file."""
         return float(self.value()) or None
 
 

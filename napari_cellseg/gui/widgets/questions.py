@@ -14,7 +14,7 @@ __all__ = ["Answer", "ask_about_recovery", "ask_about_unsaved", "ask_to_close", 
 
 
 class Answer(Enum):
-    """What the user chose."""
+    """The user's choice."""
 
     SAVE = "save"
     DISCARD = "discard"

@@ -16,10 +16,10 @@ _NAME_WIDTH = 104
 
 
 class ScoreSliders(QWidget):
-    """One row a class: colour, name, slider, minimum score, cells shown."""
+    """One row per class: colour, name, slider, minimum score, number of cells shown."""
 
     chosen = Signal()
-    """A person moved a slider, and the scores are in force."""
+    """Emitted after the user moved a slider and the scores were applied."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class ScoreSliders(QWidget):
             slider = QSlider(Qt.Orientation.Horizontal)
             tame(slider)
             slider.setRange(0, _STEPS)
-            slider.setToolTip(f"Proposed cells of {name} with a lower score are hidden; nothing runs again")
+            slider.setToolTip(f"Proposed cells of {name} with a lower score are hidden. The model does not run again.")
             slider.valueChanged.connect(self._on_slider)
             number = QLabel()
             number.setFixedWidth(number.fontMetrics().horizontalAdvance("0.00") + 12)

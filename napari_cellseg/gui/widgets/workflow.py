@@ -1,4 +1,4 @@
-"""The docks of the work, side by side as tabs: the first one that is opened brings the others."""
+"""The docks of the work, tabbed: the first dock opened brings the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKFLOW = ("Open", "Segment", "Review", "Train", "Export")
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
-    """Return the dock that holds a widget; None when it is shown some other way."""
+    """Return the dock that holds a widget; None without one."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
@@ -24,7 +24,7 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
 
 
 def is_in_front(widget: QWidget) -> bool:
-    """Whether a person can see a widget: Qt calls the docks behind other tabs visible too, and lays them off screen."""
+    """Return whether the user can see a widget: Qt calls docks behind other tabs visible, but off screen."""
     if not widget.isVisible():
         return False
     window = widget.window()
@@ -33,7 +33,7 @@ def is_in_front(widget: QWidget) -> bool:
 
 
 def bring_docks(viewer: Any, asked: QWidget) -> None:
-    """Open the other docks of the workflow as tabs beside ``asked``, which stays in front.
+    """Open the other docks of the workflow as tabs next to ``asked``, which stays in front.
 
     Does nothing when ``asked`` is not in a dock of the viewer.
     """
