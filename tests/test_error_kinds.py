@@ -69,4 +69,4 @@ def test_the_kinds_of_true_cells_add_up_and_matches_are_those_of_panoptic_qualit
 def test_numbers_of_images_add_up_and_read_as_a_sentence() -> None:
     total = ErrorKinds(right=1200, missed=3) + ErrorKinds(right=34, merged=2, invented=1)
     assert total == ErrorKinds(right=1234, merged=2, missed=3, invented=1)
-    assert str(total).startswith("of 1,239 true cells 1,234 right, ")
+    assert str(total).startswith("of 1,239 ground-truth cells 1,234 right, ")

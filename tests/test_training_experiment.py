@@ -41,7 +41,7 @@ def test_an_experiment_goes_on_where_it_stopped_and_tabulates(tmp_path: Path) ->
     first, _ = drain(experiment(config, variants, data, folder), stop_after=3)
     second, results = drain(experiment(config, variants, data, folder))
     assert sum(isinstance(event, StepDone) for event in [*first, *second]) == 4  # two steps each, none twice
-    assert "done already" in next(event.text for event in second if isinstance(event, Message))
+    assert "already trained" in next(event.text for event in second if isinstance(event, Message))
     with (folder / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["augment.enabled"] for row in rows] == ["True", "False"]
