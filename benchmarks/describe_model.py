@@ -1,6 +1,6 @@
 """Write the pixel size and the statistics of its training images into the header of a model file.
 
-Training does this for every new model; this is for models made before, such as the bundled one:
+Training does this for every new model; this script is for older models, such as the bundled one:
 
     python benchmarks/describe_model.py napari_cellseg/model/weights/lite-consep.safetensors \
         --data consep --pixel-size 0.25 --without train_02 train_08 train_16 train_24 train_27

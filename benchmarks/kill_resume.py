@@ -1,9 +1,9 @@
-"""Kill a training with SIGKILL at random moments and resume it, again and again, until it is done.
+"""Kill a training run with SIGKILL at random moments and resume it, repeatedly, until it is done.
 
     python benchmarks/kill_resume.py [--kills 10] [--seed 0] [--limit 480] [--folder DIR]
 
-Checks after every kill that the state and the best model can be read and that at most one chunk of work is lost; at the
-end, that the weights are those of a run that was never killed, bit for bit.
+After every kill it checks that the state and the best model can be read and that at most one chunk of work is lost; at
+the end, that the weights equal those of a run that was never killed, bit for bit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ for event in train(TrainConfig.load(Path(config)), Path(data), Path(run), resume
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the kills did: how many were survived, the most work lost, and max |dW| against a run never killed."""
+    """The outcome: kills survived, maximum work lost, and max |dW| against a run that was never killed."""
 
     kills: int
     unreadable: int
@@ -81,7 +81,7 @@ def start(config: Path, data: Path, run: Path) -> subprocess.Popen[bytes]:
 
 
 def steps_logged(run: Path) -> int:
-    """Return the run's last step that was reported, from events.jsonl."""
+    """Return the last reported step of the run, from events.jsonl."""
     steps = 0
     if (run / "events.jsonl").exists():
         for line in (run / "events.jsonl").read_text().splitlines():
@@ -129,7 +129,7 @@ def kill_and_resume(folder: Path, kills: int, seed: int, epochs: int, limit_s: f
 
 
 def finish(process: subprocess.Popen[bytes], end: float, name: str) -> None:
-    """Wait for a training; one that fails, or does not end in time, ends the benchmark as failed."""
+    """Wait for a training run; one that fails, or does not end in time, fails the benchmark."""
     try:
         code = process.wait(max(1.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:

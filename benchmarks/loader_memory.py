@@ -1,10 +1,10 @@
-"""Memory of the chunked loader when the data set grows tenfold, beside a list of all decoded samples.
+"""Memory of the chunked loader when the data set grows tenfold, compared with a list of all decoded samples.
 
     python benchmarks/loader_memory.py [--images 80] [--size 256] [--budget 16]
 
-The data are a few drawn tissues, hard-linked under many names. Each loader reads one epoch in a process of its own; the
-figure is the peak of the process over its level before. The smaller data set must already be several chunks long: it
-takes a few for the heap to reach its plateau, which is what may not grow.
+The data is a few drawn tissues, hard-linked under many names. Each loader reads one epoch in a separate process; the
+result is the peak memory of the process above its initial level. The smaller data set must already have several chunks,
+because the heap needs a few to reach its plateau, which must not grow.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def memory_mib(name: str) -> float:
 
 def measure(name: str, folder: Path, budget: int) -> tuple[float, int]:
     read_sample(find_samples(folder).samples[0])  # imports and look-up tables
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = memory_mib("VmRSS")
     cells = sum({"chunked": chunked, "all in memory": all_in_memory}[name](folder, budget))
     return memory_mib("VmHWM") - before, cells

@@ -1,8 +1,8 @@
-"""From the mask head's output to COCO RLE: ours against torchvision's paste and pycocotools' encode, in one run.
+"""From the output of the mask head to COCO RLE: ours against torchvision's paste and pycocotools' encode, in one run.
 
 500 detections of nucleus size (boxes of 10-60 px) in an image of 1000 x 1000 px; both sides must give the same masks.
-Peak memory: what numpy allocated (tracemalloc) for ours, the growth of the process for torch, whose allocations
-tracemalloc does not see; for Linux.
+Peak memory: numpy's allocations (tracemalloc) for ours; the growth of the process for torch, whose allocations
+tracemalloc does not see. Linux only.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
     ours(soft, boxes)
     small = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = memory_mib("VmRSS")
     slow, expected = timed(plain, 1, soft, boxes)
     large = memory_mib("VmHWM") - before

@@ -2,7 +2,7 @@
 
 Plain: the whole image at the working scale through the network, every mask pasted into a full-size float image by
 ``paste_masks_in_image``, thresholded, and turned into COCO RLE by pycocotools. Ours: tiles, crops, seams, own RLE.
-Each runs in a process of its own, so that the peak memory is its own.
+Each runs in a separate process, so that its peak memory is measured alone.
 
     python benchmarks/predict.py [--image TIFF] [--side 1000] [--checkpoint FILE] [--threads 2] [--repeats 3]
 """
@@ -59,7 +59,7 @@ def plain(model: CellMaskRCNN, rgb: np.ndarray) -> int:
 
 
 def measure(work: Callable[[], int], repeats: int) -> dict[str, Any]:
-    """Return the best time and the peak of the resident memory over the memory before, both after a warm-up."""
+    """Return the best time and the peak resident memory above the initial memory, both after a warm-up."""
     cells = work()
     process, before = psutil.Process(), psutil.Process().memory_info().rss
     peak, done = before, threading.Event()
@@ -93,7 +93,7 @@ def one(arguments: argparse.Namespace) -> dict[str, Any]:
         model = load_checkpoint(arguments.checkpoint, "cpu")[0]
     else:
         torch.manual_seed(0)
-        # Random weights take every proposal for a cell; so many a tile give about the cells of a real one.
+        # With random weights every RPN box is a cell; this many per tile give about as many cells as a real tile has.
         config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(detection__per_image=60)
         model = build_model(config).eval()
     rgb = read_tiff(arguments.image).rgb() if arguments.image else generate_tissue((1000, 1000), 556)[0]

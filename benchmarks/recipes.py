@@ -1,15 +1,15 @@
-"""Training recipes side by side: the same images, the same backbone, several splits, and their accuracy.
+"""Compare training recipes on equal images, backbone and splits.
 
-Every recipe changes one thing of ``lite``, and is trained for ``--steps`` steps from the same first weights
-(``--start-from``) on the same crops. A recipe of prediction predicts with the weights that ``lite`` got. The recipe
-``original`` (of the work that this project grew from) gets as many CPU seconds as ``lite`` took on the same split, and
-the weights that it has by then. Each is measured on whole images that were held back. The results are kept in
-``--out``, one JSON file a recipe and seed: what is there is not trained again. The table gives means over the splits,
-and for AP50 and PQ the differences from ``lite`` on the same split, with their deviation.
+Every recipe changes one thing in ``lite``, and is trained for ``--steps`` steps from equal initial weights
+(``--start-from``) on equal crops. A prediction recipe predicts with the weights of ``lite``. The recipe ``original``
+(of the work that this project grew from) trains for as many CPU seconds as ``lite`` took on the same split. Each is
+measured on whole validation images. The results are kept in ``--out``, one JSON file per recipe and seed; a recipe with
+a result is not trained again. The table gives means over the splits, and for AP50 and PQ the differences from ``lite``
+on the same split, with their deviation.
 
     python benchmarks/recipes.py [--data FOLDER] [--out FOLDER] [--recipes lite original ...] [--seeds 1 2] [--steps 9]
 
-Without ``--data`` it runs on a few drawn images: only to see that it works.
+Without ``--data`` it runs on a few drawn images, only to show that it works.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ PREDICTION: dict[str, dict[str, Any]] = {
     "predicted at scale 1.5": {"scale": 1.5},
     "predicted at scale 2.5": {"scale": 2.5},
 }
-# What a short run needs: a fast warm-up, and a running average that does not look back at the start.
+# A short run needs a fast warm-up, and a running average that forgets the start.
 SHORT_RUN = 500  # steps; from here on the preset's own are right
 SHORT = {
     "optimizer__warmup_steps": 20,
@@ -96,7 +96,7 @@ TIMES = ("steps", "train_cpu_s", "image_cpu_s")
 
 
 def config_of(recipe: str, classes: ClassTable, seed: int, steps: int, start_from: str) -> TrainConfig:
-    """Return the settings of a recipe; nothing is measured in between, so that all time goes to training."""
+    """Return the settings of a recipe, without validation during the run, so that all time goes to training."""
     shared = {
         "epochs": 100_000,
         "seed": seed,
@@ -117,7 +117,7 @@ def config_of(recipe: str, classes: ClassTable, seed: int, steps: int, start_fro
 
 
 def train_for(config: TrainConfig, data: Path, folder: Path, cpu_s: float) -> tuple[int, float]:
-    """Train until the run or the time ends; returns steps and CPU seconds."""
+    """Train until the run or the time ends; return steps and CPU seconds."""
     started, steps = time.process_time(), 0
     run = train(config, data, folder)
     for event in run:
@@ -132,7 +132,7 @@ def train_for(config: TrainConfig, data: Path, folder: Path, cpu_s: float) -> tu
 
 
 def weights_at_the_end(config: TrainConfig, folder: Path) -> Path:
-    """Return a model file of the last state: of its running average, where there is one."""
+    """Return a model file of the latest state, of its running average if there is one."""
     state = read_state(folder / "last.pt")
     weights = state["model"]
     if state["averaged"] is not None:
@@ -145,7 +145,7 @@ def weights_at_the_end(config: TrainConfig, folder: Path) -> Path:
 
 
 def measure(checkpoint: Path, data: Path, folder: Path, options: Mapping[str, Any]) -> tuple[Evaluation, float]:
-    """Compare whole images that were held back with their labels; also returns CPU seconds an image."""
+    """Compare whole validation images with the ground truth; also return the CPU seconds an image."""
     held_back = json.loads((folder / "split.json").read_text())["validation"]
     dataset = find_samples(data)
     samples = {sample.image_id: sample for sample in dataset.samples if sample.image_id in held_back}
@@ -161,7 +161,7 @@ def measure(checkpoint: Path, data: Path, folder: Path, options: Mapping[str, An
 
 
 def trained(recipe: str, seed: int, options: argparse.Namespace) -> tuple[Path, int, float]:
-    """Train a recipe, or find what was trained; returns the model file, the steps and their CPU seconds."""
+    """Train a recipe, or find its trained model; return the model file, the steps and their CPU seconds."""
     folder = options.out / _file_name(recipe, seed)
     told = folder / "trained.json"
     if not told.exists():
@@ -174,7 +174,7 @@ def trained(recipe: str, seed: int, options: argparse.Namespace) -> tuple[Path, 
 
 
 def result_of(recipe: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and measure, or read what was measured."""
+    """Train and measure, or read the stored result."""
     path = options.out / f"{_file_name(recipe, seed)}.json"
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())

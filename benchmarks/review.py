@@ -1,11 +1,11 @@
-"""Review of a large image: commands and redraw, here and the plain way (keep label images, rewrite the touched one).
+"""Review of a large image: commands and redraw, ours and the plain way (keep label images, rewrite the changed one).
 
 Run: python benchmarks/review.py [--cells 16000] [--size 4096] [--cpu]
 
-With --cpu the CPU time of the thread is measured, not the time on the clock: for a machine that is busy otherwise.
+With --cpu the CPU time of the thread is measured instead of the wall-clock time, for a machine with other load.
 
-The plain way is what a set of napari Labels layers does without a store: each class is one label image; a command is a
-search for the cell's pixels (`label_image == cell_id`), and an undo is a copy of the image.
+The plain way is that of napari Labels layers without a store: each class is one label image; a command searches the
+pixels of the cell (`label_image == cell_id`), and undo copies the image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLASSES = ClassTable(("other", "inflammatory", "epithelial", "spindle-shaped"))
 
 
 def cells_of(count: int, size: int) -> InstanceMasks:
-    """Return ellipses of the usual sizes of nuclei at 0.25 um a pixel, at random places."""
+    """Return ellipses of typical nucleus sizes at 0.25 um per px, at random places."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-16:17, -16:17]
     shapes = [(y / a) ** 2 + (x / b) ** 2 <= 1 for a, b in rng.uniform(6, 16, (64, 2))]
@@ -66,7 +66,7 @@ def percentile(values: list[float]) -> float:
 
 
 def commands(cells: InstanceMasks) -> None:
-    """Single commands with the redraw of what they touched, as a viewer does them."""
+    """Run single commands and redraw what they changed, as a viewer does."""
     size = cells.image_size
     session = ReviewSession(size, CLASSES)
     session.load_proposals(cells)

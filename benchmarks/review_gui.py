@@ -1,4 +1,4 @@
-"""How quickly the window answers in a review: ours, with the dock *Review* open, and plain napari layers beside it.
+"""How quickly the window answers in a review: ours, with the dock *Review* open, and plain napari layers.
 
 Run it in a real window, or under Xvfb::
 
@@ -211,9 +211,9 @@ def ours(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:
     layers.finish()
     bench.canvas.setFocus()
     found["next (N)"] = bench.key(Qt.Key_N)
-    found["accept and go on (A)"] = bench.key(Qt.Key_A)
-    found["reject and go on (R)"] = bench.key(Qt.Key_R)
-    found["reclassify and go on (Alt+2)"] = bench.key(Qt.Key_2, Qt.AltModifier)
+    found["accept and next (A)"] = bench.key(Qt.Key_A)
+    found["reject and next (R)"] = bench.key(Qt.Key_R)
+    found["reclassify and next (Alt+2)"] = bench.key(Qt.Key_2, Qt.AltModifier)
     found["undo (Ctrl+Z)"] = bench.key(Qt.Key_Z, Qt.ControlModifier)
     found |= strokes(bench, review)
     found["redraw"] = bench.redraw()
@@ -273,7 +273,7 @@ def gallery_and_table(bench: Bench, plugin: Plugin, repeats: int) -> dict[str, A
     found["table, sort"] = direct(lambda: table.view.sortByColumn(2, Qt.AscendingOrder), 5)
     bench.canvas.setFocus()
     plugin.review.next()
-    found["accept and go on, gallery and table open"] = bench.key(Qt.Key_A)
+    found["accept and next, gallery and table open"] = bench.key(Qt.Key_A)
     return found
 
 
@@ -295,9 +295,9 @@ def plain(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:
     """Do the same with plain Labels layers: take a cell out of the data and refresh the layer."""
     bench = Bench(size, repeats)
     viewer = bench.viewer
-    beside = QWidget()  # as wide as *Review*, so that the canvas is of the same size
-    beside.setFixedWidth(340)
-    viewer.window.add_dock_widget(beside, area="right")
+    dock = QWidget()  # as wide as *Review*, so that the canvas is of the same size
+    dock.setFixedWidth(340)
+    viewer.window.add_dock_widget(dock, area="right")
     bench.settle()
     rgb = read_tiff(folder / "tissue.tif").rgb()
     with Sessions.of_folder(folder) as workspace:

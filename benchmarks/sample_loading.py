@@ -76,7 +76,7 @@ def measure(name: str, folder: Path, rounds: int, crop: int | None) -> tuple[flo
     with tempfile.TemporaryDirectory() as small:
         write_training_folder(Path(small), 1, (64, 64))
         load(Path(small), 0, crop)  # imports, thread pools and look-up tables are not part of a sample
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = memory_mib("VmRSS")
     seconds = []
     for seed in range(rounds):

@@ -1,8 +1,8 @@
 """How smooth the window stays during a training on the CPU, and how soon Stop stops it in each stage.
 
-A timer of 5 ms in the window's thread stands for a window that is being worked in; what it is late is what a person
-feels. The plain way is the usual one of plugins: the same generator in a thread of the viewer's process. The goals: the
-99th percentile at most 20 ms above that of the idle window in the same run; Stop felt within 0.1 s, done within 2 s.
+A timer of 5 ms in the window's thread stands for a window in use; its delay is the delay that a user feels. The
+plain way is the usual one of plugins: the same generator in a thread of the viewer's process. The goals: the 99th
+percentile at most 20 ms above that of the idle window in the same run; Stop felt within 0.1 s, done within 2 s.
 
     python benchmarks/training_latency.py [--seconds 20] [--preset lite] [--crop 512] [--limit 480]
 """
@@ -156,7 +156,7 @@ def measure(bench: Bench, client: EngineClient, seconds: float) -> None:
         idle.timer.stop()
         print(f"{'idle':16} {idle}", flush=True)
         bench.lateness("engine process", client.run, seconds)
-    bench.stop("stop: data looked through", client, "report", ScanStep)
+    bench.stop("stop: data check", client, "report", ScanStep)
     bench.stop("stop: first chunk is read", client, "train", RunStarted)
     bench.stop("stop: training step", client, "train", StepDone)
     bench.stop("stop: paused", client, "train", StepDone, paused=True)

@@ -1,7 +1,7 @@
 """How smooth the window stays during a prediction, and how soon Stop stops it: engine process against a plain thread.
 
-A timer of 5 ms in the window's thread stands for a window that is being worked in; what it is late is what a person
-feels. The plain way is the usual one of plugins: the same generator in a thread of the viewer's process, stopped
+A timer of 5 ms in the window's thread stands for a window in use; its delay is the delay that a user feels. The
+plain way is the usual one of plugins: the same generator in a thread of the viewer's process. It is stopped
 between two tiles.
 
     python benchmarks/window_latency.py [--seconds 8] [--size 512]

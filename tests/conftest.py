@@ -72,10 +72,10 @@ def _threads_reach_no_window() -> Iterator[None]:
 def data_folder(name: str) -> Path:
     """Return the folder of a real data set ("consep", "dsb2018", "hw3-sample"), or skip the test and say why.
 
-    It is looked for under ``$CELLSEG_DATA`` and in ``shared/data`` beside the checkout.
+    It is looked for under ``$CELLSEG_DATA`` and in ``shared/data`` next to the checkout.
     """
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("CELLSEG_DATA", beside)) / name
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CELLSEG_DATA", default)) / name
     if not folder.is_dir():
         pytest.skip(f"the data set {name} is not in {folder.parent}; set CELLSEG_DATA to the folder that has it")
     return folder

@@ -19,7 +19,7 @@ from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 POLL_S = 1.0
 GRACE_S = 5.0
-"""How long xdist may take to see by itself that a process died."""
+"""How long xdist may take to notice that a process died."""
 LAST_RESORT_S = 30.0
 """How long the command may take to end after a test process died."""
 HANG_MARGIN_S = 30.0

@@ -42,7 +42,7 @@ def act(session: ReviewSession, rng: np.random.Generator) -> None:
 
 
 class Person:
-    """Somebody at work; each public method is one thing to do."""
+    """A user; each public method is one action."""
 
     def __init__(self, session: ReviewSession, rng: np.random.Generator) -> None:
         self._session = session

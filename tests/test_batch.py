@@ -102,7 +102,7 @@ def open_folder(qtbot, dock, path):
 
 
 def settle(qtbot, dock):
-    """Wait until the folder is looked into and its images are ordered."""
+    """Wait until the folder is scanned and its images are ordered."""
     dock._soon.stop()
     dock.look()
     qtbot.waitUntil(lambda: dock.batch.plan is not None and not dock.batch.rank_job.is_busy, timeout=60_000)
@@ -110,7 +110,7 @@ def settle(qtbot, dock):
 
 
 def press(qtbot, dock):
-    """Press the button once it can be; it waits while the folder is looked into."""
+    """Press the button once it can be; it waits while the folder is scanned."""
     qtbot.waitUntil(dock.button.isEnabled, timeout=60_000)
     dock.button.click()
 
@@ -240,7 +240,7 @@ def test_a_folder_that_is_not_open_is_predicted_while_another_one_is(qtbot, dock
     assert engine.predicted == ["x", "y"]
     assert dock.state.image_id == "a"
     assert not dock.state.session.cells
-    with Sessions.of_folder(other) as workspace:  # nobody holds it any more
+    with Sessions.of_folder(other) as workspace:  # it is no longer locked
         assert not workspace.read_only
         assert workspace.project.classes == TISSUE_CLASSES
         assert len(workspace.read("x").cells) == len(FOUND)

@@ -1,4 +1,4 @@
-"""A dock that is closed leaves nothing behind: no object, no job, no listener; and what it had begun goes on."""
+"""A dock that is closed leaves nothing behind: no object, no job, no listener; and what it started continues."""
 
 from __future__ import annotations
 
@@ -131,5 +131,5 @@ def test_a_comparison_that_is_closed_leaves_no_job(qtbot, plugin, tmp_path):
         shown = CompareWindow(plugin.state, comparison, ClassTable(("x",)), tmp_path, None)
         shown.show()
         assert len(drawing()) == 1
-        shown.close()  # at once: it is still looking for the picture
+        shown.close()  # immediately, while it still looks for the image
         qtbot.waitUntil(lambda: drawing() == [])

@@ -54,7 +54,7 @@ class Shared(nn.Module):
 
 
 class Skipped(nn.Module):
-    """The convolution's output is also used beside its norm, which only the comparison can notice."""
+    """The convolution's output is used next to its norm too, which only the comparison can notice."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -269,7 +269,7 @@ def test_a_folder_of_another_process_is_taken_over_with_its_button(windows, fold
 def test_edits_made_before_another_process_took_over_are_offered_again(windows, folder):
     window = windows(folder)
     window.accept(1)
-    process = other_process(folder, "take over")
+    process = other_process(folder, "replace the lock")
     wait(lambda: "took over" in window.review_dock.saved.text())
     window.accept(3)
     assert window.status(3) is Status.PROPOSED

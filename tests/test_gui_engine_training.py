@@ -77,7 +77,7 @@ def train(room, data, folder, config=ENDLESS, **more):
 
 
 def resumes(qtbot, room, data, folder):
-    """Check that a run goes on where it was, with what is in the folder."""
+    """Check that a run continues where it stopped, with the state in the folder."""
     train(room, data, folder, resume=True)
     room.wait_for(qtbot, StepDone)
     started = next(event for event in room.events if isinstance(event, RunStarted))

@@ -60,7 +60,7 @@ def test_a_brush_stroke_is_one_command_and_draws_a_new_cell(window: Window, sess
     assert session.undo_text == "draw #21"
     assert session.cells[21].class_id == 3
     assert set(np.unique(layer.data[36:46, 36:52])) == {0, 21}
-    assert window.state.selection == (21,), "the next stroke goes on with the same cell"
+    assert window.state.selection == (21,), "the next stroke continues the cell"
     stroke(layer, [(44, 50)])
     assert session.undo_text == "paint #21"
     assert len(layer._undo_history) == 0, "napari keeps no history of its own"
@@ -161,7 +161,7 @@ def test_only_the_touched_box_is_drawn_again(window: Window, session: ReviewSess
     assert sizes == [(24, 24)], "20 px and a rim of 2 px for the outlines"
     shown = layer._slice.image.view
     layer.redraw_all()
-    assert np.array_equal(layer._slice.image.view, shown), "as if all were drawn anew"
+    assert np.array_equal(layer._slice.image.view, shown), "as if everything were redrawn"
 
 
 def test_minimum_scores_hide_cells_at_once(window: Window, session: ReviewSession) -> None:

@@ -92,7 +92,7 @@ def test_a_brush_stroke_is_one_command_and_undo_brings_back_every_pixel(
     assert np.array_equal(layer.data, session.view(1))
     assert session.cells[21].covers(40, 44), "between two moves of the mouse it is painted too"
     mouse.drag([(46, 52), (50, 56)])
-    assert session.undo_text == "paint #21", "the next stroke goes on with the same cell"
+    assert session.undo_text == "paint #21", "the next stroke continues the cell"
     window.press("Control-Z")
     window.press("Control-Z")
     assert np.array_equal(layer.data, before)

@@ -53,7 +53,7 @@ def test_a_viewer_killed_in_the_middle_of_edits_offers_them_again(tmp_path: Path
     told = []
     while len(told) < 25:
         line = first.stdout.readline()
-        assert line, "the viewer ended by itself"
+        assert line, "the viewer ended unexpectedly"
         told += [fact for fact in [said(line)] if fact is not None]
     killed = time.time()
     first.send_signal(signal.SIGKILL)

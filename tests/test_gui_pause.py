@@ -39,7 +39,7 @@ class Plain:
 
 
 class Remote:
-    """The same in the engine process, which holds by itself."""
+    """The equivalent for the engine process, which pauses without help."""
 
     def __init__(self, state):
         self.client = EngineClient(TASKS, HOST)

@@ -33,7 +33,7 @@ def test_a_cell_that_only_the_labels_have_is_shown_and_taken_over(window: Window
     assert window.state.selection == ()
     assert "only in the labels" in window.viewer.status
     window.press("N")
-    assert window.review.missed is None, "N goes on to the next item"
+    assert window.review.missed is None, "N continues with the next item"
     assert window.state.selection == (1,), "not in the labels"
     window.press("Shift-N")
     assert window.review.missed == missed

@@ -48,7 +48,7 @@ def test_review_has_a_button_for_each_row_that_has_a_place(open_dock):
 
 @pytest.mark.gui
 def test_cells_that_do_not_touch_are_merged_with_a_bridge(window, session):
-    session.add(1, (33, 10, 40, 30), np.ones((20, 7), bool))  # 3 px beside cell 1
+    session.add(1, (33, 10, 40, 30), np.ones((20, 7), bool))  # 3 px from cell 1
     window.state.select((1, 21))
     window.press(key_of("merge"))
     assert 21 in session.cells

@@ -1,4 +1,4 @@
-"""Journal, recovery and lock: what was done is on disk at once, and two viewers do not write one folder."""
+"""Journal, recovery and lock: every edit is on disk immediately, and two viewers do not write one folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of *Train* share: a dock on drawn tissue, with an engine that answers at once and as it is told."""
+"""What the tests of *Train* share: a dock on drawn tissue, with an engine that answers immediately, as told."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def one_run(folder: Path, epochs: int = 3) -> list[Any]:
 
 
 class AnsweringEngine:
-    """In place of `Engine.run`: looks through data for real, and trains by giving ready-made events."""
+    """In place of `Engine.run`: checks data for real, and trains by giving ready-made events."""
 
     def __init__(self) -> None:
         self.tasks: list[Task[Any, Any]] = []

@@ -51,7 +51,7 @@ def work(viewer, folder, checkpoint, report):
     dock.button.click()
     yield lambda: not job.is_busy
     report["second"] = (job.state.name, str(job.error or ""))
-    dock.button.click()  # closing must cope with one at work
+    dock.button.click()  # closing must cope with a running one
     yield lambda: job.state.name == "RUNNING"
     report["children"] = [child.pid for child in psutil.Process().children(recursive=True)]
 

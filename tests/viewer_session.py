@@ -1,4 +1,4 @@
-"""A real viewer at work, in a process of its own: ``python viewer_session.py edit|reopen FOLDER``; says what it does.
+"""A real viewer in use, in a separate process: ``python viewer_session.py edit|reopen FOLDER``; says what it does.
 
 ``edit`` decides and paints until it is killed; ``reopen`` brings back what was not saved and prints what it is.
 """

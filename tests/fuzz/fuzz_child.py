@@ -1,7 +1,7 @@
 """Read many files in this process and say what came of each: ``fuzz_child.py GATE SEED FIRST LAST FOLDER``.
 
-One line of JSON per case goes to stdout before it begins and when it ends, so that the parent knows which case was at
-work when this process crashes or hangs. Memory over what it began with is limited, and measured case by case.
+It writes one line of JSON per case to stdout before the case starts and after it ends, so that the parent knows which
+case was running when this process crashes or hangs. Memory above the initial amount is limited, and measured per case.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def nasty(rng: random.Random) -> Any:
-    """Return a value that nobody expects."""
+    """Return an unexpected value."""
     if rng.random() < 0.05:
         value: Any = 1
         for _ in range(rng.choice((50, 200, 3000))):
