@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from review_actions import CLASSES, SIZE
@@ -31,7 +32,7 @@ def main(folder: Path) -> None:
             elif command == "save":
                 sessions.save("a")
             elif command == "check":
-                sessions.check_lock()
+                wait_for_the_check(sessions)
             elif command == "flush":
                 sessions._writer.flush()
         except CellSegError as refused:
@@ -40,6 +41,14 @@ def main(folder: Path) -> None:
         if command == "close":
             break
     sessions.close()
+
+
+def wait_for_the_check(sessions: Sessions) -> None:
+    """Check the lock until the thread has read it."""
+    sessions.check_lock()
+    while sessions._right._watch is not None and sessions._right._watch._answers.empty():
+        time.sleep(0.005)
+    sessions.check_lock()
 
 
 def answer(sessions: Sessions, error: str) -> None:

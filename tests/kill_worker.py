@@ -14,7 +14,7 @@ import numpy as np
 from review_actions import CLASSES, SIZE, act, some_cells
 
 from napari_cellseg.review import Cell
-from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace import Sessions, recoverable
 
 
 def checksum(cells: Mapping[int, Cell]) -> str:
@@ -27,7 +27,7 @@ def checksum(cells: Mapping[int, Cell]) -> str:
 
 def main(folder: str, seed: int, edits: int) -> None:
     workspace = Sessions.of_folder(folder, user="ana")
-    session = workspace.open_session("a", SIZE, CLASSES, recover=workspace.project.recoverable("a") is not None)
+    session = workspace.open_session("a", SIZE, CLASSES, recover=recoverable(workspace.project, "a") is not None)
     done = 0
 
     def tell(_: object) -> None:

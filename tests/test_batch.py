@@ -142,7 +142,7 @@ def test_a_folder_is_predicted_stored_and_listed(qtbot, dock, engine, folder):
     assert dock.counts.text() == "3 images: 3 predicted"
     assert dock.row.message.text().startswith("3 images predicted in ")
     assert dock.state.session.count() == (FOUND.scores >= 0.5).sum()
-    assert [dock.opener.summaries[name].total for name in "abc"] == [dock.state.session.count()] * 3
+    assert [dock.opener.summaries.of[name].total for name in "abc"] == [dock.state.session.count()] * 3
     assert not dock.button.isEnabled()
     assert "All images are done" in dock.button.toolTip()
 

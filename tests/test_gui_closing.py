@@ -16,7 +16,7 @@ import tifffile
 
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Sessions, look_at
+from napari_cellseg.workspace import Sessions, look_at, recoverable
 
 pytestmark = pytest.mark.gui
 
@@ -301,7 +301,7 @@ def test_cancel_of_bring_back_leaves_what_was_open(windows, folder, tmp_path):
     assert window.status(1) is Status.ACCEPTED
     assert any(layer.visible for layer in window.plugin.layers)
     assert not (other / ".cellseg" / "lock.json").exists()
-    assert look_at(other).recoverable(IMAGE) is not None
+    assert recoverable(look_at(other), IMAGE) is not None
 
 
 # ---- closing ----
@@ -431,4 +431,4 @@ def test_closing_by_a_script_asks_nothing_and_keeps_what_cannot_be_saved(windows
     answers.stop()
     assert not answers.asked
     assert window.is_closed
-    assert look_at(folder).recoverable(IMAGE) is not None
+    assert recoverable(look_at(folder), IMAGE) is not None

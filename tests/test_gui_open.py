@@ -18,7 +18,7 @@ from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace import Sessions, recoverable
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_closing_the_viewer_saves(qtbot, dock, folder, plugin):
     plugin.close()
 
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("tissue_01") is None
+        assert recoverable(workspace.project, "tissue_01") is None
         assert workspace.open_session("tissue_01", (96, 96)).cells[cell_id].status is Status.REJECTED
 
 

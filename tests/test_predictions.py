@@ -14,7 +14,8 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace import Sessions, recoverable
+from napari_cellseg.workspace.own_labels import forget_annotations
 from napari_cellseg.workspace.predictions import (
     ImageState,
     PredictionLog,
@@ -94,7 +95,7 @@ def test_another_model_another_image_or_annotations_that_are_gone_make_it_to_do_
         predict(workspace, name)
     assert set(states(workspace, key="other").values()) == {ImageState.TO_DO}
     tifffile.imwrite(folder / "b.tif", RGB[::-1], photometric="rgb", compression="zlib")
-    workspace.forget_annotations("c")
+    forget_annotations(workspace, "c")
     assert states(workspace) == {"a": ImageState.PREDICTED, "b": ImageState.TO_DO, "c": ImageState.TO_DO}
 
 
@@ -140,7 +141,7 @@ def test_edits_that_were_never_saved_are_not_touched(workspace):
     assert states(workspace)["a"] is ImageState.UNSAVED
     with pytest.raises(AnnotationError, match="never saved"):
         predict(workspace, "a")
-    assert workspace.project.recoverable("a").edits == 1
+    assert recoverable(workspace.project, "a").edits == 1
 
 
 def test_an_open_image_gets_the_proposals_and_its_edits_are_not_saved_for_the_person(workspace):
@@ -160,7 +161,7 @@ def test_cells_that_do_not_fit_change_nothing(workspace):
     with pytest.raises(AnnotationError, match="class"):
         predict(workspace, "a")
     assert workspace.read("a") is None
-    assert workspace.project.recoverable("a") is None
+    assert recoverable(workspace.project, "a") is None
 
 
 def test_the_key_knows_what_changes_the_result():

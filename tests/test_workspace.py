@@ -15,7 +15,8 @@ from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace import Sessions, recoverable
+from napari_cellseg.workspace.own_labels import forget_annotations
 
 SIZE = (120, 150)
 
@@ -119,7 +120,7 @@ def test_labels_changed_by_another_program_are_noticed_and_can_be_used_instead(f
         assert workspace.project.labels_changed("a")
         assert len(workspace.open_session("a", SIZE).cells) == 2
         workspace.close_session("a")
-        workspace.forget_annotations("a")
+        forget_annotations(workspace, "a")
         assert len(workspace.open_session("a", SIZE).cells) == 1
 
 
@@ -141,7 +142,7 @@ def test_discarded_changes_are_gone(folder):
     with Sessions.of_folder(folder) as workspace:
         workspace.open_session("a", SIZE).delete([1])
         workspace.discard_changes("a")
-        assert workspace.project.recoverable("a") is None
+        assert recoverable(workspace.project, "a") is None
         assert len(workspace.open_session("a", SIZE).cells) == 3
 
 

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from review_actions import CLASSES, SIZE, act, some_cells
 
-from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace import Sessions, recoverable
 from napari_cellseg.workspace.journal import read_journal
 from napari_cellseg.workspace.journal_writer import JournalWriter
 
@@ -48,19 +48,18 @@ def left_behind(folder: Path, edits: int = 150, seed: int = 0, *, save_at: int |
 def test_recovery_brings_back_every_cell_exactly(folder, save_at):
     lost = left_behind(folder, save_at=save_at)
     with Sessions.of_folder(folder) as workspace:
-        found = workspace.project.recoverable("a")
+        found = recoverable(workspace.project, "a")
         assert found.user == "ana"
         assert 20 < found.edits <= 151
         assert abs(found.last_at - time.time()) < 60
-        assert [r.image_id for r in workspace.project.recoveries()] == ["a"]
         session = workspace.open_session("a", SIZE, CLASSES, recover=True)
         assert session.cells.keys() == lost.cells.keys()
         assert all(cell.equals(lost.cells[i]) for i, cell in session.cells.items())
         assert workspace.is_modified("a")
         workspace.save("a")
-        assert workspace.project.recoverable("a") is None
+        assert recoverable(workspace.project, "a") is None
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("a") is None
+        assert recoverable(workspace.project, "a") is None
         assert workspace.open_session("a", SIZE, CLASSES).cells.keys() == lost.cells.keys()
 
 
@@ -72,7 +71,7 @@ def test_what_is_recovered_and_edited_on_can_be_recovered_again(folder):
         session.reject(sorted(session.cells)[:1])
         session.delete(sorted(session.cells)[:3])
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("a").edits == edits + 2
+        assert recoverable(workspace.project, "a").edits == edits + 2
         again = workspace.open_session("a", SIZE, CLASSES, recover=True)
         assert again.cells.keys() == session.cells.keys()
 
@@ -85,7 +84,7 @@ def test_half_a_line_at_the_end_costs_that_edit_only(folder, cut):
     data = journal(folder).read_bytes()
     journal(folder).write_bytes(data[: -min(cut, last)])
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("a").edits == len(whole.changes) - 1
+        assert recoverable(workspace.project, "a").edits == len(whole.changes) - 1
         session = workspace.open_session("a", SIZE, CLASSES, recover=True)
         session.delete(sorted(session.cells)[:1])
     assert len(read_journal(journal(folder)).changes) == len(whole.changes)
@@ -97,7 +96,7 @@ def test_a_line_with_a_flipped_bit_ends_what_is_recovered(folder):
     lines[20] = lines[20][:30] + bytes([lines[20][30] ^ 1]) + lines[20][31:]
     journal(folder).write_bytes(b"".join(lines))
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("a").edits == 19
+        assert recoverable(workspace.project, "a").edits == 19
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"garbage\n", b"00000000 {}\n", b"\xff" * 100])
@@ -105,7 +104,7 @@ def test_a_journal_that_is_none_offers_nothing(folder, content):
     journal(folder).parent.mkdir(parents=True)
     journal(folder).write_bytes(content)
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("a") is None
+        assert recoverable(workspace.project, "a") is None
         workspace.open_session("a", SIZE, CLASSES)
     assert journal(folder).with_name("a.jsonl.bak").read_bytes() == content
 
@@ -122,7 +121,7 @@ def test_discarded_edits_are_not_offered_again(folder):
     left_behind(folder)
     with Sessions.of_folder(folder) as workspace:
         workspace.discard("a")
-        assert workspace.project.recoverable("a") is None
+        assert recoverable(workspace.project, "a") is None
 
 
 def test_edits_saved_just_before_the_kill_are_not_offered_again(folder):
@@ -133,7 +132,7 @@ def test_edits_saved_just_before_the_kill_are_not_offered_again(folder):
         workspace.save("a")
     journal(folder).write_bytes(old)  # as if killed between writing the annotations and removing the journal
     with Sessions.of_folder(folder) as workspace:
-        assert workspace.project.recoverable("a") is None
+        assert recoverable(workspace.project, "a") is None
         assert workspace.open_session("a", SIZE, CLASSES).cells
 
 

@@ -17,7 +17,7 @@ from kill_worker import checksum
 from review_actions import CLASSES, SIZE, some_cells
 
 from napari_cellseg.formats.label_images import write_class_images
-from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace import Sessions, recoverable
 
 EDITS = 500
 
@@ -54,7 +54,7 @@ def work_until_killed(folder: Path, seed: int, at: int) -> tuple[list[tuple[floa
 def check_after_kill(folder: Path, told: list[tuple[float, str]], killed: float) -> None:
     with Sessions.of_folder(folder) as workspace:
         assert workspace.project.owner is None
-        found = workspace.project.recoverable("a")
+        found = recoverable(workspace.project, "a")
         session = workspace.open_session("a", SIZE, CLASSES, recover=found is not None)
         state = checksum(session.cells)
         states = [state for _, state in told]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from review_actions import CLASSES, SIZE, some_cells
 
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.review import Status
-from napari_cellseg.workspace import SaveKind, Sessions, look_at, open_project
+from napari_cellseg.workspace import SaveKind, Sessions, load_cells, look_at, open_project, recoverable
+from napari_cellseg.workspace import editing as editing_module
+from napari_cellseg.workspace import lock as lock_module
 from napari_cellseg.workspace import store as store_module
 from napari_cellseg.workspace.annotations import write_annotations
 from napari_cellseg.workspace.store import ProposalStore
@@ -100,7 +104,7 @@ def test_sessions_are_refused_to_any_other_thread_and_the_project_is_for_all(fol
                     use("a")
                 except AssertionError:
                     failed.append(use.__name__)
-            assert len(project.read("a").cells) == len(project.load_cells("a", SIZE).session.cells)
+            assert len(project.read("a").cells) == len(load_cells(project, "a", SIZE).session.cells)
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -221,9 +225,9 @@ def test_another_process_is_named_and_every_edit_is_refused_with_the_reason(fold
 def test_taking_the_lock_over_loses_no_edit_of_either_viewer(folder, other):
     other.do("accept 1")
     other.do("flush")
-    recoverable = look_at(folder).recoverable("a")
-    assert recoverable is not None
-    assert recoverable.edits == 1
+    found = recoverable(look_at(folder), "a")
+    assert found is not None
+    assert found.edits == 1
 
     with Sessions.of_folder(folder, take_over=True) as sessions:
         session = sessions.open_session("a", SIZE, recover=True)
@@ -241,7 +245,7 @@ def test_taking_the_lock_over_loses_no_edit_of_either_viewer(folder, other):
         sessions.save("a")
 
     with Sessions.of_folder(folder) as sessions:
-        offered = sessions.project.recoverable("a")
+        offered = recoverable(sessions.project, "a")
         assert offered is not None
         assert offered.edits == 2
         session = sessions.open_session("a", SIZE, recover=True)
@@ -251,7 +255,7 @@ def test_taking_the_lock_over_loses_no_edit_of_either_viewer(folder, other):
         assert session.cells[3].status is Status.PROPOSED
         session.redo()
         sessions.save("a")
-    assert look_at(folder).recoverable("a") is None
+    assert recoverable(look_at(folder), "a") is None
     assert status_of(folder, 3) is Status.REJECTED
 
 
@@ -341,3 +345,49 @@ def test_results_for_a_folder_that_another_process_took_over_are_refused(folder)
     store.project.close()
     sessions.close()
     assert lock.exists(), "it is the other one's"
+
+
+# ---- a network share that does not answer ----
+
+
+def test_a_share_that_does_not_answer_stops_no_look_and_is_reported(folder, monkeypatch):
+    answers = threading.Event()
+    read = lock_module._read_owner
+
+    def hanging(path: Path) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert answers.wait(60)
+        return read(path)
+
+    monkeypatch.setattr(lock_module, "_read_owner", hanging)
+    monkeypatch.setattr(editing_module, "_SILENT_S", 0.0)
+    with Sessions.of_folder(folder) as sessions:
+        session = sessions.open_session("a", SIZE)
+        for _ in range(3):
+            assert sessions.check_lock(), "each look returns while the thread waits for the share"
+        assert "The folder has not answered for" in sessions.status("a").text
+        session.accept([1])
+        assert sessions.status("a").kind is SaveKind.PROBLEM
+        assert sessions.status("a").text.startswith("1 edit not saved: The folder has not answered")
+        answers.set()
+        while sessions.problem:
+            time.sleep(0.005)
+        assert sessions.status("a").kind is SaveKind.UNSAVED
+        assert sessions.check_lock()
+
+
+def test_the_thread_that_reads_the_lock_ends_with_the_sessions(folder):
+    def readers() -> int:
+        return sum(thread.name == "cellseg-lock" for thread in threading.enumerate())
+
+    before = readers()
+    with Sessions.of_folder(folder) as sessions:
+        assert readers() == before, "no one has looked yet"
+        sessions.check_lock()
+        assert readers() == before + 1
+    assert readers() == before
+    dropped = Sessions.of_folder(folder)
+    dropped.check_lock()
+    del dropped
+    gc.collect()
+    assert readers() == before

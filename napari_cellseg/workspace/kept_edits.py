@@ -11,9 +11,9 @@ from napari_cellseg.review import Cell, ReviewSession
 from napari_cellseg.workspace.annotations import Annotations
 from napari_cellseg.workspace.cell_lines import rows_of_cells
 from napari_cellseg.workspace.journal import pack, start_record
-from napari_cellseg.workspace.places import file_errors
+from napari_cellseg.workspace.places import file_errors, set_aside
 
-__all__ = ["keep_edits"]
+__all__ = ["keep_edits", "set_aside_kept"]
 
 
 def keep_edits(path: Path, start: Annotations, session: ReviewSession, edits: int) -> None:
@@ -49,3 +49,16 @@ def keep_edits(path: Path, start: Annotations, session: ReviewSession, edits: in
         path.parent.mkdir(parents=True, exist_ok=True)
     with export_write(path) as file:
         file.write(pack(start_record(start, saved=True, user=session.user)) + pack(change))
+
+
+def set_aside_kept(path: Path) -> None:
+    """Rename kept edits to ``.bak``; does nothing if there are none.
+
+    Raises
+    ------
+    ExportError
+        The file cannot be renamed.
+    """
+    if path.exists():
+        with file_errors(path.parent):
+            set_aside(path)

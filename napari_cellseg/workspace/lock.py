@@ -111,6 +111,12 @@ class FolderLock:
         return _read_owner(self._path)
 
     @property
+    def other_owner(self) -> LockOwner | None:
+        """The viewer that took the lock from this process; None if none did, or the file cannot be read."""
+        owner = _read_owner(self._path)
+        return None if self._is_me(owner) else owner
+
+    @property
     def is_mine(self) -> bool:
         """Whether this process holds the lock and no other viewer replaced it."""
         return self._is_me(_read_owner(self._path))

@@ -21,7 +21,7 @@ from napari_cellseg.importers import Imported as Foreign
 from napari_cellseg.importers import import_annotations
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.wording import counted
-from napari_cellseg.workspace import ImageSummary, LoadedCells, Project, Recovery, open_project
+from napari_cellseg.workspace import ImageSummary, LoadedCells, Project, Recovery, load_cells, open_project, recoverable
 
 __all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "list_again", "load_image", "open_folder"]
 
@@ -168,14 +168,14 @@ def load_image(
     if project.lease is not None:
         project.lease.hold.claims.wait_until_written(file.image_id)
     may_recover = recover is None and project.owner is None
-    if may_recover and (recovery := project.recoverable(file.image_id)) is not None:
+    if may_recover and (recovery := recoverable(project, file.image_id)) is not None:
         return UnsavedEdits(file, recovery)
     image = read_image(file.path, options=file.reading)
     yield None
     rgb = image.rgb()  # slow for 16-bit data
     yield None
     is_new = project.summary(file.image_id) is None
-    cells = project.load_cells(file.image_id, image.size, recover=bool(recover))
+    cells = load_cells(project, file.image_id, image.size, recover=bool(recover))
     proposals = imported.cells.get(file.image_id) if is_new and not cells.session.cells else None
     return LoadedImage(
         file=file,
@@ -239,6 +239,6 @@ def _summary(project: Project, image_id: str) -> ImageSummary | None:
 
 def _recovery(project: Project, image_id: str) -> Recovery | None:
     try:
-        return project.recoverable(image_id)
+        return recoverable(project, image_id)
     except AnnotationError:
         return None

@@ -19,20 +19,40 @@ from napari_cellseg.workspace.annotations import (
 )
 from napari_cellseg.workspace.journal import Journal, change_record, pack, start_record
 from napari_cellseg.workspace.journal_writer import JournalWriter
-from napari_cellseg.workspace.places import file_errors, set_aside
+from napari_cellseg.workspace.loading import LoadedCells
+from napari_cellseg.workspace.places import annotations_file, file_errors, journal_file, set_aside
+from napari_cellseg.workspace.project import Project
 
-__all__ = ["OpenImage", "begin_journal"]
+__all__ = ["OpenImage", "open_image"]
 
 
-def begin_journal(path: Path, journal: Journal | None) -> None:
-    """Start the journal of a new review: recovered edits stay, others are renamed to ``.bak``.
-
-    The journal becomes a new file: a viewer that lost its lock may still write into the old one.
+def open_image(project: Project, loaded: LoadedCells, writer: JournalWriter | None) -> OpenImage:
+    """Start the review of an image; every command is journalled by the writer. None: nothing is written.
 
     Raises
     ------
-    OSError
-        The file system refuses.
+    ExportError
+        The journal of recovered edits cannot be written.
+    """
+    path = journal_file(project.state_folder, loaded.image_id)
+    if writer is not None:
+        with file_errors(path.parent):
+            _begin_journal(path, loaded.journal)
+    return OpenImage(
+        loaded.session,
+        loaded.base,
+        annotations_file=annotations_file(project.state_folder, loaded.image_id),
+        journal_file=path,
+        writer=writer,
+        saved=loaded.is_saved,
+        recovered=loaded.journal is not None,
+    )
+
+
+def _begin_journal(path: Path, journal: Journal | None) -> None:
+    """Keep recovered edits, and rename others to ``.bak``.
+
+    The journal becomes a new file: a viewer that lost its lock may still write into the old one.
     """
     if path.exists():
         kept = set_aside(path)

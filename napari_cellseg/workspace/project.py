@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,52 +10,18 @@ from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.images.listing import ImageFile, Skipped, find_images
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import ReviewSession, account_name
 from napari_cellseg.workspace.annotations import Annotations, ImageSummary, read_annotations, read_header
 from napari_cellseg.workspace.holds import Lease, folder_key
-from napari_cellseg.workspace.journal import Journal, Recovery, read_journal
 from napari_cellseg.workspace.labels import (
     annotations_from_labels,
     class_folder,
     label_stamps,
     labels_on_disk,
-    long_enough,
 )
 from napari_cellseg.workspace.lock import LockOwner
 from napari_cellseg.workspace.places import annotations_file, journal_file, state_folder, unsaved_folder
-from napari_cellseg.workspace.project_file import read_classes
 
-__all__ = ["LoadedCells", "Project", "look_at", "open_project"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedCells:
-    """The cells of one image, read from disk; `Sessions.open` turns them into a review.
-
-    Attributes
-    ----------
-    image_id : str
-    session : ReviewSession
-        The cells and their class table.
-    base : Annotations
-        The state that a journal of this review continues.
-    is_saved : bool
-        Whether ``base`` is in the annotations file.
-    journal : Journal or None
-        The recovered edits; ``session`` already includes them.
-    recover : bool
-        Whether unsaved edits were recovered; otherwise they are renamed to ``.bak``.
-    kept : Journal or None
-        Edits that could not be saved in the project and were kept elsewhere; to be repeated.
-    """
-
-    image_id: str
-    session: ReviewSession
-    base: Annotations
-    is_saved: bool
-    journal: Journal | None = None
-    recover: bool = False
-    kept: Journal | None = None
+__all__ = ["Project"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +35,8 @@ class Project:
     ----------
     path : Path
         The folder, or the one image, that was opened.
+    folder : Path
+        The folder with the images.
     state_folder : Path
         Folder of the project's own files.
     user : str
@@ -85,6 +51,7 @@ class Project:
     """
 
     path: Path
+    folder: Path
     state_folder: Path
     user: str
     images: tuple[ImageFile, ...]
@@ -93,11 +60,6 @@ class Project:
     skipped: tuple[Skipped, ...] = ()
 
     # ---- the folder ----
-
-    @property
-    def folder(self) -> Path:
-        """The folder with the images."""
-        return self.path if self.path.is_dir() else self.path.parent
 
     @property
     def owner(self) -> LockOwner | None:
@@ -199,53 +161,12 @@ class Project:
         Raises
         ------
         AnnotationError
-            As `load_cells`.
+            As `loading.load_cells`.
         """
         path = self.annotations_file(image_id)
         if path is not None:
             return read_annotations(path)
         return annotations_from_labels(self.file(image_id), None, self.classes)
-
-    def load_cells(
-        self, image_id: str, image_size: tuple[int, int], classes: ClassTable | None = None, *, recover: bool = False
-    ) -> LoadedCells:
-        """Read the initial cells of a review: the saved cells, else ``class*.tif`` (accepted), else none.
-
-        Parameters
-        ----------
-        image_id : str
-            Of `images`.
-        image_size : (int, int)
-            Height and width of the image, px.
-        classes : ClassTable, optional
-            The project's if left out; extended by classes that cells have and the table lacks.
-        recover : bool
-            Include the edits that `recoverable` returns; otherwise they are renamed to ``.bak``.
-
-        Raises
-        ------
-        AnnotationError
-            The annotations or label images are damaged, or of an image of another size.
-        """
-        path = self.annotations_file(image_id)
-        base = self.base(image_id, image_size)
-        cells, next_id, begin = base.cells, base.next_id, base
-        journal = self._journal(image_id) if recover else None
-        if journal is not None:
-            begin = journal.begins_with() or base
-            cells = journal.replay(base.cells)
-        table = long_enough(classes or self.classes or base.classes, base.classes, cells)
-        session = ReviewSession(image_size, table, cells, user=self.user, next_id=next_id)
-        session.set_min_scores(begin.min_scores)
-        return LoadedCells(
-            image_id=image_id,
-            session=session,
-            base=begin,
-            is_saved=path is not None,
-            journal=journal,
-            recover=recover,
-            kept=self._kept(image_id) if recover and journal is None else None,
-        )
 
     def base(self, image_id: str, image_size: tuple[int, int]) -> Annotations:
         """Return the saved cells of an image, else those of ``class*.tif``, else none.
@@ -253,7 +174,7 @@ class Project:
         Raises
         ------
         AnnotationError
-            As `load_cells`.
+            As `loading.load_cells`.
         """
         path = self.annotations_file(image_id)
         if path is not None:
@@ -262,43 +183,9 @@ class Project:
         assert base is not None, "the size is known"
         return base
 
-    # ---- recovery ----
-
-    def recoverable(self, image_id: str) -> Recovery | None:
-        """Return the edits that a viewer left unsaved, for an image that is not open.
-
-        Raises
-        ------
-        AnnotationError
-            The journal or the annotations cannot be read.
-        """
-        journal = self._journal(image_id) or self._kept(image_id)
-        return None if journal is None else journal.recovery(image_id)
-
-    def recoveries(self) -> Iterator[Recovery]:
-        """Search all images for unsaved edits."""
-        for image in self.images:
-            found = self.recoverable(image.image_id)
-            if found is not None:
-                yield found
-
     def kept_file(self, image_id: str) -> Path:
         """Return the path of the edits of an image that could not be saved in the project."""
         return journal_file(unsaved_folder(self.folder), image_id)
-
-    def _kept(self, image_id: str) -> Journal | None:
-        journal = read_journal(self.kept_file(image_id))
-        return journal if journal is not None and journal.changes else None
-
-    def _journal(self, image_id: str) -> Journal | None:
-        """Return the journal of an image if it has changes that the saved annotations do not have."""
-        journal = read_journal(journal_file(self.state_folder, image_id))
-        if journal is None or not journal.changes:
-            return None
-        path = self.annotations_file(image_id)
-        if path is not None:  # another revision if a viewer was killed just after saving, or an old file was restored
-            return journal if read_header(path).revision == journal.base else None
-        return journal if journal.has_cells else None
 
     # ---- the user's own label images ----
 
@@ -343,68 +230,8 @@ class Project:
         return tuple(dict.fromkeys(places))
 
 
-def look_at(path: str | os.PathLike[str]) -> Project:
-    """Return a read-only project: no lock is taken and nothing is written.
-
-    Raises
-    ------
-    ImageReadError
-        There is no image.
-    AnnotationError
-        The classes of the project cannot be read.
-    """
-    return _project(Path(path), account_name(), None)
-
-
-def open_project(path: str | os.PathLike[str], *, user: str | None = None, take_over: bool = False) -> Project:
-    """Open a folder, or one image, and lock it for this process.
-
-    If another viewer holds the folder, ``owner`` names it, and nothing can be written.
-
-    Parameters
-    ----------
-    path : path
-        A folder, as `list_images` takes it, or one image.
-    user : str, optional
-        Name of the user; that of the account if left out.
-    take_over : bool
-        Take the lock even if another viewer holds it. That viewer can no longer save.
-
-    Raises
-    ------
-    ImageReadError
-        There is no image.
-    AnnotationError
-        The project's own files cannot be read or written.
-    """
-    path, user = Path(path), account_name() if user is None else user
-    project = _project(path, user, None)
-    try:
-        project.state_folder.mkdir(parents=True, exist_ok=True)
-        lease = Lease(project.state_folder, user, take_over=take_over)
-    except OSError as error:
-        raise AnnotationError(f"Cannot write into {project.state_folder}: {error.strerror or error}.") from error
-    return replace(project, lease=lease)
-
-
 def _same(first: Path, second: Path) -> bool:
     try:
         return first == second or folder_key(first) == folder_key(second)
     except OSError:  # one of them was removed
         return False
-
-
-def _project(path: Path, user: str, lease: Lease | None) -> Project:
-    listing = find_images(path)
-    folder = path if path.is_dir() else path.parent
-    state = state_folder(folder)
-    classes = read_classes(state, folder)
-    return Project(
-        path=path,
-        state_folder=state,
-        user=user,
-        images=listing.images,
-        classes=classes,
-        lease=lease,
-        skipped=listing.skipped,
-    )

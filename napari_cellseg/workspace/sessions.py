@@ -15,31 +15,21 @@ from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace.annotations import (
     Annotations,
     ImageSummary,
-    read_annotations,
-    read_header,
     summary_of,
-    write_annotations,
 )
+from napari_cellseg.workspace.editing import EditRight
 from napari_cellseg.workspace.journal_writer import JournalWriter
-from napari_cellseg.workspace.kept_edits import keep_edits
+from napari_cellseg.workspace.kept_edits import keep_edits, set_aside_kept
 from napari_cellseg.workspace.labels import label_stamps
-from napari_cellseg.workspace.open_image import OpenImage, begin_journal
-from napari_cellseg.workspace.places import annotations_file, file_errors, journal_file, set_aside
-from napari_cellseg.workspace.project import LoadedCells, Project, open_project
+from napari_cellseg.workspace.loading import LoadedCells, load_cells
+from napari_cellseg.workspace.open_image import OpenImage, open_image
+from napari_cellseg.workspace.open_project import open_project
+from napari_cellseg.workspace.places import journal_file
+from napari_cellseg.workspace.project import Project
 from napari_cellseg.workspace.project_file import write_classes
 from napari_cellseg.workspace.status import SaveStatus, status_of
 
-__all__ = ["Sessions", "taken_by"]
-
-
-def taken_by(project: Project) -> str:
-    """Return why the folder of a project cannot be edited, with the name of its holder; empty if it can."""
-    if project.lease is None:
-        return "The folder was opened for reading only."
-    if project.lease.owner is not None:
-        return f"Open in another viewer: {project.lease.owner}."
-    other = project.lease.hold.editor
-    return "" if other is None else f"Open in another window of this program: {other.window}."
+__all__ = ["Sessions"]
 
 
 class Sessions:
@@ -74,8 +64,7 @@ class Sessions:
         self._expected: str | None = None
         self._writer = JournalWriter()
         self._end = weakref.finalize(self, self._writer.close)  # also at exit, before the lock is released
-        self._lost = ""
-        self._start_editing(take_over=take_over)
+        self._right = EditRight(project, self, take_over=take_over)
 
     @classmethod
     def of_folder(cls, path: str | os.PathLike[str], *, user: str | None = None, take_over: bool = False) -> Self:
@@ -98,12 +87,12 @@ class Sessions:
     def read_only(self) -> str:
         """Why nothing can be edited here; empty if it can."""
         self.assert_owner_thread()
-        return self._lost
+        return self._right.lost
 
     @property
     def problem(self) -> str:
-        """Why edits are not on disk at the moment; empty if they are."""
-        return self._writer.problem
+        """Why edits may not be on disk at the moment; empty if they are."""
+        return self._writer.problem or self._right.problem
 
     def set_classes(self, classes: ClassTable) -> None:
         """Replace the class table of the project.
@@ -115,7 +104,7 @@ class Sessions:
         """
         if classes != self.project.classes:
             self._project = replace(self._project, classes=classes)
-            if not self._lost:
+            if not self.read_only:
                 write_classes(self._project.state_folder, classes)
 
     def show_listing(self, project: Project) -> None:
@@ -123,14 +112,6 @@ class Sessions:
         self._project = replace(self.project, images=project.images)
 
     # ---- who edits ----
-
-    def _start_editing(self, *, take_over: bool) -> None:
-        lease = self._project.lease
-        if lease is not None and take_over and lease.owner is None and lease.hold.editor is not None:
-            lease.hold.editor.hand_over()
-        self._lost = taken_by(self._project)
-        if lease is not None and not self._lost:
-            lease.hold.editor = self
 
     def hand_over(self) -> None:
         """Save everything and stop editing, because another window of this process edits now.
@@ -148,21 +129,20 @@ class Sessions:
     def check_lock(self) -> bool:
         """Check whether another viewer took the lock; if so, keep unsaved edits elsewhere and refuse further ones.
 
+        Never waits for the disk: the answer is that of the last check, and a thread reads the lock file for the next.
+
         Returns
         -------
         bool
             Whether this window may still edit the folder.
         """
-        self.assert_owner_thread()
-        lease = self._project.lease
-        if self._lost or lease is None:
+        if self.read_only:
             return False
-        owner = lease.hold.lock.owner
-        if owner is None or lease.hold.lock.is_mine:  # an unplugged drive does not tell who holds the folder
+        owner = self._right.taken_over_by()
+        if owner is None:
             return True
-        unsaved = [image_id for image_id in self._open if self.is_modified(image_id)]
         kept = ""
-        for image_id in unsaved:
+        for image_id in [image_id for image_id in self._open if self.is_modified(image_id)]:
             try:
                 self.keep_elsewhere(image_id)
                 kept = " Your unsaved edits are kept, and offered when you open the folder again."
@@ -172,14 +152,16 @@ class Sessions:
         return False
 
     def _refuse_edits(self, reason: str) -> None:
-        self._lost = reason
         for opened in self._open.values():
             opened.refuse_edits(reason)
-        self._writer.flush()
-        lease = self._project.lease
-        if lease is not None and lease.hold.editor is self:
-            lease.hold.editor = None
-            lease.hold.claims.set_window(frozenset())
+        self._writer.flush()  # before another window reads the journals
+        self._right.give_up(reason)
+
+    def check_mine(self) -> None:
+        """Raise an `ExportError` unless this window may write into the project; reads the lock file."""
+        if self.read_only:
+            raise ExportError(f"{self.read_only} Nothing was saved here.")
+        self._project.check_writable()
 
     # ---- the cells of an image ----
 
@@ -201,37 +183,25 @@ class Sessions:
         image_id, session = loaded.image_id, loaded.session
         if image_id in self._open:
             return self._open[image_id].session
-        path, kept = journal_file(self._project.state_folder, image_id), self._project.kept_file(image_id)
-        with file_errors(path.parent):
-            if not self._lost:
-                begin_journal(path, loaded.journal)
-        self._open[image_id] = OpenImage(
-            session,
-            loaded.base,
-            annotations_file=annotations_file(self._project.state_folder, image_id),
-            journal_file=path,
-            writer=None if self._lost else self._writer,
-            saved=loaded.is_saved,
-            recovered=loaded.journal is not None,
-        )
+        lost, kept = self._right.lost, self._project.kept_file(image_id)
+        self._open[image_id] = open_image(self._project, loaded, None if lost else self._writer)
         self._claim()
-        if self._lost:
-            session.refusal = self._lost
+        if lost:
+            session.refusal = lost
         elif kept.exists() and (loaded.kept is not None or not loaded.recover):
             if loaded.kept is not None:
                 session.restore(loaded.kept.replay(session.cells.values()), loaded.kept.text)
                 self._writer.flush()
-            with file_errors(kept.parent):
-                set_aside(kept)
+            set_aside_kept(kept)
         return session
 
     def open_session(
         self, image_id: str, image_size: tuple[int, int], classes: ClassTable | None = None, *, recover: bool = False
     ) -> ReviewSession:
-        """Read the cells of an image here and open them; see `Project.load_cells` and `open`."""
+        """Read the cells of an image here and open them; see `load_cells` and `open`."""
         if image_id in self._open:
             return self._open[image_id].session
-        return self.open(self.project.load_cells(image_id, image_size, classes, recover=recover))
+        return self.open(load_cells(self.project, image_id, image_size, classes, recover=recover))
 
     def is_open(self, image_id: str) -> bool:
         """Return whether an image is under review here."""
@@ -285,7 +255,7 @@ class Sessions:
         Raises
         ------
         AnnotationError
-            As `Project.load_cells`.
+            As `load_cells`.
         """
         if self.is_open(image_id):
             opened = self._open[image_id]
@@ -304,7 +274,7 @@ class Sessions:
         ExportError
             Another viewer holds the folder, or the disk is full, ...; the journal then still has every change.
         """
-        self._check_mine()
+        self.check_mine()
         opened = self._open[image_id]
         if class_images:
             self._project.write_class_images(image_id, opened.session.instances())
@@ -332,9 +302,8 @@ class Sessions:
         """
         self.assert_owner_thread()
         opened, path = self._open[image_id], self._project.kept_file(image_id)
-        if opened.kept_state is None and path.exists():  # of an earlier review
-            with file_errors(path.parent):
-                set_aside(path)
+        if opened.kept_state is None:  # of an earlier review
+            set_aside_kept(path)
         keep_edits(path, opened.unsaved_start(), opened.session, opened.unsaved_edits)
         opened.kept_state = opened.session.state
         return path
@@ -358,39 +327,11 @@ class Sessions:
         self._claim()
 
     def discard(self, image_id: str) -> None:
-        """Discard the edits that `Project.recoverable` returns; those kept elsewhere are renamed to ``.bak``."""
+        """Discard the edits that `recoverable` returns; those kept elsewhere are renamed to ``.bak``."""
         if not self.read_only:
             self._writer.remove(journal_file(self._project.state_folder, image_id))
             self._writer.flush()
-            kept = self._project.kept_file(image_id)
-            if kept.exists():
-                with file_errors(kept.parent):
-                    set_aside(kept)
-
-    # ---- the user's own label images ----
-
-    def note_labels(self, image_id: str) -> None:
-        """Record the present ``class*.tif`` of an image that is not open as those of its saved annotations.
-
-        Raises
-        ------
-        ExportError
-            As `save`.
-        """
-        self._check_mine()
-        path = self._project.annotations_file(image_id)
-        if path is not None:
-            stamps = label_stamps(self._project.file(image_id))
-            write_annotations(path, replace(read_annotations(path), labels=stamps), read_header(path).summary)
-
-    def forget_annotations(self, image_id: str) -> None:
-        """Restart from the ``class*.tif``: rename saved annotations to ``.bak``. The image must not be open."""
-        self._check_mine()
-        path = annotations_file(self._project.state_folder, image_id)
-        if path.exists():
-            with file_errors(path.parent):
-                set_aside(path)
-        self.discard(image_id)
+            set_aside_kept(self._project.kept_file(image_id))
 
     # ---- the end ----
 
@@ -398,7 +339,7 @@ class Sessions:
         """End all reviews, finish writing and release the folder; unsaved changes stay in the journals."""
         for image_id in tuple(self._open):
             self.close_session(image_id)
-        if not self._lost:
+        if not self.read_only:
             self._refuse_edits("The folder is closed.")
         self._end()
         self._project.close()
@@ -412,12 +353,4 @@ class Sessions:
     # ---- helpers ----
 
     def _claim(self) -> None:
-        lease = self._project.lease
-        if lease is not None and lease.hold.editor is self:
-            expected = frozenset() if self._expected is None else frozenset({self._expected})
-            lease.hold.claims.set_window(expected | self._open.keys())
-
-    def _check_mine(self) -> None:
-        if self.read_only:
-            raise ExportError(f"{self._lost} Nothing was saved here.")
-        self._project.check_writable()
+        self._right.claim({*self._open, *([] if self._expected is None else [self._expected])})

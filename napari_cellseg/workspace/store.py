@@ -12,6 +12,7 @@ from napari_cellseg.workspace.annotations import Annotations, new_revision, summ
 from napari_cellseg.workspace.labels import label_stamps, long_enough
 from napari_cellseg.workspace.places import annotations_file, file_errors
 from napari_cellseg.workspace.project import Project
+from napari_cellseg.workspace.recovery import recoverable
 from napari_cellseg.workspace.sessions import Sessions
 
 __all__ = ["ProposalStore", "store_in_session"]
@@ -56,7 +57,7 @@ class ProposalStore:
 
     def _write(self, image_id: str, cells: InstanceMasks, by: str, min_scores: Mapping[int, float]) -> None:
         project = self.project
-        if project.recoverable(image_id) is not None:
+        if recoverable(project, image_id) is not None:
             raise AnnotationError(f"{image_id} has edits that were never saved. Open it to recover or discard them.")
         base = project.base(image_id, cells.image_size)
         table = long_enough(project.classes or base.classes, base.classes, base.cells)

@@ -37,9 +37,9 @@ from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.workspace import Project, open_project
+from napari_cellseg.workspace.editing import taken_by
 from napari_cellseg.workspace.predictions import ImageState, PredictionLog
 from napari_cellseg.workspace.project_file import write_classes
-from napari_cellseg.workspace.sessions import taken_by
 from napari_cellseg.workspace.store import ProposalStore, store_in_session
 
 __all__ = ["Batch"]
@@ -296,7 +296,7 @@ class Batch(QObject):
 
     def _tell_stored(self, image_id: str) -> None:
         if self.is_open_folder:
-            self._opener.note(image_id)
+            self._opener.summaries.note(image_id)
         self.stored.emit(image_id)
 
     def _note_failure(self, run: BatchRun, file: ImageFile, reason: str) -> None:

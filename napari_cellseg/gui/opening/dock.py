@@ -76,7 +76,7 @@ class OpenDock(Dock):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(400)
-        self._soon.timeout.connect(self.opener.note_current)
+        self._soon.timeout.connect(self.opener.summaries.note_current)
         # Methods, no lambdas, for what outlives the dock: Qt forgets them when the dock is closed.
         layers.session_changed.connect(self._on_change)
         saving.refused.connect(self._show)
@@ -131,7 +131,7 @@ class OpenDock(Dock):
             widget.setVisible(is_open)
         for widget in (self._classes_title, self.classes):
             widget.setVisible(is_open or state.session is not None)
-        done = sum(status_text(summary) == "done" for summary in self.opener.summaries.values())
+        done = sum(status_text(summary) == "done" for summary in self.opener.summaries.of.values())
         self.images_title.setText(f"<b>Images</b> ({len(state.images)}){f', {done} done' if done else ''}")
         read_only = "" if state.workspace is None else state.workspace.read_only
         self.saved.setVisible(is_open)

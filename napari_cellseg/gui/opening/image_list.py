@@ -44,7 +44,7 @@ class ImageModel(QAbstractTableModel):
         self._opener = opener
         self._rows: dict[str, int] = {}
         state.workspace_changed.connect(self.reset)
-        opener.summaries_changed.connect(self.reset)
+        opener.summaries.changed.connect(self.reset)
         state.status_changed.connect(self._on_status)
         state.current_changed.connect(self._on_current)
         self.reset()
@@ -84,7 +84,7 @@ class ImageModel(QAbstractTableModel):
         return None
 
     def _text(self, image_id: str, column: int) -> str:
-        summary = self._opener.summaries.get(image_id)
+        summary = self._opener.summaries.of.get(image_id)
         if column == 0:
             workspace = self._state.workspace
             return f"{image_id} *" if workspace is not None and workspace.is_modified(image_id) else image_id

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image as ImageLayer
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
@@ -18,6 +18,7 @@ from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.opening.leaving import keep_or_log, may_leave, save_current
 from napari_cellseg.gui.opening.reviewing import begin_review, window_name
+from napari_cellseg.gui.opening.summaries import Summaries
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info, show_warning
@@ -26,7 +27,8 @@ from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
-from napari_cellseg.workspace import ImageSummary, Sessions
+from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace.editing import taken_by
 from napari_cellseg.workspace.open_any import (
     Imported,
     LoadedImage,
@@ -36,7 +38,7 @@ from napari_cellseg.workspace.open_any import (
     load_image,
     open_folder,
 )
-from napari_cellseg.workspace.sessions import taken_by
+from napari_cellseg.workspace.own_labels import forget_annotations
 
 __all__ = ["Opener"]
 
@@ -50,11 +52,9 @@ _BREATH_MS = 15
 class Opener(QObject):
     """Opens one thing at a time; the last wish wins."""
 
-    summaries_changed = Signal()
-
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
-        self.summaries: dict[str, ImageSummary | None] = {}
+        self.summaries = Summaries(state)
         self.job = Job(state, "opening images")
         self._state = state
         self._imported = Imported()
@@ -168,7 +168,7 @@ class Opener(QObject):
             return
         self._close_current()
         try:
-            workspace.forget_annotations(image_id)
+            forget_annotations(workspace, image_id)
         except CellSegError as error:
             show_error(error, self._state.window)
         self.show(image_id)
@@ -181,7 +181,7 @@ class Opener(QObject):
         image_id = self._state.image_id
         may = may_leave(self._state)
         if may and image_id is not None:
-            self.note(image_id)
+            self.summaries.note(image_id)
         return may
 
     def _load(self, file: ImageFile, recover: bool | None = None) -> None:
@@ -238,7 +238,7 @@ class Opener(QObject):
             project.close()
             show_error(error, self._state.window)
             return
-        self.summaries = dict(opened.summaries)
+        self.summaries.replace(opened.summaries)
         self._imported = opened.imported
         self._state.set_workspace(workspace, project.images)
         classes = opened.classes or project.classes
@@ -249,7 +249,7 @@ class Opener(QObject):
         remember("folder", str(project.path))
         if opened.imported.remarks:
             show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
-        self.summaries_changed.emit()
+        self.summaries.changed.emit()
         self._wanted = project.file(opened.first)
         self._load(self._wanted, recover)
 
@@ -260,10 +260,10 @@ class Opener(QObject):
             return
         before = {image.image_id for image in state.images}
         workspace.show_listing(opened.project)
-        self.summaries = dict(opened.summaries)
+        self.summaries.replace(opened.summaries)
         state.set_images(opened.project.images)
-        self.note_current()
-        self.summaries_changed.emit()
+        self.summaries.note_current()
+        self.summaries.changed.emit()
         ids = [image.image_id for image in state.images]
         new = len(set(ids) - before)
         found = "no new image" if not new else "1 new image" if new == 1 else f"{new} new images"
@@ -307,7 +307,7 @@ class Opener(QObject):
         self._show_layer(loaded)
         state.set_current(loaded.file, loaded.image, session)
         remember("image", loaded.file.image_id)
-        self.note(loaded.file.image_id)
+        self.summaries.note(loaded.file.image_id)
         if loaded.labels_changed:
             image_id = loaded.file.image_id
             show_choice(
@@ -340,41 +340,19 @@ class Opener(QObject):
             state.set_current(None, None, None)
         if image_id is not None and state.workspace is not None:
             state.workspace.close_session(image_id)
-            self.note(image_id)
+            self.summaries.note(image_id)
         if self._own_layer is not None:
             self._own_layer.visible = False
 
     def _forget_folder(self) -> None:
         self._close_current()
         workspace = self._state.workspace
-        self.summaries = {}
+        self.summaries.replace({})
         self._imported = Imported()
         if workspace is not None:
             self._state.set_workspace(None, ())
             workspace.close()
-        self.summaries_changed.emit()
-
-    def note(self, image_id: str) -> None:
-        """Bring the summary of an image up to date."""
-        workspace = self._state.workspace
-        if workspace is not None:
-            self.summaries[image_id] = workspace.summary(image_id)
-            self._state.status_changed.emit(image_id)
-
-    @property
-    def reviewed_images(self) -> int:
-        """How many images of the folder have cells that are all decided about."""
-        workspace, current = self._state.workspace, self._state.image_id
-        now = dict(self.summaries)
-        if workspace is not None and current is not None:
-            now[current] = workspace.summary(current)
-        progress = [summary.progress for summary in now.values() if summary is not None]
-        return sum(0 < of.total == of.reviewed for of in progress)
-
-    def note_current(self) -> None:
-        """Bring the summary of the current image up to date."""
-        if self._state.image_id is not None:
-            self.note(self._state.image_id)
+        self.summaries.changed.emit()
 
     def _model_classes(self) -> ClassTable:
         try:

@@ -196,7 +196,7 @@ class ReviewDock(Dock):
         images = len(self.state.images)
         self._folder.setVisible(images > 1)
         if images > 1:
-            self._folder.setText(f"{self.opener.reviewed_images:,} of {images:,} images reviewed")
+            self._folder.setText(f"{self.opener.summaries.reviewed_images:,} of {images:,} images reviewed")
         if session is None:
             self.counts.setText("")
             self._progress.setMaximum(1)

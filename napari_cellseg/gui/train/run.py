@@ -22,6 +22,7 @@ from napari_cellseg.gui.train.settings import remember_speed
 from napari_cellseg.gui.train.tensorboard_server import TensorBoardServer
 from napari_cellseg.model.library import ModelEntry, ModelLibrary
 from napari_cellseg.workspace import Sessions
+from napari_cellseg.workspace.own_labels import note_labels
 from training.comparison import Comparison, ComparisonStep
 from training.config import TrainConfig
 from training.history import RunHistory
@@ -167,7 +168,7 @@ class TrainRun(QObject):
             if workspace.is_open(image_id):
                 workspace.save(image_id)
             else:
-                workspace.note_labels(image_id)
+                note_labels(workspace, image_id)
             self._state.status_changed.emit(image_id)
 
     def _on_event(self, event: TrainEvent) -> None:
