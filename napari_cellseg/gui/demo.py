@@ -15,6 +15,7 @@ from typing import Any
 
 import imagecodecs
 import napari
+import numpy as np
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QTimer
 
@@ -94,7 +95,7 @@ class _Demo:
         pixels = self.viewer.screenshot(canvas_only=False, flash=False)
         try:
             with export_write(self.screenshot) as file:
-                file.write(imagecodecs.png_encode(pixels))
+                file.write(imagecodecs.png_encode(np.ascontiguousarray(pixels)))  # Qt pads its rows
         except ExportError as error:
             self._fail(str(error))
             return
