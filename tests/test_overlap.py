@@ -115,7 +115,7 @@ def test_a_perfect_answer_scores_one_whatever_overlaps() -> None:
     truth = {"a": nested()}
     result = evaluate(truth, {"a": nested(0.8)}, ClassTable(("round", "long")), min_scores={1: 0.5, 2: 0.5})
     assert [scores.pq for scores in result.classes] == [1, 1]
-    assert (result.pq, result.aji, result.dice, result.f1) == (1, 1, 1, 1)
+    assert [result.all_cells[name] for name in ("pq", "aji", "dice", "f1")] == [1, 1, 1, 1]
     assert result.mean("ap50") == 1
     assert result.confusion.tolist() == [[0, 0, 0], [0, 3, 0], [0, 0, 1]]
     assert result.errors.right == 4
@@ -125,8 +125,8 @@ def test_a_cell_found_twice_is_one_match_and_one_false_cell() -> None:
     cell = InstanceMasks.from_crops(SIZE, [(10, 10)], [np.ones((10, 10), bool)], [1])
     twice = InstanceMasks.from_crops(SIZE, [(10, 10), (11, 10)], [np.ones((10, 10), bool)] * 2, [1, 1], [0.9, 0.8])
     result = evaluate({"a": cell}, {"a": twice}, ClassTable(("round",)), min_scores={1: 0.5})
-    assert result.dq == pytest.approx(1 / 1.5)
-    assert result.sq == 1
+    assert result.all_cells["dq"] == pytest.approx(1 / 1.5)
+    assert result.all_cells["sq"] == 1
     assert result.errors.doubled == 1
 
 

@@ -13,6 +13,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 from training.evaluate import evaluate
+from training.metric_table import METRICS, Metric
 
 CLASSES = ClassTable(("round", "long", "rare"))
 
@@ -111,8 +112,8 @@ def test_the_leaderboards_rule_sees_100_cells_an_image_and_class() -> None:
     assert result.mean("ap50_max100") == pytest.approx(
         pycocotools_precision({"a": cells}, {"a": cells}, 100)[0, :, 0].mean()
     )
-    assert result.pq == 1
-    assert result.f1 == 1
+    assert result.all_cells["pq"] == 1
+    assert result.all_cells["f1"] == 1
 
 
 def dense(cells: InstanceMasks) -> list[np.ndarray]:
@@ -151,11 +152,11 @@ def test_segmentation_measures_are_those_of_dense_masks(images) -> None:
         matches = best_pairs(iou)
         dqs.append(matches.sum() / (matches.sum() + 0.5 * (len(a) + len(b) - 2 * matches.sum())))
         sqs.append(iou[matches].mean())
-    assert result.dice == pytest.approx(np.mean(dices))
-    assert result.aji == pytest.approx(np.mean(ajis))
-    assert result.dq == pytest.approx(np.mean(dqs))
-    assert result.sq == pytest.approx(np.mean(sqs))
-    assert result.pq == pytest.approx(np.mean(np.multiply(dqs, sqs)))
+    assert result.all_cells["dice"] == pytest.approx(np.mean(dices))
+    assert result.all_cells["aji"] == pytest.approx(np.mean(ajis))
+    assert result.all_cells["dq"] == pytest.approx(np.mean(dqs))
+    assert result.all_cells["sq"] == pytest.approx(np.mean(sqs))
+    assert result.all_cells["pq"] == pytest.approx(np.mean(np.multiply(dqs, sqs)))
 
 
 def test_class_measures_of_a_case_counted_by_hand() -> None:
@@ -167,11 +168,13 @@ def test_class_measures_of_a_case_counted_by_hand() -> None:
     found = InstanceMasks.from_crops((40, 150), moved, [square] * 4, [1, 1, 1, 2], [0.9, 0.8, 0.7, 0.6])
     result = evaluate({"a": truth}, {"a": found}, ClassTable(("one", "two")), min_scores={1: 0.5, 2: 0.5})
     one, two = result.classes
-    assert result.f1 == pytest.approx(2 * 3 / (2 * 3 + 2))  # three found by centroid, one missed, one invented
+    assert result.all_cells["f1"] == pytest.approx(
+        2 * 3 / (2 * 3 + 2)
+    )  # three found by centroid, one missed, one invented
     assert one.f1 == pytest.approx(2 * 2 / (2 * 2 + 2 * 1))
     assert two.f1 == 0
     assert (one.dq, one.sq) == pytest.approx((1 / (1 + 0.5 * (2 + 1)), 1))
-    assert result.dq == pytest.approx(2 / (2 + 0.5 * (2 + 2)))
+    assert result.all_cells["dq"] == pytest.approx(2 / (2 + 0.5 * (2 + 2)))
     assert result.confusion.tolist() == [[0, 1, 1], [1, 1, 0], [1, 1, 0]]
     assert result.thresholds == {1: 0.5, 2: 0.5}
 
@@ -187,7 +190,7 @@ def test_score_thresholds_are_picked_for_the_best_f1_of_each_class() -> None:
     assert result.scores_picked
     assert 0.5 < result.thresholds[1] < 0.6
     assert result.classes[0].found == 10
-    assert result.pq == 1
+    assert result.all_cells["pq"] == 1
 
 
 def test_images_without_cells_or_results_count() -> None:
@@ -195,10 +198,10 @@ def test_images_without_cells_or_results_count() -> None:
     cells = as_truth(random_cells(3, 6, (50, 60)))
     nothing = evaluate({"a": empty, "b": cells}, {}, CLASSES)
     assert nothing.mean("ap50") == 0
-    assert nothing.f1 == 0
-    assert nothing.pq == 0
+    assert nothing.all_cells["f1"] == 0
+    assert nothing.all_cells["pq"] == 0
     invented = evaluate({"a": empty, "b": cells}, {"a": cells, "b": cells}, CLASSES, min_scores={1: 0, 2: 0, 3: 0})
-    assert invented.pq == pytest.approx(0.5)  # perfect on b, all false on a
+    assert invented.all_cells["pq"] == pytest.approx(0.5)  # perfect on b, all false on a
     blank = evaluate({"a": empty}, {"a": empty}, CLASSES)
     assert math.isnan(blank.mean("ap50"))
     assert json.loads(json.dumps(blank.to_json(), allow_nan=False))["mean"]["ap50"] is None
@@ -230,3 +233,18 @@ def test_flat_table_and_json_tell_the_same(images) -> None:
 def test_what_does_not_fit_is_refused(truth, found, text) -> None:
     with pytest.raises(AnnotationError, match=text):
         evaluate(truth, found, CLASSES)
+
+
+def test_a_row_of_the_table_of_metrics_is_in_every_output_of_an_evaluation(monkeypatch) -> None:
+    row = Metric(name="images", label="Images", of_all_cells=lambda predicted: float(len(predicted.overlaps)))
+    monkeypatch.setattr("training.evaluate.METRICS", (*METRICS, row))
+    cells = random_cells(0, 5)
+    result = evaluate({"a": cells, "b": cells}, {}, CLASSES, min_scores={1: 0.5})
+    assert result.flat()["images"] == result.to_json()["all_cells"]["images"] == 2
+    assert "Images 2.000" in result.table()
+
+
+def test_every_metric_of_the_table_is_measured() -> None:
+    cells = random_cells(0, 5)
+    measured = evaluate({"a": cells}, {"a": cells}, CLASSES).flat()
+    assert [name for name in measured if "/" not in name] == [metric.name for metric in METRICS]

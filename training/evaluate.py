@@ -17,6 +17,7 @@ from napari_cellseg.instances import InstanceMasks
 from training import metrics
 from training.average_precision import AveragePrecision, Found
 from training.error_kinds import ErrorKinds, error_kinds
+from training.metric_table import METRICS, Predicted, mean
 
 __all__ = ["ClassScores", "Evaluation", "evaluate"]
 
@@ -54,10 +55,9 @@ class Evaluation:
         Number of images compared.
     classes : tuple of ClassScores
         One per class.
-    dice, aji, dq, sq, pq : float
-        Of all cells regardless of class, per image and then averaged, as in HoVer-Net's paper; 0..1.
-    f1 : float
-        F_d: detection of cells by their centroids, regardless of class.
+    all_cells : mapping of str to float
+        Metrics of all cells regardless of class, 0..1, by their names in `training.metric_table`: ``dice``, ``aji``,
+        ``dq``, ``sq`` and ``pq`` per image and then averaged, as in HoVer-Net's paper; ``f1`` is F_d over all images.
     confusion : (K + 1, K + 1) int64
         Row: ground-truth class_id (0: no cell there), column: predicted class_id (0: missed).
     errors : ErrorKinds
@@ -68,12 +68,7 @@ class Evaluation:
 
     images: int
     classes: tuple[ClassScores, ...]
-    dice: float
-    aji: float
-    dq: float
-    sq: float
-    pq: float
-    f1: float
+    all_cells: Mapping[str, float]
     confusion: npt.NDArray[np.int64]
     errors: ErrorKinds
     scores_picked: bool
@@ -85,13 +80,12 @@ class Evaluation:
 
     def mean(self, name: str) -> float:
         """Return the mean of a metric over the classes that have it; NaN when none has."""
-        values = np.array([getattr(scores, name) for scores in self.classes], float)
-        return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+        return mean([getattr(scores, name) for scores in self.classes])
 
     def flat(self) -> dict[str, float]:
         """Return every number under a flat name: ``ap50``, ``ap50/epithelial``, ``pq``, ``f1/epithelial``, ..."""
         result = {name: self.mean(name) for name in _AP_NAMES}
-        result |= {name: getattr(self, name) for name in ("pq", "dq", "sq", "aji", "dice", "f1")}
+        result |= self.all_cells
         for name in _TABLE_NAMES:
             result |= {f"{name}/{scores.name}": getattr(scores, name) for scores in self.classes}
         return result
@@ -101,7 +95,7 @@ class Evaluation:
         values = {
             "images": self.images,
             "mean": {name: self.mean(name) for name in (*_AP_NAMES, "pq", "f1")},
-            "all_cells": {name: getattr(self, name) for name in ("dice", "aji", "dq", "sq", "pq", "f1")},
+            "all_cells": dict(self.all_cells),
             "classes": [asdict(scores) for scores in self.classes],
             "confusion": self.confusion.tolist(),
             "errors": asdict(self.errors),
@@ -124,14 +118,7 @@ class Evaluation:
         means = [_number(self.mean(name)) for name in (*_AP_NAMES, "pq", "dq", "sq", "f1")]
         totals = [str(sum(s.cells for s in self.classes)), str(sum(s.found for s in self.classes)), ""]
         lines.append(_row(f"{'mean':{width}}", titles, [*totals, *means]))
-        every = (
-            ("Dice", self.dice),
-            ("AJI", self.aji),
-            ("DQ", self.dq),
-            ("SQ", self.sq),
-            ("PQ", self.pq),
-            ("F1", self.f1),
-        )
+        every = ((metric.label, self.all_cells[metric.name]) for metric in METRICS if metric.name in self.all_cells)
         lines += ["", "regardless of class: " + "  ".join(f"{name} {_number(value)}" for name, value in every)]
         lines += ["", *self._confusion_lines(width)]
         lines += ["", *textwrap.wrap(f"In short: {self.errors}.", 110)]
@@ -197,6 +184,7 @@ def evaluate(
     tables = [metrics.overlaps(truth[name], kept[name]) for name in truth]
     pairs = [metrics.pair_centroids(truth[name], kept[name], radius) for name in truth]
     counts = [metrics.panoptic_counts(table) for table in tables]
+    predicted = Predicted(overlaps=tables, counts=counts, centroids=pairs)
     scores = []
     for class_id, name, _ in classes:
         pooled = sum((metrics.panoptic_counts(table, class_id) for table in tables), metrics.PanopticCounts())
@@ -223,12 +211,9 @@ def evaluate(
     return Evaluation(
         images=len(truth),
         classes=tuple(scores),
-        dice=_mean([metrics.dice(table) for table in tables]),
-        aji=_mean([metrics.aggregated_jaccard(table) for table in tables]),
-        dq=_mean([c.dq for c in counts]),
-        sq=_mean([c.sq for c in counts]),
-        pq=_mean([c.pq for c in counts]),
-        f1=metrics.detection_f1(pairs),
+        all_cells={
+            metric.name: metric.of_all_cells(predicted) for metric in METRICS if metric.of_all_cells is not None
+        },
         confusion=np.sum([metrics.confusion(table, len(classes)) for table in tables], axis=0),
         errors=sum((error_kinds(table) for table in tables), ErrorKinds()),
         scores_picked=min_scores is None,
@@ -255,11 +240,6 @@ def _check(truth: Found, found: Found, classes: int) -> None:
                 raise AnnotationError(
                     f"Image {name!r}: the {kind} has a cell of class {highest}, but there are {classes} classes."
                 )
-
-
-def _mean(values: Sequence[float]) -> float:
-    array = np.array(values, float)
-    return float(np.nanmean(array)) if np.isfinite(array).any() else math.nan
 
 
 def _number(value: float) -> str:

@@ -27,13 +27,14 @@ from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.events import Message, TrainEvent
 from training.config import TrainConfig
 from training.engine import train
+from training.metric_table import metrics_for
 from training.past_runs import logged_lines
 from training.plots import draw_curve, finish_axes, save_figure
 from training.run_folder import RunFolder
 
 __all__ = ["Result", "Variant", "experiment", "grid", "table"]
 
-_COLUMNS = ("ap50", "ap50_95", "ap50_max100", "pq", "aji", "f1")
+_COLUMNS = tuple(metric.name for metric in metrics_for("experiment"))
 
 
 @dataclass(frozen=True)

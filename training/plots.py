@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import TrainingError
+from training.metric_table import metrics_for
 
 __all__ = ["draw_curve", "finish_axes", "plot_run", "save_figure"]
 
@@ -49,8 +50,8 @@ def _precision_figure(rows: Sequence[Row]) -> Figure:
     figure = Figure(figsize=(10, 4.5))
     figure.subplots_adjust(0.06, 0.12, 0.98, 0.92, 0.14)
     left, right = figure.subplots(1, 2)
-    for name, label in (("ap50", "AP50"), ("ap50_95", "AP50:95"), ("pq", "PQ"), ("aji", "AJI"), ("f1", "F1")):
-        draw_curve(left, rows, name, label)
+    for metric in metrics_for("plot"):
+        draw_curve(left, rows, metric.name, metric.label)
     finish_axes(left, "All classes, validation", (0, 1))
     for name in dict.fromkeys(name for row in rows for name in row if name.startswith("ap50/")):
         draw_curve(right, rows, name, name.removeprefix("ap50/"))

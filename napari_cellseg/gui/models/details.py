@@ -10,6 +10,7 @@ from typing import Any
 from napari_cellseg.gui.models.table import date_text, size_text
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.library import ModelEntry
+from training.metric_table import metrics_for
 
 __all__ = ["details_html", "details_json"]
 
@@ -68,9 +69,8 @@ def _facts(entry: ModelEntry, header: CheckpointHeader) -> Iterable[tuple[str, s
     yield "Network", f"{config.name}: {config.backbone.name}, {scale}"
     if config.pixel_size_um is not None:
         yield "Pixel size", f"{config.pixel_size_um:g} µm"
-    known = {"AP50": "ap50", "AP50:95": "ap50_95", "PQ": "pq", "AJI": "aji", "Dice": "dice", "F1": "f1"}
-    found = [f"{title} {header.metrics[name]:.3f}" for title, name in known.items() if name in header.metrics]
-    yield "Metrics", ", ".join(found) or "not measured"
+    values = ((metric.label, header.metrics.get(metric.name)) for metric in metrics_for("model"))
+    yield "Metrics", ", ".join(f"{label} {value:.3f}" for label, value in values if value is not None) or "not measured"
     yield from _provenance(header.provenance)
     yield "File", f"{size_text(entry.size_bytes)}, {date_text(header.created)}"
     yield "SHA-256", header.sha256
