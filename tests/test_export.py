@@ -153,7 +153,7 @@ def test_rois_have_names_groups_and_colours(tmp_path):
 
 def test_a_roi_of_no_class_is_told(tmp_path):
     write_rois(tmp_path / "x.zip", odd_cells(), CLASSES)
-    with pytest.raises(AnnotationError, match="of group 2; there are 1 classes"):
+    with pytest.raises(AnnotationError, match="its group is 2, but there are 1 classes"):
         read_rois(tmp_path / "x.zip", SIZE, ClassTable(("a",)))
     (tmp_path / "y.zip").write_bytes(b"no zip")
     with pytest.raises(AnnotationError, match="not an intact zip file"):
@@ -323,7 +323,7 @@ def test_stopped_midway_no_half_file_is_left(workspace, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_export_error(workspace, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ExportError, match="Cannot make the folder"):
+    with pytest.raises(ExportError, match="Cannot create the folder"):
         export(workspace, tmp_path / "out" / "deeper", "coco")
 
 

@@ -1,4 +1,4 @@
-"""What was reviewed, as files for other programs; and the GeoJSON and ROIs that they give back."""
+"""Exporters: reviewed cells as files for other programs, and readers of GeoJSON and ROI files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One integer label image of all cells of an image, as TIFF or PNG, with a table of what each value is."""
+"""One integer label image of all cells of an image, as TIFF or PNG, with a table of its values."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LARGEST_PNG = 2**16 - 1
 
 
 def flat_labels(instances: InstanceMasks) -> tuple[LabelImage, npt.NDArray[np.int64]]:
-    """Paint all cells into one label image: 1..N in their order, the smaller cell on top where two overlap.
+    """Paint all cells into one label image: 1..N in their order; where two overlap, the smaller cell is on top.
 
     Returns
     -------
-    (H, W) uint16 (uint32 for more than 65,535 cells), and the pixels that each cell kept, (N,) int64
+    (H, W) uint16 (uint32 for more than 65,535 cells), and the pixels left to each cell, (N,) int64
     """
     count = len(instances)
     image = np.zeros(instances.image_size, np.uint16 if count < 2**16 else np.uint32)
@@ -39,12 +39,12 @@ def flat_labels(instances: InstanceMasks) -> tuple[LabelImage, npt.NDArray[np.in
 
 
 def write_label_image(job: ExportJob, image: ExportImage, *parts: str) -> npt.NDArray[np.int64]:
-    """Write the label image at ``parts``, a TIFF or PNG by its suffix; returns the pixels that each cell kept.
+    """Write the label image at ``parts``, a TIFF or PNG by its suffix; returns the pixels left to each cell.
 
     Raises
     ------
     AnnotationError
-        More cells than a PNG can number.
+        There are more cells than a PNG can number.
     """
     labels, kept = flat_labels(image.instances)
     is_png = parts[-1].endswith(".png")
@@ -79,7 +79,7 @@ def _write(job: ExportJob, image: ExportImage, folder: str, suffix: str) -> None
 LABELS = Exporter(
     name="labels",
     label="label image (TIFF)",
-    tip="All cells in one integer image (16 or 32 bit), for StarDist, ImageJ, scikit-image; a CSV has the classes",
+    tip="All cells in one integer image (16 or 32 bit), for StarDist, ImageJ, scikit-image; a CSV gives the classes",
     per="image",
     write=partial(_write, folder="labels", suffix=".tif"),
 )
@@ -87,7 +87,7 @@ LABELS = Exporter(
 LABELS_PNG = Exporter(
     name="labels-png",
     label="label image (PNG)",
-    tip="The same as PNG with 16 bit, for up to 65,535 cells per image; a CSV has the classes",
+    tip="All cells in one 16-bit PNG, for up to 65,535 cells per image; a CSV gives the classes",
     per="image",
     write=partial(_write, folder="labels-png", suffix=".png"),
 )

@@ -1,4 +1,4 @@
-"""Cellpose's files: an image and its ``<image>_cp_masks`` in one folder, as its GUI and its training read them."""
+"""Cellpose's files: each image and its ``<image>_cp_masks`` in one folder, as Cellpose's GUI and training read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FOLDER = "cellpose"
 
 def _write(job: ExportJob, image: ExportImage) -> None:
     job.write_image(image, _FOLDER, image.folder_name)
-    # As Cellpose saves them: PNG as long as 16 bit suffice.
+    # As Cellpose saves them: PNG if 16 bits suffice.
     suffix = ".png" if len(image.cells) < 2**16 else ".tif"
     write_label_image(job, image, _FOLDER, f"{image.folder_name}_cp_masks{suffix}")
 
@@ -20,7 +20,7 @@ def _write(job: ExportJob, image: ExportImage) -> None:
 CELLPOSE = Exporter(
     name="cellpose",
     label="Cellpose masks",
-    tip="<image>.tif with <image>_cp_masks.png, one folder for the GUI and the training of Cellpose; without classes",
+    tip="<image>.tif with <image>_cp_masks.png in one folder, for Cellpose's GUI and training; without classes",
     per="image",
     write=_write,
 )

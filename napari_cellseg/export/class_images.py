@@ -14,7 +14,7 @@ _FOLDER = "training"
 
 
 def _write(job: ExportJob, image: ExportImage) -> None:
-    # The image first: when it cannot be read, there are no labels without an image.
+    # The image first: if it cannot be read, no labels are written without an image.
     job.write_image(image, _FOLDER, image.folder_name, "image")
     job.files += write_class_images(job.plan.folder / _FOLDER / image.folder_name, image.instances)
 

@@ -34,7 +34,7 @@ def _finish(job: ExportJob, found: list[tuple[ImageId, InstanceMasks]]) -> None:
 COCO = Exporter(
     name="coco",
     label="COCO data set",
-    tip="One JSON with images, classes and cells",
+    tip="One JSON file with images, classes and cells",
     per="folder",
     write=_collect,
     finish=_finish,

@@ -1,4 +1,4 @@
-"""What an exporter is: a plain value that says how it is called and how it writes; `exporters` has the table."""
+"""`Exporter`: a plain value with the name, the texts and the functions of a format; `exporters` has the table."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = ["ExportImage", "ExportJob", "Exporter", "unique_names"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExportImage:
-    """One image on its way out.
+    """An image to export.
 
     Attributes
     ----------
     file : ImageFile
     name : str
-        For the files of this image: its image_id, with "/" for sub folders, made unique within the export.
+        Name of its files: its image_id, with "/" for sub folders, made unique within the export.
     folder_name : str
-        The same without sub folders, also unique.
+        The name without sub folders, also unique.
     number : int
-        1, 2, ... among the images that are written.
+        1, 2, ... among the exported images.
     size : (int, int)
         Height and width, px.
     cells : sequence of Cell
-        Those that are shown.
+        The visible cells.
     instances : InstanceMasks
         The same cells, in the same order.
     read : callable
@@ -57,12 +57,12 @@ class ExportImage:
 
     @cached_property
     def image(self) -> Image:
-        """The image itself, read once."""
+        """The image, read once."""
         return self.read()
 
 
 class ExportJob:
-    """What all exporters of one export share: the plan, the classes, the ids, and the list of files written."""
+    """The data shared by all exporters of one export: the plan, the classes, the ids and the list of written files."""
 
     def __init__(self, plan: ExportPlan, classes: ClassTable, ids: IdMatch | None) -> None:
         self.plan = plan
@@ -70,21 +70,21 @@ class ExportJob:
         self.ids = ids
         self.files: list[Path] = []
         self.covered = 0
-        """Cells that lost pixels to others in label images, which have one cell per pixel."""
+        """Cells that lost pixels to other cells in label images, which have one cell per pixel."""
 
     def path(self, *parts: str) -> Path:
-        """Return the path of a file to write, make its folder, and note the file.
+        """Return the path of a file to write; create its folder and list the file.
 
         Raises
         ------
         ExportError
-            The folder cannot be made.
+            The folder cannot be created.
         """
         path = self.plan.folder.joinpath(*parts)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ExportError(f"Cannot make the folder {path.parent}: {error.strerror or error}.") from error
+            raise ExportError(f"Cannot create the folder {path.parent}: {error.strerror or error}.") from error
         self.files.append(path)
         return path
 
@@ -94,7 +94,7 @@ class ExportJob:
             file.write(data)
 
     def write_image(self, image: ExportImage, *parts: str) -> None:
-        """Write the image next to its labels: a TIFF as it is, any other format as an RGB TIFF; ``.tif`` is added.
+        """Write the image next to its labels: a TIFF unchanged, any other format as an RGB TIFF; ``.tif`` is added.
 
         Raises
         ------
@@ -115,26 +115,26 @@ class ExportJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Exporter:
-    """One format that can be written.
+    """An export format.
 
     Attributes
     ----------
     name : str
         The word on the command line: ``--to geojson``.
     label : str
-        What the user ticks in the Export dock.
+        Text of its check box in the Export dock.
     tip : str
-        One sentence: what is written and for what it is good.
+        One sentence: the files written and their use.
     per : "image" or "folder"
         Whether there is a file for each image or one for all.
     write : callable
         Called for each image; what it returns is collected for ``finish``.
     finish : callable, optional
-        Called once with all that was collected, in the order of the images.
+        Called once with all collected values, in the order of the images.
     needs_pixels : bool
-        Whether the image itself is read, which is then done before anything is written.
+        Whether the image is read; this happens before anything is written.
     missing : callable, optional
-        Returns which optional package is missing and how to install it; None when the exporter can be used.
+        Returns the missing optional package and how to install it; None if the exporter can be used.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Exporter:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Return names that differ even where case does not count; a repeated one gets "_2", "_3", ..."""
+    """Return names that are unique without regard to case; repeated names get "_2", "_3", ..."""
     taken: set[str] = set()
     unique = []
     for name in names:

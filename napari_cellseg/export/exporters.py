@@ -1,7 +1,7 @@
-"""The table of exporters: the Export dock, the commands `export` and `predict`, and the documentation read it.
+"""The table of exporters, for the Export dock, the commands `export` and `predict`, and the documentation.
 
 A new format is one new module with an `Exporter` and one line here. Formats are written in the order of the table:
-`RESULTS` comes first because it may refuse an image (no id for it) before anything of the image is on disk.
+`RESULTS` comes first because it may refuse an image without an id before any file of the image is written.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ EXPORTER_NAMES: tuple[str, ...] = tuple(exporter.name for exporter in EXPORTERS)
 
 
 def exporters_of(names: Iterable[str]) -> tuple[Exporter, ...]:
-    """Return the exporters of these names, in the order of the table.
+    """Return the exporters with these names, in the order of the table.
 
     Raises
     ------
     ConfigError
-        There is no such format.
+        A format does not exist.
     ExportError
         An optional package is missing.
     """

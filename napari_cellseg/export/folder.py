@@ -1,4 +1,4 @@
-"""Write what was reviewed as files that other programs read, image by image."""
+"""Exports reviewed cells image by image, as files for other programs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["export_folder"]
 def export_folder(
     items: Iterable[ExportItem], classes: ClassTable, plan: ExportPlan
 ) -> Generator[ExportProgress, None, ExportSummary]:
-    """Export images one after the other.
+    """Export images one by one.
 
-    An image that cannot be read is a problem in the summary, and the export continues. Files of single images are
-    complete when their image is done; those of the whole folder are written at the end.
+    An image that cannot be read becomes a problem in the summary, and the export continues. The files of an image are
+    complete when the image is done; the files of the whole folder are written at the end.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ def export_folder(
     Raises
     ------
     ConfigError
-        There is no such format.
+        A format does not exist.
     ExportError
         A file cannot be written, or an optional package is missing.
     AnnotationError
-        The id file is wrong.
+        The id file is invalid.
     """
     chosen = tuple(items)
     image_ids = [item.file.image_id for item in chosen]
@@ -73,7 +73,7 @@ def export_folder(
 
 
 class _Export:
-    """The work of one export: files of each image immediately, those of all images collected until `finish`."""
+    """One export: writes the files of each image immediately, and collects data for the common files until `finish`."""
 
     def __init__(self, job: ExportJob) -> None:
         self.job = job
@@ -84,10 +84,10 @@ class _Export:
         try:
             job.plan.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ExportError(f"Cannot make the folder {job.plan.folder}: {error.strerror or error}.") from error
+            raise ExportError(f"Cannot create the folder {job.plan.folder}: {error.strerror or error}.") from error
 
     def add(self, item: ExportItem, name: str, folder_name: str) -> int:
-        """Export one image; returns the number of its cells."""
+        """Export one image; returns its number of cells."""
         annotations = item.read()
         if annotations is None:
             return 0
@@ -102,7 +102,7 @@ class _Export:
             read=partial(_read_image, item.file, annotations),
         )
         if self._needs_pixels:
-            _ = image.image  # all that may fail to be read, before anything is written
+            _ = image.image  # read everything that may fail before anything is written
         found = {exporter.name: exporter.write(self.job, image) for exporter in self._exporters}
         for exporter_name, value in found.items():
             self._collected[exporter_name].append(value)

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath reads and writes it: one feature per cell, valid polygons with holes, in px of the full image."""
+"""GeoJSON as QuPath reads and writes it: one feature per cell, valid polygons with holes, px of the full image."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def write_geojson(path: Path, cells: Sequence[Cell], classes: ClassTable) -> Non
 
 
 def read_geojson(path: Path, image_size: tuple[int, int], classes: ClassTable) -> InstanceMasks:
-    """Read polygons of an image; a feature whose classification is none of the class names is an error.
+    """Read the polygons of an image; a feature of an unknown class is an error.
 
     Raises
     ------
     AnnotationError
-        No such GeoJSON, or an unknown class.
+        The file is not such a GeoJSON, or has an unknown class.
     """
     data = read_json(path)
     features = data.get("features") if isinstance(data, dict) else data
@@ -86,7 +86,7 @@ def _feature(cell: Cell, classes: ClassTable) -> dict[str, Any]:
     name, colour = classes.names[cell.class_id - 1], classes.colours[cell.class_id - 1]
     return {
         "type": "Feature",
-        # QuPath wants a UUID; the same cell gets the same one each time.
+        # QuPath requires a UUID; a cell always gets the same one.
         "id": str(uuid5(NAMESPACE_OID, f"{cell.cell_id} {cell.class_id} {cell.box}")),
         "geometry": {"type": "Polygon" if one else "MultiPolygon", "coordinates": polygons[0] if one else polygons},
         "properties": {

@@ -26,7 +26,7 @@ from napari_cellseg.review.rings import fill_rings
 
 __all__ = ["ROIS", "read_rois", "write_rois"]
 
-# All that damaged bytes make roifile raise.
+# All errors that roifile raises on damaged bytes.
 _ROI_ERRORS = (
     AnnotationError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError,
     OSError, EOFError, MemoryError, struct.error,
@@ -35,7 +35,7 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segments of a path in ImageJ's composite
 
 
 def write_rois(path: Path, cells: Sequence[Cell], classes: ClassTable) -> None:
-    """Write the cells of one image; the group of a ROI is its class_id, its score is among its properties.
+    """Write the cells of one image; the group of a ROI is its class_id, and its properties include the score.
 
     Raises
     ------
@@ -52,12 +52,12 @@ def write_rois(path: Path, cells: Sequence[Cell], classes: ClassTable) -> None:
 
 
 def read_rois(path: Path, image_size: tuple[int, int], classes: ClassTable) -> InstanceMasks:
-    """Read the areas of a ROI zip; the group is the class_id (1 when there is none).
+    """Read the area ROIs of a zip; the group is the class_id (1 without a group).
 
     Raises
     ------
     AnnotationError
-        No ROI zip, or a group without a class.
+        The file is not a ROI zip, or a group has no class.
     """
     offsets, masks, class_ids, scores, values = [], [], [], [], []
     with opened_zip(path) as archive:
@@ -75,9 +75,9 @@ def read_rois(path: Path, image_size: tuple[int, int], classes: ClassTable) -> I
             if placed is not None:
                 budget.take(placed[1].size)
         except _ROI_ERRORS as error:
-            raise AnnotationError(f"{where} is no sound ROI of ImageJ: {str(error)[:200].rstrip('.')}.") from error
+            raise AnnotationError(f"{where} is not a valid ImageJ ROI: {str(error)[:200].rstrip('.')}.") from error
         if class_id not in classes.class_ids:
-            raise AnnotationError(f"{where}: it is of group {class_id}; there are {len(classes)} classes.")
+            raise AnnotationError(f"{where}: its group is {class_id}, but there are {len(classes)} classes.")
         if placed is not None:
             offsets.append(placed[0][:2])
             masks.append(placed[1])
@@ -126,7 +126,7 @@ def _write(job: ExportJob, image: ExportImage) -> None:
 ROIS = Exporter(
     name="rois",
     label="ImageJ ROIs",
-    tip="One zip per image, for the ROI Manager of ImageJ and Fiji",
+    tip="One zip per image, for the ROI Manager of ImageJ or Fiji",
     per="image",
     write=_write,
 )

@@ -1,4 +1,4 @@
-"""labelme: a PNG and a JSON file of shapes per image."""
+"""labelme: one PNG and one JSON file of shapes per image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LABELME"]
 
 _FOLDER = "labelme"
 _VERSION = "5.5.0"
-"""Of labelme; the first versions with masks of their own are 5.3."""
+"""The version of labelme written to the file; masks need 5.3 or later."""
 
 
 def _write(job: ExportJob, image: ExportImage) -> None:
@@ -37,7 +37,7 @@ def _write(job: ExportJob, image: ExportImage) -> None:
 
 
 def shapes_of(cell: Cell, classes: ClassTable) -> list[dict[str, Any]]:
-    """Return a polygon per part, with one group_id.
+    """Return one polygon per part, with a common group_id.
 
     A cell with holes, which labelme's polygons cannot have, becomes a mask.
     """
@@ -52,7 +52,7 @@ def shapes_of(cell: Cell, classes: ClassTable) -> list[dict[str, Any]]:
         return [{**common, "points": ring.tolist(), "shape_type": "polygon", "mask": None} for (ring,) in polygons]
     x0, y0, x1, y1 = cell.box
     packed = base64.b64encode(imagecodecs.png_encode(cell.mask.astype(np.uint8) * 255)).decode("ascii")
-    # labelme's boxes of masks include their last pixel.
+    # labelme's mask boxes include their last pixel.
     points = [[x0, y0], [x1 - 1, y1 - 1]]
     return [{**common, "group_id": None, "points": points, "shape_type": "mask", "mask": packed}]
 
@@ -60,7 +60,7 @@ def shapes_of(cell: Cell, classes: ClassTable) -> list[dict[str, Any]]:
 LABELME = Exporter(
     name="labelme",
     label="labelme JSON",
-    tip="<image>.png with <image>.json per image; cells with holes become masks, all others polygons",
+    tip="<image>.png with <image>.json per image; cells with holes are masks, all others polygons",
     per="image",
     write=_write,
     needs_pixels=True,

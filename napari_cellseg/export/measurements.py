@@ -35,7 +35,7 @@ def _finish(job: ExportJob, tables: list[Table]) -> None:
 
 
 def _joined(tables: Sequence[Table]) -> dict[str, list[Any]]:
-    """Put tables below each other; a column that one does not have (um without a pixel size) is empty there."""
+    """Concatenate tables; a column missing in a table (um without a pixel size) is empty there."""
     names = list(dict.fromkeys(name for table in tables for name in table)) or ["image", "cell_id", "class_id", "class"]
     joined: dict[str, list[Any]] = {name: [] for name in names}
     for table in tables:

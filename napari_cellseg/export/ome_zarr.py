@@ -37,7 +37,7 @@ def _write(job: ExportJob, image: ExportImage) -> None:
             _write_groups(temporary, job, image)
             replace_folder(temporary, target)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)  # there is none after the rename
+            shutil.rmtree(temporary, ignore_errors=True)  # it is gone after the rename
 
 
 def _write_groups(path: Path, job: ExportJob, image: ExportImage) -> None:
@@ -73,7 +73,7 @@ def _channel(name: str, colour: str) -> dict[str, Any]:
 def _write_pyramid(
     group: Any, name: str, level: Pixels, pixel_size_um: float | None, halved: Callable[[Pixels], Pixels]
 ) -> None:
-    """Write levels 0, 1, ..., each half as large as the one before, until one chunk holds the image."""
+    """Write levels 0, 1, ..., each half the size of the previous one, until one chunk holds the image."""
     datasets: list[dict[str, Any]] = []
     factor = 1
     while True:
@@ -100,7 +100,7 @@ def _write_pyramid(
 
 
 def _halved_image(level: Pixels) -> Pixels:
-    """Return means of 2 x 2 px; an odd last row or column is repeated."""
+    """Return the means of 2 x 2 px; an odd last row or column is repeated."""
     padded = np.pad(level, ((0, 0), (0, level.shape[1] % 2), (0, level.shape[2] % 2)), mode="edge").astype(np.uint16)
     total = padded[:, ::2, ::2] + padded[:, 1::2, ::2] + padded[:, ::2, 1::2] + padded[:, 1::2, 1::2]
     return ((total + 2) // 4).astype(level.dtype)

@@ -1,4 +1,4 @@
-"""The image with the contours of its cells in the colours of their classes, as a PNG."""
+"""The image with the outlines of its cells in the colours of their classes, as a PNG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["OVERLAYS", "draw_overlay", "write_overlay"]
 def draw_overlay(
     rgb: npt.NDArray[np.uint8], cells: Sequence[Cell], classes: ClassTable, width: int = 1
 ) -> npt.NDArray[np.uint8]:
-    """Return a copy of an image, (H, W, 3) uint8, with the rim of each cell painted ``width`` px thick, inwards."""
+    """Return a copy of an image, (H, W, 3) uint8, with a rim of ``width`` px painted inside each cell."""
     picture = rgb.copy()
     colours = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in classes.colours], np.uint8)
     for cell in sorted(cells, key=lambda cell: (cell.score, cell.cell_id)):
@@ -32,7 +32,7 @@ def draw_overlay(
 
 
 def write_overlay(path: Path, rgb: npt.NDArray[np.uint8], cells: Sequence[Cell], classes: ClassTable) -> None:
-    """Write the PNG; lines are 2 px wide, and 1 px for every 2000 px of a larger image.
+    """Write the PNG; lines are 2 px wide, or 1 px per 2000 px of a larger image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What to export: which images, as which files, where to; and what the work reports."""
+"""The plan of an export (images, formats, folder), and its events and summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which
 
 
 class Which(Enum):
-    """Which images of a folder."""
+    """The images of a folder to export."""
 
     ALL = "all"
     REVIEWED = "reviewed"
@@ -26,19 +26,19 @@ class Which(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """What to make.
+    """The files to write.
 
     Parameters
     ----------
     folder : Path
-        Where to; made when it does not exist.
+        The folder to write to; created if it does not exist.
     formats : frozenset of str
         Names of `EXPORTERS`.
     ids_file : Path, optional
-        The names and ids of images that ``test-results.json`` is for; 1, 2, ... in order when left out, and then
-        written next to it.
+        The names and ids of the images for ``test-results.json``; if left out, 1, 2, ... in order, and written next
+        to it.
     polygons : bool
-        Outlines in the COCO data set instead of RLE; holes get filled.
+        Outlines in the COCO data set instead of RLE; holes are filled.
     csv : CsvStyle
         Decimal sign and separator of measurements.
     """
@@ -52,7 +52,7 @@ class ExportPlan:
 
 @dataclass(frozen=True)
 class ExportItem:
-    """One image; ``read()`` gives its cells, or None when it has no annotations."""
+    """One image; ``read()`` returns its cells, or None if it has no annotations."""
 
     file: ImageFile
     read: Callable[[], Annotations | None]
@@ -70,10 +70,10 @@ class ExportProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """What was made.
+    """The result of an export.
 
-    ``problems`` are (image_id, what), an image with one is left out; ``not_annotated`` images are left out too.
-    ``covered`` cells lost pixels to others in label images, which have one cell per pixel.
+    ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
+    ``covered`` cells lost pixels to other cells in label images, which have one cell per pixel.
     """
 
     folder: Path
@@ -96,15 +96,15 @@ class ExportSummary:
 
 
 def items_of(sessions: Sessions, which: Which, image_id: str | None = None) -> tuple[ExportItem, ...]:
-    """Return the images to export: those that are open as they are now, the others to be read when it is their turn.
+    """Return the images to export: open images with their present cells, others to be read during the export.
 
     Parameters
     ----------
     sessions : Sessions
     which : Which
-        REVIEWED: images whose cells are all decided about.
+        REVIEWED: images whose cells are all decided.
     image_id : str, optional
-        Of the ONE.
+        The image for ONE.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _is_reviewed(sessions: Sessions, image_id: str) -> bool:
 
 
 def _reader(sessions: Sessions, image_id: str) -> Callable[[], Annotations | None]:
-    """Return what a worker may call: an open image is read now, in the thread of the window."""
+    """Return a function for the worker; an open image is read now, in the window's thread."""
     if not sessions.is_open(image_id):
         return partial(sessions.project.read, image_id)
     now = sessions.read(image_id)

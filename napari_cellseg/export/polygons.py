@@ -1,4 +1,4 @@
-"""Masks as valid polygons with holes along the pixel edges; `review.rings` fills them to the very same pixels."""
+"""Masks as valid polygons with holes along the pixel edges; `review.rings` fills them to exactly the same pixels."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Polygon = list[Ring]
 
 
 def score_and_value(properties: Mapping[str, Any], number: int) -> tuple[float, int]:
-    """Return the score and the label value that a format keeps with a polygon; 1 and ``number`` when it has none.
+    """Return the score and the label value stored with a polygon; 1 and ``number`` if there are none.
 
     Raises
     ------
     ValueError, TypeError, OverflowError
-        They are no numbers, or out of range.
+        They are not numbers, or out of range.
     """
     score, value = float(properties.get("score", 1.0)), int(properties.get("label_id", number))
     if not 0 <= score <= 1 or not 0 <= value <= LARGEST_VALUE:
@@ -37,8 +37,8 @@ def score_and_value(properties: Mapping[str, Any], number: int) -> tuple[float, 
 def polygons_of(mask: BoolMask, box: Box) -> list[Polygon]:
     """Return one polygon for each 4-connected part of a mask crop at ``box``.
 
-    Each is valid by the OGC's rules: no ring meets itself (where an outline touches itself at a corner it is split
-    there: into the outer ring and a hole, or into two holes), and rings touch each other at single points only.
+    Each is valid by the OGC's rules: no ring meets itself (an outline that touches itself at a corner is split there
+    into the outer ring and a hole, or into two holes), and rings touch each other at single points only.
     """
     parts, count = ndimage.label(mask)
     polygons = []
@@ -51,13 +51,13 @@ def polygons_of(mask: BoolMask, box: Box) -> list[Polygon]:
 
 
 def simple_rings(ring: Ring) -> list[Ring]:
-    """Split a ring (M, 2) at the corners that it passes twice; the parts enclose the same pixels."""
+    """Split a ring (M, 2) at repeated corners; the parts enclose the same pixels."""
     rings: list[Ring] = []
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}
     for x, y in ring.tolist():
         corner = (x, y)
-        if corner in place:  # what was walked since then is a ring of its own
+        if corner in place:  # the part since then is a separate ring
             start = place[corner]
             rings.append(np.array(path[start:], np.int32))
             for gone in path[start:]:

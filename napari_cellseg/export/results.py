@@ -1,4 +1,4 @@
-"""``test-results.json`` and its zip: COCO results, as challenges want them."""
+"""``test-results.json`` and its zip: COCO results in the form that challenges expect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = tuple[ImageId, list[dict[str, Any]]]
 
 
 def _rows(job: ExportJob, image: ExportImage) -> Rows:
-    """Return the rows of an image and its entry in the id file, made when there is no file."""
+    """Return the rows of an image and its entry in the id file; a new entry if there is no file."""
     if job.ids is None:
         entry = ImageId(f"{image.name}.tif", image.number, *image.size)
     else:
@@ -36,7 +36,7 @@ def _finish(job: ExportJob, rows: list[Rows]) -> None:
 RESULTS = Exporter(
     name="results",
     label="test-results.json (+ zip)",
-    tip="COCO results with RLE masks, checked after writing, and a zip that holds only this file",
+    tip="COCO results with RLE masks, checked after writing, and a zip of only this file",
     per="folder",
     write=_rows,
     finish=_finish,
