@@ -102,7 +102,7 @@ def test_a_known_error_keeps_its_type_and_text_and_brings_the_traceback(client):
         ("picky", "a.txt: line 3 is wrong"),
         ("other", "ZeroDivisionError: by zero"),
         ("memory", "not enough free memory"),
-        ("cuda", "graphics card has not enough free memory"),
+        ("cuda", "GPU does not have enough free memory"),
         ("disk", r"disk is full \(/data/run/last.safetensors\)"),
         ("exit", "SystemExit: 3"),
     ],

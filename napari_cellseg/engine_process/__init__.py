@@ -1,1 +1,1 @@
-"""Long work away from the window: a child process that runs core generators, and its client."""
+"""Long work outside the window's process: a child process that runs core generators, and its client."""

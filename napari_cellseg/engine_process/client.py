@@ -1,4 +1,4 @@
-"""`EngineClient`: the engine process, seen from the viewer as the generators that it runs."""
+"""`EngineClient`: the engine process as seen from the viewer, through the generators that it runs."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _LOG = logging.getLogger(__name__)
 HOST = (sys.executable, "-m", "napari_cellseg.engine_process.host")
 
 _NOT_BEGUN_S = 0.1
-"""How long a stop waits for news of a run for which the engine still imports what it needs, and which then ends."""
+"""How long a stop waits, s, for a run whose imports the engine still loads; the run ends when they are loaded."""
 
 _QUEUE_SIZE = 64
-"""Messages read ahead; then the engine waits, so that memory stays bounded."""
+"""Messages read ahead before the engine has to wait, so that memory stays bounded."""
 
 
 class EngineClient:
-    """One engine process: started when first needed, warm between runs, replaced when it died or was killed.
+    """One engine process: started when first needed, warm between runs, replaced after it died or was killed.
 
-    One run at a time; for two at once (a training and a prediction) make two clients.
+    It runs one task at a time; to train and predict simultaneously, make two clients.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ class EngineClient:
     host : sequence of str
         The command that starts the process; the exchange folder is added to it.
     hold : threading.Event, optional
-        While it is set, the run waits at its next event, without using the processor.
+        While set, the run waits at its next event without using the processor.
     variables : mapping of str to str, optional
-        Environment variables of the process, over those of this one.
+        Environment variables of the process, in addition to those of this process.
     """
 
     def __init__(
@@ -80,15 +80,15 @@ class EngineClient:
 
     @property
     def process_id(self) -> int | None:
-        """Id of the process; None when none is alive."""
+        """Id of the process; None if none is alive."""
         return self._process.id if self._process is not None and self._process.is_alive() else None
 
     def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
         """Run a task of the table; yields its events and returns its result.
 
-        About 20 times a second without an event it yields None, so that whoever iterates can close it. Closing it
-        closes the generator in the engine; if that takes longer than the task's grace time, the process is killed.
-        While ``hold`` is set, the run waits in the engine: it yields `Paused`, and later `Resumed`.
+        Without an event, it yields None about 20 times per second, so that the caller can close it. Closing it closes
+        the generator in the engine; if that takes longer than the task's grace time, the process is killed. While
+        ``hold`` is set, the run waits in the engine: the generator yields `Paused`, and later `Resumed`.
 
         Raises
         ------
@@ -104,12 +104,12 @@ class EngineClient:
             self._running.release()
 
     def warm_up(self) -> None:
-        """Start the process, and let it import what a prediction needs, so that the first one begins at once."""
+        """Start the process and import what a prediction needs, so that the first prediction starts immediately."""
         if self._running.acquire(blocking=False):
             try:
                 self._started().send(Run(next(self._run_ids), "warm_up", {}))
             except _ProcessDied:
-                _LOG.info("the engine process ended while it was started; the next run starts another one")
+                _LOG.info("the engine process ended during its start; the next run starts another process")
             finally:
                 self._running.release()
 
@@ -120,14 +120,14 @@ class EngineClient:
         return self._process
 
     def shutdown(self, wait_s: float = 0.5) -> None:
-        """End the process, if there is one; kill it when it takes longer than ``wait_s``."""
+        """End the process, if there is one; kill it if that takes longer than ``wait_s``."""
         process, self._process = self._process, None
         if process is not None:
             process.close(wait_s)
 
 
 class _Exchange:
-    """One run of a process, which it leaves idle or dead."""
+    """One run in a process, which is idle or dead afterwards."""
 
     def __init__(self, process: _Process, run: Run, task: Target, hold: threading.Event) -> None:
         self._process = process
@@ -138,7 +138,7 @@ class _Exchange:
         self._has_begun = False
 
     def events(self) -> Generator[Any, None, Any]:
-        """Send the request, pass on the events, return the result; and stop it when closed."""
+        """Send the request, yield the events and return the result; stop the run when closed."""
         process, is_over = self._process, False
         try:
             process.send(self._run)
@@ -176,7 +176,7 @@ class _Exchange:
             self._process.send((Pause if self._is_held else Resume)(self._run.run_id))
 
     def _stop(self) -> bool:
-        """Ask for a stop; return whether the run ended in time, or will before it has done anything."""
+        """Request a stop; return whether the run ended in time, or will end before it has done anything."""
         begin = time.monotonic()
         self._process.hurry()
         try:
@@ -201,11 +201,11 @@ _Answers = queue.Queue[_Answer | None]
 
 
 class _ProcessDied(Exception):
-    """The pipe is closed from the other side."""
+    """The other side closed the pipe."""
 
 
 class _Process:
-    """A running host, its pipes, and what must be cleaned up after it."""
+    """A running host, its pipes, and the files to clean up after it."""
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str]) -> None:
         remove_abandoned_folders()
@@ -218,7 +218,7 @@ class _Process:
             stderr=self._log,
             bufsize=0,
             env=_environment() | dict(variables),
-            # A process group of its own: Ctrl-C in the terminal is for the viewer, and a kill reaches its children too.
+            # A separate process group: Ctrl-C in the terminal is for the viewer, and a kill reaches the children too.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
@@ -227,7 +227,7 @@ class _Process:
         reading = (self._popen.stdout, self._exchange, self._received)  # not self, which could never be collected then
         self._reader = threading.Thread(target=_read, args=reading, name="engine answers", daemon=True)
         self._reader.start()
-        # Also when nobody closed it: at garbage collection and at the exit of the interpreter.
+        # Also without a call of `close`: at garbage collection and at the exit of the interpreter.
         self._clean_up = weakref.finalize(self, _end, self._popen, self._exchange)
 
     @property
@@ -245,16 +245,16 @@ class _Process:
             raise _ProcessDied from error
 
     def receive(self, run_id: int, timeout_s: float) -> _Answer:
-        """Return the next message of a run; `queue.Empty` when none comes, `_ProcessDied` when none ever will."""
+        """Return the next message of a run; raise `queue.Empty` on a timeout, `_ProcessDied` if the process is dead."""
         message = self._received.get(timeout=timeout_s)
         if message is None:
             raise _ProcessDied
-        if message.run_id != run_id:  # of a run before it: the warm-up, or one that was stopped before it began
+        if message.run_id != run_id:  # of an earlier run: the warm-up, or a run that was stopped before it started
             raise queue.Empty
         return message
 
     def obituary(self, advice: str) -> EngineError:
-        """Wait for the end of a process whose pipe broke, and say how it died and what to do."""
+        """Wait for the end of a process whose pipe broke, and return how it died and what to do."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(1.0)
         code = self._popen.returncode
@@ -269,7 +269,7 @@ class _Process:
         return self._log.read().decode("utf-8", "replace").strip() or "The engine process left no message."
 
     def close(self, wait_s: float) -> None:
-        """End the process by closing its pipe, or by force."""
+        """End the process by closing its pipe, or kill it."""
         assert self._popen.stdin is not None
         with contextlib.suppress(OSError):
             self._popen.stdin.close()
@@ -279,16 +279,16 @@ class _Process:
         self._log.close()
 
     def hurry(self) -> None:
-        """Give the process its full share of the processor, to stop soon: on a busy machine even dying takes time."""
+        """Restore the full priority of the process, so that it stops soon even on a busy machine."""
         if sys.platform == "linux" and self.is_alive():
             with contextlib.suppress(OSError):
                 Path(f"/proc/{self.id}/autogroup").write_text("0")
 
     def kill(self) -> None:
-        """End the process and whatever it started, and remove what it left."""
+        """Kill the process and its children, and remove their files."""
         self.hurry()
         self._clean_up()
-        # The reader may wait for room in the queue; nobody takes from it any more.
+        # The reader may wait for room in the queue, which no one empties any more.
         while self._reader.is_alive():
             with contextlib.suppress(queue.Empty):
                 self._received.get_nowait()
@@ -306,7 +306,7 @@ def _read(pipe: io.FileIO, exchange: Path, received: _Answers) -> None:
 
 
 def _end(popen: subprocess.Popen[bytes], exchange: Path) -> None:
-    if popen.poll() is None:  # else its id may already be another's
+    if popen.poll() is None:  # otherwise another process may already have its id
         if os.name == "posix":
             os.killpg(popen.pid, signal.SIGKILL)
         else:
@@ -321,24 +321,24 @@ def _cause_of_death(code: int | None) -> str:
             name = signal.Signals(-code).name
             if name == "SIGKILL":
                 return (
-                    "The engine process was killed from outside (SIGKILL); mostly the system does that when memory "
-                    "runs out. Close other programs, or choose a smaller tile or crop."
+                    "The engine process was killed from outside (SIGKILL), usually by the system because memory ran "
+                    "out. Close other programs, or choose a smaller tile or crop."
                 )
-            return f"The engine process crashed ({name}). If it does so again, choose the CPU as device."
-    return f"The engine process ended by itself (exit code {code}). Details shows its last messages."
+            return f"The engine process crashed ({name}). If this happens again, choose the CPU as the device."
+    return f"The engine process ended unexpectedly (exit code {code}). Its last messages are under Details."
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of the engine: this program can be imported in it, and nothing opens a window."""
+    """Return the environment of the engine, in which this program can be imported and no window opens."""
     environment = dict(os.environ)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_API", "QT_PLUGIN_PATH", "QT_QPA_PLATFORM"):
         environment.pop(name, None)
     package_parent = str(Path(__file__).resolve().parents[2])
     paths = [package_parent, environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    environment["PYTHONSAFEPATH"] = "1"  # a random.py in the folder napari was started from is not ours
+    environment["PYTHONSAFEPATH"] = "1"  # never import, say, a random.py from the folder in which napari was started
     environment["MPLBACKEND"] = "Agg"
     cores = os.cpu_count() or 1
-    if cores > 2:  # with two, one core would halve the speed; the engine's low priority does then
+    if cores > 2:  # of two cores, one would halve the speed; there the engine's low priority must do
         environment.setdefault("OMP_NUM_THREADS", str(cores - 1))
     return environment

@@ -1,10 +1,10 @@
 """Messages between the viewer's process and the engine process: length-prefixed pickles over pipes.
 
-Arrays do not go through the pipe: a pipe hands out 64 KiB at a time, and each piece waits for the GIL that the window
-holds. The buffers of pickle protocol 5 are written to a file in shared memory instead, which the receiver reads in one
-call and deletes. `multiprocessing.shared_memory` is not used for this, because where the shared memory is too small (64
-MiB in a default container) it ends the process with SIGBUS, and because its resource tracker deletes, or warns about,
-what the other side still needs. A file gives an `OSError`, and then the arrays go through the pipe after all.
+Arrays do not go through the pipe: a pipe transfers 64 KiB at a time, and each piece waits for the GIL that the window
+holds. Instead, the buffers of pickle protocol 5 are written to a file in shared memory, which the receiver reads in one
+call and deletes. `multiprocessing.shared_memory` is not used because it ends the process with SIGBUS if the shared
+memory is too small (64 MiB in a default container), and because its resource tracker deletes, or warns about, blocks
+that the other side still needs. A file raises an `OSError`, and then the arrays go through the pipe after all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 __all__ = ["Reader", "Writer", "make_exchange_folder", "read_message", "remove_abandoned_folders", "write_message"]
 
 SMALLEST_SHARED = 1 << 16
-"""Bytes of arrays in a message from which a file is quicker than the pipe."""
+"""From this size of a message's arrays, bytes, a file is faster than the pipe."""
 
 _HEADER = struct.Struct("<Q")
 _PREFIX = "napari-cellseg-"
@@ -39,15 +39,15 @@ class Writer(Protocol):
 
 
 def make_exchange_folder() -> Path:
-    """Make a private folder for the arrays under way, in shared memory where the system has it.
+    """Create a private folder for arrays in transit, in shared memory if the system has it.
 
-    Its name begins with this process's id, so that `remove_abandoned_folders` can tell whose it was.
+    Its name starts with this process's id, so that `remove_abandoned_folders` can identify its owner.
     """
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_shared_memory()))
 
 
 def remove_abandoned_folders() -> None:
-    """Remove the folders of processes that are gone: of a viewer and its engine that were killed together."""
+    """Remove the folders of processes that have ended, such as a viewer and its engine that were killed together."""
     for folder in Path(_shared_memory() or tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         owner = folder.name.removeprefix(_PREFIX).split("-")[0]
         if owner.isdigit() and not _is_running(int(owner)):
@@ -61,7 +61,7 @@ def write_message(pipe: Writer, message: object, exchange: Path, number: int) ->
     ----------
     pipe : binary file, unbuffered
     message : object
-        Anything that can be pickled.
+        Any object that can be pickled.
     exchange : path
         The folder that both sides share.
     number : int
@@ -70,7 +70,7 @@ def write_message(pipe: Writer, message: object, exchange: Path, number: int) ->
     Raises
     ------
     OSError
-        The other side is gone.
+        The other side has ended.
     """
     buffers: list[pickle.PickleBuffer] = []
     body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
@@ -89,7 +89,7 @@ def read_message(pipe: Reader, exchange: Path) -> Any:
     Raises
     ------
     EOFError
-        The other side closed the pipe, or is gone.
+        The other side closed the pipe, or has ended.
     """
     (length,) = _HEADER.unpack(_read_all(pipe, _HEADER.size))
     body, name, buffers = pickle.loads(_read_all(pipe, length))
@@ -131,11 +131,11 @@ def _read_all(pipe: Reader, size: int) -> bytearray:
 
 
 def _shared_memory() -> str | None:
-    folder = "/dev/shm"  # Linux; elsewhere the default folder for temporary files, which the system keeps in its cache
+    folder = "/dev/shm"  # Linux; elsewhere the default folder for temporary files, which the system caches
     return folder if os.access(folder, os.W_OK) else None
 
 
 def _is_running(process_id: int) -> bool:
-    import psutil  # here, because it is only needed once a start
+    import psutil  # imported here because it is needed only once per start
 
     return psutil.pid_exists(process_id)

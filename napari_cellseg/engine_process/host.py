@@ -1,7 +1,7 @@
-"""The engine process: runs core generators for a viewer, away from its window.
+"""The engine process: runs core generators for a viewer, outside its window's process.
 
 ``python -m napari_cellseg.engine_process.host FOLDER`` reads requests from its standard input and answers on its
-standard output; `EngineClient` starts it. It ends when the pipe closes, whatever it is doing then.
+standard output; `EngineClient` starts it. It ends when the pipe closes, even during a run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from napari_cellseg.events import Paused, Resumed
 __all__ = ["serve"]
 
 LAST_GRACE_S = 3.0
-"""How long a run may clean up after the viewer is gone."""
+"""Time for a run to clean up after the viewer has ended, s."""
 
 
 class _Host:
@@ -53,13 +53,13 @@ class _Host:
         self._exchange = exchange
         self._runs: queue.Queue[Run | None] = queue.Queue()
         self._sent = 0
-        # Written by the thread that listens, read by the one that works, which waits for a change while it is held.
+        # Written by the listening thread; read by the working thread, which waits for a change while paused.
         self._changed = threading.Condition()
         self._stopped_run = self._held_run = 0
         self._viewer_is_gone = False
 
     def listen(self) -> None:
-        """Take requests, in a thread of its own, until the pipe closes; then end the process."""
+        """Receive requests, in a separate thread, until the pipe closes; then end the process."""
         try:
             while True:
                 message = read_message(self._requests, self._exchange)
@@ -72,35 +72,35 @@ class _Host:
                     else:
                         self._held_run = message.run_id if isinstance(message, Pause) else 0
                     self._changed.notify()
-        finally:  # at the end of the pipe, and also when a request cannot be read
+        finally:  # at the end of the pipe, and if a request cannot be read
             with self._changed:
                 self._viewer_is_gone = True
                 self._changed.notify()
             self._runs.put(None)
-            # The main thread may sit in native code for minutes; this one ends the process all the same.
+            # The main thread may be in native code for minutes; this thread ends the process nevertheless.
             time.sleep(LAST_GRACE_S)
             self.exit(1)
 
     def exit(self, status: int) -> NoReturn:
-        """End the process without the interpreter's teardown: threads of native libraries may hang or crash in it."""
+        """End the process without the interpreter's teardown, where threads of native libraries may hang or crash."""
         shutil.rmtree(self._exchange, ignore_errors=True)
         sys.stderr.flush()
         os._exit(status)
 
     def work(self) -> None:
-        """Run what was asked for, one after the other, in the main thread."""
+        """Run the requested tasks one by one in the main thread."""
         while (run := self._runs.get()) is not None:
             try:
                 self._send(self._run(run))
-            except OSError:  # the viewer is gone
+            except OSError:  # the viewer has ended
                 return
 
     def _run(self, run: Run) -> Returned | Failed | Stopped:
-        _give_way_as_session()  # anew for each run: the client takes it back at a stop
+        _give_way_as_session()  # again for each run: the client restores the priority at a stop
         try:
             generator = self._tasks.run(run.task, **run.arguments)
             return self._drive(run.run_id, generator)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the viewer must hear of it, and the host go on
+        except BaseException as error:  # noqa: BLE001 - the viewer must get any error, and the host must survive it
             return _failed(run.run_id, error)
 
     def _drive(self, run_id: int, generator: Generator[Any, None, Any]) -> Returned | Stopped:
@@ -146,14 +146,14 @@ def _failed(run_id: int, error: BaseException) -> Failed:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and all that it was raised from."""
+    """Yield an error and all its causes."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
 def _give_way() -> None:
-    """Let the window have the processor when both want it, without leaving a core idle for it."""
+    """Lower the priority so that the window gets the processor first, without leaving a core idle."""
     if sys.platform == "win32":
         priority = psutil.BELOW_NORMAL_PRIORITY_CLASS
     else:
@@ -163,7 +163,7 @@ def _give_way() -> None:
 
 
 def _give_way_as_session() -> None:
-    """Do the same where Linux shares the processor out among sessions first; this process has one of its own."""
+    """Lower the priority of this process's session, among which Linux shares the processor first."""
     if sys.platform == "linux" and os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text("5")
@@ -176,7 +176,7 @@ def serve(tasks: Mapping[str, Target], exchange: Path) -> None:
     _give_way()
     requests = io.FileIO(os.dup(0), "rb")
     answers = io.FileIO(os.dup(1), "wb")
-    # Whatever prints, from Python or from C, must not get into the answers.
+    # Output printed from Python or C must not get into the answers.
     os.dup2(2, 1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -1,4 +1,4 @@
-"""What the two processes say to each other."""
+"""The messages between the two processes."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ class Run:
 
 @dataclass(frozen=True)
 class Pause:
-    """To the engine: hold the generator of this run at its next event."""
+    """To the engine: pause the generator of this run at its next event."""
 
     run_id: int
 
 
 @dataclass(frozen=True)
 class Resume:
-    """To the engine: let a held run go on."""
+    """To the engine: resume a paused run."""
 
     run_id: int
 
 
 @dataclass(frozen=True)
 class Stop:
-    """To the engine: close the generators of this run, and of any before it, at their next event."""
+    """To the engine: close the generators of this run and of all earlier runs at their next event."""
 
     run_id: int
 
 
 @dataclass(frozen=True)
 class Began:
-    """From the engine: everything is imported, and the generator is about to do its first work."""
+    """From the engine: everything is imported, and the generator is about to start."""
 
     run_id: int
 
 
 @dataclass(frozen=True)
 class Event:
-    """From the engine: the generator yielded this."""
+    """From the engine: an event that the generator yielded."""
 
     run_id: int
     event: Any
@@ -71,7 +71,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Returned:
-    """From the engine: the generator returned this."""
+    """From the engine: the value that the generator returned."""
 
     run_id: int
     result: Any
@@ -79,10 +79,10 @@ class Returned:
 
 @dataclass(frozen=True)
 class Failed:
-    """From the engine: the generator raised this.
+    """From the engine: the exception that the generator raised.
 
-    ``is_spent``: memory ran out, and the process is better replaced. Native libraries do not always recover: oneDNN,
-    for one, still could not create some convolutions when there was memory again.
+    ``is_spent``: memory ran out, and the process should be replaced. Native libraries do not always recover: oneDNN,
+    for example, could not create some convolutions even after memory was free again.
     """
 
     run_id: int
@@ -98,10 +98,10 @@ class Stopped:
 
 
 def to_cellseg_error(error: BaseException) -> CellSegError:
-    """Turn any exception into one that a person can read, with its traceback as ``details``.
+    """Convert any exception to one with a message for the user, and its traceback as ``details``.
 
-    A `CellSegError` stays itself. Running out of memory or of disk is named, with what to do; anything else is an
-    `EngineError` with the text of the exception.
+    A `CellSegError` is unchanged. A lack of memory or disk space gets a message that says what to do; any other
+    exception becomes an `EngineError` with its text.
     """
     if isinstance(error, CellSegError):
         named = error
@@ -112,12 +112,12 @@ def to_cellseg_error(error: BaseException) -> CellSegError:
     return named
 
 
-_QUOTA = getattr(errno, "EDQUOT", errno.ENOSPC)  # Windows has no such number
+_QUOTA = getattr(errno, "EDQUOT", errno.ENOSPC)  # an error number that Windows lacks
 
 
 def _out_of_something(error: BaseException) -> str | None:
     if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in str(error):
-        return "The graphics card has not enough free memory for this. Choose a smaller tile or crop, or the CPU."
+        return "The GPU does not have enough free memory for this. Choose a smaller tile or crop, or the CPU."
     if is_out_of_memory(error):
         return "There is not enough free memory for this. Choose a smaller tile, crop or memory budget."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, _QUOTA):

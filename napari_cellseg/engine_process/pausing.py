@@ -12,14 +12,14 @@ from napari_cellseg.events import Paused, Resumed
 __all__ = ["TICK_S", "pausable"]
 
 TICK_S = 0.05
-"""How often work that has nothing to say hands back control, s."""
+"""Interval at which a paused run yields, s."""
 
 
 def pausable(generator: Generator[Any, None, Any], hold: threading.Event) -> Generator[Any, None, Any]:
-    """Yield and return what a generator does, but hold it between two of its events while ``hold`` is set.
+    """Yield and return the values of a generator, but pause it between two events while ``hold`` is set.
 
-    Then it yields `Paused`, None 20 times a second so that it can be closed, and at last `Resumed`. Closing it closes
-    the generator.
+    A paused run yields `Paused`, then None 20 times per second so that it can be closed, and finally `Resumed`.
+    Closing it closes the generator.
     """
     try:
         while True:

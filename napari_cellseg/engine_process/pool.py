@@ -1,4 +1,4 @@
-"""`EnginePool`: lends engine processes to those who run tasks, and ends the ones that no one needs."""
+"""`EnginePool`: lends engine processes to users, and ends those that are not needed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from napari_cellseg.errors import EngineError
 __all__ = ["IDLE_S", "EnginePool", "EngineUser"]
 
 IDLE_S = 300.0
-"""How long the idle engine is kept: it holds about 0.6 GB, and starting another one takes some seconds."""
+"""How long the idle engine is kept, s: it uses about 0.6 GB, and starting another one takes some seconds."""
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 class EnginePool:
-    """The engine processes of one viewer: one for tasks that follow each other, more only while tasks overlap.
+    """The engine processes of one viewer: one for consecutive tasks, more only while tasks overlap.
 
-    At most one engine is idle: when a second one has done its task, it ends. The idle one ends after ``idle_s``.
-    All methods may be called from any thread.
+    At most one engine is idle: a second one ends after its task, the idle one after ``idle_s``. All methods may be
+    called from any thread.
 
     Parameters
     ----------
     make : callable
-        Makes a client, given the environment variables that its process needs.
+        Makes a client from the environment variables of its process.
     idle_s : float
-        How long the idle engine is kept, in seconds.
+        How long the idle engine is kept, s.
     """
 
     def __init__(self, make: Callable[[Mapping[str, str]], EngineClient] | None = None, idle_s: float = IDLE_S) -> None:
@@ -46,22 +46,22 @@ class EnginePool:
 
     @property
     def process_ids(self) -> list[int]:
-        """Ids of the processes that are alive."""
+        """Ids of the living processes."""
         with self._changed:
             clients = [*self._lent, *([] if self._idle is None else [self._idle])]
         return [process_id for client in clients if (process_id := client.process_id) is not None]
 
     def lend(self, variables: Mapping[str, str] = _NO_VARIABLES) -> EngineClient:
-        """Return the idle engine, or another one; it must be given back.
+        """Return the idle engine or a new one; the caller must give it back.
 
         Raises
         ------
         EngineError
-            The pool is shut down.
+            The pool was shut down.
         """
         with self._changed:
             if self._is_closed:
-                raise EngineError("The viewer is closing, so no more tasks start.")
+                raise EngineError("The viewer is closing, so no more tasks can start.")
             client, self._idle = self._idle, None
             usable = client is not None and dict(client.variables) == dict(variables)
             lent = client if client is not None and usable else self._make(variables)
@@ -72,7 +72,7 @@ class EnginePool:
         return lent
 
     def give_back(self, client: EngineClient) -> None:
-        """Take an engine back; keep it when no other one is idle, else end its process."""
+        """Take an engine back; keep it if no other one is idle, else end its process."""
         with self._changed:
             if client in self._lent:
                 self._lent.remove(client)
@@ -87,7 +87,7 @@ class EnginePool:
             client.shutdown(0.0)
 
     def warm_up(self, variables: Mapping[str, str] = _NO_VARIABLES) -> None:
-        """Start an engine, unless one is alive already."""
+        """Start an engine unless one is alive."""
         if not self.process_ids:
             client = self.lend(variables)
             try:
@@ -96,7 +96,7 @@ class EnginePool:
                 self.give_back(client)
 
     def shutdown(self, wait_s: float = 0.5) -> None:
-        """End all processes and the pool's thread; nothing is lent any more."""
+        """End all processes and the pool's thread; no engine is lent any more."""
         with self._changed:
             self._is_closed = True
             clients = [*self._lent, *([] if self._idle is None else [self._idle])]
@@ -108,7 +108,7 @@ class EnginePool:
             client.shutdown(wait_s)
 
     def _end_when_due(self) -> None:
-        """Wait, as a thread, until the idle engine is lent or has been idle for long enough, and end it then."""
+        """Wait, in a thread, and end the idle engine unless it is lent within its time."""
         while True:
             with self._changed:
                 client = self._idle
@@ -124,7 +124,7 @@ class EnginePool:
 
 
 class EngineUser:
-    """One who runs tasks, one at a time, on engines of a pool; tasks of two users run at the same time.
+    """A user of the pool that runs one task at a time; tasks of two users run simultaneously.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class EngineUser:
     Attributes
     ----------
     hold : threading.Event
-        While it is set, the run waits at its next event.
+        While set, the run waits at its next event.
     """
 
     def __init__(self, pool: EnginePool) -> None:
@@ -144,18 +144,18 @@ class EngineUser:
 
     @property
     def process_id(self) -> int | None:
-        """Id of the process that ran the last task; None when it is gone."""
+        """Id of the process that ran the last task; None if it has ended."""
         return None if self._client is None else self._client.process_id
 
     def run(
         self, task: str, arguments: Mapping[str, Any], variables: Mapping[str, str] = _NO_VARIABLES
     ) -> Generator[Any, None, Any]:
-        """Run a task as `EngineClient.run` does, after the end of the one before it.
+        """Run a task as `EngineClient.run` does, after the previous task has ended.
 
         Raises
         ------
         CellSegError
-            As the task gives it; `EngineError` when the process died, or the run before it does not end.
+            As the task raises it; `EngineError` if the process died, or the previous run does not end.
         """
         yield from wait_for_turn(self._turn)
         try:

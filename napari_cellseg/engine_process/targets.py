@@ -1,4 +1,4 @@
-"""What runs each task: calls the core with the fields of the task. The core brings torch, so it is imported late."""
+"""The targets of the tasks: each calls the core with the fields of its task. The core loads torch: import it late."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Prediction", "compare", "report", "train"]
 
 
 class Prediction:
-    """Predicts, and keeps the model for the next time."""
+    """Predicts, and keeps the model loaded for the next prediction."""
 
     def __init__(self) -> None:
         from napari_cellseg.model.inference.predict import ModelCache

@@ -1,4 +1,4 @@
-"""What the engine process can be asked to do: a dataclass for each task, and a table of what runs it.
+"""The tasks of the engine process: a dataclass per task, and the table of their targets.
 
 A task states the types of its events and of its result, and `targets` calls the core with its fields: a renamed
 argument is a type error on both sides of the process border.
@@ -30,18 +30,18 @@ Run = Callable[..., Generator[Any, None, Any]]
 
 
 class Task(Generic[E, R]):
-    """What to do: yields events of type E, and None now and then, and returns an R.
+    """A task that yields events of type E, or None between them, and returns an R.
 
     Attributes
     ----------
     name : str
-        In the table `TASKS`.
+        Name in the table `TASKS`.
     """
 
     name: ClassVar[str]
 
     def on(self, run: Run) -> Generator[E | None, None, R]:
-        """Do it with what runs tasks by name."""
+        """Run the task with a function that runs tasks by name."""
         return run(self.name, task=self)
 
 
@@ -88,17 +88,17 @@ class Compare(Task[ComparisonStep | Message, Comparison]):
 
 @dataclass(frozen=True)
 class Target:
-    """The core generator that does a task.
+    """The core generator that runs a task.
 
     Attributes
     ----------
     target : str
-        ``module:name`` of a generator function, or of a class whose objects are called like one and keep something
-        between calls. Imported only where the task runs, since it brings torch.
+        ``module:name`` of a generator function, or of a class whose objects are called like one and keep state
+        between calls. Imported only where the task runs, because it loads torch.
     grace_s : float
-        How long the generator may take to clean up after a stop, before the process is killed.
+        How long the generator may clean up after a stop before the process is killed, s.
     after_death : str
-        What a person should know and do when the process died in the middle of it.
+        Advice for the user if the process died during the task.
     """
 
     target: str
@@ -107,18 +107,18 @@ class Target:
 
 
 class TaskRunner:
-    """Runs tasks in this process: imports each when first needed, and keeps what it keeps, such as a loaded model."""
+    """Runs tasks in this process: imports each when first needed, and keeps its state, such as a loaded model."""
 
     def __init__(self, tasks: Mapping[str, Target]) -> None:
         self._tasks = tasks
         self._loaded: dict[str, Callable[..., Generator[Any, None, Any]]] = {}
 
     def run(self, task: str, /, **arguments: Any) -> Generator[Any, None, Any]:
-        """Make the generator of a task."""
+        """Return the generator of a task."""
         return self.load(task)(**arguments)
 
     def load(self, task: str) -> Callable[..., Generator[Any, None, Any]]:
-        """Import what runs a task."""
+        """Import and return the target of a task."""
         if task not in self._loaded:
             module, name = self._tasks[task].target.split(":")
             target = getattr(importlib.import_module(module), name)
@@ -127,7 +127,7 @@ class TaskRunner:
 
 
 def warm_up() -> Generator[None, None, None]:
-    """Import what a prediction needs."""
+    """Import the modules that a prediction needs."""
     importlib.import_module("napari_cellseg.model.inference.predict")
     yield from ()
 
@@ -138,7 +138,7 @@ TASKS: Mapping[str, Target] = {
     Predict.name: Target(f"{_TARGETS}:Prediction"),
     # Time to finish a step and write the state from which the run can be resumed.
     Train.name: Target(
-        f"{_TARGETS}:train", grace_s=1.4, after_death="What the run had saved is kept: resume it to go on."
+        f"{_TARGETS}:train", grace_s=1.4, after_death="The saved state of the run is kept. Resume the run to continue."
     ),
     Report.name: Target(f"{_TARGETS}:report"),
     Compare.name: Target(f"{_TARGETS}:compare"),

@@ -1,4 +1,4 @@
-"""Waiting for the end of the run before, as a generator that can be closed."""
+"""Waits for the end of the previous run, as a generator that can be closed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from napari_cellseg.errors import EngineError
 __all__ = ["BUSY_S", "wait_for_turn"]
 
 BUSY_S = 15.0
-"""How long a run waits for the end of the one before it, which may be cleaning up."""
+"""How long a run waits for the previous run, which may be cleaning up, s."""
 
 
 def wait_for_turn(turn: threading.Lock) -> Generator[None, None, None]:
-    """Acquire a lock; yield None about 20 times a second until then.
+    """Acquire a lock; yield None about 20 times per second while waiting.
 
     Raises
     ------
     EngineError
-        The run before it does not end.
+        The previous run does not end.
     """
     deadline = time.monotonic() + BUSY_S
     while not turn.acquire(timeout=TICK_S):
