@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QFileDialog
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ExportError
@@ -16,6 +17,7 @@ from napari_cellseg.gui import docks
 from napari_cellseg.gui.opening import leaving, opening
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
+from napari_cellseg.images.formats import FORMATS
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Sessions, recoverable
@@ -344,3 +346,12 @@ def test_a_viewer_has_one_plugin():
     assert plugin_of(first) is plugin_of(first)
     assert plugin_of(first) is not plugin_of(second)
     assert plugin_of(first).state.classes == ClassTable.numbered(1)
+
+
+def test_the_file_dialog_offers_every_image_format_that_can_be_read(dock, monkeypatch):
+    asked = []
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: asked.append(arguments[-1]) or ("", ""))
+    dock.file_button.click()
+    wanted = {f"*{suffix}" for kind in FORMATS if not (kind.is_folder or kind.problem) for suffix in kind.suffixes}
+    assert wanted | {"*.json"} == set(asked[0].split("(")[1].split(")")[0].split())
+    assert {"*.tf8", "*.j2k"} < wanted

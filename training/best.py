@@ -41,7 +41,7 @@ def save_best(path: Path, parts: Prepared, validation: Validation | None) -> Non
 
 
 def provenance(parts: Prepared) -> dict[str, Any]:
-    """Return the provenance of a model: data, counts, seed, versions, and the command as it was given, paths included."""
+    """Return the provenance of a model: data, counts, seed, versions, and the command as given, paths included."""
     packages = ("napari-cellseg", "torch", "torchvision", "timm")
     return {
         "data": parts.data_name,

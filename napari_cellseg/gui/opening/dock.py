@@ -20,12 +20,14 @@ from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
+from napari_cellseg.images.formats import FORMATS
 from napari_cellseg.images.listing import Listing
 from napari_cellseg.wording import counted
 
 __all__ = ["OpenDock"]
 
-_FILES = "Images and annotations (*.tif *.tiff *.svs *.scn *.ndpi *.png *.jpg *.jpeg *.bmp *.jp2 *.json);;All files (*)"
+_SUFFIXES = [suffix for known in FORMATS if not known.is_folder and not known.problem for suffix in known.suffixes]
+_FILES = f"Images and annotations ({' '.join(f'*{suffix}' for suffix in (*_SUFFIXES, '.json'))});;All files (*)"
 _ANNOTATIONS = "Annotations (*.json *.geojson *.xml *.zip *.roi *.npy *.mat *.tif *.tiff *.png);;All files (*)"
 _DROPPED = (".json", ".geojson", ".xml", ".zip", ".roi", ".npy", ".mat")
 
