@@ -1,4 +1,4 @@
-"""What the tests of the command share: a small random model, images, and one way to call it."""
+"""Shared by the tests of the command: a small random model, images, and one way to call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several test files share: where the real data lies, when it is there."""
+"""Shared by several test files: the folder of the real data, if present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train with the settings of a file; started as several processes by the test of several devices."""
+"""Train with the settings of a file; the test of several devices starts it in several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job over the engine, as the docks have it, without a window."""
+"""A job over the engine, as in the docks, without a window."""
 
 from __future__ import annotations
 

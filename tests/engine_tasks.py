@@ -1,4 +1,4 @@
-"""Generators that the engine process runs in tests of the process itself."""
+"""Generators that the engine process runs in its own tests."""
 
 from __future__ import annotations
 

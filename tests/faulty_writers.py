@@ -1,4 +1,4 @@
-"""Every writer of the project, and a machine that lets each fail or be killed at each of its file operations.
+"""Every writer of the project, and a harness that makes each fail, or be killed, at each file operation.
 
     python tests/faulty_writers.py WAYS [WRITER ...]
 

@@ -1,4 +1,4 @@
-"""Another viewer without a window: ``python folder_holder.py FOLDER``; does what the lines of its input say.
+"""Another viewer without a window: ``python folder_holder.py FOLDER``; it executes the lines of its input.
 
 ``accept ID``, ``save``, ``check`` (look whether the lock is still ours) and ``close``; each is answered with a line of
 JSON: why edits are refused, how many edits are not saved, and the error of the command.

@@ -1,4 +1,4 @@
-"""Annotations in the formats of other tools, each with rows that are wrong on purpose; one writer per importer.
+"""Annotations in the formats of other tools, each with deliberately wrong rows; one writer per importer.
 
 A writer gets the rows, writes them into a folder with image ``a.tif``, and returns how many of them its format can
 hold (and so wrote), and which of these are sound.

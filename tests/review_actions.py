@@ -1,4 +1,4 @@
-"""Random things a person may do in a review; shared by the property test, the kill test and the benchmark."""
+"""Random actions of a user in a review; shared by the property test, the kill test and the benchmark."""
 
 from __future__ import annotations
 

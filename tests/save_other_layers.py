@@ -1,4 +1,4 @@
-"""Save and open layers as any user of napari does; print what happened. Run with and without the plugin installed."""
+"""Save and open layers as any napari user does; print the result. Run with and without the plugin installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the layout that import-linter cannot state."""
+"""The rules of the code layout that import-linter cannot state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever happens in between."""
+"""A file is either the old or the new one, whatever happens during the write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dock *Batch* over a stand-in for the engine; `test_batch_real` has the real one."""
+"""The dock *Batch* over a fake engine; `test_batch_real` uses the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""*Batch* with the real engine process and a real (tiny) network: its results are those of the command."""
+"""*Batch* with the real engine process and a real (tiny) network: its results equal those of the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same picture comes out the same however it is stored; what is clipped or dark is said."""
+"""An image looks equal however it is stored; clipped and dark images give a warning."""
 
 from __future__ import annotations
 

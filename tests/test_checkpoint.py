@@ -1,4 +1,4 @@
-"""Model files: everything comes back, and what is damaged, foreign or dangerous is one clear message."""
+"""Model files: everything round-trips, and a damaged, foreign or dangerous file gives one clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class table: checked, ordered, and readable from several spellings."""
+"""The class table: validated, ordered, and readable in several notations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C ends the command with one line and exit code 130 at any moment, while it imports too."""
+"""Ctrl-C ends the command with one line and exit code 130 at any moment, even during imports."""
 
 from __future__ import annotations
 

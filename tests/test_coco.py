@@ -1,4 +1,4 @@
-"""COCO lists of images and data sets, in and out."""
+"""COCO image lists and data sets, read and written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""test-results.json and its zip: written checked, read back exactly, and judged row by row."""
+"""test-results.json and its zip: checked when written, read back exactly, and validated row by row."""
 
 from __future__ import annotations
 

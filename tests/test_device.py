@@ -1,4 +1,4 @@
-"""The device: chosen with a reason, or one clear message."""
+"""The device: chosen with a reason, or refused with one clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong with found cells, by kind."""
+"""The kinds of errors of predicted cells."""
 
 from __future__ import annotations
 

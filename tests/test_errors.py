@@ -1,4 +1,4 @@
-"""The tree of errors, and the promises made about it."""
+"""The tree of errors, and its guarantees."""
 
 from __future__ import annotations
 

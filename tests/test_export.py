@@ -1,4 +1,4 @@
-"""Exports: what can be read again comes back to the pixel, whatever the shape of a cell."""
+"""Exports: readable formats round-trip to the pixel, for any shape of cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label images, Cellpose, labelme, OME-Zarr: what is written is what those tools read, to the pixel."""
+"""Label images, Cellpose, labelme, OME-Zarr: those tools read exactly the written pixels."""
 
 from __future__ import annotations
 

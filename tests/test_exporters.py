@@ -1,4 +1,4 @@
-"""The table of exporters: what is in it is offered by both commands and the dock, documented, and written."""
+"""The table of exporters: both commands and the dock offer every row, and every row is documented and written."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from napari_cellseg.model.network.folding import fold_batch_norms
 
 
 def lively(body: nn.Module) -> nn.Module:
-    """Give the batch norms statistics that do something."""
+    """Give the batch norms statistics that change the output."""
     torch.manual_seed(1)
     for module in body.modules():
         if isinstance(getattr(module, "running_mean", None), Tensor):

@@ -1,4 +1,4 @@
-"""Every format of the table is read like the TIFF of the same picture, and a damaged file is one clear error."""
+"""Every format of the table reads like the TIFF of an equal image, and a damaged file gives one clear error."""
 
 from __future__ import annotations
 

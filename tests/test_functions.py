@@ -1,4 +1,4 @@
-"""The functions of layers, in a real viewer as napari makes their widgets, and called as a script does."""
+"""The layer functions, in a real viewer with napari's widgets, and called from a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real, very small trainings through `Job` and `Engine`: stopped in every stage, killed, out of memory, out of disk."""
+"""Real, very small training runs through `Job` and `Engine`: stopped in every stage, killed, out of memory or disk."""
 
 from __future__ import annotations
 

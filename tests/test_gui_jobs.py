@@ -15,7 +15,7 @@ from napari_cellseg.gui.plugin import plugin_of
 
 
 class Recorder:
-    """What a job told, in order, with the thread it came in."""
+    """The signals of a job, in order, with the thread in which they arrive."""
 
     def __init__(self, job):
         self.states, self.events, self.results, self.errors, self.threads = [], [], [], [], set()

@@ -1,4 +1,4 @@
-"""What a person did is never lost: a viewer that is killed, and a disk that is full, in a real window."""
+"""Edits are never lost: a killed viewer and a full disk, in a real window."""
 
 from __future__ import annotations
 

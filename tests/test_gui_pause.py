@@ -1,4 +1,4 @@
-"""Pausing a job: one that runs a generator of this process, and one over the engine process."""
+"""Pausing a job: one with a generator in this process, and one over the engine process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of Open that say how the image is read, driven as a user does."""
+"""The rows of *Open* for reading the image, driven like a user."""
 
 from __future__ import annotations
 

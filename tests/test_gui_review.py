@@ -1,4 +1,4 @@
-"""Reviewing in a real window: keys, mouse, queue and the docks."""
+"""Reviewing in a real window: keys, mouse, queue and docks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the docks of a review say and do: labels on disk, saving, the gallery that follows, the keys behind ``?``."""
+"""The docks of a review: label images on disk, saving, the gallery, the keys behind ``?``."""
 
 from __future__ import annotations
 

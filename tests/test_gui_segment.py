@@ -38,7 +38,7 @@ READY = ModelReady(
 
 
 def answer(events, *, wait_s=0.0):
-    """Stand in for the engine process, whose own tests are elsewhere: give these events."""
+    """Replace the engine process, which has its own tests: yield these events."""
 
     def run(task):
         assert isinstance(task, Predict)

@@ -1,4 +1,4 @@
-"""The id file: found, read, matched with images by path and by name, and worded in one place."""
+"""The id file: found, read, matched with images by path and by name, with one wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIFFs of all common kinds are read as the right pixels."""
+"""TIFFs of all common kinds give the right pixels."""
 
 from __future__ import annotations
 

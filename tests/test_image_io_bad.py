@@ -1,4 +1,4 @@
-"""Files that are not images, damaged ones and bombs: one clear `ImageReadError`, and nothing allocated."""
+"""Files that are not images, are damaged or are bombs: one clear `ImageReadError`, and no allocation."""
 
 from __future__ import annotations
 

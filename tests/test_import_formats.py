@@ -1,4 +1,4 @@
-"""What is particular to single formats: holes, groups, files of other libraries, label images of any kind."""
+"""Features of single formats: holes, groups, files of other libraries, label images of any kind."""
 
 from __future__ import annotations
 

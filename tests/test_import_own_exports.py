@@ -1,4 +1,4 @@
-"""What this program exports comes in again by the same gate, cell by cell."""
+"""The exports of this program are imported again through the same gate, cell by cell."""
 
 from __future__ import annotations
 

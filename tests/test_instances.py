@@ -1,4 +1,4 @@
-"""`InstanceMasks`: its invariants, and what can be done with it."""
+"""`InstanceMasks`: invariants and operations."""
 
 from __future__ import annotations
 

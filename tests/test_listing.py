@@ -1,4 +1,4 @@
-"""Folders of every usual layout are listed alike, and what is left out is named."""
+"""Folders of every usual layout are listed alike, and files that are left out are named."""
 
 from __future__ import annotations
 

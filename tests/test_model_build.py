@@ -1,4 +1,4 @@
-"""Building: any timm backbone, its weights only from this machine, and a small lite."""
+"""Building: any timm backbone, weights only from this machine, and a small lite model."""
 
 from __future__ import annotations
 

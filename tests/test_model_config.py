@@ -1,4 +1,4 @@
-"""Settings of a model: presets, checks, and a way to and from JSON; all without torch."""
+"""Model settings: presets, validation, and JSON round trips; all without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network: the same losses and detections as torchvision's own Mask R-CNN, without its silent traps."""
+"""The network: equal losses and detections to torchvision's Mask R-CNN, without its silent traps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dock *Models*: what it lists, and what can be done with a model."""
+"""The dock *Models*: its list, and its actions on a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command-line options made from settings classes: the same flags, types and values as those written by hand before."""
+"""Command-line options made from the settings classes: flags, types and values equal the earlier, hand-written ones."""
 
 from __future__ import annotations
 

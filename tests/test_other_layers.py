@@ -1,4 +1,4 @@
-"""With the wheel installed, napari saves and opens what is not this plugin's as it does without it."""
+"""With the wheel installed, napari saves and opens foreign layers and files as without it."""
 
 from __future__ import annotations
 

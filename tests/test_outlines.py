@@ -1,4 +1,4 @@
-"""Pixel-edge outlines: exact, for any mask."""
+"""Pixel-edge outlines: exact for any mask."""
 
 from __future__ import annotations
 

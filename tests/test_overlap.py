@@ -1,4 +1,4 @@
-"""Cells of one class that overlap are both kept: in training, in evaluation, and said where one image must do."""
+"""Overlapping cells of a class are both kept in training and evaluation; a single label image gives a note."""
 
 from __future__ import annotations
 

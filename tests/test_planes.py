@@ -1,4 +1,4 @@
-"""Planes, projections and channels of stacks: chosen, named, and never guessed in silence."""
+"""Planes, projections and channels of stacks: chosen, named, and never guessed silently."""
 
 from __future__ import annotations
 

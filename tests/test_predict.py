@@ -30,7 +30,7 @@ CPU = Device("cpu", "for a test")
 
 @pytest.fixture(scope="module")
 def model() -> CellMaskRCNN:
-    """Return a random small model that finds something everywhere."""
+    """Return a random small model that predicts cells everywhere."""
     torch.manual_seed(0)
     config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(
         rpn__pre_nms_test=60, rpn__post_nms_test=60, detection__per_image=40, detection__min_score=0.01

@@ -1,4 +1,4 @@
-"""The log of predictions, what is to do in a folder, and proposals for images that are not open."""
+"""The log of predictions, the remaining images of a folder, and proposed cells of images that are not open."""
 
 from __future__ import annotations
 

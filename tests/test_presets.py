@@ -1,4 +1,4 @@
-"""The table of presets: what is in it can be trained by the command and chosen in the dock."""
+"""The table of presets: the command trains, and the dock offers, every row."""
 
 from __future__ import annotations
 

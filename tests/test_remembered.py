@@ -1,4 +1,4 @@
-"""What the docks remember for the next session: folder, image, tab, model and minimum scores."""
+"""The values that the docks remember for the next session: folder, image, tab, model and minimum scores."""
 
 from __future__ import annotations
 

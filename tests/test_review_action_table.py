@@ -1,4 +1,4 @@
-"""The table of review actions is what keys, buttons, the list of F1 and docs/keys.md show."""
+"""Keys, buttons, the list of F1 and docs/keys.md show the table of review actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each command of a review does."""
+"""The effect of each review command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The review queue: worst first, with the reason, kept up to date at the cost of what is touched."""
+"""The review queue: most doubtful first, with the reason, updated at the cost of the changed cells only."""
 
 from __future__ import annotations
 

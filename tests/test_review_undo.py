@@ -1,4 +1,4 @@
-"""One undo stack: whatever was done, undo and redo are exact, and what is said to have changed is all that did."""
+"""One undo stack: undo and redo of everything are exact, and the reported changes are complete."""
 
 from __future__ import annotations
 

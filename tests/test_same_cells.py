@@ -1,4 +1,4 @@
-"""The same picture gives the same cells however it is stored and whichever way it comes."""
+"""An image gives equal cells however it is stored and opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that a model was not made for are named, and pixel sizes act or are refused."""
+"""Images unlike the training images give a warning, and pixel sizes take effect or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders, what a run has told, and the pictures of a comparison."""
+"""Run folders, the history of a run, and the images of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What *Train* will do, and the command line that does the same."""
+"""The settings of *Train*, and the equivalent command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorBoard from the button of *Train*."""
+"""TensorBoard, started by the button in *Train*."""
 
 from __future__ import annotations
 

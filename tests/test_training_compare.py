@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the bundled model as it is, with thresholds that no cell reaches, and with another class."""
+    """Return the bundled model unchanged, with thresholds that no cell reaches, and with another class."""
     folder = tmp_path_factory.mktemp("models")
     model, header = load_checkpoint(bundled(), "cpu")
 

@@ -1,4 +1,4 @@
-"""Cells copied to free places of their image: they look like their original, touch nothing, and are counted."""
+"""Cells copied to free places in their image: they look like the original, touch nothing, and are counted."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def random_cells(seed: int, count: int, size: tuple[int, int] = (120, 150), clas
 
 
 def shaken(cells: InstanceMasks, seed: int) -> InstanceMasks:
-    """Return found cells for these true ones: moved, some gone, some of another class, some invented."""
+    """Return predicted cells for a ground truth: moved, some missing, some of another class, some invented."""
     rng = np.random.default_rng(seed)
     kept = cells.select(rng.random(len(cells)) < 0.85)
     class_ids = np.where(rng.random(len(kept)) < 0.1, 1 + kept.class_ids % 3, kept.class_ids)

@@ -30,7 +30,7 @@ def logged(folder: Path) -> list[dict[str, object]]:
 
 
 def places(folder: Path) -> Counter[tuple[object, ...]]:
-    """Count what an epoch has once: its steps and its end."""
+    """Count the events that occur once per epoch: its steps and its end."""
     return Counter(
         (event["event"], event["epoch"], event.get("step"))
         for event in logged(folder)

@@ -19,7 +19,7 @@ CONFIG = tiny_config()
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the curves, which take most of the time of so small a run; other tests look at them."""
+    """Leave out the plots, which take most of the time of so small a run; other tests check them."""
     monkeypatch.setattr(records, "plot_run", lambda *_: None)
 
 

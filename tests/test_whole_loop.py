@@ -1,4 +1,4 @@
-"""The whole loop in a real window, with a real training: on drawn tissue, and (slow) on real images."""
+"""The whole loop in a real window, with a real training run: on drawn tissue, and (slow) on real images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of images as a project: annotations, classes, saving, label images."""
+"""A folder of images as a project: annotations, classes, saving and label images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project's own files, damaged: what is sound is used, what is not is said and kept."""
+"""Damaged files of a project: the intact part is used, the damage is reported and the file is kept."""
 
 from __future__ import annotations
 

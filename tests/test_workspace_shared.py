@@ -1,4 +1,4 @@
-"""One folder, two who have it open: windows of one process, and processes; and workers next to a window."""
+"""One folder open twice: in windows of one process and in two processes; and workers next to a window."""
 
 from __future__ import annotations
 
