@@ -59,3 +59,43 @@ def test_every_cell_comes_back_to_the_pixel(exported: Path, kind: str) -> None:
     results = [import_annotations(file, ImportOptions(images=exported / "train", classes=names)) for file in files]
     assert all(not result.left_out for result in results)
     assert sorted(shape for result in results for shape in shapes(result)) == truth(exported)
+
+
+def test_two_images_of_one_name_stay_two_and_label_images_are_not_taken_for_images(tmp_path: Path) -> None:
+    """As geti#7496: slide1/tile.tif and slide2/tile.tif; next to the COCO file written are labels/slide1/tile.tif."""
+    for number in (1, 2):
+        write_labelled(tmp_path / "made" / f"t{number}", seed=number)
+        (tmp_path / "images" / f"slide{number}").mkdir(parents=True)
+        (tmp_path / "made" / f"t{number}" / "image.tif").rename(tmp_path / "images" / f"slide{number}" / "tile.tif")
+        for file in (tmp_path / "made" / f"t{number}").glob("class*.tif"):
+            file.rename(tmp_path / "images" / f"slide{number}" / file.name)
+        folder = tmp_path / "images" / f"slide{number}"
+        (folder / "tile.tif").rename(folder / "image.tif")
+    out, images, again = tmp_path / "out", tmp_path / "images", tmp_path / "again"
+    assert main(["export", str(images), "--out", str(out), "--to", "coco", "labels", "results"]) == 0
+    for folder in images.iterdir():
+        (folder / "image.tif").rename(folder / "tile.tif")
+        for file in folder.glob("class*.tif"):
+            file.unlink()
+    coco = out / "coco.json"
+    coco.write_text(coco.read_text().replace("/image.tif", "/tile.tif"))
+    for labels in (out / "labels").glob("slide*.tif"):
+        (out / "labels" / labels.stem).mkdir()
+        labels.rename(out / "labels" / labels.stem / "tile.tif")
+
+    alone = import_annotations(coco)
+    assert not alone.kept
+    assert {row.reason.partition(" is not in ")[0] for row in alone.left_out} == {
+        "the image slide1/tile.tif", "the image slide2/tile.tif",
+    }  # fmt: skip
+    assert main(["export", str(coco), "--images", str(images), "--out", str(again), "--to", "class-images"]) == 0
+    written = sorted((again / "training").glob("*/image.tif"))
+    assert [path.parent.name for path in written] == ["slide1_tile", "slide2_tile"]
+    for path, number in zip(written, (1, 2), strict=True):
+        assert path.read_bytes() == (images / f"slide{number}" / "tile.tif").read_bytes()
+
+
+def test_export_says_when_images_has_no_effect(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = str(exported / "train")
+    assert main(["export", folder, "--images", folder, "--out", str(tmp_path / "o"), "--to", "coco"]) == 2
+    assert "holds its images itself" in capsys.readouterr().err

@@ -177,7 +177,12 @@ def _compact(
     return compact, areas, np.stack(sums, 1) / areas[1:, None]
 
 
-def find_samples(data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None) -> DataSource:
+def find_samples(
+    data: Path,
+    classes: ClassTable | None = None,
+    reading: ReadOptions | None = None,
+    images: Path | None = None,
+) -> DataSource:
     """List the samples of a data folder or a COCO file.
 
     Parameters
@@ -187,16 +192,22 @@ def find_samples(data: Path, classes: ClassTable | None = None, reading: ReadOpt
         Names of class1.tif, class2.tif, ...; when left out, those of ``classes.json``, or else numbers.
     reading : ReadOptions, optional
         How to read the images.
+    images : Path, optional
+        Where the images of a file of annotations are, when they are not next to it.
 
     Raises
     ------
     AnnotationError
         The data does not exist or has no image.
     ConfigError
-        ``classes.json`` is not a class table, or the given classes contradict those of the data (more are allowed).
+        ``classes.json`` is not a class table, the given classes contradict those of the data (more are allowed), or
+        ``images`` is given with a folder that holds its images.
     """
     data = Path(data)
-    source = _imported_samples(data, classes) if _is_foreign(data) else _folder_samples(data, classes)
+    is_foreign = _is_foreign(data)
+    if images is not None and not is_foreign:
+        raise ConfigError(f"{data} holds its images itself; leave out where the images are ({images}).")
+    source = _imported_samples(data, classes, images) if is_foreign else _folder_samples(data, classes)
     if reading is None:
         return source
     return replace(source, samples=tuple(replace(sample, reading=reading) for sample in source.samples))
@@ -238,15 +249,15 @@ def _is_foreign(data: Path) -> bool:
     return not is_training_folder and is_recognised(data)
 
 
-def _imported_samples(path: Path, classes: ClassTable | None) -> DataSource:
-    result = import_annotations(path)
+def _imported_samples(path: Path, classes: ClassTable | None, images: Path | None) -> DataSource:
+    result = import_annotations(path, ImportOptions(images=images))
     if classes is not None and classes.names != result.classes.names:
         if not set(result.classes.names) <= set(classes.names):
             raise ConfigError(
                 f"{path} has the classes {', '.join(result.classes.names)}; the settings say "
                 f"{', '.join(classes.names)}. Correct the settings, or rename classes with `napari-cellseg import`."
             )
-        result = import_annotations(path, ImportOptions(classes=classes.names))
+        result = import_annotations(path, ImportOptions(images=images, classes=classes.names))
     samples = _samples_of(result)
     samples.sort(key=lambda sample: natural_key(sample.image_id))
     left_out = [f"{count:,} of {result.rows:,} annotations left out: {reason}." for reason, count in result.reasons()]

@@ -37,7 +37,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
     add_formats(parser, required=True, what="what to write")
     add_ids(parser, "ids of the images, to read or to write results; found in SOURCE or next to it when left out")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="where the images of a results file lie")
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="where the images of a results file or of other annotations lie"
+    )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, in the order of their ids")
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out cells with a lower score")
     parser.add_argument("--polygons", action="store_true", help="outlines in the COCO data set, instead of RLE")
@@ -106,11 +108,14 @@ def _named(options: argparse.Namespace) -> ClassTable | None:
 
 def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
     """Read a reviewed folder as it was saved, and any other as a training folder."""
+    from napari_cellseg.errors import ConfigError
     from napari_cellseg.export import Which, items_of
     from napari_cellseg.workspace import Sessions, look_at
 
     if not (options.source / ".cellseg").is_dir():
         return _of_data(options)
+    if options.images is not None:
+        raise ConfigError(f"{options.source} holds its images itself; leave out --images.")
     with Sessions(look_at(options.source)) as sessions:  # a viewer may have it open
         items = list(items_of(sessions, Which.ALL))
         known = [found.classes for item in items if (found := item.read()) is not None]
@@ -130,7 +135,7 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
     from napari_cellseg.images.read import ImageFile
     from training.dataset import find_samples, label_images_of
 
-    source = find_samples(options.source, _named(options))
+    source = find_samples(options.source, _named(options), images=options.images)
     for remark in source.remarks:
         print(remark, file=sys.stderr)
     remarks: list[str] = []

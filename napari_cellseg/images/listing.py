@@ -28,6 +28,7 @@ __all__ = [
     "each_plane",
     "find_images",
     "has_own_folder",
+    "is_mask_folder",
     "list_images",
     "natural_key",
     "with_unique_ids",
@@ -175,6 +176,11 @@ def _walk(folder: Path, depth: int) -> Iterator[Path | Skipped]:
             yield Skipped(entry, f"more than {_DEEPEST} folders deep")
         else:
             yield from _walk(entry, depth + 1)
+
+
+def is_mask_folder(name: str) -> bool:
+    """Return whether a folder of this name holds label images, or pictures that an export drew."""
+    return name.lower() in _MASK_FOLDERS | _WRITTEN_FOLDERS
 
 
 def _is_folder(entry: Path) -> bool:

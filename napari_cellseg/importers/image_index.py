@@ -6,13 +6,14 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.images.formats import FORMATS
+from napari_cellseg.images.listing import is_mask_folder
 
 __all__ = ["IMAGE_SUFFIXES", "ImageIndex", "is_image", "looks_like_mask", "name_parts"]
 
@@ -77,15 +78,23 @@ class ImageIndex:
     @cached_property
     def _by_name(self) -> dict[str, list[tuple[tuple[str, ...], Path]]]:
         table: dict[str, list[tuple[tuple[str, ...], Path]]] = defaultdict(list)
-        for file in self.files:
+        for file in self._pictures:
             parts = tuple(part.casefold() for part in name_parts(file.as_posix()))
             table[parts[-1]].append((parts, file))
         return table
 
+    @property
+    def _pictures(self) -> Iterator[Path]:
+        """The files that are in no folder of label images: those have the names of the images too."""
+        for file in self.files:
+            root = next(root for root in self.roots if file.is_relative_to(root))
+            if not any(is_mask_folder(part) for part in file.relative_to(root).parts[:-1]):
+                yield file
+
     @cached_property
     def _by_stem(self) -> dict[str, list[Path]]:
         table: dict[str, list[Path]] = defaultdict(list)
-        for file in self.files:
+        for file in self._pictures:
             table[_stem(file.name)].append(file)
             if _stem(file.name) == "image":  # of a training folder, <id>/image.tif
                 table[_stem(file.parent.name)].append(file)
