@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui import docks
 from napari_cellseg.images.samples import generate_tissue
@@ -61,6 +63,67 @@ def test_limits_are_shown_and_can_be_set_and_reset(qtbot, dock, folder):
     qtbot.mouseClick(rows.auto, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.state.image is not None and dock.state.image.options.limits == "auto", timeout=60_000)
     assert rows.high.value() == 4095
+
+
+def mouse_move(widget, pos):
+    """Move with the left button held; QTest moves without a button."""
+    left = Qt.MouseButton.LeftButton
+    event = QMouseEvent(
+        QEvent.Type.MouseMove,
+        QPointF(pos),
+        QPointF(widget.mapToGlobal(pos)),
+        left,
+        left,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(widget, event)
+
+
+def handle_x(slider, value):
+    """Return the place of a value on the slider, px."""
+    margin, first, last = 8, slider.minimum(), slider.maximum()
+    return QPoint(
+        round(margin + (value - first) / (last - first) * (slider.width() - 2 * margin)), slider.height() // 2
+    )
+
+
+def test_dragging_a_handle_previews_and_letting_go_reads(qtbot, dock, folder):
+    open_image(qtbot, dock, folder, "a")
+    dock.resize(340, 700)
+    dock.show()
+    rows = dock.reading
+    slider = rows.sliders.slider
+    qtbot.waitUntil(lambda: slider.width() > 100)
+    assert (slider.minimum(), slider.maximum(), slider.value()) == (0, 4095, (0, 4095))
+    assert rows.sliders.histogram._heights.max() == 1
+    before = shown(dock)
+
+    image, left = dock.state.image, Qt.MouseButton.LeftButton
+    qtbot.mousePress(slider, left, pos=handle_x(slider, 4095))
+    for value in (3500, 2800, 2000):
+        mouse_move(slider, handle_x(slider, value))
+    assert rows.sliders.is_held
+    qtbot.waitUntil(lambda: not np.array_equal(shown(dock), before))
+    assert dock.state.image is image  # nothing is read while the handle is held
+    assert rows.high.value() == pytest.approx(2000, abs=60)
+    assert rows.low.value() == 0
+    qtbot.mouseRelease(slider, left, pos=handle_x(slider, 2000))
+    qtbot.waitUntil(lambda: dock.state.image not in (None, image), timeout=60_000)
+    assert dock.state.image.options.limits == (rows.low.value(), rows.high.value())
+    np.testing.assert_array_equal(shown(dock), dock.state.image.rgb())
+
+
+def test_full_range_and_auto(qtbot, dock, folder):
+    open_image(qtbot, dock, folder, "a")
+    rows = dock.reading
+    qtbot.mouseClick(rows.full, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.state.image is not None and dock.state.image.options.limits == "dtype", timeout=60_000)
+    assert rows.sliders.slider.value() == (0, 65535)
+    assert not rows.full.isEnabled()
+    assert "nearly black" in rows.warning.text()
+    qtbot.mouseClick(rows.auto, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.state.image is not None and dock.state.image.options.limits == "auto", timeout=60_000)
+    assert rows.sliders.slider.value() == (0, 4095)
 
 
 def test_plane_is_offered_only_for_a_stack_and_the_next_image_is_reached(qtbot, dock, folder):

@@ -115,6 +115,50 @@ def test_an_image_layer_of_another_plugin_is_taken_as_it_is(qtbot, dock, viewer)
     assert dock.state.session.count()
 
 
+def test_of_a_stack_the_plane_on_show_is_segmented_and_said(qtbot, dock, viewer):
+    stack = np.stack([RGB, 255 - RGB, RGB // 2])
+    viewer.add_image(stack, name="z-stack", rgb=True)
+    viewer.dims.set_point(0, 1)
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+    (item,) = run.calls[0].items
+    assert item.image_id == "z-stack, plane 1"
+    np.testing.assert_array_equal(item.source, 255 - RGB)
+    assert dock.row.message.text().endswith("Segmented: z-stack, plane 1.")
+    dock.layers.finish()
+
+    first = dock.state.session
+    segment(qtbot, dock, run)  # the same plane again keeps what was reviewed
+    assert dock.state.session is first
+
+
+def test_the_next_plane_of_a_stack_is_a_new_image_after_a_question(qtbot, dock, viewer, monkeypatch):
+    answers = [False, True]
+    monkeypatch.setattr("napari_cellseg.gui.opening.leaving.ask_to_drop", lambda *_: answers.pop(0))
+    grey = np.stack([RGB[..., 0], RGB[..., 1], RGB[..., 2]])
+    viewer.add_image(grey, name="z-stack", scale=(2, 1, 1))
+    viewer.dims.set_point(0, 2)  # in the units of the scale
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+    viewer.dims.set_point(0, 4)
+    segment(qtbot, dock, run)  # the cells of plane 1 would be lost: the answer is no
+    assert len(run.calls) == 1
+    segment(qtbot, dock, run)
+    assert [call.items[0].image_id for call in run.calls] == ["z-stack, plane 1", "z-stack, plane 2"]
+    np.testing.assert_array_equal(run.calls[1].items[0].source[..., 0], RGB[..., 2])
+
+
+def test_a_stack_shown_in_3d_is_refused(dock, viewer):
+    viewer.add_image(np.stack([RGB[..., 0]] * 3), name="z-stack")
+    viewer.dims.ndisplay = 3
+    run = answer(GOOD)
+    dock.segmentation.engine.run = run
+    dock.button.click()
+    assert not run.calls
+    assert "show it in 2D" in notification_manager.records[-1].message
+    assert dock.state.session is None
+
+
 def test_a_16_bit_layer_in_micrometres_is_read_as_its_file_would_be(qtbot, dock, viewer):
     grey = RGB[..., 0].astype(np.uint16) * 16
     viewer.add_image(grey, contrast_limits=(160, 60_000), scale=(0.5, 0.5), units=("um", "um"))

@@ -86,14 +86,14 @@ def test_a_saturated_strip_costs_no_cells_elsewhere(tmp_path: Path, expected: li
 
 def layer(pixels: Pixels) -> SimpleNamespace:
     """Return what napari gives for a layer of colours."""
-    return SimpleNamespace(data=pixels, rgb=True, multiscale=False, units=(), scale=(1, 1), name="layer")
+    return SimpleNamespace(data=pixels, rgb=True, multiscale=False, units=(), scale=(1, 1), ndim=2, name="layer")
 
 
 @pytest.mark.parametrize("make", [twelve_bits, lambda: rgba(twelve_bits()), lambda: (RGB / 255).astype(np.float32)])
 def test_layer(expected: list[Any], make: Callable[[], Pixels]) -> None:
-    image = image_of_layer(layer(make()))
-    assert image is not None
-    assert_same(cells_of(image.rgb()), expected)
+    found = image_of_layer(layer(make()))
+    assert not isinstance(found, str)
+    assert_same(cells_of(found.image.rgb()), expected)
 
 
 def test_training_reads_the_picture_that_the_model_will_see(tmp_path: Path) -> None:

@@ -191,10 +191,10 @@ def export(
 
 
 def _pixels(image: Image) -> PixelImage:
-    pixels = image_of_layer(image)
-    if pixels is None:
+    found = image_of_layer(image)
+    if isinstance(found, str):
         raise ImageReadError(f"{image.name} is a stack of {image.ndim} dimensions. Choose a 2D image.")
-    return pixels
+    return found.image
 
 
 def _cells(layers: Sequence[Labels]) -> InstanceMasks:

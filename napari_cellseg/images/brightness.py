@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from napari_cellseg.images.options import LimitsChoice
 
-__all__ = ["Scaling", "brightness_warnings", "choose_limits", "nominal_top", "to_8bit"]
+__all__ = ["Histogram", "Scaling", "brightness_warnings", "choose_limits", "histogram_of", "nominal_top", "to_8bit"]
 
 Pixels = npt.NDArray[Any]
 
@@ -58,6 +58,15 @@ class Scaling:
     def is_identity(self, dtype: np.dtype[Any]) -> bool:
         """Return whether values of this type are 0..255 without scaling."""
         return dtype == np.uint8 and (self.low, self.high) == (0, 255)
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How often values occur in a picture: ``counts`` (bins,) int64 in equal bins from ``low`` to ``high``."""
+
+    counts: npt.NDArray[np.int64]
+    low: float
+    high: float
 
 
 def choose_limits(picture: Pixels, alpha: Pixels | None = None, choice: LimitsChoice = "auto") -> Scaling:
@@ -114,6 +123,23 @@ def brightness_warnings(picture: Pixels, alpha: Pixels | None, scaling: Scaling)
     elif shown.size and np.percentile(shown, 1) > _NEARLY_WHITE:
         found.append(f"it is nearly white with the brightness limits {scaling}")
     return found
+
+
+def histogram_of(picture: Pixels, alpha: Pixels | None, bins: int = 128) -> Histogram:
+    """Count the values of a picture, without transparent, NaN and infinite ones.
+
+    It reaches from 0, or the lowest value if that is negative, to the white of the smallest common bit depth that holds
+    all values.
+    """
+    samples = _samples(picture, alpha, border=True)
+    values = samples[np.isfinite(samples)].astype(np.float64)
+    if not values.size:
+        return Histogram(np.zeros(bins, np.int64), *_range_of(picture.dtype))
+    low, largest = min(float(values.min()), 0.0), float(values.max())
+    top = nominal_top(largest if picture.dtype.kind == "f" else max(largest, 255.0))
+    high = largest if top is None else top
+    counts, _ = np.histogram(values, bins, (low, high if high > low else low + 1))
+    return Histogram(counts.astype(np.int64), low, high)
 
 
 def nominal_top(value: float) -> float | None:

@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images.brightness import Scaling, brightness_warnings, choose_limits, to_8bit
+from napari_cellseg.images.brightness import (
+    Histogram,
+    Scaling,
+    brightness_warnings,
+    choose_limits,
+    histogram_of,
+    to_8bit,
+)
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.planes import Stack
 
@@ -67,6 +74,11 @@ class Image:
         """The values of the picture that become black and white."""
         return choose_limits(*_colours(self._picture[0]), self.options.limits)
 
+    @cached_property
+    def histogram(self) -> Histogram:
+        """How often each value occurs in the picture."""
+        return histogram_of(*_colours(self._picture[0]))
+
     def with_options(self, options: ReadOptions) -> Image:
         """Return the same pixels with other options."""
         return replace(self, options=options)
@@ -81,8 +93,12 @@ class Image:
         """
         if plane is not None and plane != self.options.plane:
             return self.with_options(self.options.model_copy(update={"plane": plane})).rgb()
+        return self.rgb_between(self.scaling)
+
+    def rgb_between(self, scaling: Scaling) -> npt.NDArray[np.uint8]:
+        """Return what `rgb` would with these limits of brightness; for a preview."""
         picture, _ = _colours(self._picture[0])
-        pixels = to_8bit(picture if picture.ndim == 3 else picture[..., None], self.scaling)
+        pixels = to_8bit(picture if picture.ndim == 3 else picture[..., None], scaling)
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def warnings(self) -> list[str]:

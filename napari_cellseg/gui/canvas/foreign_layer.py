@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from napari_cellseg.images.read import Image
 
-__all__ = ["image_of_layer"]
+__all__ = ["LayerImage", "image_of_layer"]
 
 
-def image_of_layer(layer: Any) -> Image | None:
-    """Return the pixels of a napari image layer; None for a stack.
+class LayerImage(NamedTuple):
+    """The picture of a layer; the id has the plane of a stack in it."""
+
+    image: Image
+    image_id: str
+
+
+def image_of_layer(layer: Any, viewer: Any = None) -> LayerImage | str:
+    """Return the pixels of a napari image layer, of a stack those of the plane on show; else why not, in words.
 
     Brightness is decided as for a file, not by the contrast limits that napari happens to show the layer with: the same
-    picture gives the same cells whichever way it came.
+    picture gives the same cells whichever way it came. Without a viewer no plane of a stack is on show.
     """
-    pixels = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    data = layer.data[0] if layer.multiscale else layer.data
+    leading = layer.ndim - 2
+    image_id = layer.name
+    if leading:
+        if viewer is None:
+            return f"it is a stack of {layer.ndim} dimensions"
+        if viewer.dims.ndisplay != 2 or tuple(viewer.dims.displayed) != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
+            return "it is a stack that is not shown plane by plane; show it in 2D, with its last two axes"
+        place = _place(layer, viewer, data.shape[:leading])
+        data, image_id = data[place], f"{layer.name}, plane {', '.join(map(str, place))}"
     axes = "YXS" if layer.rgb else "YX"
-    if pixels.ndim != len(axes):
-        return None
-    return Image(pixels=pixels, axes=axes, pixel_size_um=_pixel_size_um(layer), path=Path(layer.name))
+    image = Image(pixels=np.asarray(data), axes=axes, pixel_size_um=_pixel_size_um(layer), path=Path(layer.name))
+    return LayerImage(image, image_id)
+
+
+def _place(layer: Any, viewer: Any, sides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the index of the plane on show along each leading axis; a layer is aligned with the viewer's last axes."""
+    point = np.asarray(layer.world_to_data(viewer.dims.point[-layer.ndim :]))[: len(sides)]
+    return tuple(int(np.clip(round(float(at)), 0, side - 1)) for at, side in zip(point, sides, strict=True))
 
 
 def _pixel_size_um(layer: Any) -> float | None:

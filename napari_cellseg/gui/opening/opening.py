@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image as ImageLayer
+import numpy.typing as npt
 from qtpy.QtCore import QObject, QTimer
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
-from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.opening.leaving import keep_or_log, may_leave, save_current
+from napari_cellseg.gui.opening.own_layer import OwnLayer
 from napari_cellseg.gui.opening.reviewing import begin_review, window_name
 from napari_cellseg.gui.opening.summaries import Summaries
 from napari_cellseg.gui.preferences import remember
@@ -61,7 +61,7 @@ class Opener(QObject):
         self._wanted: ImageFile | None = None
         self._loading: ImageFile | None = None
         self._begin_with: str | None = None
-        self._own_layer: Any = None
+        self._own_layer = OwnLayer(state)
         self._loaded: LoadedImage | None = None
         self._turn = QTimer(self)
         self._turn.setSingleShot(True)
@@ -134,6 +134,11 @@ class Opener(QObject):
         self._wanted = next(file for file in images if file.image_id == current.image_id)
         self._load(self._wanted)
 
+    def preview(self, rgb: npt.NDArray[np.uint8]) -> None:
+        """Show the current image of the folder with other brightness, (H, W, 3), until it is read in that way."""
+        if not self.job.is_busy:
+            self._own_layer.preview(rgb)
+
     def step(self, by: int) -> None:
         """Go to the next image (1) or the one before (-1)."""
         files = self._state.images
@@ -143,16 +148,26 @@ class Opener(QObject):
             self.show(files[place].image_id)
 
     def show_pixels(self, layer: Any) -> None:
-        """Take an image layer of the viewer, from another plugin say, as the current image; it has no folder."""
-        image = image_of_layer(layer)
-        if image is None:
-            show_warning(f"The layer {layer.name} is a stack; choose one plane (Layer > Project), then open that.")
-            return
-        if self._leave():
-            layer.scale, layer.units = (1, 1), ("pixel", "pixel")  # as the class layers
+        """Take an image layer of the viewer, from another plugin say, as the current image; it has no folder.
+
+        Of a stack it is the plane on show.
+        """
+        found = image_of_layer(layer, self._state.viewer)
+        if isinstance(found, str):
+            show_warning(f"The layer {layer.name} cannot be segmented: {found}.")
+        elif self._leave():
+            layer.scale = (*layer.scale[:-2], 1, 1)  # as the class layers
+            layer.units = (*layer.units[:-2], "pixel", "pixel")
             self._forget_folder()
-            session = ReviewSession(image.size, self._state.classes)
-            self._state.set_current(ImageFile(layer.name, Path(layer.name)), image, session)
+            session = ReviewSession(found.image.size, self._state.classes)
+            self._state.set_current(ImageFile(found.image_id, Path(layer.name)), found.image, session)
+
+    def shows_other_plane(self, layer: Any) -> bool:
+        """Return whether a stack shows a plane that is not the current image any more."""
+        if self._state.workspace is not None or layer.ndim == 2:
+            return False
+        found = image_of_layer(layer, self._state.viewer)
+        return isinstance(found, str) or found.image_id != self._state.image_id
 
     def save(self) -> bool:
         """Save the annotations of the current image; returns whether there is nothing left to save."""
@@ -274,13 +289,10 @@ class Opener(QObject):
             self.show(ids[0])
 
     def _use_image(self, loaded: LoadedImage) -> None:
-        state = self._state
         self._wanted = None
         self._close_current()
-        if self._own_layer is None or self._own_layer not in state.viewer.layers:
-            # What napari makes for a first layer takes its time; so do many pixels: not both in one turn.
-            self._own_layer = ImageLayer(np.zeros((1, 1, 3), np.uint8), name=loaded.file.image_id, rgb=True)
-            state.viewer.layers.insert(0, self._own_layer)
+        # What napari makes for a first layer takes its time; so do many pixels: not both in one turn.
+        self._own_layer.bring(loaded.file.image_id)
         self._loaded = loaded
         if loaded.rgb.nbytes > _MANY_BYTES:
             self._turn.start(_BREATH_MS)
@@ -304,7 +316,7 @@ class Opener(QObject):
             session.classes = state.classes
         if session.min_scores:
             state.set_min_scores(session.min_scores)
-        self._show_layer(loaded)
+        self._own_layer.show(loaded.rgb, loaded.file.image_id)
         state.set_current(loaded.file, loaded.image, session)
         remember("image", loaded.file.image_id)
         self.summaries.note(loaded.file.image_id)
@@ -325,13 +337,6 @@ class Opener(QObject):
         else:
             self._load(edits.file, recover=answer is Answer.SAVE)
 
-    def _show_layer(self, loaded: LoadedImage) -> None:
-        # The layer stays from image to image: see `ClassLayers` on why none is taken away.
-        self._own_layer.data, self._own_layer.name = loaded.rgb, loaded.file.image_id
-        self._own_layer.visible = True
-        forget_extent(self._own_layer)
-        fit_image(self._state.viewer, loaded.image.size)
-
     def _close_current(self) -> None:
         self._show_loaded()
         state = self._state
@@ -341,8 +346,7 @@ class Opener(QObject):
         if image_id is not None and state.workspace is not None:
             state.workspace.close_session(image_id)
             self.summaries.note(image_id)
-        if self._own_layer is not None:
-            self._own_layer.visible = False
+        self._own_layer.hide()
 
     def _forget_folder(self) -> None:
         self._close_current()

@@ -7,10 +7,12 @@ from typing import Any
 from qtpy.QtCore import QSignalBlocker, QTimer
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_cellseg.gui.opening.limit_sliders import LimitSliders
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.dock import WARNING, form_layout, small_label
+from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.forms import tame
+from napari_cellseg.images.brightness import Scaling
 from napari_cellseg.images.image import Image
 from napari_cellseg.images.options import ReadOptions
 
@@ -18,6 +20,11 @@ __all__ = ["ReadingRows"]
 
 _SETTLED_MS = 600
 _MOST_CHANNELS = 8
+_AUTO_TIP = "Decide the limits from the image: not from padding, saturated or transparent pixels"
+_FULL_TIP = "From the lowest to the highest value that this type of pixel can hold"
+_PREVIEW_MS = 30
+_MOST_PREVIEWED = 16 * 2**20
+"""Pixels of an image that is shown with other limits while a handle is dragged; a larger one follows afterwards."""
 
 
 class ReadingRows(QWidget):
@@ -34,8 +41,8 @@ class ReadingRows(QWidget):
             _limit("Values up to this one are shown black"),
             _limit("Values from this one on are white"),
         )
-        self.auto = QPushButton("Auto")
-        self.auto.setToolTip("Decide the limits from the image: not from padding, saturated or transparent pixels")
+        self.sliders = LimitSliders()
+        self.auto, self.full = QPushButton("Auto"), QPushButton("Full range")
         self.plane, self.channels = QComboBox(), QComboBox()
         for box in (self.plane, self.channels):
             tame(box)
@@ -45,18 +52,27 @@ class ReadingRows(QWidget):
         self.warning = small_label()
         self.warning.setStyleSheet(f"color: {WARNING};")
         self._form = form_layout(self)
+        self._form.addRow(self.sliders)
         self._form.addRow("Brightness", _side_by_side(self.low, QLabel("to"), self.high))
+        self._form.addRow("", _side_by_side(self.auto, self.full))
         self._form.addRow("Plane", self.plane)
         self._form.addRow("Channels", self.channels)
-        self._form.addRow("", _side_by_side(self.auto, self.all_images))
+        self._form.addRow("", self.all_images)
         self._form.addRow(self.warning)
         self._soon = QTimer(self)  # typing a number changes it digit by digit
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SETTLED_MS)
         self._soon.timeout.connect(self._read_with_limits)
-        self.low.valueChanged.connect(lambda _: self._soon.start())
-        self.high.valueChanged.connect(lambda _: self._soon.start())
+        self._preview_turn = QTimer(self)
+        self._preview_turn.setSingleShot(True)
+        self._preview_turn.setInterval(_PREVIEW_MS)
+        self._preview_turn.timeout.connect(self._preview)
+        self.low.valueChanged.connect(self._on_number)
+        self.high.valueChanged.connect(self._on_number)
+        self.sliders.moved.connect(self._on_slider)
+        self.sliders.settled.connect(self._read_with_limits)
         self.auto.clicked.connect(lambda: self._read(limits="auto"))
+        self.full.clicked.connect(lambda: self._read(limits="dtype"))
         self.plane.activated.connect(lambda _: self._read(plane=self.plane.currentData()))
         self.channels.activated.connect(lambda _: self._read(channels=self.channels.currentData()))
         state.current_changed.connect(self._show)
@@ -65,6 +81,7 @@ class ReadingRows(QWidget):
     def _show(self) -> None:
         """Show how the current image is read; nothing for a layer that has no file."""
         self._soon.stop()
+        self._preview_turn.stop()
         image = self._state.image
         can_choose = image is not None and self._state.workspace is not None
         self.setVisible(can_choose)
@@ -76,26 +93,54 @@ class ReadingRows(QWidget):
             with QSignalBlocker(box):
                 box.setDecimals(decimals)
                 box.setValue(value)
-        self.auto.setEnabled(scaling.source != "auto")
+        self.sliders.show_image(image.histogram, scaling.low, scaling.high)
+        explain(self.auto, "The limits are automatic already." if scaling.source == "auto" else None, _AUTO_TIP)
+        explain(self.full, "The limits are the full range already." if scaling.source == "dtype" else None, _FULL_TIP)
         _offer(self.plane, _plane_choices(planes), 0 if image.options.plane is None else image.options.plane)
         _offer(self.channels, _channel_choices(channels), _channels_shown(image, channels))
-        self._show_row(self.plane, planes > 1)
-        self._show_row(self.channels, channels > 1)
+        self._show_row(self.plane, visible=planes > 1)
+        self._show_row(self.channels, visible=channels > 1)
         self.all_images.setVisible(len(self._state.images) > 1)
         texts = [text for text in image.warnings() if "--" not in text]  # the rows above say what is chosen
         self.warning.setText("\n".join(f"{text[0].upper()}{text[1:]}." for text in texts))
-        self._show_row(self.warning, bool(texts))
+        self._show_row(self.warning, visible=bool(texts))
 
-    def _show_row(self, field: QWidget, visible: bool) -> None:
+    def _show_row(self, field: QWidget, *, visible: bool) -> None:
         """Show or hide a field and its label; Qt 5 has no function for a row."""
         label = self._form.labelForField(field)
         for widget in (field, label):
             if widget is not None:
                 widget.setVisible(visible)
 
+    def _on_slider(self, low: float, high: float) -> None:
+        """Follow a handle: the numbers and the canvas now, the image itself once the handle is let go."""
+        for box, value in ((self.low, low), (self.high, high)):
+            with QSignalBlocker(box):
+                box.setValue(value)
+        self._preview_turn.start() if not self._preview_turn.isActive() else None
+        if not self.sliders.is_held:  # moved by a key or the wheel
+            self._soon.start()
+
+    def _on_number(self) -> None:
+        self.sliders.show_limits(self.low.value(), self.high.value())
+        self._preview_turn.start()
+        self._soon.start()
+
+    def _preview(self) -> None:
+        """Show the current image with the limits that are being chosen."""
+        image, low, high = self._state.image, self.low.value(), self.high.value()
+        if image is not None and low < high and image.size[0] * image.size[1] <= _MOST_PREVIEWED:
+            self._opener.preview(image.rgb_between(Scaling(low, high, "chosen")))
+
     def _read_with_limits(self) -> None:
-        low, high = self.low.value(), self.high.value()
-        if low < high:
+        self._soon.stop()
+        image, low, high = self._state.image, self.low.value(), self.high.value()
+        if image is None:
+            return
+        if not low < high:
+            self.warning.setText("The first limit must be below the second.")
+            self._show_row(self.warning, visible=True)
+        elif (low, high) != (image.scaling.low, image.scaling.high):
             self._read(limits=(low, high))
 
     def _read(self, **changes: Any) -> None:
@@ -105,6 +150,9 @@ class ReadingRows(QWidget):
         options = ReadOptions(**{**image.options.model_dump(), **changes})
         if options != image.options or self.all_images.isChecked():
             self._opener.read_as(options, all_images=self.all_images.isChecked())
+            if not self._opener.job.is_busy:  # the user chose to stay at the image as it is
+                self._show()
+                self._opener.preview(image.rgb())
 
 
 def _side_by_side(*widgets: QWidget) -> QWidget:
@@ -123,6 +171,7 @@ def _limit(tip: str) -> QDoubleSpinBox:
     box.setMinimumWidth(1)
     box.setToolTip(tip)
     box.setKeyboardTracking(False)
+    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)  # the sliders step; the digits need the room
     return box
 
 

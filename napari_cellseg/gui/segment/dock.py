@@ -12,6 +12,7 @@ from napari_cellseg.events import ModelReady, ScaleHint, TileDone
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
+from napari_cellseg.gui.segment.nucleus_scale import NucleusScale
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
@@ -45,6 +46,7 @@ class SegmentDock(Dock):
         self.device_reason = small_label()
         self.device_reason.hide()
         self.pixel_size = PixelSize()
+        self.nucleus = NucleusScale(state)
         self.advanced = advanced_form()
         self.sliders = ScoreSliders(self.state)
         self.button = PrimaryButton("Segment image")
@@ -61,6 +63,7 @@ class SegmentDock(Dock):
         form.addRow("Device", self.device)
         form.addRow(self.device_reason)
         form.addRow("Pixel size", self.pixel_size)
+        form.addRow(self.nucleus)
         self.column.addLayout(form)
         self.column.addWidget(Section("Advanced", self.advanced))
         self.column.addWidget(QLabel("<b>Minimum score</b>"))
@@ -84,6 +87,10 @@ class SegmentDock(Dock):
         state, segmentation = self.state, self.segmentation
         self.model.chosen.connect(state.set_model)
         self.sliders.chosen.connect(self._keep_min_scores)
+        self.nucleus.wanted.connect(self._show_circle)
+        self.nucleus.chosen.connect(self._use_scale)
+        self.pixel_size.valueChanged.connect(self._follow_scale)
+        self.advanced.changed.connect(self._follow_scale)
         state.model_changed.connect(self._on_model)
         state.models_changed.connect(self._on_models)
         state.segment_requested.connect(self._on_request)
@@ -108,6 +115,10 @@ class SegmentDock(Dock):
         super().showEvent(event)
         self._warm_up()
 
+    def hideEvent(self, event: Any) -> None:  # noqa: D102
+        super().hideEvent(event)
+        self.nucleus.hide_circle()
+
     def _warm_up(self) -> None:
         """Start the engine if it will probably be needed soon."""
         if self.isVisible() and self.state.session is not None and preferences().warm_start:
@@ -125,12 +136,15 @@ class SegmentDock(Dock):
 
     def _segment(self) -> None:
         layer = self._image_layer()
-        if self.state.session is None and layer is not None:
+        if layer is not None and (self.state.session is None or self.opener.shows_other_plane(layer)):
             self.opener.show_pixels(layer)
+            if self.opener.shows_other_plane(layer):  # refused, and said why
+                return
         header = self.model.header
         if header is None or self.state.session is None:
             return
         name = header.name or self.model.currentText()
+        self.nucleus.hide_circle()
         try:
             self.segmentation.start(self.options(), header.classes, name, self.pixel_size.chosen_um, header.config)
         except CellSegError as error:
@@ -165,6 +179,37 @@ class SegmentDock(Dock):
         image = self.state.image
         known = "unknown" if image is None or image.pixel_size_um is None else f"{image.pixel_size_um:.3g} µm"
         self.pixel_size.setSpecialValueText(f"auto: {known}")
+        self.nucleus.refresh(self._why_no_circle())
+        self._follow_scale()
+
+    # ---- the scale, by a circle on the image ----
+
+    def _show_circle(self) -> None:
+        """Show the circle of a typical nucleus, of an image layer after that was made the current image."""
+        layer, header = self._image_layer(), self.model.header
+        if self.state.session is None and layer is not None:
+            self.opener.show_pixels(layer)
+        if header is not None and self.state.image is not None:
+            size = self.pixel_size.chosen_um or self.state.image.pixel_size_um
+            self.nucleus.show_circle(header, size, self.advanced.values().get("scale"))
+        else:
+            self.nucleus.hide_circle()
+
+    def _follow_scale(self) -> None:
+        """Resize the circle that is shown after a field of the scale was changed."""
+        if self.nucleus.circle is not None:
+            self._show_circle()
+
+    def _use_scale(self, scale: float) -> None:
+        """Take the scale of the circle; a pixel size would say another one."""
+        self.pixel_size.setValue(0)
+        self.advanced.set_values({"scale": scale})
+
+    def _why_no_circle(self) -> str | None:
+        header = self.model.header
+        if header is not None and (header.statistics is None or header.statistics.cell_side_px is None):
+            return "The model does not state how large the cells of its training images are."
+        return self._why_not()
 
     def _why_not(self) -> str | None:
         if self.segmentation.job.is_busy:
@@ -181,7 +226,7 @@ class SegmentDock(Dock):
 
     def _image_layer(self) -> Any:
         """Return the layer that napari or another plugin opened: the active one, else the topmost."""
-        images = [layer for layer in self.state.viewer.layers if layer._type_string == "image" and layer.ndim == 2]
+        images = [layer for layer in self.state.viewer.layers if layer._type_string == "image"]
         active = self.state.viewer.layers.selection.active
         return active if active in images else images[-1] if images else None
 
@@ -210,5 +255,9 @@ class SegmentDock(Dock):
         self.row.set_progress(0, 0, "Segmenting")
 
     def _on_done(self, cells: int, seconds: float) -> None:
-        self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.")
+        image, layer = self.state.image, self._image_layer()
+        part = "" if image is None else image.shown
+        if self.state.workspace is None and layer is not None and layer.ndim > 2:
+            part = self.state.image_id or ""
+        self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.{f' Segmented: {part}.' if part else ''}")
         self.sliders.show_counts()
