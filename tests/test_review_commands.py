@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from review_actions import CLASSES, SIZE, disc, some_cells
@@ -50,6 +52,19 @@ def test_an_edited_cell_that_is_accepted_stays_edited(session):
     session.reclassify([1], 2)
     assert not session.accept([1])
     assert session.cells[1].status is Status.EDITED
+
+
+def test_the_class_that_a_cell_has_confirms_it_and_one_undo_takes_all_back(session):
+    give = partial(Author.give_class, class_id=1, class_name="other")
+    change = session.do(give, [1, 3])
+    assert change.text == "#3 is other, accept #1"
+    assert (session.cells[1].status, session.cells[1].class_id) == (Status.ACCEPTED, 1)
+    assert (session.cells[3].status, session.cells[3].class_id) == (Status.EDITED, 1)
+    assert not session.do(give, [1, 3]), "both are decided and have the class"
+    session.undo()
+    assert {cell.status for cell in session.cells.values()} == {Status.PROPOSED}
+    assert session.cells[3].class_id == 2
+    assert session.do(give, [2]).text == "accept #2"
 
 
 def test_another_class_moves_the_cell_to_the_other_view(session):

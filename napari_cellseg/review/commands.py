@@ -53,6 +53,14 @@ class Author:
         ]
         return f"{_names(changing)} {'is' if len(changing) == 1 else 'are'} {class_name}", pairs
 
+    def give_class(self, cells: Sequence[Cell], class_id: int, class_name: str) -> Command:
+        """Change the class of cells; cells that have the class already are accepted: the user has confirmed it."""
+        same = [cell for cell in cells if cell.class_id == class_id]
+        confirmed, accepted = self.set_status(same, Status.ACCEPTED)
+        changed, reclassified = self.reclassify(cells, class_id, class_name)
+        text = f"{changed}, {confirmed}" if accepted and reclassified else changed if reclassified else confirmed
+        return text, [*reclassified, *accepted]
+
     def merge(self, cells: Sequence[Cell], *, bridge: bool = False) -> Command:
         """Merge cells into the first one, with the highest of their scores; ``bridge`` fills the gaps between them."""
         if len(cells) < 2:
@@ -62,7 +70,7 @@ class Author:
         if not bridge and pieces_of(placed[1]) > max(pieces_of(cell.mask) for cell in cells):
             raise AnnotationError(
                 f"{' and '.join(f'#{cell.cell_id}' for cell in cells[:4])} do not touch, so they are not merged. "
-                "Merge and bridge fills the gap between them."
+                "Merge and bridge (Shift+Q) fills the gap between them."
             )
         whole = self._reshaped(cells[0], placed, score=max(cell.score for cell in cells))
         text = "merge " + " + ".join(f"#{cell.cell_id}" for cell in cells[:4]) + (" ..." if len(cells) > 4 else "")
