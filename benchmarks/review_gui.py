@@ -213,7 +213,7 @@ def ours(folder: Path, size: tuple[int, int], repeats: int) -> dict[str, Any]:
     found["next (N)"] = bench.key(Qt.Key_N)
     found["accept and next (A)"] = bench.key(Qt.Key_A)
     found["reject and next (R)"] = bench.key(Qt.Key_R)
-    found["reclassify and next (Alt+2)"] = bench.key(Qt.Key_2, Qt.AltModifier)
+    found["set the class and next (2)"] = bench.key(Qt.Key_2)
     found["undo (Ctrl+Z)"] = bench.key(Qt.Key_Z, Qt.ControlModifier)
     found |= strokes(bench, review)
     found["redraw"] = bench.redraw()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import ReviewSession, Status
+from tests.real_mouse import Mouse
 from tests.review_window import Window, pump
 
 pytestmark = pytest.mark.gui
@@ -23,48 +23,6 @@ def session(window: Window) -> Iterator[ReviewSession]:
     for layer in window.layers:
         layer.mode = "pan_zoom"
     window.review.cutting.stop()
-
-
-class Mouse:
-    """Moves in px of the image, (y, x)."""
-
-    def __init__(self, window: Window) -> None:
-        from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
-
-        self._window, self._test, self._qt = window, QTest, Qt
-
-    def drag(self, points: list[tuple[float, float]], modifier: Any = None) -> None:
-        canvas, keys = self._window.canvas, modifier or self._qt.NoModifier
-        places = [self._on_screen(*point) for point in points]
-        self._test.mousePress(canvas, self._qt.LeftButton, keys, places[0])
-        for place in places[1:]:
-            self._move(place, keys)
-        self._test.mouseRelease(canvas, self._qt.LeftButton, keys, places[-1])
-        pump(0.05)
-
-    def click(self, y: float, x: float) -> None:
-        self.drag([(y, x)])
-
-    def _move(self, place: Any, keys: Any) -> None:
-        from qtpy.QtCore import QEvent
-        from qtpy.QtGui import QMouseEvent
-        from qtpy.QtWidgets import QApplication
-
-        # QTest.mouseMove sends no pressed button, which is no drag.
-        where = self._window.canvas.mapToGlobal(place)
-        event = QMouseEvent(QEvent.MouseMove, place, where, self._qt.NoButton, self._qt.LeftButton, keys)
-        QApplication.sendEvent(self._window.canvas, event)
-        pump()
-
-    def _on_screen(self, y: float, x: float) -> Any:
-        from qtpy.QtCore import QPoint
-
-        camera, size = camera_of(self._window.viewer), self._window.canvas.size()
-        middle_y, middle_x = camera.center[-2:]
-        left = size.width() / 2 + (x - middle_x) * camera.zoom
-        top = size.height() / 2 + (y - middle_y) * camera.zoom
-        return QPoint(round(left), round(top))
 
 
 @pytest.fixture
@@ -166,7 +124,7 @@ def test_strokes_merges_splits_and_classes_interleaved_are_undone_in_the_window(
     window.layers.layer(1).mode = "pan_zoom"
     window.state.select((21, 22))
     window.press("Q")
-    window.press("Alt-3")
+    window.press("3")
     window.state.select((2,))
     window.press("K")
     mouse.drag([(5, 60), (20, 60), (35, 60)])

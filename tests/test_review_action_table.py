@@ -10,16 +10,24 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtGui import QKeySequence
 
 from napari_cellseg.gui import docks
-from napari_cellseg.gui.review.action import Place
+from napari_cellseg.gui.review.action import Place, Where
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_of
 from napari_cellseg.gui.review.keys_page import keys_page
 
 
-def test_no_name_and_no_key_stands_twice():
+def test_no_name_stands_twice_and_no_key_has_two_meanings():
     names = [row.id for row in REVIEW_ACTIONS]
-    keys = [key for row in REVIEW_ACTIONS for key in row.keys]
     assert len(set(names)) == len(names)
-    assert len(set(keys)) == len(keys)
+    for moment in (Where.SPLITTING, Where.END):  # never at the same time
+        others = {Where.SPLITTING, Where.END} - {moment}
+        keys = [key for row in REVIEW_ACTIONS if row.where not in others for key in row.keys]
+        assert len(set(keys)) == len(keys)
+
+
+def test_the_digits_set_classes_and_c_is_free_for_a_click_on_a_missed_cell():
+    keys = {key: row.id for row in REVIEW_ACTIONS for key in row.keys}
+    assert all(keys[str(class_id)] == f"class_{class_id}" for class_id in range(1, 10))
+    assert "C" not in keys
 
 
 @pytest.mark.parametrize("key", [key for row in REVIEW_ACTIONS for key in row.keys])
@@ -32,7 +40,8 @@ def test_a_label_shows_a_key_that_is_a_letter():
     assert action("previous").label == "Previous ⇧N"
     assert action("delete").label == "Delete"
     assert action("undo").label == "Undo"
-    assert action("fill_holes").label == "Fill"
+    assert action("fill_holes").label == "Holes"
+    assert action("fill").label == "Fill F"
 
 
 def test_review_has_a_button_for_each_row_that_has_a_place(open_dock):

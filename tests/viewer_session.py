@@ -56,7 +56,7 @@ class Person:
         session = self.state.session
         say(at=time.time(), state=checksum(session.cells))
         session._listeners.insert(0, lambda _: say(at=time.time(), state=checksum(session.cells)))
-        keys = [(Qt.Key_A, Qt.NoModifier), (Qt.Key_R, Qt.NoModifier), (Qt.Key_2, Qt.AltModifier)]
+        keys = [(Qt.Key_A, Qt.NoModifier), (Qt.Key_R, Qt.NoModifier), (Qt.Key_2, Qt.NoModifier)]
         while True:
             if rng.random() < 0.2:
                 self._paint(rng)

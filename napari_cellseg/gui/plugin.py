@@ -92,7 +92,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     opener = Opener(state)
     saving = SaveWatch(state)
     autosave = Autosave(state, opener)
-    review = ReviewActions(state, layers)
+    review = ReviewActions(state, layers, opener)
     bind_review_keys(layers, review)
     segmentation = Segmentation(state, make_engine(state))
     batch = Batch(state, opener, make_engine(state))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from napari_cellseg.review import Box
 
-__all__ = ["camera_of", "fit_image", "forget_extent", "is_in_view", "move_to"]
+__all__ = ["camera_of", "fit_image", "forget_extent", "is_in_view", "move_to", "view_box"]
 
 _SMALLEST, _LARGEST = 60, 350
 """How large a cell is to be seen, px of the screen; between the two the user's zoom is kept."""
@@ -63,6 +64,16 @@ def _canvas_size(viewer: Any) -> tuple[int, int]:
     """Return the height and width of the canvas, px of the screen; napari 0.9 moved it to its canvas."""
     height, width = viewer.canvas.size if hasattr(viewer, "canvas") else viewer._canvas_size
     return int(height), int(width)
+
+
+def view_box(viewer: Any) -> Box:
+    """Return the box in view, (x0, y0, x1, y1) px of the image; it may reach beyond the image."""
+    camera = camera_of(viewer)
+    (y0, y1), (x0, x1) = (
+        (math.floor(where - canvas / camera.zoom / 2 + 0.5), math.ceil(where + canvas / camera.zoom / 2 + 0.5))
+        for where, canvas in zip(camera.center[-2:], _canvas_size(viewer), strict=True)
+    )
+    return x0, y0, x1, y1
 
 
 def is_in_view(layer: Any, box: Box) -> bool:

@@ -68,7 +68,9 @@ class CellsLayer(Labels):
         self.class_id = class_id
         self._looks = looks
         self.class_colour = colour
-        self._colours = palette(looks.mode, colour, preferences().fill_opacity)
+        self._outlines_only = False
+        self._opacity_before: float | None = None
+        self._colours = self._palette(looks.mode)
         self.tiles = CoveredTiles()
         self._shown: npt.NDArray[np.uint8] | None = picture.shown
         self._shown_key = _key_of(picture.labels)
@@ -104,7 +106,8 @@ class CellsLayer(Labels):
 
     def take(self, picture: ClassPicture, mode: ColourMode, colour: str) -> None:
         """Show the cells of another image; the layer must be hidden, so that nothing is drawn yet."""
-        self.class_colour, self._colours = colour, palette(mode, colour, preferences().fill_opacity)
+        self.class_colour = colour
+        self._colours = self._palette(mode)
         self._shown, self._shown_key = picture.shown, _key_of(picture.labels)
         self.tiles.forget()
         self.data = picture.labels
@@ -118,9 +121,36 @@ class CellsLayer(Labels):
     def set_colours(self, mode: ColourMode, colour: str) -> None:
         """Use other colours; the fills of `Looks` must fit ``mode`` already."""
         self.class_colour = colour
-        self._colours = palette(mode, colour, preferences().fill_opacity)
+        self._colours = self._palette(mode)
         self._forget_shown()
         self.colormap = CyclicLabelColormap(colors=self._colours)  # shows all again
+
+    @property
+    def outlines_only(self) -> bool:
+        """Whether cells have a contour and no fill."""
+        return self._outlines_only
+
+    @outlines_only.setter
+    def outlines_only(self, only: bool) -> None:
+        if only != self._outlines_only:
+            self._outlines_only = only
+            self._colours = self._palette(self._looks.mode)
+            self.colormap = CyclicLabelColormap(colors=self._colours)
+
+    def set_hidden(self, hidden: bool) -> None:
+        """Make the layer transparent for a moment; hiding it would make napari draw all of it again."""
+        if hidden and self._opacity_before is None:
+            self._opacity_before = float(self.opacity)
+            self._set_opacity(0.0)
+        elif not hidden and self._opacity_before is not None:
+            self._set_opacity(self._opacity_before)
+            self._opacity_before = None
+
+    def _set_opacity(self, opacity: float) -> None:
+        self.opacity = opacity
+
+    def _palette(self, mode: ColourMode) -> npt.NDArray[np.float32]:
+        return palette(mode, self.class_colour, 0.0 if self._outlines_only else preferences().fill_opacity)
 
     @property
     def shown(self) -> npt.NDArray[np.uint8] | None:

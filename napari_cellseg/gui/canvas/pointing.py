@@ -1,4 +1,4 @@
-"""Selecting cells on the canvas: click, Shift-click for more, Shift-drag a box, Ctrl-drag a lasso."""
+"""Selecting cells on the canvas: click, Shift-click for more, a box or a lasso by tool or by Shift or Ctrl."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.sketch import Point, Sketch, to_pixels
+from napari_cellseg.gui.canvas.tools import Tool, Tools
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.review import CellFilter
 
@@ -22,9 +23,9 @@ _CLICK_PX = 4
 class Pointing:
     """Turns the mouse on the canvas into a selection, as long as no layer draws."""
 
-    def __init__(self, state: AppState, layers: ClassLayers) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, tools: Tools) -> None:
         self._state = state
-        self._layers = layers
+        self._layers, self._tools = layers, tools
         self._sketch = Sketch(state.viewer)
         self.enabled = True
         state.viewer.mouse_drag_callbacks.append(self._on_press)
@@ -34,9 +35,10 @@ class Pointing:
         draws = active is not None and str(active.mode) not in ("pan_zoom", "transform")
         if not self.enabled or self._state.session is None or draws or event.button != 1:
             return
-        more = "Shift" in event.modifiers
-        lasso = "Control" in event.modifiers
-        if not (more or lasso):
+        more = "Shift" in event.modifiers or "Control" in event.modifiers
+        tool = self._tools.tool
+        lasso = "Control" in event.modifiers or (not more and tool is Tool.LASSO)
+        if not (more or lasso or tool is Tool.BOX):
             start = np.asarray(event.pos)
             yield
             while event.type == "mouse_move":
@@ -47,9 +49,10 @@ class Pointing:
         path = yield from dragged_path(viewer, event, self._sketch, box=not lasso)
         self._sketch.clear()
         if path:
-            self._state.select(dict.fromkeys((*self._state.selection, *self._inside(path, box=not lasso))))
+            before = self._state.selection if more else ()
+            self._state.select(dict.fromkeys((*before, *self._inside(path, box=not lasso))))
         else:
-            self._click(event.position, more=True)
+            self._click(event.position, more=more)
 
     def _click(self, position: Any, *, more: bool) -> None:
         cell = self._layers.cell_at(position)

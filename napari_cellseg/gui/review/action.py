@@ -14,10 +14,13 @@ __all__ = ["Needs", "Place", "ReviewAction", "Where"]
 class Place(Enum):
     """The row of buttons in *Review*."""
 
+    IMAGE = "image"
     DECISION = "decision"
     QUEUE = "queue"
+    TOOL = "tool"
     SHAPE = "shape"
     HISTORY = "history"
+    SHOW = "show"
     NONE = "none"
 
 
@@ -26,11 +29,13 @@ class Where(Enum):
 
     EVERYWHERE = "on the canvas and in the docks of the review"
     CANVAS = "on the canvas"
+    REVIEW = "on the canvas and in *Review*"
+    END = "on the canvas and in the queue, once all cells are decided"
     SPLITTING = "on the canvas, while a cell is being split"
 
 
 Needs = Callable[[ReviewActions], str | None]
-"""Says why an action cannot work now, for example "Open an image first."; None when it can."""
+"""Says why an action cannot work now, for example "Open an image first."; None if it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,25 +45,29 @@ class ReviewAction:
     Attributes
     ----------
     id : str
-        Its name in code.
+        Name of the action in code.
     text : str
-        On its button.
+        Text of the button.
     tip : str
-        What it does: in the list of keys, in the docs, and on the button.
+        What the action does: in the list of keys, in the docs, and on the button.
     run : callable
-        Does it.
+        Does the action.
     needs : callable
-        Says why it cannot work now.
+        Says why the action cannot work now.
     keys : tuple of str
-        As Qt writes them; each does it.
+        The keys, as Qt writes them.
     where : Where
         Where the keys work.
     place : Place
-        Where its button is.
+        Where the button is.
     now : callable or None
-        Says what it would do now, for the button, when that is more than ``tip``.
+        Says what the action would do now, for the button, if that is more than ``tip``.
+    is_on : callable or None
+        Whether the button is shown pressed; None for a button that is never pressed.
+    release : callable or None
+        Ends an action that lasts as long as its button is held; None for all other actions.
     is_primary : bool
-        Whether its button is the one that the dock is for.
+        Whether the button is the primary button of the dock.
     """
 
     id: str
@@ -70,15 +79,17 @@ class ReviewAction:
     where: Where = Where.EVERYWHERE
     place: Place = Place.NONE
     now: Callable[[ReviewActions], str] | None = None
+    is_on: Callable[[ReviewActions], bool] | None = None
+    release: Callable[[ReviewActions], object] | None = None
     is_primary: bool = False
 
     @property
     def label(self) -> str:
-        """The text of its button, with its key when that is a letter."""
+        """The text of the button, with the key if that is a letter."""
         key = self.keys[0].replace("Shift+", "⇧") if self.keys else ""
         return f"{self.text} {key}" if key and len(key.removeprefix("⇧")) == 1 else self.text
 
     def tooltip(self, do: ReviewActions) -> str:
-        """Return what it would do now, with its key."""
+        """Return what the action would do now, with its key."""
         tip = self.tip if self.now is None else self.now(do)
         return f"{tip} ({self.keys[0]})" if self.keys else tip

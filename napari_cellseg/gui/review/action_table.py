@@ -1,4 +1,4 @@
-"""`REVIEW_ACTIONS`: what can be done in a review. Buttons, keys, the list of F1 and docs/keys.md are made from it.
+"""`REVIEW_ACTIONS`: the actions of a review. Buttons, keys, the list behind F1 and docs/keys.md are made from it.
 
 A new command is a method of `review.commands.Author`, or of `ReviewActions`, and one row here.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from napari_cellseg.gui.canvas.tools import Tool
+from napari_cellseg.gui.review import needs
 from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY, class_key
@@ -27,106 +29,40 @@ def key_of(action_id: str) -> str:
 
 
 def perform(row: ReviewAction, do: ReviewActions) -> None:
-    """Do an action, or tell why it cannot work."""
+    """Do an action, or say why it cannot work."""
     why_not = row.needs(do)
+    is_repeated = row.place in (Place.IMAGE, Place.QUEUE, Place.HISTORY) or row.where is Where.END
     if why_not is None:
         row.run(do)
-    elif row.place in (Place.QUEUE, Place.HISTORY) or why_not == _edits(do):  # pressed many times in a row
+    elif is_repeated or why_not == needs.edits(do):  # a notification for each key press would be too much
         do.say(why_not)
     else:
         show_warning(why_not)
-
-
-# ---- what an action needs ----
-
-
-def _nothing(_: ReviewActions) -> str | None:
-    return None
-
-
-def _an_image(do: ReviewActions) -> str | None:
-    return None if do.session is not None else "Open an image first."
-
-
-def _edits(do: ReviewActions) -> str | None:
-    """Say why nothing can be edited."""
-    return _an_image(do) or (do.session.refusal if do.session is not None else "") or None
-
-
-def _a_cell(do: ReviewActions) -> str | None:
-    if do.session is not None and do.session.refusal:
-        return do.session.refusal
-    if do.missed is not None and not do.selection:
-        add, skip = key_of("accept"), key_of("next")
-        return f"There is no cell here yet. Press {add} to add the one on disk, or {skip} to skip it."
-    chosen = None if do.selection else f"Select a cell first: click it, or press {key_of('next')}."
-    return _an_image(do) or chosen
-
-
-def _a_cell_or_a_missed_one(do: ReviewActions) -> str | None:
-    return _edits(do) if do.missed is not None else _a_cell(do)
-
-
-def _one_cell(do: ReviewActions) -> str | None:
-    return _edits(do) or (None if len(do.selection) == 1 else "Select one cell first.")
-
-
-def _two_cells(do: ReviewActions) -> str | None:
-    few = "Select two or more cells first: click one, then Shift-click the others."
-    return _edits(do) or (None if len(do.selection) > 1 else few)
-
-
-def _a_queue(do: ReviewActions) -> str | None:
-    return _an_image(do) or (None if do.queue.is_ready else "The queue is not ready yet.")
-
-
-def _a_class(class_id: int, do: ReviewActions) -> str | None:
-    return _a_cell(do) or (None if class_id <= len(do.class_names()) else f"There is no class {class_id}.")
-
-
-def _something_done(do: ReviewActions) -> str | None:
-    nothing = None if do.session is not None and do.session.undo_text else "There is nothing to undo."
-    return nothing or _edits(do)
-
-
-def _something_undone(do: ReviewActions) -> str | None:
-    nothing = None if do.session is not None and do.session.redo_text else "There is nothing to redo."
-    return nothing or _edits(do)
-
-
-# ---- what an action would do now ----
-
-
-def _with_count(tip: str, do: ReviewActions) -> str:
-    return f"{tip}: {len(do.selection)} cells" if len(do.selection) > 1 else tip
-
-
-def _accept_now(do: ReviewActions) -> str:
-    return _with_count("Mark as right", do) if do.missed is None else "Add the cell on disk"
-
-
-def _undo_now(do: ReviewActions) -> str:
-    return f"Undo: {do.session.undo_text if do.session is not None else ''}"
-
-
-def _redo_now(do: ReviewActions) -> str:
-    return f"Redo: {do.session.redo_text if do.session is not None else ''}"
-
-
-def _class_now(class_id: int, do: ReviewActions) -> str:
-    names = do.class_names()
-    return f"Class: {names[class_id - 1]}" if class_id <= len(names) else ""
 
 
 def _class_action(class_id: int) -> ReviewAction:
     return ReviewAction(
         id=f"class_{class_id}",
         text=f"Class {class_id}",
-        tip=f"Give the selected cells class {class_id}",
+        tip=f"Give the selected cells class {class_id}, or accept them if they have it",
         keys=(class_key(class_id),),
-        needs=partial(_a_class, class_id),
-        run=lambda do: do.reclassify(class_id),
-        now=partial(_class_now, class_id),
+        needs=partial(needs.a_class, class_id),
+        run=lambda do: do.give_class(class_id),
+        now=partial(needs.class_now, class_id),
+    )
+
+
+def _tool_action(tool: Tool, text: str, key: str, tip: str) -> ReviewAction:
+    may_always = tool in (Tool.POINT, Tool.BOX, Tool.LASSO)
+    return ReviewAction(
+        id=tool.name.lower(),
+        text=text,
+        tip=tip,
+        keys=(key,),
+        place=Place.TOOL,
+        needs=needs.an_image if may_always else needs.edits,
+        run=lambda do: do.use_tool(tool),
+        is_on=lambda do: do.tools.tool is tool and not (tool is Tool.BRUSH and do.draws_new),
     )
 
 
@@ -134,23 +70,32 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
     ReviewAction(
         id="accept",
         text="Accept",
-        tip="Mark the selected cells as right",
+        tip="Mark the selected cells as correct, and go to the next cell",
         keys=("A",),
         place=Place.DECISION,
-        needs=_a_cell_or_a_missed_one,
+        needs=needs.a_cell_or_a_missed_one,
         run=ReviewActions.accept,
-        now=_accept_now,
+        now=needs.accept_now,
         is_primary=True,
     ),
     ReviewAction(
         id="reject",
         text="Reject",
-        tip="Mark the selected cells as wrong, and hide them",
+        tip="Mark the selected cells as wrong, hide them, and go to the next cell",
         keys=("R",),
         place=Place.DECISION,
-        needs=_a_cell,
+        needs=needs.a_cell,
         run=ReviewActions.reject,
-        now=partial(_with_count, "Mark as wrong and hide"),
+        now=partial(needs.with_count, "Mark as wrong and hide"),
+    ),
+    ReviewAction(
+        id="accept_in_view",
+        text="All in view",
+        tip="Accept all cells in view that await a decision; one undo takes back all of them",
+        keys=("Shift+A",),
+        place=Place.DECISION,
+        needs=needs.edits,
+        run=ReviewActions.accept_in_view,
     ),
     ReviewAction(
         id="next",
@@ -158,7 +103,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Go to the next cell of the queue",
         keys=("N",),
         place=Place.QUEUE,
-        needs=_a_queue,
+        needs=needs.a_queue,
         run=ReviewActions.next,
     ),
     ReviewAction(
@@ -167,26 +112,43 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Go to the previous cell of the queue",
         keys=("Shift+N",),
         place=Place.QUEUE,
-        needs=_a_queue,
+        needs=needs.a_queue,
         run=ReviewActions.previous,
     ),
     *(_class_action(class_id) for class_id in range(1, CLASSES_WITH_KEY + 1)),
     ReviewAction(
+        id="draw_new",
+        text="New cell",
+        tip="Draw a new cell with brush, fill or polygon; a class key chooses its class",
+        keys=("M",),
+        place=Place.TOOL,
+        needs=needs.edits,
+        run=ReviewActions.draw_new,
+        is_on=lambda do: do.draws_new,
+    ),
+    _tool_action(Tool.BRUSH, "Brush", "B", "Paint on the selected cell, or a new cell if none is selected"),
+    _tool_action(Tool.ERASER, "Eraser", "E", "Erase pixels of the cells of the active class"),
+    _tool_action(Tool.FILL, "Fill", "F", "Fill the clicked area with the selected cell, or with a new cell"),
+    _tool_action(Tool.POLYGON, "Polygon", "P", "Draw a polygon by clicks; a double click or Enter completes it"),
+    _tool_action(Tool.BOX, "Box", "X", "Select cells by dragging a box"),
+    _tool_action(Tool.LASSO, "Lasso", "L", "Select cells by drawing around them"),
+    _tool_action(Tool.POINT, "Pan", "V", "Drag to pan, click to select; every decision returns to this"),
+    ReviewAction(
         id="merge",
         text="Merge",
-        tip="Make one cell of the selected ones",
+        tip="Merge the selected cells into one; they must touch",
         keys=("Q",),
         place=Place.SHAPE,
-        needs=_two_cells,
+        needs=needs.two_cells,
         run=ReviewActions.merge,
     ),
     ReviewAction(
         id="bridge",
         text="Merge and bridge",
-        tip="Make one cell of the selected ones, and fill the gap between them",
+        tip="Merge the selected cells into one, and fill the gap between them",
         keys=("Shift+Q",),
-        needs=_two_cells,
-        run=lambda do: do.reshape(partial(Author.merge, bridge=True), "The cells are one already."),
+        needs=needs.two_cells,
+        run=lambda do: do.reshape(partial(Author.merge, bridge=True), "These cells are one already."),
     ),
     ReviewAction(
         id="split",
@@ -194,7 +156,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Split the selected cell by a drawn line, or by clicked seeds",
         keys=("K",),
         place=Place.SHAPE,
-        needs=_one_cell,
+        needs=needs.one_cell,
         run=ReviewActions.split,
     ),
     ReviewAction(
@@ -203,7 +165,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Cut at the clicked seeds",
         keys=("Enter",),
         where=Where.SPLITTING,
-        needs=_nothing,
+        needs=needs.nothing,
         run=lambda do: do.cutting.finish(),
     ),
     ReviewAction(
@@ -212,15 +174,15 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Give up splitting",
         keys=("Escape",),
         where=Where.SPLITTING,
-        needs=_nothing,
+        needs=needs.nothing,
         run=lambda do: do.cutting.stop(),
     ),
     ReviewAction(
         id="fill_holes",
-        text="Fill",
+        text="Holes",
         tip="Fill the holes of the selected cells",
         place=Place.SHAPE,
-        needs=_a_cell,
+        needs=needs.a_cell,
         run=lambda do: do.reshape(Author.fill_holes, "There is no hole to fill."),
     ),
     ReviewAction(
@@ -228,61 +190,109 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         text="Smooth",
         tip="Round the outlines of the selected cells",
         place=Place.SHAPE,
-        needs=_a_cell,
+        needs=needs.a_cell,
         run=lambda do: do.reshape(Author.smooth, "Smoothing changes nothing here."),
     ),
     ReviewAction(
         id="delete",
         text="Delete",
-        tip="Take the selected cells out, as if they had never been there",
+        tip="Delete the selected cells; unlike rejected cells, they may return with a new prediction",
         keys=("Delete",),
         place=Place.SHAPE,
-        needs=_a_cell,
+        needs=needs.a_cell,
         run=ReviewActions.delete,
-    ),
-    ReviewAction(
-        id="draw_new",
-        text="New cell",
-        tip="Draw a new cell with brush, fill or polygon; otherwise they draw on the selected cell",
-        keys=("M",),
-        where=Where.CANVAS,
-        needs=_edits,
-        run=ReviewActions.draw_new,
     ),
     ReviewAction(
         id="undo",
         text="Undo",
-        tip="Take the last command back",
+        tip="Undo the last command, whichever class it changed",
         keys=("Ctrl+Z",),
         place=Place.HISTORY,
-        needs=_something_done,
+        needs=needs.something_done,
         run=ReviewActions.undo,
-        now=_undo_now,
+        now=needs.undo_now,
     ),
     ReviewAction(
         id="redo",
         text="Redo",
-        tip="Do the command undone last again",
-        keys=("Ctrl+Shift+Z",),
+        tip="Redo the last command that was undone",
+        keys=("Ctrl+Shift+Z", "Ctrl+Y"),
         place=Place.HISTORY,
-        needs=_something_undone,
+        needs=needs.something_undone,
         run=ReviewActions.redo,
-        now=_redo_now,
+        now=needs.redo_now,
+    ),
+    ReviewAction(
+        id="hide",
+        text="Hide",
+        tip="Hide the masks while the key or the button is held",
+        keys=("H",),
+        place=Place.SHOW,
+        needs=needs.an_image,
+        run=lambda do: do.showing.hide(),
+        release=lambda do: do.showing.show(),
+    ),
+    ReviewAction(
+        id="outlines",
+        text="Outlines",
+        tip="Show outlines only, without a fill, or fill the cells again",
+        keys=("O",),
+        place=Place.SHOW,
+        needs=needs.an_image,
+        run=lambda do: do.showing.toggle_outlines(),
+        is_on=lambda do: do.showing.outlines_only,
+    ),
+    ReviewAction(
+        id="previous_image",
+        text="<",
+        tip="Open the previous image; edits are saved",
+        keys=("PgUp",),
+        where=Where.REVIEW,
+        place=Place.IMAGE,
+        needs=needs.an_image_before,
+        run=lambda do: do.step_image(-1),
+    ),
+    ReviewAction(
+        id="next_image",
+        text=">",
+        tip="Open the next image; edits are saved",
+        keys=("PgDown",),
+        where=Where.REVIEW,
+        place=Place.IMAGE,
+        needs=needs.an_image_after,
+        run=lambda do: do.step_image(1),
+    ),
+    ReviewAction(
+        id="next_from_end",
+        text="Next image",
+        tip="Open the next image",
+        keys=("Enter",),
+        where=Where.END,
+        needs=needs.the_end,
+        run=lambda do: do.step_image(1),
+    ),
+    ReviewAction(
+        id="segment",
+        text="Segment",
+        tip="Predict the cells of this image; what is accepted or edited stays",
+        keys=("S",),
+        needs=needs.a_model,
+        run=ReviewActions.segment,
     ),
     ReviewAction(
         id="keys",
         text="?",
         tip="Show this list of keys",
         keys=("F1", "?"),
-        needs=_nothing,
+        needs=needs.nothing,
         run=lambda do: do.keys_requested.emit(),
     ),
 )
 
 MOUSE = (
     ("Click", "Select a cell"),
-    ("Shift+Click", "Select one more cell, or one less"),
+    ("Shift+Click", "Select one more cell, or deselect one"),
     ("Shift+Drag", "Select the cells in a box"),
     ("Ctrl+Drag", "Select the cells in a lasso"),
 )
-"""What the mouse does on the canvas while no drawing tool is chosen."""
+"""The actions of the mouse on the canvas while no drawing tool is chosen."""

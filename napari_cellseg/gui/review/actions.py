@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMainWindow
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.canvas.camera import is_in_view, move_to
-from napari_cellseg.gui.canvas.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.camera import is_in_view, move_to, view_box
 from napari_cellseg.gui.canvas.features import cell_line
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.pointing import Pointing
+from napari_cellseg.gui.canvas.showing import Showing
+from napari_cellseg.gui.canvas.tools import Tool, Tools
+from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.review.cutting import Cutting
+from napari_cellseg.gui.review.next_cell import NextCell
 from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
-from napari_cellseg.review import CellCommand, Change, ChangeKind, ReviewSession, Status
+from napari_cellseg.review import Author, CellCommand, CellFilter, Change, ChangeKind, ReviewSession, Status
 from napari_cellseg.review.queue import QueueItem
+from napari_cellseg.wording import counted
 
 __all__ = ["ReviewActions"]
 
@@ -32,23 +37,28 @@ class ReviewActions(QObject):
     """
 
     changed = Signal()
-    """Something that *Review* shows is another one: counts, undo text, hint, place in the queue."""
+    """Something that *Review* shows has changed: counts, undo text, hint, place in the queue, tool."""
     keys_requested = Signal()
     """The list of keys is asked for."""
 
-    def __init__(self, state: AppState, layers: ClassLayers) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener) -> None:
         super().__init__()
-        self._state, self._layers = state, layers
+        self._state, self._layers, self.opener = state, layers, opener
         self.queue = QueueWalk(state, layers)
+        self._place = NextCell(self.queue)
+        self.tools, self.showing = Tools(state, layers), Showing(layers)
         self.auto_advance = True
+        self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
-        self.pointing = Pointing(state, layers)
+        self.pointing = Pointing(state, layers, self.tools)
         self.cutting.changed.connect(self._on_cutting)
         layers.session_changed.connect(self._on_change)
         layers.undo_requested.connect(self.undo)
         layers.redo_requested.connect(self.redo)
-        self.queue.changed.connect(self.changed)
+        self.queue.changed.connect(self._move_on)
+        for signal in (self.queue.changed, self.tools.changed, self.showing.changed):
+            signal.connect(self.changed)
         state.current_changed.connect(self._on_current)
         state.selection_changed.connect(self._on_selection)
 
@@ -67,7 +77,7 @@ class ReviewActions(QObject):
     # ---- decisions ----
 
     def accept(self) -> None:
-        """Mark the selected cells as right; take over the cell on disk that the queue shows as missed."""
+        """Mark the selected cells as correct; add the cell on disk that the queue shows as missed."""
         label = None if self._missed is None else self.queue.label(self._missed)
         if label is not None:
             self._run(lambda session: session.add(label.class_id, label.box, label.mask))
@@ -79,13 +89,40 @@ class ReviewActions(QObject):
         """Mark the selected cells as wrong."""
         self._decide(lambda session, ids: session.reject(ids))
 
+    def give_class(self, class_id: int) -> None:
+        """Set the class of the selected cells, or of new cells when a tool draws and no cell is selected.
+
+        Cells that have the class already are accepted.
+        """
+        if self.draws_new:
+            self._layers.activate(class_id)
+            self._layers.settle()
+            self.say(f"New cells get the class {self.class_names()[class_id - 1]}.")
+        else:
+            self.reclassify(class_id)
+
     def reclassify(self, class_id: int, cell_ids: Iterable[int] | None = None) -> None:
-        """Give the selected, or some other, cells another class."""
-        self._decide(lambda session, ids: session.reclassify(ids, class_id), cell_ids)
+        """Set the class of the selected cells, or of ``cell_ids``; those that have the class already are accepted."""
+        command = partial(Author.give_class, class_id=class_id, class_name=self.class_names()[class_id - 1])
+        self._decide(lambda session, ids: session.do(command, ids), cell_ids)
 
     def delete(self) -> None:
-        """Take the selected cells out."""
+        """Delete the selected cells."""
         self._decide(lambda session, ids: session.delete(ids))
+
+    def accept_in_view(self) -> None:
+        """Accept all proposed cells that lie, by half of their pixels or more, in the part of the image in view."""
+        session = self._state.session
+        if session is None:
+            return
+        shown = [layer.class_id for layer in self._layers if layer.visible]
+        box = view_box(self._state.viewer)
+        ids = session.find(CellFilter(class_ids=shown, statuses=(Status.PROPOSED,), box=box))
+        if not ids:
+            self.say("No cell in view awaits a decision.")
+        elif self._run(lambda session: session.accept(ids)):
+            self.tools.point()
+            self.say(f"{counted(len(ids), 'cell')} in view accepted. Undo takes back all of them.")
 
     def reject_all(self, cell_ids: Iterable[int]) -> None:
         """Reject cells that need not be selected, such as those of a filter."""
@@ -104,11 +141,11 @@ class ReviewActions(QObject):
             self._state.select(ids[:1])
 
     def split(self) -> None:
-        """Begin to split the selected cell; once more gives up."""
+        """Start to split the selected cell; give up when a split has started."""
         if self.cutting.cell_id is not None:
             self.cutting.stop()
         elif len(self.selection) == 1:
-            self._layers.settle()
+            self.tools.point()
             self.cutting.start(self.selection[0])
 
     def reshape(self, command: CellCommand, nothing: str) -> None:
@@ -118,13 +155,22 @@ class ReviewActions(QObject):
         if change is not None and not change:
             self.say(nothing)
 
+    def use_tool(self, tool: Tool) -> None:
+        """Choose a tool; it holds on all class layers until a decision."""
+        self.cutting.stop()
+        self.tools.choose(tool)
+
     def draw_new(self) -> None:
-        """Let brush, fill and polygon of the active class layer draw a new cell."""
-        self._layers.settle()
+        """Let the next stroke draw a new cell, with the brush unless another drawing tool is chosen."""
         self._state.select(())
-        layer = self._state.viewer.layers.selection.active
-        if isinstance(layer, CellsLayer) and str(layer.mode) not in ("paint", "polygon", "fill"):
-            layer.mode = "paint"
+        self.use_tool(self.tools.tool if self.tools.tool in (Tool.FILL, Tool.POLYGON) else Tool.BRUSH)
+        active = self._state.viewer.layers.selection.active
+        self.say(f"Draw a new cell of the class {active.name}; a class key changes the class.")
+
+    @property
+    def draws_new(self) -> bool:
+        """Whether the next stroke draws a new cell."""
+        return self.tools.draws and self.tools.tool is not Tool.ERASER and not self.selection
 
     # ---- one stack ----
 
@@ -140,17 +186,27 @@ class ReviewActions(QObject):
 
     def next(self) -> None:
         """Go to the next cell of the queue."""
+        self.tools.point()
         if self.queue.is_ready:
             self._go(self.queue.next(self._current()))
 
     def previous(self) -> None:
         """Go to the previous cell of the queue."""
+        self.tools.point()
         if self.queue.is_ready:
             self._go(self.queue.previous(self._current()))
 
     def go_to(self, item: QueueItem) -> None:
         """Go to an item of the queue."""
         self._go(item)
+
+    def step_image(self, by: int) -> None:
+        """Open the next (1) or the previous (-1) image."""
+        self.opener.step(by)
+
+    def segment(self) -> None:
+        """Run the model of *Segment* on this image."""
+        self._state.segment_requested.emit()
 
     def say(self, text: str) -> None:
         """Show a text in the status bar."""
@@ -163,6 +219,8 @@ class ReviewActions(QObject):
         if session is not None and cell is not None:
             self._state.select((cell_id,))
             self._layers.activate(cell.class_id)
+            if self.tools.draws:
+                self._layers.settle()  # the next press paints
             move_to(self._state.viewer, cell.box, session.image_size)
 
     @property
@@ -182,6 +240,7 @@ class ReviewActions(QObject):
 
     def close(self) -> None:
         """Stop assessing the queue."""
+        self.showing.show()
         self.queue.close()
 
     # ---- how ----
@@ -193,13 +252,22 @@ class ReviewActions(QObject):
         session = self._state.session
         if session is None or not ids:
             return
-        undecided = [i for i in ids if session.cells[i].status is Status.PROPOSED]
+        if len(ids) == 1 and session.cells[ids[0]].status is Status.PROPOSED and cell_ids is None:
+            self._place.leave(ids[0])
         if self._run(lambda session: command(session, ids)) is None:
             return
-        if cell_ids is None and len(ids) == 1 and self.auto_advance and undecided:
-            self.next()
+        self.tools.point()
+        if cell_ids is None and len(ids) == 1 and self.auto_advance:
+            self._decided = ids
+            self._move_on()
         else:
             self._state.select(i for i in ids if i in session.cells and session.is_visible(session.cells[i]))
+
+    def _move_on(self) -> None:
+        """Go to the cell after the one just decided, as soon as the queue is assessed."""
+        if self._decided and self.queue.is_ready:
+            decided, self._decided = self._decided, ()
+            self._go(self._place.after(decided))
 
     def _run(self, command: Callable[[ReviewSession], Change]) -> Change | None:
         """Do a command; None, and the reason to the user, when it cannot be done."""
@@ -240,15 +308,27 @@ class ReviewActions(QObject):
         verb = "Undone" if change.kind is ChangeKind.UNDO else "Done again"
         self.say(f"{verb}: {change.text}")
 
+    @property
+    def end_text(self) -> str:
+        """What to do at the end of the queue; empty while cells await a decision, or when there are no cells."""
+        if not self.queue.is_finished:
+            return ""
+        images = self._state.images
+        if not images or images[-1] == self._state.file:
+            return "All cells of this image are decided."
+        return "All cells of this image are decided. Enter opens the next image."
+
     def _current(self) -> int | None:
         return self._state.selection[0] if self._state.selection else self._missed
 
     def _go(self, item: QueueItem | None) -> None:
         self.cutting.stop()
         self._missed = None
+        self._place.arrive(item)
         if item is None:
             self._state.select(())
-            self.say("Nothing is left in the queue.")
+            self.say(self.end_text or "Nothing is left in the queue.")
+            self.changed.emit()
         elif not item.is_missed:
             self.show_cell(item.cell_id)
         else:  # a cell of the labels on disk that the review does not have
@@ -265,6 +345,7 @@ class ReviewActions(QObject):
     def _on_current(self) -> None:
         self.cutting.stop()
         self._missed = None
+        self._place.arrive(None)
         self.changed.emit()
 
     def _on_change(self, change: Change) -> None:
@@ -283,7 +364,7 @@ class ReviewActions(QObject):
 
     def _on_selection(self) -> None:
         session, ids = self._state.session, self._state.selection
-        self._missed = None
+        self._missed, self._decided = None, ()
         if session is None or not ids:
             return
         image = self._state.image

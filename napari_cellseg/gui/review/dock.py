@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.save_watch import SaveLabel, SaveWatch
-from napari_cellseg.gui.review.action import Place, ReviewAction
+from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_of, perform
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
@@ -29,16 +29,17 @@ from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
-from napari_cellseg.review import CellFilter, ReviewSession
+from napari_cellseg.review import CellFilter, ReviewSession, Status
 from napari_cellseg.review.queue import QueueOrder
+from napari_cellseg.wording import counted
 from napari_cellseg.workspace import SaveKind
 
 __all__ = ["ReviewDock"]
 
 _LISTED = 300
-"""Items of the queue that the list shows; nobody scrolls further, and they are sorted by need."""
+"""Items of the queue that the list shows; the rest is of less need, and comes up as these are decided."""
 _UPDATE_MS = 80
-"""The dock is brought up to date after the canvas is drawn, so that a key press is seen there at once."""
+"""The dock is updated after the canvas, so that the canvas responds to a key press immediately."""
 
 
 class ReviewDock(Dock):
@@ -56,6 +57,8 @@ class ReviewDock(Dock):
         self._add_undo()
         self._add_show()
         add_dock_keys(self, self._do)
+        add_dock_keys(self, self._do, Where.REVIEW)
+        add_dock_keys(self.queue_list, self._do, Where.END)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.refresh)
@@ -63,6 +66,8 @@ class ReviewDock(Dock):
             signal.connect(self._refresh_later)
         for signal in (self.state.current_changed, self.state.classes_changed):
             signal.connect(self._on_classes)
+        self._do.tools.changed.connect(self._show_pressed)
+        self._do.showing.changed.connect(self._show_pressed)
         saving.changed.connect(self._show_saved)
         self._on_classes()
         self._do.queue.begin()
@@ -77,7 +82,11 @@ class ReviewDock(Dock):
         self._progress.setTextVisible(False)
         self._progress.setMaximumHeight(10)
         self.counts = QLabel()
-        self.column.addLayout(_row(self._title, self.counts, stretch=0))
+        self._title.setMinimumWidth(1)
+        back, forward = self._buttons_of(Place.IMAGE)
+        for made in (back, forward):
+            made.setFixedWidth(28)
+        self.column.addLayout(_row(back, self._title, forward, self.counts, stretch=1))
         self.column.addWidget(self._progress)
         self.saved = SaveLabel(self._saving)
         self._save = button("Save", self._on_save)
@@ -104,7 +113,7 @@ class ReviewDock(Dock):
         self.queue_list.setUniformRowHeights(True)
         self.queue_list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.queue_list.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.queue_list.setMinimumHeight(130)
+        self.queue_list.setMinimumHeight(120)
         self.queue_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.queue_list.header().setMinimumSectionSize(30)
         for column, width in enumerate((64, 76, 36)):
@@ -121,8 +130,11 @@ class ReviewDock(Dock):
         self.column.addLayout(_row(*decisions))
         self.column.addLayout(_row(*self._buttons_of(Place.QUEUE)))
         self._classes = ClassButtons()
-        self._classes.chosen.connect(self._do.reclassify)
+        self._classes.chosen.connect(self._do.give_class)
         self.column.addWidget(self._classes)
+        tools = self._buttons_of(Place.TOOL)
+        for row in (tools[:4], tools[4:]):
+            self.column.addLayout(_row(*row))
         self.column.addLayout(_row(*self._buttons_of(Place.SHAPE)))
 
     def _buttons_of(self, place: Place) -> list[QPushButton]:
@@ -130,7 +142,16 @@ class ReviewDock(Dock):
         return [self._button(row) for row in REVIEW_ACTIONS if row.place is place]
 
     def _button(self, row: ReviewAction) -> QPushButton:
-        made = button(row.label, partial(perform, row, self._do), make=PrimaryButton if row.is_primary else QPushButton)
+        """Make the button of an action; a button that is held works while it is down."""
+        do = self._do
+        made = button(row.label, lambda: None, make=PrimaryButton if row.is_primary else QPushButton)
+        made.setCheckable(row.is_on is not None)
+        if row.release is None:
+            made.clicked.connect(lambda: perform(row, do))
+        else:
+            made.pressed.connect(partial(perform, row, do))
+            made.released.connect(partial(row.release, do))
+        made.clicked.connect(lambda: self._show_pressed())  # Qt toggles a checkable button, whatever the tool is
         self.buttons[row.id] = made
         return made
 
@@ -155,9 +176,9 @@ class ReviewDock(Dock):
         self._show.mode_chosen.connect(lambda mode: setattr(self.layers, "colour_mode", mode))
         self._show.contour_chosen.connect(lambda on: setattr(self.layers, "contour", int(on)))
         self.column.addWidget(self._show)
-        self._gallery = button("Gallery", lambda: self._open("Gallery"), "Pictures of the cells of a class")
+        self._gallery = button("Gallery", lambda: self._open("Gallery"), "Images of the cells of a class")
         self._table = button("Table", lambda: self._open("Table"), "All cells with their measurements")
-        self.column.addLayout(_row(self._gallery, self._table))
+        self.column.addLayout(_row(*self._buttons_of(Place.SHOW), self._gallery, self._table))
 
     # ---- up to date ----
 
@@ -168,6 +189,7 @@ class ReviewDock(Dock):
         self._show_progress(session)
         self._show_queue(session)
         self._show_buttons(session)
+        self._show_pressed()
         self._show_saved()
 
     def _refresh_later(self) -> None:
@@ -229,11 +251,14 @@ class ReviewDock(Dock):
             return self._do.cutting.hint
         if not queue.is_ready:
             done, of = queue.assessed or (0, 1)
-            return f"Looking for doubtful cells: {100 * done // max(of, 1)} %"
+            return f"Checking for doubtful cells: {100 * done // max(of, 1)} %"
         if not session.cells:
             draw = f"choose a class layer, press {key_of('draw_new')}, and paint."
             return f"No cells yet: run a model in Segment, or draw: {draw}"
-        return "" if waiting else "Nothing is left to review here."
+        if waiting:
+            return ""
+        left = session.count(statuses=(Status.PROPOSED,))
+        return self._do.end_text or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
 
     def _show_buttons(self, session: ReviewSession | None) -> None:
         for action_id, made in self.buttons.items():
@@ -244,6 +269,14 @@ class ReviewDock(Dock):
         self._undo_text.setText(f"Last: {undo}" if undo else "")
         self._undo_text.setToolTip(self._undo_text.text())
         self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
+
+    def _show_pressed(self) -> None:
+        """Show which tool is chosen, and whether outlines are."""
+        for action_id, made in self.buttons.items():
+            is_on = action(action_id).is_on
+            if is_on is not None:
+                made.setChecked(is_on(self._do))
+        self._show.show_choice(self.layers.colour_mode, contour=self.layers.contour > 0)
 
     def _filtered(self) -> tuple[int, ...]:
         wanted: CellFilter = self.filter_row.wanted(self._do.queue.class_id)
@@ -267,7 +300,7 @@ class ReviewDock(Dock):
 
 
 def _row(*widgets: Any, stretch: int | None = None) -> QLayout:
-    """Put widgets side by side; the one at ``stretch`` takes the room that is left."""
+    """Put widgets in a row; the one at ``stretch`` gets the free space."""
     row = QHBoxLayout()
     row.setSpacing(4)
     for i, widget in enumerate(widgets):

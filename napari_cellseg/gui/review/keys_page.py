@@ -25,7 +25,8 @@ The keys work on the canvas while a class layer is active, and in *Review*, *Gal
 def keys_page() -> str:
     """Return the page, as Markdown."""
     rows = [_row(row) for row in REVIEW_ACTIONS if not row.id.startswith("class_")]
-    classes = f"| {class_key(1)} ... {class_key(CLASSES_WITH_KEY)} | | Give the selected cells a class |"
+    tip = "Give the selected cells a class, or accept them if they have it"
+    classes = f"| {class_key(1)} ... {class_key(CLASSES_WITH_KEY)} | | {tip} |"
     rows.insert(next(i for i, row in enumerate(REVIEW_ACTIONS) if row.id.startswith("class_")), classes)
     return _HEAD + "\n".join([*rows, *(f"| {keys} | | {text} |" for keys, text in MOUSE)]) + "\n"
 

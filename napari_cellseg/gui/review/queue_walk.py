@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -11,7 +11,7 @@ from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Change, ReviewSession
+from napari_cellseg.review import Cell, Change, ReviewSession, Status
 from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.workspace import Project
 
@@ -83,6 +83,35 @@ class QueueWalk(QObject):
     def previous(self, before: int | None) -> QueueItem | None:
         """Return the item before a cell; None when nothing is left."""
         return self._queue.previous(before, self.class_id) if self._queue is not None and self.is_ready else None
+
+    def following(self, cell_id: int | None, count: int) -> tuple[int, ...]:
+        """Return the ids of the next items after a cell."""
+        found: list[int] = []
+        while len(found) < count:
+            item = self.next(found[-1] if found else cell_id)
+            if item is None or item.cell_id in found or item.cell_id == cell_id:
+                break
+            found.append(item.cell_id)
+        return tuple(found)
+
+    def waiting(self, cell_ids: Iterable[int | None]) -> QueueItem | None:
+        """Return the first of some items that still awaits a decision and is in the queue."""
+        session = self._state.session
+        for cell_id in cell_ids:
+            item = None if cell_id is None else self.item(cell_id)
+            if item is None or session is None or self.class_id not in (None, item.class_id):
+                continue
+            if item.is_missed or session.cells[item.cell_id].status is Status.PROPOSED:
+                return item
+        return None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the image has cells, and every one of them is decided."""
+        session = self._state.session
+        if session is None or not self.is_ready or not session.count() or session.count(statuses=(Status.PROPOSED,)):
+            return False
+        return self._queue is not None and self._queue.next() is None
 
     def label(self, item_id: int) -> Cell | None:
         """Return the cell on disk that a missed item stands for."""

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.canvas.colours import ColourMode
 from napari_cellseg.gui.widgets.class_key import class_key
-from napari_cellseg.gui.widgets.dock import explain
+from napari_cellseg.gui.widgets.dock import ACCENT, explain
 from napari_cellseg.review import CellFilter, Status
 
 __all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
@@ -42,7 +42,11 @@ def button(
     # Several fit in one row of 300 px: as narrow as their text, sharing what is left.
     made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     if make is QPushButton:
-        made.setStyleSheet(f"padding: 4px 2px; min-width: {made.fontMetrics().horizontalAdvance(text) + 4}px;")
+        width = made.fontMetrics().horizontalAdvance(text.replace("&", "")) + 4
+        made.setStyleSheet(
+            f"QPushButton {{ padding: 4px 2px; min-width: {width}px; }}"
+            f"QPushButton:checked {{ background-color: {ACCENT}; color: white; font-weight: 600; }}"
+        )
     return made
 
 
@@ -54,7 +58,7 @@ def colour_icon(colour: str, size: int = 12) -> QIcon:
 
 
 class ClassButtons(QWidget):
-    """One button a class, two in a row, with its colour and its key."""
+    """One button per class, two in a row, with the colour and the key of the class."""
 
     chosen = Signal(int)
     """The class_id of the button pressed."""
@@ -75,11 +79,12 @@ class ClassButtons(QWidget):
         for class_id, name, colour in classes:
             key = class_key(class_id)
             made = button("", partial(self.chosen.emit, class_id))
-            shown = made.fontMetrics().elidedText(f"{class_id}  {name}", Qt.TextElideMode.ElideRight, 118)
+            shown = made.fontMetrics().elidedText(f"{key}  {name}".strip(), Qt.TextElideMode.ElideMiddle, 118)
             made.setText(shown.replace("&", "&&"))
             made.setIcon(colour_icon(colour))
             made.setStyleSheet("padding: 4px 3px; text-align: left; min-width: 0px;")
-            made.setProperty("tip", f"{name}  {key}".strip())
+            accepts = "Set this class; a cell that has the class already is accepted"
+            made.setProperty("tip", f"{name}\n{accepts} ({key})" if key else f"{name}\n{accepts}")
             self._grid.addWidget(made, *divmod(class_id - 1, 2))
             self._buttons.append(made)
 
@@ -157,7 +162,7 @@ class FilterRow(QWidget):
 
 
 class ShowRow(QWidget):
-    """What the colours tell, and whether contours are drawn."""
+    """What the colours show, and whether contours are drawn."""
 
     mode_chosen = Signal(object)
     contour_chosen = Signal(bool)
@@ -171,7 +176,7 @@ class ShowRow(QWidget):
         layout.addWidget(QLabel("Show"))
         self._group = QButtonGroup(self)
         tips = {
-            ColourMode.CLASS: "One colour a class",
+            ColourMode.CLASS: "One colour per class",
             ColourMode.CELL: "Neighbours in different colours",
             ColourMode.STATUS: "Blue proposed, green accepted, orange edited",
         }

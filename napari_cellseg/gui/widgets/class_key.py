@@ -10,4 +10,4 @@ CLASSES_WITH_KEY = 9
 
 def class_key(class_id: int) -> str:
     """Return the key of a class, as Qt writes it; empty when the class has none."""
-    return f"Alt+{class_id}" if class_id <= CLASSES_WITH_KEY else ""
+    return str(class_id) if class_id <= CLASSES_WITH_KEY else ""

@@ -1,0 +1,134 @@
+"""What the actions of a review need, as the reason why an action cannot work now, and what an action would do now."""
+
+from __future__ import annotations
+
+from napari_cellseg.gui.review.actions import ReviewActions
+
+__all__ = [
+    "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_queue", "accept_now", "an_image", "an_image_after",
+    "an_image_before", "class_now", "edits", "nothing", "one_cell", "redo_now", "something_done", "something_undone",
+    "the_end", "two_cells", "undo_now", "with_count",
+]  # fmt: skip
+
+
+def nothing(_: ReviewActions) -> str | None:
+    """Need nothing."""
+    return None
+
+
+def an_image(do: ReviewActions) -> str | None:
+    """Say why there is no image to review."""
+    return None if do.session is not None else "Open an image first."
+
+
+def edits(do: ReviewActions) -> str | None:
+    """Say why nothing can be edited."""
+    return an_image(do) or (do.session.refusal if do.session is not None else "") or None
+
+
+def a_cell(do: ReviewActions) -> str | None:
+    """Say why no cell can be decided about."""
+    if do.session is not None and do.session.refusal:
+        return do.session.refusal
+    if do.missed is not None and not do.selection:
+        return "There is no cell here yet. Press A to add the one on disk, or N to skip it."
+    chosen = None if do.selection else "Select a cell first: click it, or press N."
+    return an_image(do) or chosen
+
+
+def a_cell_or_a_missed_one(do: ReviewActions) -> str | None:
+    """Say why no cell can be accepted."""
+    return edits(do) if do.missed is not None else a_cell(do)
+
+
+def one_cell(do: ReviewActions) -> str | None:
+    """Say why there is not one cell to change."""
+    return edits(do) or (None if len(do.selection) == 1 else "Select one cell first.")
+
+
+def two_cells(do: ReviewActions) -> str | None:
+    """Say why there are not two cells to merge."""
+    few = "Select two or more cells first: click one, then Shift-click the others."
+    return edits(do) or (None if len(do.selection) > 1 else few)
+
+
+def a_queue(do: ReviewActions) -> str | None:
+    """Say why there is no queue."""
+    return an_image(do) or (None if do.queue.is_ready else "The queue is not ready yet.")
+
+
+def a_class(class_id: int, do: ReviewActions) -> str | None:
+    """Say why no class can be set."""
+    unknown = None if class_id <= len(do.class_names()) else f"There is no class {class_id}."
+    return (edits(do) if do.draws_new else a_cell(do)) or unknown
+
+
+def something_done(do: ReviewActions) -> str | None:
+    """Say why nothing can be undone."""
+    nothing = None if do.session is not None and do.session.undo_text else "There is nothing to undo."
+    return nothing or edits(do)
+
+
+def something_undone(do: ReviewActions) -> str | None:
+    """Say why nothing can be redone."""
+    nothing = None if do.session is not None and do.session.redo_text else "There is nothing to redo."
+    return nothing or edits(do)
+
+
+def an_image_before(do: ReviewActions) -> str | None:
+    """Say why the image before cannot be opened."""
+    return _another_image(do, 0, "This is the first image.")
+
+
+def an_image_after(do: ReviewActions) -> str | None:
+    """Say why the image after cannot be opened."""
+    return _another_image(do, -1, "This is the last image.")
+
+
+def _another_image(do: ReviewActions, end: int, at_end: str) -> str | None:
+    state = do.opener.state
+    if not state.images:
+        return "Open a folder of images first."
+    if state.loading:
+        return "An image is being opened."
+    return at_end if state.images[end] == state.file else None
+
+
+def the_end(do: ReviewActions) -> str | None:
+    """Say why the end of the queue is not reached."""
+    undecided = None if do.queue.is_finished else "Cells of this image await a decision."
+    return an_image(do) or undecided or an_image_after(do)
+
+
+def a_model(do: ReviewActions) -> str | None:
+    """Say why the image cannot be segmented."""
+    return edits(do) or (None if do.opener.state.model is not None else "Choose a model in Segment first.")
+
+
+# ---- what an action would do now ----
+
+
+def with_count(tip: str, do: ReviewActions) -> str:
+    """Add the number of selected cells."""
+    return f"{tip}: {len(do.selection)} cells" if len(do.selection) > 1 else tip
+
+
+def accept_now(do: ReviewActions) -> str:
+    """Say what accepting would do."""
+    return with_count("Mark as correct", do) if do.missed is None else "Add the cell on disk"
+
+
+def undo_now(do: ReviewActions) -> str:
+    """Say what would be undone."""
+    return f"Undo: {do.session.undo_text if do.session is not None else ''}"
+
+
+def redo_now(do: ReviewActions) -> str:
+    """Say what would be redone."""
+    return f"Redo: {do.session.redo_text if do.session is not None else ''}"
+
+
+def class_now(class_id: int, do: ReviewActions) -> str:
+    """Name the class."""
+    names = do.class_names()
+    return f"Class: {names[class_id - 1]}" if class_id <= len(names) else ""
