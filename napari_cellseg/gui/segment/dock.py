@@ -29,7 +29,7 @@ from napari_cellseg.gui.widgets.predict_fields import (
     prediction_options,
 )
 from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
-from napari_cellseg.gui.widgets.workflow import show_dock
+from napari_cellseg.gui.widgets.workflow import is_in_front, show_dock
 from napari_cellseg.model.config import PredictOptions
 
 __all__ = ["SegmentDock", "device_names"]
@@ -261,3 +261,5 @@ class SegmentDock(Dock):
             part = self.state.image_id or ""
         self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.{f' Segmented: {part}.' if part else ''}")
         self.sliders.show_counts()
+        if cells and is_in_front(self):
+            show_dock(self.state.viewer, "Review")
