@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_cellseg.errors import AnnotationError
 from napari_cellseg.wording import counted
 
-__all__ = ["TOUCHING", "looks_like_classes", "split_advice"]
+__all__ = ["TOUCHING", "check_spread", "looks_like_classes", "split_advice"]
 
 TOUCHING = np.ones((3, 3), bool)
 """8-connectivity: pixels that touch at a corner are connected."""
 
 _FEW_VALUES, _MANY_PARTS = 20, 3
+_BASE_PIXELS, _TIMES = 2**29, 8
+
+Boxes = Sequence[tuple[slice, slice]]
+
+
+def check_spread(boxes: Boxes, labels: npt.NDArray[Any]) -> None:
+    """Refuse values that lie scattered over a label image, before each gets a mask as large as its box.
+
+    Cells hang together, so that their boxes hardly have more pixels than the image. A grey image that is named like a
+    label image has thousands of values, each of which is everywhere.
+
+    Raises
+    ------
+    AnnotationError
+        The boxes have many times as many pixels as the image.
+    """
+    pixels = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in boxes)
+    if pixels > max(_BASE_PIXELS, _TIMES * labels.size):
+        raise AnnotationError(
+            f"its {counted(len(boxes), 'value')} are scattered over the image as in a photograph; it holds no labels"
+        )
 
 
 def looks_like_classes(labels: npt.NDArray[Any]) -> tuple[int, int]:

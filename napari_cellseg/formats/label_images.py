@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from napari_cellseg.atomic import Keep, export_set
 from napari_cellseg.errors import AnnotationError, ImageReadError
-from napari_cellseg.formats.label_checks import looks_like_classes, split_advice
+from napari_cellseg.formats.label_checks import check_spread, looks_like_classes, split_advice
 from napari_cellseg.images.read import read_raw
 from napari_cellseg.instances import InstanceMasks
 
@@ -191,7 +191,12 @@ def _cells_of(label_image: npt.NDArray[Any], class_id: int) -> InstanceMasks:
     compact = np.zeros(label_image.shape, np.int32)
     compact[cell_pixels] = positions + 1
     boxes, masks = [], []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(compact), start=1):
+    places = ndimage.find_objects(compact)
+    try:
+        check_spread(places, label_image)
+    except AnnotationError as error:
+        raise AnnotationError(f"The label image of class {class_id} cannot be read: {error}.") from None
+    for number, (rows, columns) in enumerate(places, start=1):
         boxes.append((columns.start, rows.start, columns.stop, rows.stop))
         masks.append(compact[rows, columns] == number)
     count = len(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,11 @@ from PIL import UnidentifiedImageError
 
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
-from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE
+from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_ratio
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["read", "size"]
+__all__ = ["PILLOW_ERRORS", "check_unpacked", "read", "size"]
 
 _DECODERS = {
     "PNG": imagecodecs.png_decode,
@@ -29,7 +30,12 @@ _DECODERS = {
     "JPEG2000": imagecodecs.jpeg2k_decode,
 }
 _NO_COLOURS = ("CMYK", "LAB", "HSV")
-_ERRORS = (OSError, ValueError, RuntimeError, TypeError, SyntaxError, MemoryError, struct.error, UnidentifiedImageError)
+PILLOW_ERRORS: tuple[type[Exception], ...] = (
+    OSError, EOFError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError,
+    TypeError, SyntaxError, MemoryError, struct.error, zlib.error, UnidentifiedImageError,
+    PillowImage.DecompressionBombError,
+)  # fmt: skip
+"""All that a damaged file makes Pillow and the codecs raise."""
 
 
 def read(path: Path, *, options: ReadOptions) -> Image:
@@ -41,7 +47,7 @@ def read(path: Path, *, options: ReadOptions) -> Image:
         The file does not exist, is not a regular file, is damaged or too large, or its colours are not grey or RGB.
     """
     with _header(path) as (header, content):
-        _check(header, options)
+        _check(header, path, options)
         if header.mode == "P" or header.format == "BMP":  # palettes, and row orders that imagecodecs does not know
             pixels = np.asarray(header.convert("RGBA" if "transparency" in header.info else "RGB"))
         else:
@@ -68,18 +74,25 @@ def _header(path: Path) -> Iterator[tuple[Any, bytes]]:
             yield header, path.read_bytes()
     except ImageReadError as error:
         raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
-    except (*_ERRORS, PillowImage.DecompressionBombError) as error:
+    except PILLOW_ERRORS as error:
         text = " ".join(str(error).split())[:200]
         raise ImageReadError(f"Cannot read {path}: it is damaged or not an image ({text}).") from error
 
 
-def _check(header: Any, options: ReadOptions) -> None:
+def _check(header: Any, path: Path, options: ReadOptions) -> None:
     if header.mode in _NO_COLOURS:
         raise ImageReadError(f"it holds {header.mode} colours; save it as RGB")
     if max(header.size) > MAX_SIDE or header.width * header.height * 4 > MAX_BYTES:
         raise ImageReadError(f"it has {header.height} x {header.width} px, which is too large; cut it into parts")
+    check_unpacked(header, path.stat().st_size)
     if options.level:
         raise ImageReadError(f"it has no resolution level {options.level}; there is only 0")
+
+
+def check_unpacked(header: Any, file_bytes: int, *, labels: bool = False) -> None:
+    """Refuse an image of Pillow that would unpack to much more than its file; see `check_ratio`."""
+    bytes_each = 1 if header.mode[0] not in "IF" else 4
+    check_ratio(header.width * header.height * len(header.getbands()) * bytes_each, file_bytes, labels=labels)
 
 
 def _plain(pixels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:

@@ -14,7 +14,7 @@ import tifffile
 
 from napari_cellseg.errors import ImageReadError
 
-__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages", "check_shapes"]
+__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages", "check_ratio", "check_shapes"]
 
 MAX_SIDE = 100_000
 """Longest side of a decoded image, px."""
@@ -102,12 +102,8 @@ def check_limits(
             f"it would take {max(decoded, tile) / 2**30:.1f} GiB of memory ({height} x {width} px, {series.dtype}); "
             f"the limit is {MAX_BYTES / 2**30:.0f} GiB: choose a lower resolution level, one page or a part"
         )
-    modest = _MODEST_LABEL_BYTES if labels else _MODEST_BYTES
-    if max(decoded, tile) > modest and decoded > _MAX_RATIO * file_bytes and not is_known:
-        raise ImageReadError(
-            f"a file of {file_bytes} bytes claims to unpack to {decoded / 2**30:.1f} GiB, more than {_MAX_RATIO} times "
-            "as much; if it is a real image, save it without compression"
-        )
+    if not is_known:
+        check_ratio(max(decoded, tile), file_bytes, labels=labels)
     for frame in series.pages:
         if frame is None:
             continue
@@ -118,6 +114,15 @@ def check_limits(
         present = [bool(offset and count) for offset, count in places]
         if not (any if page.is_tiled else all)(present):
             raise ImageReadError("it is damaged: its header gives no offset for some of its pixels")
+
+
+def check_ratio(decoded: int, file_bytes: int, *, labels: bool = False) -> None:
+    """Refuse what would unpack to much more than its file (bytes); a label image may be nearly empty."""
+    if decoded > (_MODEST_LABEL_BYTES if labels else _MODEST_BYTES) and decoded > _MAX_RATIO * file_bytes:
+        raise ImageReadError(
+            f"a file of {file_bytes} bytes claims to unpack to {decoded / 2**30:.1f} GiB, more than {_MAX_RATIO} times "
+            "as much; if it is a real image, save it without compression"
+        )
 
 
 def check_log(records: Iterable[tuple[int, str]]) -> list[str]:

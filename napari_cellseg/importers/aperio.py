@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from napari_cellseg.importers.source import Source
 
 __all__ = ["find", "read"]
 
-_MAX_BYTES = 2**29
+_MAX_BYTES, _MAX_DEPTH = 2**29, 32
 _PLAIN_NAMES = ("description", "")  # what ImageScope calls an attribute of its own accord
 
 
@@ -49,8 +50,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
             for region in annotation.iter("Region"):
                 number += 1
                 with collector.row(name, number, draft) as row:
-                    if draft.problem:
-                        raise Unusable(draft.problem)
+                    collector.check(draft)
                     if region.get("NegativeROA") == "1":
                         raise Unusable("it is marked as a region to leave out (NegativeROA)")
                     ring = [float(vertex.attrib[axis]) for vertex in region.iter("Vertex") for axis in ("X", "Y")]
@@ -63,10 +63,17 @@ def _parsed(file: Path) -> ElementTree.Element:
     content = read_bytes(file, most_bytes=_MAX_BYTES)
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # entities can unpack to any size
         raise AnnotationError(f"{file.name} defines its own entities; such XML is not read")
+    depth = 0
     try:
-        return ElementTree.fromstring(content)
+        events = ElementTree.iterparse(io.BytesIO(content), events=("start", "end"))
+        for event, _ in events:
+            depth += 1 if event == "start" else -1
+            if depth > _MAX_DEPTH:
+                raise AnnotationError(f"{file.name} has elements more than {_MAX_DEPTH} deep; ImageScope writes 6")
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"{file.name} is no XML: {error}") from error
+    root: ElementTree.Element = events.root  # type: ignore[attr-defined]  # set when all is read
+    return root
 
 
 def _class_name(annotation: ElementTree.Element) -> str:

@@ -39,8 +39,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
                 continue
             collector.also_read.add(mask)
             with collector.row(source.shown(mask), 1, draft) as row:
-                if draft.problem:
-                    raise Unusable(draft.problem)
+                collector.check(draft)
                 try:
                     values = read_values(mask)
                 except CellSegError as error:

@@ -58,8 +58,7 @@ def _read_masks(source: Source, collector: Collector, file: Path, masks: Any) ->
     draft = draft_of_stem(source, collector, file, file.name.removesuffix(_SEG))
     for entry in cells_of(masks).cells:
         with collector.row(name, entry.value, draft) as row:
-            if draft.problem:
-                raise Unusable(draft.problem)
+            collector.check(draft)
             if masks.shape != draft.size:
                 raise Unusable(f"its masks have {masks.shape[0]} x {masks.shape[1]} px, the image {draft.size}")
             if entry.reason:

@@ -18,6 +18,9 @@ from napari_cellseg.wording import counted
 
 __all__ = ["find", "read"]
 
+_MOST_AT_ONCE = 2**29
+"""Most px that are decoded in one pass; more are decoded one by one, as far as they are allowed."""
+
 
 def find(source: Source) -> list[Path]:
     """Return the JSON files with lists of images and annotations."""
@@ -53,8 +56,7 @@ def _read_file(source: Source, file: Path, collector: Collector) -> None:
                 raise Unusable("it is no annotation")
             if draft is None:
                 raise Unusable("it belongs to no image of the file")
-            if draft.problem:
-                raise Unusable(draft.problem)
+            collector.check(draft)
             class_name = classes.get(key_of(row.get("category_id")) or "")
             if class_name is None:
                 raise Unusable(f"there is no category {row.get('category_id')!r:.40}")
@@ -156,7 +158,8 @@ def _decode_texts(rows: Sequence[Any], drafts: Mapping[str, Draft]) -> dict[int,
         if isinstance(counts, str) and counts and segmentation.get("size") == list(draft.size):
             chosen[number] = counts, draft.size
     try:
-        decoded = decode_all([counts for counts, _ in chosen.values()], [size for _, size in chosen.values()])
+        texts, sizes = [counts for counts, _ in chosen.values()], [size for _, size in chosen.values()]
+        decoded = decode_all(texts, sizes, most_pixels=_MOST_AT_ONCE)
     except AnnotationError:
         return {}
     return {number: (cell, "") for number, cell in zip(chosen, decoded, strict=True)}

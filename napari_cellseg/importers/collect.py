@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
-from napari_cellseg.errors import CellSegError
+from napari_cellseg.errors import AnnotationError, CellSegError
+from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.rle import Decoded
 from napari_cellseg.importers.result import Imported, ImportedImage, ImportOptions, LeftOut, Unusable
 from napari_cellseg.instances import InstanceMasks
@@ -62,11 +63,11 @@ class Row:
         """
         if self._draft is None:
             raise Unusable("it belongs to no image of the source")
-        if self._draft.problem:
-            raise Unusable(self._draft.problem)
+        self._collector.check(self._draft)
         if cell is None:
             raise Unusable("no pixel of it is inside the image")
         name = self._collector.class_of(class_name)
+        self._collector.take(cell[1].size)
         usable = isinstance(score, (int, float, np.number)) and not isinstance(score, bool) and 0 <= float(score) <= 1
         if score is not None and not usable:
             remark = remark or f"its score {score!r:.20} is not within 0..1; it counts as 1"
@@ -89,10 +90,13 @@ class Collector:
     Parameters
     ----------
     options : ImportOptions
+    source_bytes : int
+        Size of the source: its cells may have so many pixels together.
     """
 
-    def __init__(self, options: ImportOptions) -> None:
+    def __init__(self, options: ImportOptions, source_bytes: int = 0) -> None:
         self.options = options
+        self._budget, self._is_full = PixelBudget(source_bytes), ""
         self.drafts: list[Draft] = []
         self.left_out: list[LeftOut] = []
         self.clipped: list[LeftOut] = []
@@ -107,6 +111,19 @@ class Collector:
         """Add an image."""
         self.drafts.append(draft)
         return draft
+
+    def check(self, draft: Draft) -> None:
+        """Raise `Unusable` when no cell of an image can be kept: to be asked before a mask is decoded."""
+        if draft.problem or self._is_full:
+            raise Unusable(draft.problem or self._is_full)
+
+    def take(self, pixels: int) -> None:
+        """Count the pixels of a mask; when they are too many, neither this mask nor a later one is kept."""
+        try:
+            self._budget.take(pixels)
+        except AnnotationError as error:
+            self._is_full = str(error)
+            raise Unusable(self._is_full) from error
 
     def declare(self, name: str, colour: str = "") -> None:
         """Add a class in the order of the source, whether it has cells or not."""

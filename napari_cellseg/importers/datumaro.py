@@ -81,8 +81,7 @@ def _read_row(
     first: dict[tuple[int, int], int],
 ) -> None:
     with collector.row(file, number, draft) as row:
-        if draft.problem:
-            raise Unusable(draft.problem)
+        collector.check(draft)
         cell, remark = _drawn(annotation, draft.size)
         label_id = annotation.get("label_id")
         if type(label_id) is not int or not 0 <= label_id < len(labels):

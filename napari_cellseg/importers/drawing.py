@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.label_checks import check_spread
 from napari_cellseg.formats.polygon_mask import checked_ring, decode_polygons
 from napari_cellseg.formats.rle import Decoded
 from napari_cellseg.importers.result import Unusable
@@ -157,13 +158,21 @@ def cell_of_mask(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0) -> Decoded
 
 
 def label_cells(labels: npt.NDArray[Any]) -> list[tuple[int, Decoded]]:
-    """Return each value of a label image (H, W) but 0, in ascending order, with its cell."""
+    """Return each value of a label image (H, W) but 0, in ascending order, with its cell.
+
+    Raises
+    ------
+    AnnotationError
+        The values are scattered as in a photograph.
+    """
     inside = labels != 0
     values, positions = np.unique(labels[inside], return_inverse=True)
     compact = np.zeros(labels.shape, np.int32)
     compact[inside] = positions + 1
     found = []
-    for number, (value, place) in enumerate(zip(values.tolist(), ndimage.find_objects(compact), strict=True), start=1):
+    places = ndimage.find_objects(compact)
+    check_spread(places, labels)
+    for number, (value, place) in enumerate(zip(values.tolist(), places, strict=True), start=1):
         rows, columns = place
         box = np.array([columns.start, rows.start, columns.stop, rows.stop], np.int32)
         found.append((int(value), (box, compact[rows, columns] == number)))

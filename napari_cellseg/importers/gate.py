@@ -50,7 +50,7 @@ def import_annotations(path: Path, options: ImportOptions | None = None, format_
         raise AnnotationError(f"There is no file or folder {path}.")
     source = Source(unpacked(path), options or ImportOptions())
     importer, files = _recognised(path, source, format_name)
-    collector = Collector(source.options)
+    collector = Collector(source.options, source.size_bytes)
     importer.read(source, files, collector)
     for file, reason in source.broken_json():
         collector.also_read.add(file)

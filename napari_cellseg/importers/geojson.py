@@ -47,8 +47,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         has_detections = any(_kind(feature) in ("detection", "cell") for feature in features)
         for number, feature in enumerate(features, start=1):
             with collector.row(name, number, draft) as row:
-                if draft.problem:
-                    raise Unusable(draft.problem)
+                collector.check(draft)
                 properties = feature.get("properties") or {}
                 class_name, colour = _classification(properties)
                 if has_detections and _kind(feature) == "annotation" and not class_name:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 
 from napari_cellseg.errors import AnnotationError, ImageReadError
+from napari_cellseg.images.flat import PILLOW_ERRORS, check_unpacked
 from napari_cellseg.images.formats import format_of, read_image
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.read import read_raw
@@ -38,12 +38,15 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     check_regular_file(path)
     try:
         with PillowImage.open(path) as file:
+            check_unpacked(file, path.stat().st_size)
             if file.mode in ("1", "LA", "La"):
                 return np.asarray(file.convert("L"))
             grey = file.mode == "L" or file.mode.startswith("I")
             pixels = np.asarray(file if grey or file.mode == "RGB" else file.convert("RGB"))
-    except (OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
-        raise ImageReadError(f"Cannot read {path}: it is no image ({error}).") from error
+    except ImageReadError as error:
+        raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
+    except PILLOW_ERRORS as error:
+        raise ImageReadError(f"Cannot read {path}: it is no image, or damaged ({error}).") from error
     if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() < 2**16:
         return pixels.astype(np.uint16)
     return pixels
@@ -65,9 +68,12 @@ def read_values(path: Path) -> npt.NDArray[Any]:
         else:
             check_regular_file(path)
             with PillowImage.open(path) as file:
+                check_unpacked(file, path.stat().st_size, labels=True)
                 values = np.asarray(file)
-    except (ImageReadError, OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+    except ImageReadError as error:
         raise AnnotationError(f"Cannot read {path.name}: {error}") from error
+    except PILLOW_ERRORS as error:
+        raise AnnotationError(f"Cannot read {path.name}: it is no image, or damaged ({error})") from error
     values = np.squeeze(values)
     if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):  # planar colours
         values = np.moveaxis(values, 0, 2)

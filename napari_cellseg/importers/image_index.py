@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -155,8 +156,9 @@ class ImageIndex:
         for root in self.roots:
             for form in ("NFC", "NFD"):
                 file = root.joinpath(*(unicodedata.normalize(form, part) for part in parts))
-                if file.is_file():
-                    return file
+                with suppress(OSError):  # a name longer than the file system takes
+                    if file.is_file():
+                        return file
         return None
 
 

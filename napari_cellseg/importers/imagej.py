@@ -76,8 +76,7 @@ def _read_set(
     draft = draft_of_stem(source, collector, file, *stems)
     for number, (name, content) in enumerate(packed, start=1):
         with collector.row(source.shown(file), number, draft) as row:
-            if draft.problem:
-                raise Unusable(draft.problem)
+            collector.check(draft)
             roi = _parsed(content)
             kind = roi.roitype.name
             if kind in _NO_AREA:

@@ -17,7 +17,7 @@ from napari_cellseg.formats.rle import Decoded
 from napari_cellseg.importers.collect import Collector, Draft
 from napari_cellseg.importers.image_files import read_values
 from napari_cellseg.importers.image_index import is_image
-from napari_cellseg.importers.label_values import cells_of
+from napari_cellseg.importers.label_values import cells_of, most_frequent
 from napari_cellseg.importers.matching import draft_of_file, draft_of_stem
 from napari_cellseg.importers.result import Unusable
 from napari_cellseg.importers.source import Source
@@ -162,8 +162,7 @@ def read_label_file(
     height, width = values.shape[:2]
     for entry in found.cells:
         with collector.row(name, entry.value, draft) as row:
-            if draft.problem:
-                raise Unusable(draft.problem)
+            collector.check(draft)
             if (height, width) != draft.size:
                 raise Unusable(f"the mask has {height} x {width} px, the image {draft.size[0]} x {draft.size[1]} px")
             if entry.reason:
@@ -187,7 +186,7 @@ def _type_of(cell: Decoded | None, types: npt.NDArray[np.int64], source: Source)
     if types.shape[0] < y1 or types.shape[1] < x1:
         raise Unusable("the map of classes has another size")
     inside = types[y0:y1, x0:x1][mask]
-    number = int(np.bincount(inside[inside > 0]).argmax()) if (inside > 0).any() else 0
+    number = most_frequent(inside)
     if not number:
         raise Unusable("the map of classes has no class for it")
     names = _class_names(source)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.label_checks import TOUCHING, looks_like_classes, split_advice
 from napari_cellseg.formats.rle import Decoded
 from napari_cellseg.importers.drawing import label_cells
 
-__all__ = ["LabelCell", "LabelCells", "cells_of"]
+__all__ = ["LabelCell", "LabelCells", "cells_of", "most_frequent"]
 
 _LARGEST = 2**53
 
@@ -50,7 +51,19 @@ def cells_of(
         As in `ImportOptions`.
     colours : mapping, optional
         Class names by colour: the connected parts of each colour are cells.
+
+    Returns
+    -------
+    LabelCells
+        One entry with a reason, when the values are scattered as in a photograph.
     """
+    try:
+        return _cells_of(values, split, colours)
+    except AnnotationError as error:
+        return LabelCells((LabelCell(0, None, str(error)),))
+
+
+def _cells_of(values: npt.NDArray[Any], split: str, colours: Mapping[tuple[int, int, int], str] | None) -> LabelCells:
     notes: list[str] = []
     if values.ndim == 3:
         values = values[..., :3] if values.shape[2] > 2 else values[..., :1]
@@ -67,6 +80,12 @@ def cells_of(
         labels, negative = _without_negative(labels, notes)
         rejected += negative
     return _split(labels, rejected, split, notes)
+
+
+def most_frequent(numbers: npt.NDArray[np.int64]) -> int:
+    """Return the number above 0 that is there most often, the smallest of several; 0 when there is none."""
+    values, counts = np.unique(numbers[numbers > 0], return_counts=True)  # np.bincount has a place for each below
+    return int(values[counts.argmax()]) if len(values) else 0
 
 
 def _whole_numbers(values: npt.NDArray[Any], notes: list[str]) -> tuple[npt.NDArray[np.int64], list[LabelCell]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.images.flat import PILLOW_ERRORS
 from napari_cellseg.importers.collect import Collector, Draft
 from napari_cellseg.importers.drawing import CLIPPED, Drawn, cell_of_mask, drawn, ellipse, joined
 from napari_cellseg.importers.matching import draft_of, draft_of_stem
@@ -23,7 +22,7 @@ from napari_cellseg.importers.source import Source
 
 __all__ = ["find", "read"]
 
-_MAX_MASK_TEXT = 2**26
+_MAX_MASK_TEXT, _MODEST_PIXELS = 2**26, 2**20
 
 
 def find(source: Source) -> list[Path]:
@@ -49,8 +48,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
             with collector.row(name, number, draft) as row:
                 if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
                     raise Unusable("it has no label")
-                if draft.problem:
-                    raise Unusable(draft.problem)
+                collector.check(draft)
                 cell, remark = _drawn(shape, draft.size)
                 group = shape.get("group_id"), collector.options.rename.get(shape["label"], shape["label"])
                 if group[0] is not None and group in first and cell is not None:
@@ -89,7 +87,7 @@ def _pixels(packed: str, file: Path) -> npt.NDArray[np.uint8]:
     try:
         with PillowImage.open(io.BytesIO(base64.b64decode(packed, validate=True))) as image:
             return np.asarray(image.convert("RGB"))
-    except (binascii.Error, OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+    except PILLOW_ERRORS as error:
         raise AnnotationError(f"The image inside {file.name} cannot be read: {error}.") from error
 
 
@@ -113,8 +111,12 @@ def _of_mask(packed: str, points: Any, size: tuple[int, int]) -> Drawn:
         raise Unusable("its mask is no packed image")
     try:
         with PillowImage.open(io.BytesIO(base64.b64decode(packed))) as image:
+            if image.width * image.height > 4 * max(size[0] * size[1], _MODEST_PIXELS):
+                raise Unusable("its mask is far larger than the image")
             mask = np.asarray(image.convert("L")) > 0
-    except (binascii.Error, OSError, ValueError, UnidentifiedImageError, PillowImage.DecompressionBombError) as error:
+    except Unusable:
+        raise
+    except PILLOW_ERRORS as error:
         raise Unusable("its mask is no packed image") from error
     x, y = (round(float(value)) for value in points[0])
     inside = mask[max(0, -y) : max(0, size[0] - y), max(0, -x) : max(0, size[1] - x)]

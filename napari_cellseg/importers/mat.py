@@ -14,7 +14,7 @@ from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.formats.rle import Decoded
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.importers.collect import Collector
-from napari_cellseg.importers.label_values import cells_of
+from napari_cellseg.importers.label_values import cells_of, most_frequent
 from napari_cellseg.importers.matching import draft_of_stem
 from napari_cellseg.importers.result import Unusable
 from napari_cellseg.importers.source import Source
@@ -64,8 +64,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         by_value = _listed_types(content, [entry.value for entry in found.cells if entry.cell is not None])
         for entry in found.cells:
             with collector.row(name, entry.value, draft) as row:
-                if draft.problem:
-                    raise Unusable(draft.problem)
+                collector.check(draft)
                 if labels.shape != draft.size:
                     raise Unusable(f"its map has {labels.shape[0]} x {labels.shape[1]} px, the image {draft.size}")
                 if entry.reason or entry.cell is None:
@@ -120,9 +119,7 @@ def _type(
         inside = types[y0:y1, x0:x1]
         if inside.shape != cell[1].shape:
             raise Unusable("the type_map has another size")
-        within = inside[cell[1]].astype(np.int64)
-        within = within[within > 0]
-        number = int(np.bincount(within).argmax()) if len(within) else number
+        number = most_frequent(inside[cell[1]].astype(np.int64)) or number
     if not names and not listed and types is None:
         return "nucleus"
     if number < 1:

@@ -59,8 +59,9 @@ def _images(source: Source, file: Path) -> Path:
 def _array(file: Path) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ImageReadError(f"{file.name} cannot be read: {error}") from error
+    except Exception as error:  # numpy's parser of a damaged header can raise anything
+        text = " ".join(str(error).split())[:200]
+        raise ImageReadError(f"{file.name} cannot be read: it is no array of numbers, or damaged ({text})") from error
     if array.dtype.kind not in "buif":
         raise ImageReadError(f"{file.name} has {array.dtype} values, not numbers")
     return array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,15 @@ class Source:
     def files(self) -> tuple[Path, ...]:
         """The file itself, or all files of the folder in natural order; hidden ones are left out."""
         return (self.path,) if self.path.is_file() else tuple(files_below(self.path))
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Size of all files."""
+        sizes = []
+        for file in self.files:
+            with suppress(OSError):  # a link to nothing
+                sizes.append(file.stat().st_size)
+        return sum(sizes)
 
     @cached_property
     def images(self) -> ImageIndex:

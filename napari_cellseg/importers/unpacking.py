@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import platformdirs
@@ -45,18 +47,27 @@ def unpacked(path: Path) -> Path:
         partial = folder.with_name(folder.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)  # of an attempt that was cut off
         for name in members:
-            _write(partial.joinpath(*PurePosixPath(name).parts), archive.read(name))
-        partial.rename(folder)
+            content = archive.read(name)
+            with _disk_errors(folder):
+                _write(partial.joinpath(*PurePosixPath(name).parts), content)
+        with _disk_errors(folder):
+            partial.rename(folder)
     return folder
 
 
 def _write(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        yield
     except OSError as error:
+        shutil.rmtree(folder.with_name(folder.name + ".part"), ignore_errors=True)  # what fills the disk
         raise AnnotationError(
-            f"Cannot unpack into {target.parent}: {error.strerror}. Unpack the zip yourself."
+            f"Cannot unpack into {folder.parent}: {error.strerror or error}. Unpack the zip yourself."
         ) from error
 
 

@@ -45,8 +45,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         for number, (entry, region) in enumerate(regions, start=1):
             draft = drafts[id(entry)]
             with collector.row(name, number, draft) as row:
-                if draft.problem:
-                    raise Unusable(draft.problem)
+                collector.check(draft)
                 cell, remark = _drawn(region["shape_attributes"], draft.size)
                 row.keep(_class_name(region, attribute), cell, remark=remark)
         source.forget(file)

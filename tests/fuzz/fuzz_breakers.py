@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -14,9 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import fuzz_gates as gates
+import fuzz_image_gates as images
+import fuzz_import_gates as importing
 import fuzz_mutators as mutators
 import numpy as np
 import tifffile
+from scipy.io import savemat
 
 Outcome = Literal["error", "value"]
 
@@ -179,6 +183,84 @@ def yaml_with(text: str) -> Callable[[], bytes]:
     return lambda: sound("run-settings") + text.encode()
 
 
+# ---- importers and images ----
+
+
+def stored(name: str, part: str) -> bytes:
+    return importing.written(name)[part]
+
+
+def coco_rows(count: int) -> bytes:
+    """Many cells, each of whose few characters claim nearly the whole of a large image."""
+    side = 11_000
+    row = {"image_id": 1, "category_id": 1, "segmentation": {"size": [side, side], "counts": [1, side * side - 1]}}
+    images = [{"id": 1, "file_name": "large.tif", "height": side, "width": side}]
+    rows = [{"id": number, **row} for number in range(count)]
+    return json.dumps({"images": images, "categories": [{"id": 1, "name": "c"}], "annotations": rows}).encode()
+
+
+def read_beside_large(path: Path) -> object:
+    """Import a file next to an image whose header alone is 11,000 x 11,000 px."""
+    data = io.BytesIO()
+    tifffile.imwrite(data, np.zeros((16, 16), np.uint8), metadata=None)
+    content = bytearray(data.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(content))) as tif:
+        for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            place = tif.pages[0].tags[tag].offset
+            content[place + 2 : place + 4] = struct.pack("<H", 4)
+            content[place + 8 : place + 12] = struct.pack("<I", 11_000)
+    path.with_name("large.tif").write_bytes(content)
+    return importing.read_source(path.parent)
+
+
+def type_map() -> bytes:
+    file = io.BytesIO()
+    labels = importing.writers.painted(importing.ROWS)[0]
+    savemat(file, {"inst_map": labels, "type_map": np.where(labels > 0, 2.0**40, 0)})
+    return file.getvalue()
+
+
+def noise(dtype: Any = np.uint16) -> bytes:
+    """A photograph that is named like a label image: 60,000 values, each of them everywhere."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.random.default_rng(0).integers(0, 60_000, (1500, 1500), dtype))
+    return file.getvalue()
+
+
+def read_noise(path: Path) -> object:
+    tifffile.imwrite(path.with_name("a.tif"), np.zeros((1500, 1500), np.uint8))
+    return importing.read_source(path.parent)
+
+
+def labelme_bomb() -> bytes:
+    data = json.loads(stored("labelme", "a.json"))
+    for shape in data["shapes"]:
+        if shape["shape_type"] == "mask":
+            shape["mask"] = base64.b64encode(wide_png(12_000)).decode()
+    return json.dumps(data).encode()
+
+
+def wide_png(side: int = 13_000) -> bytes:
+    row = bytes(1 + 3 * side)
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", packed), (b"IEND", b""))
+    parts = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def zarr_json(part: str, change: Callable[[Any], Any]) -> bytes:
+    return mutators.dump(change(json.loads(images.zarr_files("0.5")[part])))
+
+
+def multiscale(name: str, value: Any) -> Callable[[Any], Any]:
+    def change(data: Any) -> Any:
+        data["attributes"]["ome"]["multiscales"][0][name] = value
+        return data
+
+    return change
+
+
 DEEP = b"[" * 100_000 + b"]" * 100_000
 BREAKERS: dict[str, Breaker] = {
     "polygon-1e300": breaker("coco", lambda: dataset(segmentation=[[1, 1, 1e300, 1, 40, 30]])),
@@ -261,5 +343,21 @@ BREAKERS: dict[str, Breaker] = {
     "split-texts": breaker("split", lambda: b'{"train": "abc", "validation": 5}'),
     "metrics-texts": breaker("metrics", lambda: b"epoch,step\nx,y\n1,2\n", "value"),
     "events-deep": breaker("events", lambda: sound("events") + DEEP, "value"),
+    "import-coco-large-boxes": Breaker("i.json", lambda path: path.write_bytes(coco_rows(40)), read_beside_large, "value"),
+    "import-coco-long-name": breaker("import-coco", lambda: stored("coco", "instances.json").replace(b"a.tif", b"9" * 5000), "value"),
+    "import-labelme-mask-bomb": breaker("import-labelme", lambda: labelme_bomb(), "value"),
+    "import-aperio-deep": breaker("import-aperio", lambda: stored("aperio", "a.xml").replace(b"<Regions>", b"<Region>" * 50_000, 1), "value"),
+    "import-aperio-deep-closed": breaker("import-aperio", lambda: stored("aperio", "a.xml").replace(
+        b"<Regions>", b"<Region>" * 50_000 + b"</Region>" * 50_000 + b"<Regions>", 1), "value"),
+    "import-mat-class-1e12": breaker("import-mat", type_map, "value"),
+    "import-pannuke-header": breaker("import-pannuke", lambda: stored("pannuke", "masks/fold1/masks.npy").replace(b"(2, 48", b"((((("), "value"),
+    "import-photograph": Breaker("a_mask.tif", lambda path: path.write_bytes(noise()), read_noise, "value"),
+    "labels-photograph": breaker("label-image", noise),
+    "png-bomb": breaker("png", wide_png),
+    "zarr-vast": breaker("zarr-0.5-0-zarr.json", lambda: zarr_json("0/zarr.json", changed("shape", [3, 30_000, 30_000]))),
+    "zarr-deep": breaker("zarr-0.5-zarr.json", lambda: DEEP),
+    "zarr-axes-xy": breaker("zarr-0.5-zarr.json", lambda: zarr_json("zarr.json", multiscale("axes", ["c", "x", "y"]))),
+    "zarr-axes-twice": breaker("zarr-0.5-zarr.json", lambda: zarr_json("zarr.json", multiscale("axes", ["y", "y", "x"]))),
+    "zarr-group-as-array": breaker("zarr-0.5-zarr.json", lambda: zarr_json("zarr.json", multiscale("datasets", [{"path": ""}]))),
     "note-number": breaker("run-note", lambda: b'{"data": 5}', "value"),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import resource
 import shutil
@@ -18,7 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[i]) for i in range(3)]
 
 import fuzz_breakers
 from fuzz_gates import GATES
@@ -40,13 +41,15 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def measured(read: Any, path: Path) -> dict[str, Any]:
-    """Read a file; returns what came out, and what it cost."""
+def measured(read: Any, path: Path, sound: str | None = None) -> dict[str, Any]:
+    """Read a file; returns what came out (a value is compared with the text of a sound one), and what it cost."""
     Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
     before, begin = memory_mib("VmRSS"), time.process_time()
     answer: dict[str, Any] = {"result": "value"}
     try:
-        read(path)
+        value = read(path)
+        if sound is not None:
+            answer["is_changed"] = repr(value) != sound
     except CellSegError as error:
         answer = {"result": "error", "text": str(error)[:300]}
         if not str(error).strip():
@@ -72,10 +75,12 @@ def run_gate(name: str, seed: int, first: int, last: int, folder: Path) -> None:
     sound = gate.make(folder / "sound")
     work = folder / "work"
     path = work / gate.file_name
+    values = []
     for data in sound:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        gate.read(path)  # what is not damaged is read; and its imports are done before memory is measured
+        value = gate.read(path)  # what is not damaged is read; and its imports are done before memory is measured
+        values.append(None if gate.refuses else repr(value))
     limit_memory()
     say({"ready": True})
     for case in range(first, last):
@@ -85,7 +90,7 @@ def run_gate(name: str, seed: int, first: int, last: int, folder: Path) -> None:
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
         say({"begin": case})
-        answer = measured(gate.read, path)
+        answer = measured(gate.read, path, values[case % len(sound)])
         if answer["result"] not in ("value", "error"):
             (folder / f"{name}-{case}").write_bytes(data)
         say({"case": case, **answer})
@@ -115,6 +120,7 @@ def main() -> None:
     logging.lastResort = None
     warnings.simplefilter("ignore")
     kind, folder = sys.argv[1], Path(sys.argv[-1])
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # zips are unpacked there
     if kind == "breakers":
         run_breakers(sys.argv[2].split(","), int(sys.argv[3]), int(sys.argv[4]), folder)
     else:

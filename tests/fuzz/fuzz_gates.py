@@ -7,7 +7,6 @@ import io
 import json
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +14,9 @@ from typing import Any
 import fuzz_mutators as mutators
 import numpy as np
 import tifffile
+from fuzz_gate import Gate
+from fuzz_image_gates import IMAGE_GATES
+from fuzz_import_gates import IMPORT_GATES
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
@@ -22,18 +24,6 @@ from napari_cellseg.instances import InstanceMasks
 
 SIZE = (96, 120)
 CLASSES = ClassTable(("a", "b", "c"))
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A reader; ``cases`` is its share of the ten thousand, ``name`` what its file is called."""
-
-    name: str
-    make: Callable[[Path], list[bytes]]
-    read: Callable[[Path], object]
-    mutate: mutators.Mutator
-    cases: int
-    file_name: str
 
 
 def cells(count: int = 6) -> InstanceMasks:
@@ -516,8 +506,8 @@ GATES = (
     Gate("journal", journals, read_edits, mutators.mutate_signed_lines, 700, "j.jsonl"),
     Gate("project", project_files, read_project, mutators.mutate_json, 250, "project.json"),
     Gate("classes", class_tables, read_classes_json, mutators.mutate_json, 250, "classes.json"),
-    Gate("lock", locks, read_lock, mutators.mutate_json, 300, "lock.json"),
-    Gate("prediction-log", prediction_logs, read_log, mutators.mutate_lines, 300, "predictions.jsonl"),
+    Gate("lock", locks, read_lock, mutators.mutate_json, 300, "lock.json", refuses=False),
+    Gate("prediction-log", prediction_logs, read_log, mutators.mutate_lines, 300, "predictions.jsonl", refuses=False),
     Gate("checkpoint", checkpoints, read_weights, mutate_checkpoint, 500, "a.safetensors"),
     Gate("model", whole_models, read_model, mutate_checkpoint, 60, "m.safetensors"),
     Gate("run-settings", run_settings, read_settings, mutators.mutate_yaml, 500, "config.yaml"),
@@ -525,8 +515,10 @@ GATES = (
     Gate("resume-state", states, read_resume, mutate_state, 400, "last.pt"),
     Gate("split", splits, read_split, mutators.mutate_json, 200, "split.json"),
     Gate("groups", group_tables, read_group_table, mutators.mutate_table, 200, "groups.csv"),
-    Gate("metrics", metric_tables, read_metrics, mutators.mutate_table, 200, "run/metrics.csv"),
-    Gate("events", event_logs, past_run, mutators.mutate_lines, 250, "run/events.jsonl"),
-    Gate("run-note", notes, noted_run, mutators.mutate_json, 150, "run/viewer.json"),
+    Gate("metrics", metric_tables, read_metrics, mutators.mutate_table, 200, "run/metrics.csv", refuses=False),
+    Gate("events", event_logs, past_run, mutators.mutate_lines, 250, "run/events.jsonl", refuses=False),
+    Gate("run-note", notes, noted_run, mutators.mutate_json, 150, "run/viewer.json", refuses=False),
+    *IMAGE_GATES,
+    *IMPORT_GATES,
 )
 """Together more than ten thousand cases."""

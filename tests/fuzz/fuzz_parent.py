@@ -18,13 +18,17 @@ START_S, CASE_S = 240, 90  # wall clock, on a loaded machine; the child itself c
 
 @dataclass
 class Tally:
-    """How many cases ended how; ``bad`` says of each bad one which and why."""
+    """How many cases ended how; ``bad`` says of each bad one which and why.
+
+    ``changed`` counts the values that are others than that of the sound file, of gates that refuse no file.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
     seconds: float = 0.0
     mib: int = 0
     outcomes: dict[int, str] = field(default_factory=dict)
+    changed: int = 0
 
     def add(self, name: str, answer: dict[str, object]) -> None:
         result = str(answer["result"])
@@ -32,6 +36,7 @@ class Tally:
         self.seconds = max(self.seconds, float(str(answer.get("seconds", 0))))
         self.mib = max(self.mib, int(str(answer.get("mib", 0))))
         self.outcomes[int(str(answer["case"]))] = result
+        self.changed += bool(answer.get("is_changed"))
         if result not in ("value", "error"):
             self.bad.append(f"{name} case {answer['case']}: {result}: {answer.get('text', '')}")
 
