@@ -262,7 +262,30 @@ def test_a_nonsense_lock_does_not_keep_anyone_out(tmp_path: Path, content: bytes
     assert lock.owner is None
     assert lock.acquire() is None
     assert lock.is_mine
+    assert (tmp_path / "lock.json.bak").read_bytes() == content
     lock.release()
+
+
+def test_a_folder_in_the_place_of_the_lock_is_kept_under_another_name(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+    lock = FolderLock(path, "ana")
+    assert lock.owner is None
+    assert lock.acquire() is None
+    assert lock.is_mine
+    assert (tmp_path / "lock.json.bak" / "notes.txt").read_text() == "mine"
+    lock.release()
+    assert not path.exists()
+
+
+def test_an_ordinary_lock_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "lock.json"
+    path.write_text(json.dumps(OWNER | {"host": socket.gethostname(), "pid": 2**31 - 1}))
+    lock = FolderLock(path, "ana")
+    assert lock.acquire() is None
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_of_another_computer_is_told(tmp_path: Path) -> None:

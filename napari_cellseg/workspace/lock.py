@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 from pydantic import ValidationError
 
+from napari_cellseg.atomic import set_aside
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.json_gate import read_json
 from napari_cellseg.workspace.schemas import LockFile
@@ -80,7 +81,8 @@ class FolderLock:
     def acquire(self, *, take_over: bool = False) -> LockOwner | None:
         """Take the lock; returns None, or the owner that holds it.
 
-        The lock of an ended process of this computer is replaced; with ``take_over``, any lock is.
+        The lock of an ended process of this computer is replaced; with ``take_over``, any lock is. What is there and is
+        no lock (a damaged file, one of another program, a folder) is kept as ``.bak``.
 
         Raises
         ------
@@ -96,7 +98,10 @@ class FolderLock:
                 return None
             if owner is not None and not owner.is_gone and not take_over:
                 return owner
-            self._path.unlink(missing_ok=True)
+            if owner is None:
+                set_aside(self._path)
+            else:
+                self._path.unlink(missing_ok=True)
         return _read_owner(self._path)
 
     def release(self) -> None:
