@@ -52,6 +52,7 @@ from training.config import TrainConfig
 from training.plots import save_figure
 from training.resume import write_state
 from training.run_folder import RunFolder
+from training.sources import write_annotated
 from training.split import Split
 
 SIZE = (64, 64)
@@ -162,6 +163,10 @@ def run_folder(folder: Path, version: int) -> None:
     Split(("a",) * version, ("b",), 0, 0.5).save(run.split)
 
 
+def training_data(folder: Path, version: int) -> None:
+    list(write_annotated(folder / "training", items_of(version), CLASSES))
+
+
 def figure(folder: Path, version: int) -> None:
     drawn = Figure(figsize=(1, 1))
     drawn.subplots().plot([0, version], [version, 0])
@@ -183,10 +188,11 @@ WRITERS: dict[str, Write] = {
     "training state": state,
     "run folder": run_folder,
     "figure": figure,
+    "training data": training_data,
     "training folder": lambda folder, version: write_training_folder(folder, 1, (48, 48), seed=version),
     "demo samples": lambda folder, version: write_samples(folder) if version else None,
 }
-FOLDERS = {"folder"}
+FOLDERS = {"folder", "training data"}
 """What replaces a whole folder: killed between two renames, the old one is there as ``.bak``."""
 OWN_FOLDER = {"annotations", "classes"}
 """Files below ``.cellseg``, which no one else writes."""

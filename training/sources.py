@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -11,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from napari_cellseg.atomic import replace_folder, write_errors
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, TrainingError
-from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, Which, export_folder, items_of
+from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, ExportSummary, Which, export_folder, items_of
 from napari_cellseg.formats.label_images import class_files, from_instances, read_class_images
 from napari_cellseg.images.listing import has_own_folder, list_images
 from napari_cellseg.workspace import Annotations, Project, Sessions
 from napari_cellseg.workspace.places import state_folder
 from training.report import DataProblem, DataReport, ScanStep
 
-__all__ = ["Checked", "DataSource", "TrainData", "check_data", "edited_items", "write_edits"]
+__all__ = ["Checked", "DataSource", "TrainData", "check_data", "edited_items", "write_annotated", "write_edits"]
 
 Scan = Callable[[Path, ClassTable | None], Generator[ScanStep | None, None, DataReport]]
 """Reads the data of a path, with its classes when they are known, and reports them: `report.scan_steps`, somewhere."""
@@ -133,7 +135,7 @@ def check_data(
     unwritten: tuple[ExportItem, ...] = ()
     undecided = 0
     if data.source is DataSource.ANNOTATED:
-        left_out = yield from _write_folder(data.path, items, classes)
+        left_out = yield from write_annotated(data.path, items, classes)
     elif data.source is DataSource.FOLDER:
         unwritten, undecided = yield from _unwritten(items)
     stamps = _stamps(data.path)
@@ -177,22 +179,52 @@ def _is_annotated(sessions: Sessions, image_id: str, also_labelled: bool) -> boo
     return summary is not None and summary.progress.reviewed > 0
 
 
-def _write_folder(
+def write_annotated(
     folder: Path, items: Sequence[ExportItem], classes: ClassTable | None
 ) -> Generator[ScanStep, None, tuple[DataProblem, ...]]:
-    """Rebuild the training folder from the annotated images; return which were left out and why."""
+    """Rebuild the training folder from the annotated images; return what is missing in it and why.
+
+    Raises
+    ------
+    TrainingError
+        No image is annotated.
+    ExportError
+        It cannot be written; the old one is unchanged.
+    """
     if not items:
         raise TrainingError(
             "No image of this folder is annotated yet. Accept or correct the cells of some images in Review first."
         )
-    shutil.rmtree(folder, ignore_errors=True)  # images removed since
-    plan = ExportPlan(folder=folder.parent, formats=frozenset({"class-images"}))
+    # Next to the old one, so that a full disk leaves that, and images that were taken out since are not in the new one.
+    new = folder.with_name(f".{folder.name}.00000000.tmp")
+    with suppress(OSError):
+        shutil.rmtree(new)  # of a program that was killed
+    try:
+        summary = yield from _exported(new, items, classes)
+        made = new / "training"
+        with write_errors(folder):
+            if made.is_dir():  # no image could be read otherwise
+                replace_folder(made, folder)
+            elif folder.exists():
+                shutil.rmtree(folder)
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(new)
+    left_out = [DataProblem("warning", image_id, f"left out: {text}") for image_id, text in summary.problems]
+    return (*left_out, *(DataProblem("warning", image_id, text) for image_id, text in summary.damaged))
+
+
+def _exported(
+    folder: Path, items: Sequence[ExportItem], classes: ClassTable | None
+) -> Generator[ScanStep, None, ExportSummary]:
+    plan = ExportPlan(folder=folder, formats=frozenset({"class-images"}))
     steps = export_folder(items, classes or ClassTable.numbered(1), plan)
     while True:
         try:
             step: ExportProgress = next(steps)
         except StopIteration as end:
-            return tuple(DataProblem("warning", image_id, f"left out: {text}") for image_id, text in end.value.problems)
+            summary: ExportSummary = end.value
+            return summary
         yield ScanStep(step.image, step.images, step.image_id)
 
 
