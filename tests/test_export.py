@@ -301,6 +301,21 @@ def test_a_bad_image_is_a_problem_and_the_others_go_on(workspace, tmp_path):
     assert not (tmp_path / "out" / "geojson" / "b.geojson").exists()
 
 
+def test_a_damaged_image_is_exported_as_far_as_it_goes_and_told(workspace, tmp_path, capsys, caplog):
+    folder, image_id = workspace.project.path, workspace.project.images[0].image_id
+    workspace.save(image_id)
+    path = workspace.project.annotations_file(image_id)
+    workspace.close()
+    lines = path.read_bytes().splitlines()
+    lines[2] = b"nonsense"
+    path.write_bytes(b"\n".join(lines))
+
+    assert main(["export", str(folder), "--out", str(tmp_path / "out"), "--to", "geojson"]) == 1
+
+    assert f"{path} is damaged" in caplog.text
+    assert "1 image with damaged annotations, which are incomplete" in capsys.readouterr().out
+
+
 def test_what_is_edited_after_the_call_is_not_exported(workspace, tmp_path):
     items = items_of(workspace, Which.ONE, "a")
     before = shown(workspace, "a")

@@ -56,7 +56,6 @@ ALLOWED = {
     "napari_cellseg/engine_process/client.py",  # /proc, and the engine's own exchange folder
     "napari_cellseg/engine_process/frames.py",
     "napari_cellseg/engine_process/host.py",
-    "napari_cellseg/gui/functions.py",  # a temporary folder
     "napari_cellseg/export/ome_zarr.py",  # its own temporary folder
     "napari_cellseg/importers/unpacking.py",  # the program's cache
     "napari_cellseg/workspace/lock.py",  # lock.json

@@ -199,6 +199,41 @@ def test_a_damaged_image_is_one_clear_error_and_the_others_open(qtbot, dock, fol
     assert dock.state.image_id == "tissue_03"
 
 
+@pytest.mark.parametrize("damaged", ["annotations", "edits", "project"])
+def test_damaged_files_of_a_project_are_told_until_the_image_is_saved(qtbot, dock, folder, errors, damaged):
+    with Sessions.of_folder(folder) as workspace:
+        session = workspace.open_session("tissue_01", (96, 96))
+        workspace.set_classes(ClassTable(("a", "b")))
+        session.reject([min(session.cells)])
+        if damaged != "edits":
+            workspace.save("tissue_01")
+    (path,) = {
+        "annotations": (folder / ".cellseg" / "annotations").glob("tissue_01.jsonl"),
+        "edits": (folder / ".cellseg" / "journal").glob("tissue_01.jsonl"),
+        "project": (folder / ".cellseg").glob("project.json"),
+    }[damaged]
+    lines = path.read_bytes().splitlines()
+    lines[1 if damaged == "annotations" else 0] = b'{"nonsense": 1}'
+    path.write_bytes(b"\n".join(lines) + b"\n")
+
+    open_path(qtbot, dock, folder)
+
+    (told,) = [text for text in errors() if "is damaged" in text]
+    (kept,) = path.parent.glob("*.damaged-*.bak")
+    assert path.name in told
+    assert kept.name in told
+    if damaged != "project":
+        assert "damaged" in dock.saved.text()
+        assert path.name in dock.saved.toolTip()
+        dock.state.session.reject([max(dock.state.session.cells)])
+        assert dock.saved.text().startswith("1 edit not saved yet; its file is damaged")
+        assert dock.opener.save()
+        qtbot.waitUntil(lambda: "damaged" not in dock.saved.text(), timeout=10_000)
+    show(qtbot, dock, "tissue_02")
+    assert "damaged" not in dock.saved.text()
+    assert len([text for text in errors() if "is damaged" in text]) == 1
+
+
 def test_a_folder_without_images_is_one_clear_error_and_the_open_one_stays(qtbot, dock, folder, tmp_path, errors):
     open_path(qtbot, dock, folder)
     empty = tmp_path / "empty"

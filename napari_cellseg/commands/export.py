@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     for image_id, text in summary.problems:
         print(f"{image_id}: {text}", file=sys.stderr)
     print(f"{summary}, {counted(summary.cells, 'cell')} -> {options.out}")
-    return 1 if summary.problems else 0
+    return 1 if summary.problems or summary.damaged else 0  # what is damaged was logged when it was read
 
 
 def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> Path | None:

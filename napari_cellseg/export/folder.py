@@ -69,6 +69,7 @@ def export_folder(
         not_annotated=len(chosen) - len(counts) - len(problems),
         problems=tuple(problems),
         covered=work.job.covered,
+        damaged=tuple(work.damaged),
     )
 
 
@@ -78,6 +79,7 @@ class _Export:
     def __init__(self, job: ExportJob) -> None:
         self.job = job
         self.cell_counts: list[int] = []
+        self.damaged: list[tuple[str, str]] = []
         self._exporters = exporters_of(job.plan.formats)
         self._needs_pixels = any(exporter.needs_pixels for exporter in self._exporters)
         self._collected: dict[str, list[Any]] = {exporter.name: [] for exporter in self._exporters}
@@ -107,6 +109,8 @@ class _Export:
         for exporter_name, value in found.items():
             self._collected[exporter_name].append(value)
         self.cell_counts.append(len(image.cells))
+        if annotations.problem:
+            self.damaged.append((item.file.image_id, annotations.problem))
         return len(image.cells)
 
     def finish(self) -> None:

@@ -73,6 +73,7 @@ class ExportSummary:
     """The result of an export.
 
     ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
+    ``damaged`` are (image_id, text) of images of which a damaged part is missing.
     ``covered`` cells lost pixels to other cells in label images, which have one cell per pixel.
     """
 
@@ -84,6 +85,7 @@ class ExportSummary:
     not_annotated: int
     problems: tuple[tuple[str, str], ...]
     covered: int = 0
+    damaged: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         """Return "27 images, 2 without cells, 0 problems"."""
@@ -92,6 +94,8 @@ class ExportSummary:
             parts.append(f"{self.not_annotated:,} not annotated and left out")
         if self.covered:
             parts.append(f"{counted(self.covered, 'cell')} partly covered in label images")
+        if self.damaged:
+            parts.append(f"{counted(len(self.damaged), 'image')} with damaged annotations, which are incomplete")
         return ", ".join([*parts, counted(len(self.problems), "problem")])
 
 

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import logging
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from napari_cellseg.atomic import atomic_write
 
-__all__ = ["keep_damaged"]
+__all__ = ["heard_damage", "keep_damaged"]
 
 logger = logging.getLogger(__name__)
+
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard damage", default=None)
+
+
+@contextmanager
+def heard_damage() -> Iterator[list[str]]:
+    """Collect what `keep_damaged` says in the block, each text once, for the user to be told.
+
+    Readers return the sound part of a file, or None, so that their callers need not know of damage. The list belongs
+    to this thread; the block must not contain a ``yield`` of a generator.
+    """
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
 
 
 def keep_damaged(path: Path, content: bytes, problem: str) -> str:
@@ -32,4 +51,7 @@ def keep_damaged(path: Path, content: bytes, problem: str) -> str:
     where = f" The damaged file is kept as {kept.name}." if kept.exists() else ""
     text = f"{path} is damaged: {problem}.{where}"
     logger.warning("%s", text)
+    heard = _HEARD.get()
+    if heard is not None and text not in heard:
+        heard.append(text)
     return text

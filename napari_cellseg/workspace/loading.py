@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.formats.damaged import heard_damage
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace.annotations import Annotations
 from napari_cellseg.workspace.journal import Journal
@@ -34,6 +35,8 @@ class LoadedCells:
         Whether unsaved edits were recovered; otherwise they are renamed to ``.bak``.
     kept : Journal or None
         Edits that could not be saved in the project and were kept elsewhere; to be repeated.
+    problem : str
+        The damaged parts of its files that are not among the cells, in words.
     """
 
     image_id: str
@@ -43,6 +46,7 @@ class LoadedCells:
     journal: Journal | None = None
     recover: bool = False
     kept: Journal | None = None
+    problem: str = ""
 
 
 def load_cells(
@@ -73,9 +77,11 @@ def load_cells(
         The annotations or label images are damaged, or of an image of another size.
     """
     path = project.annotations_file(image_id)
-    base = project.base(image_id, image_size)
+    with heard_damage() as damage:
+        base = project.base(image_id, image_size)
+        journal = unsaved_journal(project, image_id) if recover else None
+        kept = kept_journal(project, image_id) if recover and journal is None else None
     cells, next_id, begin = base.cells, base.next_id, base
-    journal = unsaved_journal(project, image_id) if recover else None
     if journal is not None:
         begin = journal.begins_with() or base
         cells = journal.replay(base.cells)
@@ -89,5 +95,6 @@ def load_cells(
         is_saved=path is not None,
         journal=journal,
         recover=recover,
-        kept=kept_journal(project, image_id) if recover and journal is None else None,
+        kept=kept,
+        problem=" ".join(damage),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.coco_images import read_image_ids
 from napari_cellseg.formats.coco_results import read_results
+from napari_cellseg.formats.damaged import heard_damage
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, short_names
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import Image, ImageFile
@@ -54,6 +55,8 @@ class OpenedFolder:
     """The image to show first."""
     recovery: Recovery | None = None
     """Unsaved edits of that image."""
+    problem: str = ""
+    """The damaged files of the project, in words."""
     is_again: bool = False
     """Whether this is the folder that was already open, with its present images."""
 
@@ -102,7 +105,8 @@ def open_folder(
         else:
             foreign = import_annotations(path)
             folder, classes = _folder_of(foreign), foreign.classes
-    project = open_project(folder, take_over=take_over)
+    with heard_damage() as damage:
+        project = open_project(folder, take_over=take_over)
     try:
         yield None
         if foreign is not None:
@@ -125,6 +129,7 @@ def open_folder(
         take_over=take_over,
         first=first,
         recovery=recovery,
+        problem=" ".join(damage),
     )
 
 
@@ -168,7 +173,9 @@ def load_image(
     if project.lease is not None:
         project.lease.hold.claims.wait_until_written(file.image_id)
     may_recover = recover is None and project.owner is None
-    if may_recover and (recovery := recoverable(project, file.image_id)) is not None:
+    with heard_damage() as damage:
+        recovery = recoverable(project, file.image_id) if may_recover else None
+    if recovery is not None:
         return UnsavedEdits(file, recovery)
     image = read_image(file.path, options=file.reading)
     yield None
@@ -176,6 +183,8 @@ def load_image(
     yield None
     is_new = project.summary(file.image_id) is None
     cells = load_cells(project, file.image_id, image.size, recover=bool(recover))
+    if damage:
+        cells = replace(cells, problem=" ".join([*damage, cells.problem]).strip())
     proposals = imported.cells.get(file.image_id) if is_new and not cells.session.cells else None
     return LoadedImage(
         file=file,

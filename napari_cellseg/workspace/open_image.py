@@ -46,6 +46,7 @@ def open_image(project: Project, loaded: LoadedCells, writer: JournalWriter | No
         writer=writer,
         saved=loaded.is_saved,
         recovered=loaded.journal is not None,
+        problem=loaded.problem,
     )
 
 
@@ -76,6 +77,8 @@ class OpenImage:
         Whether ``base`` is in the annotations file.
     recovered : bool
         Whether the session starts with changes that are already in the journal file.
+    problem : str
+        The damaged parts of its files that are left out, in words, until it is saved.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class OpenImage:
         writer: JournalWriter | None,
         saved: bool,
         recovered: bool,
+        problem: str = "",
     ) -> None:
         self.session = session
+        self.problem = problem
         self.annotations_file = annotations_file
         self.journal_file = journal_file
         self._writer = writer
@@ -158,6 +163,7 @@ class OpenImage:
         self._saved_state, self.saved_at = state, now
         self._start, self._start_is_saved = annotations, True
         self._saved, self._edits, self.kept_state = annotations, 0, None
+        self.problem = ""
 
     def _cell_lines(self, cells: Sequence[Cell]) -> list[str]:
         """Return one line per cell, formatted again only for cells that changed since the last save."""

@@ -238,6 +238,7 @@ class Sessions:
             unsaved=self.unsaved_edits(image_id) if image_id is not None else 0,
             saved_at=self.saved_at(image_id) if image_id is not None else None,
             is_open=is_open,
+            damage=self._open[image_id].problem if is_open and image_id is not None else "",
             elsewhere=self._project.state_folder if self._project.is_elsewhere else None,
         )
 

@@ -32,7 +32,14 @@ class SaveStatus:
 
 
 def status_of(
-    *, read_only: str, problem: str, unsaved: int, saved_at: float | None, is_open: bool, elsewhere: Path | None
+    *,
+    read_only: str,
+    problem: str,
+    unsaved: int,
+    saved_at: float | None,
+    is_open: bool,
+    elsewhere: Path | None,
+    damage: str = "",
 ) -> SaveStatus:
     """Describe whether the edits of an image are saved.
 
@@ -50,6 +57,8 @@ def status_of(
         Whether an image is open.
     elsewhere : Path or None
         The folder of the annotations if the folder of the image cannot be written.
+    damage : str
+        The damaged parts of its files that are left out, in words; empty if there are none or it was saved since.
     """
     edits = "1 edit" if unsaved == 1 else f"{unsaved:,} edits"
     if read_only:
@@ -62,6 +71,9 @@ def status_of(
     if not is_open:
         return SaveStatus(SaveKind.NOTHING, "")
     place = f" The folder cannot be written, so everything is saved in {elsewhere}." if elsewhere else ""
+    if damage:
+        text = "its file is damaged, and a part is left out"
+        return SaveStatus(SaveKind.PROBLEM, f"{edits} not saved yet; {text}" if unsaved else text, damage + place)
     if unsaved:
         return SaveStatus(SaveKind.UNSAVED, f"{edits} not saved yet", _JOURNALLED + place)
     where = " in your data folder" if elsewhere else ""

@@ -209,8 +209,9 @@ class ExportDock(Dock):
     def _on_finished(self, summary: ExportSummary) -> None:
         self._summary = summary
         self.row.set_message(f"{summary} -> {summary.folder}")
-        shown = [f"{image_id}: {text}" for image_id, text in summary.problems[:5]]
-        more = len(summary.problems) - len(shown)
+        problems = (*summary.problems, *summary.damaged)
+        shown = [f"{image_id}: {text}" for image_id, text in problems[:5]]
+        more = len(problems) - len(shown)
         self.problems.setText("\n".join([*shown, *([f"... and {more} more"] if more > 0 else [])]))
         self.problems.setVisible(bool(shown))
         self._show()

@@ -262,6 +262,8 @@ class Opener(QObject):
         elif not self._state.classes_are_provisional:  # of the folder before
             self._state.set_classes(self._model_classes(), provisional=True)
         remember("folder", str(project.path))
+        if opened.problem:
+            show_warning(opened.problem)
         if opened.imported.remarks:
             show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
         self.summaries.changed.emit()

@@ -6,7 +6,7 @@ import time
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace.open_any import LoadedImage
 
@@ -27,6 +27,8 @@ def begin_review(state: AppState, loaded: LoadedImage, source: str) -> ReviewSes
         workspace.close_session(loaded.file.image_id)
         show_error(error, state.window)
         return None
+    if loaded.cells.problem:
+        show_warning(loaded.cells.problem)
     return session
 
 
