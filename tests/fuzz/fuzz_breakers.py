@@ -27,12 +27,13 @@ Outcome = Literal["error", "value"]
 
 @dataclass(frozen=True)
 class Breaker:
-    """``expected``: a clear error, or a value (what is damaged is left out)."""
+    """``expected``: a clear error, or a value (what is damaged is left out). ``is_slow``: not in the default suite."""
 
     file_name: str
     write: Callable[[Path], object]
     read: Callable[[Path], object]
     expected: Outcome
+    is_slow: bool = False
 
 
 def sound(name: str) -> bytes:
@@ -40,9 +41,9 @@ def sound(name: str) -> bytes:
         return next(gate for gate in gates.GATES if gate.name == name).make(Path(folder))[-1]
 
 
-def breaker(gate: str, content: Callable[[], bytes], expected: Outcome = "error") -> Breaker:
+def breaker(gate: str, content: Callable[[], bytes], expected: Outcome = "error", *, is_slow: bool = False) -> Breaker:
     found = next(found for found in gates.GATES if found.name == gate)
-    return Breaker(found.file_name, lambda path: path.write_bytes(content()), found.read, expected)
+    return Breaker(found.file_name, lambda path: path.write_bytes(content()), found.read, expected, is_slow)
 
 
 def dataset(**annotation: Any) -> bytes:
@@ -276,19 +277,19 @@ BREAKERS: dict[str, Breaker] = {
     "dataset-duplicate-keys": breaker("coco", lambda: dataset().replace(b'"image_id": 1', b'"image_id": 1, "image_id": 2')),
     "dataset-deep": breaker("coco", lambda: DEEP),
     "dataset-5000-digits": breaker("coco", lambda: dataset().replace(b'"id": 1', b'"id": ' + b"9" * 5000)),
-    "dataset-many-lists": breaker("coco", lambda: b"[" + b"[]," * 30_000_000 + b"1]"),
+    "dataset-many-lists": breaker("coco", lambda: b"[" + b"[]," * 30_000_000 + b"1]", is_slow=True),
     "results-nan": breaker("results", lambda: rows(score=float("nan"))),
     "results-surrogate": breaker("results", lambda: rows(segmentation={"size": list(gates.SIZE), "counts": "\ud800"})),
     "results-size-of-objects": breaker("results", lambda: rows(segmentation={"size": [{}, []], "counts": "0"})),
     "results-zip-bomb": breaker("results-zip", lambda: zipped({"test-results.json": b"[" + b" " * 80_000_000 + b"]"})),
-    "results-zip-bomb-of-lists": breaker("results-zip", lambda: zipped({"test-results.json": b"[" + b"[]," * 20_000_000 + b"1]"})),
+    "results-zip-bomb-of-lists": breaker("results-zip", lambda: zipped({"test-results.json": b"[" + b"[]," * 20_000_000 + b"1]"}), is_slow=True),
     "results-zip-damaged": breaker("results-zip", damaged_zip),
     "ids-deep": breaker("id-file", lambda: DEEP),
     "rois-damaged-zip": breaker("roi-zip", lambda: sound("roi-zip").replace(b"PK\x01\x02", b"PK\x01\xff", 1)),
     "rois-cut-roi": breaker("roi-zip", lambda: zipped({"a.roi": b"Iout\x00\xe4\x07\x00" + bytes(20)})),
     "rois-no-roi": breaker("roi-zip", lambda: zipped({"a.roi": b"text"})),
     "rois-many-corners": breaker("roi-zip", lambda: zipped({"a.roi": b"Iout\x00\xe4\x07\x00" + b"\xff" * 56})),
-    "tiff-deflate-bomb": breaker("image", bomb_tiff),
+    "tiff-deflate-bomb": breaker("image", bomb_tiff, is_slow=True),
     "tiff-4e9-bits-per-sample": breaker("image", lambda: tiff("BitsPerSample", 4, 4_000_000_000)),
     "tiff-4e9-samples": breaker("image", lambda: tiff("SamplesPerPixel", 4, 4_000_000_000)),
     "tiff-no-strip": breaker("image", lambda: tiff("StripByteCounts", 8, 0)),
@@ -343,7 +344,7 @@ BREAKERS: dict[str, Breaker] = {
     "split-texts": breaker("split", lambda: b'{"train": "abc", "validation": 5}'),
     "metrics-texts": breaker("metrics", lambda: b"epoch,step\nx,y\n1,2\n", "value"),
     "events-deep": breaker("events", lambda: sound("events") + DEEP, "value"),
-    "import-coco-large-boxes": Breaker("i.json", lambda path: path.write_bytes(coco_rows(40)), read_beside_large, "value"),
+    "import-coco-large-boxes": Breaker("i.json", lambda path: path.write_bytes(coco_rows(40)), read_beside_large, "value", is_slow=True),
     "import-coco-long-name": breaker("import-coco", lambda: stored("coco", "instances.json").replace(b"a.tif", b"9" * 5000), "value"),
     "import-labelme-mask-bomb": breaker("import-labelme", lambda: labelme_bomb(), "value"),
     "import-aperio-deep": breaker("import-aperio", lambda: stored("aperio", "a.xml").replace(b"<Regions>", b"<Region>" * 50_000, 1), "value"),

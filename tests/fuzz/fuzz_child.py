@@ -1,5 +1,7 @@
 """Read many files in this process and say what came of each: ``fuzz_child.py GATE SEED FIRST LAST FOLDER``.
 
+GATE is the name of a gate, "share" for a few cases of each, or "breakers".
+
 It writes one line of JSON per case to stdout before the case starts and after it ends, so that the parent knows which
 case was running when this process crashes or hangs. Memory above the initial amount is limited, and measured per case.
 """
@@ -22,7 +24,8 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[i]) for i in range(3)]
 
 import fuzz_breakers
-from fuzz_gates import GATES
+from fuzz_gate import Gate
+from fuzz_gates import GATES, share_cases
 
 from napari_cellseg.errors import CellSegError
 
@@ -70,30 +73,32 @@ def say(line: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def run_gate(name: str, seed: int, first: int, last: int, folder: Path) -> None:
-    gate = next(gate for gate in GATES if gate.name == name)
-    sound = gate.make(folder / "sound")
-    work = folder / "work"
-    path = work / gate.file_name
-    values = []
-    for data in sound:
+def run_cases(cases: list[tuple[Gate, int]], seed: int, folder: Path) -> None:
+    """Run cases of one gate or of several, numbered as they come in the list."""
+    sound, values = {}, {}
+    for gate in {gate.name: gate for gate, _ in cases}.values():
+        sound[gate.name] = gate.make(folder / "sound" / gate.name)
+        path = folder / "work" / gate.name / gate.file_name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        value = gate.read(path)  # what is not damaged is read; and its imports are done before memory is measured
-        values.append(None if gate.refuses else repr(value))
+        for number, data in enumerate(sound[gate.name]):
+            path.write_bytes(data)
+            value = gate.read(path)  # what is not damaged is read; and its imports are done before memory is measured
+            values[gate.name, number] = None if gate.refuses else repr(value)
     limit_memory()
     say({"ready": True})
-    for case in range(first, last):
-        rng = random.Random(f"{name} {seed} {case}")
-        data = gate.mutate(sound[case % len(sound)], rng)
-        shutil.rmtree(work, ignore_errors=True)
+    for gate, case in cases:
+        rng = random.Random(f"{gate.name} {seed} {case}")
+        kind = case % len(sound[gate.name])
+        data = gate.mutate(sound[gate.name][kind], rng)
+        path = folder / "work" / gate.name / gate.file_name
+        shutil.rmtree(folder / "work" / gate.name, ignore_errors=True)
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
-        say({"begin": case})
-        answer = measured(gate.read, path, values[case % len(sound)])
+        say({"begin": case, "gate": gate.name})
+        answer = measured(gate.read, path, values[gate.name, kind])
         if answer["result"] not in ("value", "error"):
-            (folder / f"{name}-{case}").write_bytes(data)
-        say({"case": case, **answer})
+            (folder / f"{gate.name}-{case}").write_bytes(data)
+        say({"case": case, "gate": gate.name, **answer})
 
 
 def run_breakers(names: list[str], first: int, last: int, folder: Path) -> None:
@@ -123,8 +128,12 @@ def main() -> None:
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # zips are unpacked there
     if kind == "breakers":
         run_breakers(sys.argv[2].split(","), int(sys.argv[3]), int(sys.argv[4]), folder)
+    elif kind == "share":
+        first, last = int(sys.argv[3]), int(sys.argv[4])
+        run_cases(share_cases()[first:last], int(sys.argv[2]), folder)
     else:
-        run_gate(kind, int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), folder)
+        gate = next(gate for gate in GATES if gate.name == kind)
+        run_cases([(gate, case) for case in range(int(sys.argv[3]), int(sys.argv[4]))], int(sys.argv[2]), folder)
 
 
 if __name__ == "__main__":

@@ -522,3 +522,12 @@ GATES = (
     *IMPORT_GATES,
 )
 """Together more than ten thousand cases."""
+
+
+SHARE = 50
+"""The default suite runs every fiftieth case."""
+
+
+def share_cases() -> list[tuple[Gate, int]]:
+    """Return the cases of the default suite; all of them run in one child. A whole model takes too long to build."""
+    return [(gate, case) for gate in GATES if gate.name != "model" for case in range(max(4, gate.cases // SHARE))]

@@ -56,8 +56,13 @@ def read_source(path: Path) -> object:
     return found
 
 
-def import_gate(name: str, part: str, mutate: mutators.Mutator, cases: int, *more: Callable[[], bytes]) -> Gate:
-    """Return the gate of one file of an importer; ``more`` make other sound contents of it."""
+def import_gate(
+    name: str, part: str, mutate: mutators.Mutator, cases: int, *more: Callable[[], bytes], refuses: bool = True
+) -> Gate:
+    """Return the gate of one file of an importer; ``more`` make other sound contents of it.
+
+    ``refuses`` is False for files that are known by their names: a damaged one is left out, and the rest imported.
+    """
 
     def make(_: Path) -> list[bytes]:
         return [written(name)[part], *(content() for content in more)]
@@ -65,7 +70,7 @@ def import_gate(name: str, part: str, mutate: mutators.Mutator, cases: int, *mor
     def read(path: Path) -> object:
         return read_folder(path, written(name), part)
 
-    return Gate(f"import-{name}", make, read, mutate, cases, part)
+    return Gate(f"import-{name}", make, read, mutate, cases, part, refuses)
 
 
 def coco_of_rle() -> bytes:
@@ -173,9 +178,9 @@ IMPORT_GATES = (
     import_gate("imagej", "a.zip", mutators.mutate_zip(mutators.mutate_bytes), 250),
     import_gate("aperio", "a.xml", mutate_xml, 250),
     import_gate("mat", "Labels/a.mat", mutate_head, 400, packed_mat),
-    import_gate("pannuke", "masks/fold1/masks.npy", mutate_npy, 150),
-    import_gate("cellpose", "a_seg.npy", mutate_npy, 300, plain_npy),
-    import_gate("bowl", "abc/masks/0.png", mutate_png, 200),
-    import_gate("labels", "s/a_class1.tif", mutators.mutate_tiff, 200),
+    import_gate("pannuke", "masks/fold1/masks.npy", mutate_npy, 150, refuses=False),
+    import_gate("cellpose", "a_seg.npy", mutate_npy, 300, plain_npy, refuses=False),
+    import_gate("bowl", "abc/masks/0.png", mutate_png, 200, refuses=False),
+    import_gate("labels", "s/a_class1.tif", mutators.mutate_tiff, 200, refuses=False),
     Gate("import-zip", zipped_coco, read_zip, mutators.mutate_zip(mutate_member), 250, "export.zip"),
 )

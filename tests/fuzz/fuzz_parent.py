@@ -35,10 +35,11 @@ class Tally:
         self.counts[result] += 1
         self.seconds = max(self.seconds, float(str(answer.get("seconds", 0))))
         self.mib = max(self.mib, int(str(answer.get("mib", 0))))
-        self.outcomes[int(str(answer["case"]))] = result
+        self.outcomes[len(self.outcomes)] = result
         self.changed += bool(answer.get("is_changed"))
         if result not in ("value", "error"):
-            self.bad.append(f"{name} case {answer['case']}: {result}: {answer.get('text', '')}")
+            where = f"{answer.get('gate') or name} case {answer['case']}"
+            self.bad.append(f"{where}: {result}: {answer.get('text', '')}")
 
 
 def run_cases(words: list[str], name: str, first: int, last: int, folder: Path, tally: Tally) -> None:
@@ -60,6 +61,7 @@ def run_cases(words: list[str], name: str, first: int, last: int, folder: Path, 
             )
             reader.start()
             drain.start()
+            before = sum(tally.counts.values())
             is_ready, began, ended = _follow(lines, name, tally)
             if ended is None:
                 child.kill()
@@ -69,18 +71,19 @@ def run_cases(words: list[str], name: str, first: int, last: int, folder: Path, 
             raise AssertionError(f"the child of {name} did not begin: {errors[0]}")
         if began is not None:
             how = "hang" if ended is None else "crash"
-            tally.add(
-                name, {"result": how, "case": began, "text": f"return code {child.returncode} {errors[0][-200:]}"}
-            )
-            first = began + 1
+            tally.add(name, {**began, "result": how, "text": f"return code {child.returncode} {errors[0][-200:]}"})
+            first += sum(tally.counts.values()) - before
         else:
             assert child.returncode == 0, errors[0]
             return
 
 
-def _follow(lines: queue.Queue[str | None], name: str, tally: Tally) -> tuple[bool, int | None, bool | None]:
+def _follow(
+    lines: queue.Queue[str | None], name: str, tally: Tally
+) -> tuple[bool, dict[str, object] | None, bool | None]:
     """Return whether the child began, the case it was at when it ended (None: it was done), and None when it hung."""
-    is_ready, began = False, None
+    is_ready = False
+    began: dict[str, object] | None = None
     while True:
         try:
             line = lines.get(timeout=CASE_S if is_ready else START_S)
@@ -90,7 +93,7 @@ def _follow(lines: queue.Queue[str | None], name: str, tally: Tally) -> tuple[bo
             return is_ready, began, True
         answer = json.loads(line)
         if "begin" in answer:
-            began = int(answer["begin"])
+            began = {"case": answer["begin"], "gate": answer.get("gate")}
         elif "case" in answer:
             tally.add(name, answer)
             began = None

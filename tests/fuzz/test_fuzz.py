@@ -10,11 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzz_breakers import BREAKERS
-from fuzz_gates import GATES
+from fuzz_gates import GATES, share_cases
 from fuzz_parent import Tally, run_cases
-
-SHARE = 50
-"""The default suite runs every fiftieth case."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and measured with Linux's means")
 
@@ -31,12 +28,21 @@ def test_the_gates_have_ten_thousand_cases_together() -> None:
 
 
 def test_every_file_that_once_broke_a_reader_is_read_or_refused(tmp_path: Path) -> None:
-    names = list(BREAKERS)
+    try_breakers([name for name, breaker in BREAKERS.items() if not breaker.is_slow], tmp_path)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_every_large_file_that_once_broke_a_reader_is_read_or_refused(tmp_path: Path) -> None:
+    try_breakers([name for name, breaker in BREAKERS.items() if breaker.is_slow], tmp_path)
+
+
+def try_breakers(names: list[str], folder: Path) -> None:
     tally = Tally()
-    run_cases(["breakers", ",".join(names), "{first}", "{last}"], "breakers", 0, len(names), tmp_path, tally)
+    run_cases(["breakers", ",".join(names), "{first}", "{last}"], "breakers", 0, len(names), folder, tally)
     assert not tally.bad, "\n".join(tally.bad)
     assert {name: tally.outcomes[i] for i, name in enumerate(names)} == {
-        name: breaker.expected for name, breaker in BREAKERS.items()
+        name: BREAKERS[name].expected for name in names
     }
 
 
@@ -54,9 +60,11 @@ def test_all_damaged_files(gate, tmp_path: Path, record_property) -> None:
         assert tally.changed, "every case gave what the sound file gives: the mutators do not bite"
 
 
-@pytest.mark.parametrize(
-    "gate", [gate for gate in GATES if gate.cases // SHARE >= 4 and gate.name != "model"], ids=lambda gate: gate.name
-)
-def test_a_share_of_the_damaged_files(gate, tmp_path: Path) -> None:
-    tally = fuzz(gate.name, 0, gate.cases // SHARE, tmp_path)
+def test_a_share_of_the_damaged_files(tmp_path: Path) -> None:
+    tally = Tally()
+    count = len(share_cases())
+    run_cases(["share", "1", "{first}", "{last}"], "share", 0, count, tmp_path, tally)
     assert not tally.bad, "\n".join(tally.bad)
+    assert sum(tally.counts.values()) == count
+    assert tally.counts["error"] > count // 4
+    assert tally.changed
