@@ -340,6 +340,23 @@ def test_a_damaged_npy_is_one_clear_error(tmp_path: Path) -> None:
             load_plain_npy(tmp_path / "a_seg.npy")
 
 
+@pytest.mark.parametrize("operation", ["write_bytes", "rename"])
+def test_a_zip_that_cannot_be_unpacked_is_an_error_that_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("instances.json", "{}")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, operation, full)
+    with pytest.raises(AnnotationError, match=r"Cannot unpack into .*: No space left on device. Unpack"):
+        import_annotations(tmp_path / "a.zip")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
 def test_json_that_is_none_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(AnnotationError, match=r"a\.json is not JSON"):
