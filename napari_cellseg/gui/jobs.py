@@ -75,6 +75,9 @@ class Job(QObject):
     hold : threading.Event, optional
         The pause flag that the generator checks itself (`Engine.hold`), so that the engine process really pauses.
         Without it, the job pauses: it does not request the next event.
+    on_close : str or callable
+        One sentence on what happens to a run when the viewer closes, or a function that returns it; shown before the
+        viewer closes. Empty for work that only displays something.
     """
 
     changed = Signal()
@@ -86,9 +89,17 @@ class Job(QObject):
     failed = Signal(object)
     """The `CellSegError`."""
 
-    def __init__(self, state: AppState, title: str, hold: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        state: AppState,
+        title: str,
+        hold: threading.Event | None = None,
+        *,
+        on_close: str | Callable[[], str] = "",
+    ) -> None:
         super().__init__(state)
         self.title = title
+        self._on_close = on_close
         self._hold = hold or threading.Event()
         self._holds_by_itself = hold is None
         self.state = JobState.IDLE
@@ -108,6 +119,13 @@ class Job(QObject):
     def is_busy(self) -> bool:
         """Return whether a generator is running."""
         return self.state.is_busy
+
+    @property
+    def on_close(self) -> str:
+        """Return one sentence on what happens to the run when the viewer closes; empty if nothing is lost."""
+        if not self.is_busy:
+            return ""
+        return self._on_close if isinstance(self._on_close, str) else self._on_close()
 
     @property
     def elapsed_s(self) -> float:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.batch.batch import Batch
 from napari_cellseg.gui.canvas.layers import ClassLayers
-from napari_cellseg.gui.closing import CloseGuard, what_stops
+from napari_cellseg.gui.closing import CloseGuard
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.save_watch import SaveWatch
@@ -110,7 +109,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     )
     saving.refused.connect(layers.show_refusal)
     saving.refused.connect(review.changed)
-    CloseGuard(state, partial(what_stops, training, batch, segmentation), plugin.close)
+    CloseGuard(state, plugin.close)
     return plugin
 
 

@@ -44,6 +44,8 @@ from napari_cellseg.workspace.store import ProposalStore, store_in_session
 
 __all__ = ["Batch"]
 
+_ON_CLOSE = "Predicting the folder stops; the images that are left are predicted at the next start."
+
 
 class Batch(QObject):
     """One folder at a time.
@@ -74,10 +76,10 @@ class Batch(QObject):
         super().__init__(state)
         self._state = state
         self._opener, self.engine = opener, engine
-        self.job = Job(state, "predicting a folder", self.engine.hold)
+        self.job = Job(state, "predicting a folder", self.engine.hold, on_close=_ON_CLOSE)
         self.plan_job = Job(state, "looking into the folder")
         self.rank_job = Job(state, "ordering images")
-        self.submit_job = Job(state, "writing the results")
+        self.submit_job = Job(state, "writing the results", on_close="Writing the results stops.")
         self.plan: BatchPlan | None = None
         self.failures: dict[str, str] = {}
         self._chosen: Path | None = None

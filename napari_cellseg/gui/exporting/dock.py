@@ -52,7 +52,7 @@ class ExportDock(Dock):
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
-        self.job = Job(self.state, "exporting")
+        self.job = Job(self.state, "exporting", on_close="Exporting stops; the export is incomplete.")
         self.job.end_with(self, show_error)
         self._summary: ExportSummary | None = None
         self._ids: Path | None = None

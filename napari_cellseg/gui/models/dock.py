@@ -45,7 +45,7 @@ class ModelsDock(BottomDock):
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self.library = ModelLibrary()
-        self.job = Job(self.state, "copying a model")
+        self.job = Job(self.state, "copying a model", on_close="Copying the model stops; no copy is made.")
         self.job.end_with(self, show_error)
         self.table = ModelTable()
         self.details = QTextBrowser()

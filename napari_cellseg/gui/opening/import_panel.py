@@ -46,7 +46,7 @@ class ImportPanel(QWidget):
     def __init__(self, opener: Opener) -> None:
         super().__init__()
         self.opener = opener
-        self.job = Job(opener.state, "importing annotations")
+        self.job = Job(opener.state, "importing annotations", on_close="Importing annotations stops.")
         self.job.end_with(self, show_error)
         self.result: Imported | None = None
         self.folder: Path | None = None

@@ -11,7 +11,7 @@ from napari_cellseg.gui.widgets.questions import Answer, ask_about_unsaved, ask_
 from napari_cellseg.wording import counted
 from napari_cellseg.workspace import Sessions
 
-__all__ = ["keep_or_log", "may_leave", "save_current"]
+__all__ = ["has_to_ask", "keep_or_log", "may_leave", "save_current"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,6 +27,13 @@ def save_current(state: AppState) -> CellSegError | None:
         return error
     state.status_changed.emit(image_id)
     return None
+
+
+def has_to_ask(state: AppState) -> bool:
+    """Save what was edited; return whether `may_leave` has to ask, as it cannot be saved."""
+    if state.workspace is None or state.image_id is None:
+        return state.session is not None and bool(state.session.undo_text)
+    return save_current(state) is not None
 
 
 def may_leave(state: AppState) -> bool:

@@ -71,7 +71,7 @@ class Segmentation(QObject):
         self._state = state
         self.engine = engine
         self._target: _Target | None = None
-        self.job = Job(state, "segmenting cells")
+        self.job = Job(state, "segmenting cells", on_close="Segmenting stops.")
         self.job.reported.connect(self._on_event)
         self._warm_up = Job(state, "starting the engine")
         state.current_changed.connect(self._on_current)

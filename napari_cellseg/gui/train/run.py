@@ -34,6 +34,9 @@ from training.split import Split
 
 __all__ = ["Plan", "TrainRun"]
 
+_ON_CLOSE_WRITING = "Writing class*.tif stops; the images that are left keep their files."
+_ON_CLOSE_COPYING = "Copying the model into the library stops."
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -76,10 +79,10 @@ class TrainRun(QObject):
         self.plan: Plan | None = None
         self.checked: Checked | None = None
         self.check_job = Job(state, "checking the training data")
-        self.write_job = Job(state, "writing class*.tif")
-        self.job = Job(state, "training", self.engine.hold)
-        self.use_job = Job(state, "adding a model to the library")
-        self.compare_job = Job(state, "comparing two models")
+        self.write_job = Job(state, "writing class*.tif", on_close=_ON_CLOSE_WRITING)
+        self.job = Job(state, "training", self.engine.hold, on_close=self._on_close)
+        self.use_job = Job(state, "adding a model to the library", on_close=_ON_CLOSE_COPYING)
+        self.compare_job = Job(state, "comparing two models", on_close="Comparing two models stops.")
         self._written: Sessions | None = None
         for job in (self.check_job, self.write_job, self.job, self.use_job, self.compare_job):
             job.changed.connect(self.changed)
@@ -92,6 +95,11 @@ class TrainRun(QObject):
     def is_busy(self) -> bool:
         """Return whether a job is running."""
         return any(job.is_busy for job in (self.check_job, self.write_job, self.job, self.compare_job))
+
+    def _on_close(self) -> str:
+        done = self.history.last_epoch
+        at = f" at epoch {done.epoch} of {self.history.epochs}" if done is not None else ""
+        return f"Training{at} stops; it can be resumed."
 
     def close(self) -> None:
         """End the engine."""
