@@ -2,178 +2,58 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tifffile
+from closing_window import (
+    IMAGE,
+    Answers,
+    Window,
+    endless,
+    keep_apart,
+    make_folder,
+    open_windows,
+    status_on_disk,
+    wait,
+)
 
-from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
+from napari_cellseg.images.samples import generate_tissue, write_training_folder
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Sessions, look_at, recoverable
 
 pytestmark = pytest.mark.gui
 
-IMAGE = "tissue_01"
+
+def slow(*values: str) -> list[Any]:
+    """Return parameters that take part with ``-m slow`` only."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 @pytest.fixture(autouse=True)
-def data_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("XDG_DATA_HOME", str(home))
-    return home
-
-
-@pytest.fixture(autouse=True)
-def no_question_of_napari(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after "Do not ask in future": Ctrl+W closes without a question of napari."""
-    from napari.settings import get_settings
-
-    monkeypatch.setattr(get_settings().application, "confirm_close_window", False)
+def _apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_apart(monkeypatch, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return two images; the cells of the first one are proposals, saved."""
-    write_training_folder(tmp_path, 2, (96, 96))
-    folder = tmp_path / "train"
-    with Sessions.of_folder(folder) as sessions:
-        sessions.set_classes(TISSUE_CLASSES)
-        session = sessions.open_session(IMAGE, (96, 96))
-        session.set_status(tuple(session.cells), Status.PROPOSED)
-        sessions.save(IMAGE)
-    return folder
-
-
-class Window:
-    """A real viewer with the docks *Open* and *Review*."""
-
-    def __init__(self, folder: Path) -> None:
-        import napari
-
-        from napari_cellseg.gui.plugin import plugin_of
-
-        self.viewer = napari.Viewer(show=True)
-        self.plugin = plugin_of(self.viewer)
-        self.state = self.plugin.state
-        _, self.open_dock = self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Open")
-        _, self.review_dock = self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Review")
-        self.qt_window = self.viewer.window._qt_window
-        self.open(folder)
-
-    def open(self, folder: Path) -> None:
-        self.plugin.opener.open_path(folder)
-        self.wait_until_open()
-
-    def wait_until_open(self) -> None:
-        opener = self.plugin.opener
-        wait(lambda: not opener.job.is_busy and not self.state.loading and opener._wanted is None)
-        assert self.state.session is not None
-        self.plugin.layers.finish()
-
-    def press(self, key: str) -> None:
-        from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
-
-        QTest.keyClick(self.viewer.window._qt_viewer.canvas.native, getattr(Qt.Key, f"Key_{key}"))
-        wait_ms(20)
-
-    def accept(self, cell_id: int) -> None:
-        self.state.select((cell_id,))
-        self.press("A")
-
-    def status(self, cell_id: int) -> Status:
-        return self.state.session.cells[cell_id].status
-
-    def ask_to_close(self) -> None:
-        """As Ctrl+W does."""
-        self.qt_window.close(quit_app=False, confirm_need=True)
-        wait_ms(50)
-
-    @property
-    def is_closed(self) -> bool:
-        return self.state.is_closed
-
-    def end(self) -> None:
-        with suppress(RuntimeError):  # a window that the user closed is only hidden, and lives until the program ends
-            self.viewer.close()
-        self.plugin.close()
+    return make_folder(tmp_path)
 
 
 @pytest.fixture
 def windows(qapp: Any) -> Iterator[Callable[[Path], Window]]:  # noqa: ARG001 - windows need an application
-    made: list[Window] = []
-
-    def make(folder: Path) -> Window:
-        made.append(Window(folder))
-        return made[-1]
-
-    yield make
-    for window in made:
-        window.end()
-    made.clear()
-    gc.collect()
-
-
-def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        QApplication.processEvents()
-        time.sleep(0.002)
-
-
-def wait_ms(milliseconds: int) -> None:
-    end = time.monotonic() + milliseconds / 1000
-    with suppress(AssertionError):
-        wait(lambda: time.monotonic() >= end)
-
-
-class Answers:
-    """Clicks the buttons of the questions that come, by their texts; keeps what was asked."""
-
-    def __init__(self, *buttons: str) -> None:
-        from qtpy.QtCore import QTimer
-
-        self.waiting, self.asked = [*buttons], []
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._answer)
-        self._timer.start(10)
-
-    def _answer(self) -> None:
-        from qtpy.QtWidgets import QApplication, QMessageBox
-
-        box = QApplication.activeModalWidget()
-        if not isinstance(box, QMessageBox) or not box.isVisible():
-            return
-        self.asked.append(f"{box.text()}\n{box.informativeText()}")
-        wanted = self.waiting.pop(0) if self.waiting else "Cancel"
-        button = next(button for button in box.buttons() if button.text().replace("&", "") == wanted)
-        button.click()
-
-    def stop(self) -> None:
-        self._timer.stop()
-        assert not self.waiting, f"was never asked for {self.waiting}"
-
-
-def status_on_disk(folder: Path, cell_id: int) -> Status:
-    annotations = look_at(folder).read(IMAGE)
-    assert annotations is not None
-    return next(cell.status for cell in annotations.cells if cell.cell_id == cell_id)
+    with open_windows() as make:
+        yield make
 
 
 # ---- the same folder twice ----
 
 
-@pytest.mark.parametrize("how", ["same", "slash", "link"])
+@pytest.mark.parametrize("how", ["same", *slow("slash", "link")])
 def test_opening_the_open_folder_again_keeps_the_edits_and_finds_new_images(windows, folder, tmp_path, how):
     (tmp_path / "link").symlink_to(folder)
     path = {"same": folder, "slash": Path(f"{folder}/."), "link": tmp_path / "link"}[how]
@@ -251,6 +131,7 @@ def other_process(folder: Path, *options: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_process_is_taken_over_with_its_button(windows, folder):
     process = other_process(folder)
     window = windows(folder)
@@ -266,6 +147,7 @@ def test_a_folder_of_another_process_is_taken_over_with_its_button(windows, fold
     assert status_on_disk(folder, 1) is Status.ACCEPTED
 
 
+@pytest.mark.slow
 def test_edits_made_before_another_process_took_over_are_offered_again(windows, folder):
     window = windows(folder)
     window.accept(1)
@@ -285,6 +167,7 @@ def test_edits_made_before_another_process_took_over_are_offered_again(windows, 
     assert [again.status(i) for i in (1, 2, 3)] == [Status.ACCEPTED, Status.ACCEPTED, Status.PROPOSED]
 
 
+@pytest.mark.slow
 def test_cancel_of_bring_back_leaves_what_was_open(windows, folder, tmp_path):
     write_training_folder(tmp_path / "second", 1, (96, 96))
     other = tmp_path / "second" / "train"
@@ -307,12 +190,7 @@ def test_cancel_of_bring_back_leaves_what_was_open(windows, folder, tmp_path):
 # ---- closing ----
 
 
-def endless() -> Iterator[None]:
-    while True:
-        time.sleep(0.005)
-        yield None
-
-
+@pytest.mark.slow
 def test_closing_an_idle_window_asks_nothing(windows, folder):
     window = windows(folder)
     answers = Answers()
@@ -323,6 +201,7 @@ def test_closing_an_idle_window_asks_nothing(windows, folder):
     assert not (folder / ".cellseg" / "lock.json").exists()
 
 
+@pytest.mark.slow
 def test_closing_an_edited_window_saves_and_asks_nothing(windows, folder):
     window = windows(folder)
     window.accept(1)
@@ -334,7 +213,7 @@ def test_closing_an_edited_window_saves_and_asks_nothing(windows, folder):
     assert status_on_disk(folder, 1) is Status.ACCEPTED
 
 
-@pytest.mark.parametrize("what", ["training", "segmentation", "batch"])
+@pytest.mark.parametrize("what", ["training", *slow("segmentation", "batch")])
 def test_closing_names_what_runs_and_cancel_keeps_it_running(windows, folder, what):
     from napari_cellseg.events import EpochDone
 
@@ -371,6 +250,7 @@ def test_closing_names_what_runs_and_cancel_keeps_it_running(windows, folder, wh
     assert [status_on_disk(folder, i) for i in (1, 2)] == [Status.ACCEPTED] * 2
 
 
+@pytest.mark.slow
 def test_closing_a_read_only_window_asks_nothing_and_changes_nothing(windows, folder):
     process = other_process(folder)
     before = {path: path.read_bytes() for path in (folder / ".cellseg").rglob("*") if path.is_file()}
@@ -385,7 +265,7 @@ def test_closing_a_read_only_window_asks_nothing_and_changes_nothing(windows, fo
     process.communicate("\n", timeout=30)
 
 
-@pytest.mark.parametrize("answer", ["Cancel", "Save elsewhere", "Discard"])
+@pytest.mark.parametrize("answer", ["Cancel", *slow("Save elsewhere", "Discard")])
 def test_closing_with_edits_that_cannot_be_saved_asks(windows, folder, monkeypatch, answer):
     from napari_cellseg.errors import ExportError
 
@@ -415,6 +295,7 @@ def test_closing_with_edits_that_cannot_be_saved_asks(windows, folder, monkeypat
     assert again.status(1) is (Status.ACCEPTED if answer == "Save elsewhere" else Status.PROPOSED)
 
 
+@pytest.mark.slow
 def test_closing_by_a_script_asks_nothing_and_keeps_what_cannot_be_saved(windows, folder, monkeypatch):
     from napari_cellseg.errors import ExportError
 
@@ -432,3 +313,22 @@ def test_closing_by_a_script_asks_nothing_and_keeps_what_cannot_be_saved(windows
     assert not answers.asked
     assert window.is_closed
     assert recoverable(look_at(folder), IMAGE) is not None
+
+
+def test_napari_asks_once_and_names_what_stops(windows, folder, monkeypatch, tmp_path):
+    keep_apart(monkeypatch, tmp_path / "home", napari_asks=True)
+    window = windows(folder)
+    window.accept(1)
+    for name in ("Export", "Models"):
+        _, dock = window.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+        dock.job.start(endless)
+    for answer in ("Cancel", "Close"):
+        answers = Answers(answer)
+        window.ask_to_close()
+        answers.stop()
+        assert len(answers.asked) == 1
+        assert "Confirm to close window" in answers.asked[0]
+        assert "Exporting stops; the export is incomplete." in answers.asked[0]
+        assert "Copying the model stops; no copy is made." in answers.asked[0]
+        assert window.is_closed == (answer == "Close")
+    assert status_on_disk(folder, 1) is Status.ACCEPTED
