@@ -78,7 +78,7 @@ class SaveWatch(QObject):
 
 
 class SaveLabel(QLabel):
-    """Shows the status, in its colour; the whole text is in its tooltip."""
+    """Shows the status with a stripe in its colour; the tooltip gives the details."""
 
     def __init__(self, watch: SaveWatch) -> None:
         super().__init__()
@@ -93,4 +93,5 @@ class SaveLabel(QLabel):
         self.setText(status.text)
         self.setToolTip(status.tip)
         colour = _COLOURS[status.kind]
-        self.setStyleSheet(f"color: {colour};" if colour else "")
+        # A stripe, and the text in the theme's colour: orange and green text is too pale to read on a light theme.
+        self.setStyleSheet(f"border-left: 4px solid {colour}; padding-left: 5px;" if colour else "")
