@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from command_cases import SIZE, write_image, write_model
 
 from napari_cellseg.cli import main
 from napari_cellseg.formats.coco import ImageId, check_results, read_image_ids, read_results, write_image_ids
+from napari_cellseg.images.samples import generate_tissue
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,37 @@ def test_given_ids_are_used(tmp_path: Path, images: Path, model: Path) -> None:
     found = read_results(tmp_path / "out" / "test-results.json", known)
     assert sorted(i for i, cells in found.items() if len(cells)) == [101, 102, 110]
     assert not (tmp_path / "out" / "test_image_name_to_ids.json").exists()
+
+
+def test_ids_are_those_of_the_level_that_is_read(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture) -> None:
+    folder, rgb = tmp_path / "slides", generate_tissue((128, 192), 12)[0]
+    folder.mkdir()
+    with tifffile.TiffWriter(folder / "s.tif") as slide:
+        slide.write(rgb, photometric="rgb", tile=(64, 64), subifds=1)
+        slide.write(rgb[::2, ::2].copy(), photometric="rgb", tile=(64, 64), subfiletype=1)
+    half, whole = (ImageId("s.tif", 7, 64, 96),), (ImageId("s.tif", 7, 128, 192),)
+    ids = tmp_path / "ids.json"
+    write_image_ids(ids, half)
+    options = (folder, "--level", "1", "--ids", ids, "--out")
+    assert predict(*options, tmp_path / "out", model=model) == 0
+    assert set(read_results(tmp_path / "out" / "test-results.json", half)) == {7}
+    write_image_ids(ids, whole)
+    capsys.readouterr()
+    assert predict(*options, tmp_path / "other", model=model) == 2
+    told = capsys.readouterr()
+    assert "the image has 64 x 96 px" in told.err
+    assert "cells" not in told.out  # refused before anything was computed
+
+
+def test_ids_may_list_each_plane(tmp_path: Path, model: Path) -> None:
+    folder, rgb = tmp_path / "stacks", generate_tissue((96, 96), 8)[0]
+    folder.mkdir()
+    tifffile.imwrite(folder / "z.tif", np.stack([rgb, rgb]), photometric="rgb", metadata={"axes": "ZYXS"})
+    ids = (ImageId("z_plane0.tif", 3, 96, 96), ImageId("z_plane1.tif", 4, 96, 96))
+    write_image_ids(tmp_path / "ids.json", ids)
+    options = ("--plane", "all", "--ids", tmp_path / "ids.json")
+    assert predict(folder, *options, "--out", tmp_path / "out", model=model) == 0
+    assert set(read_results(tmp_path / "out" / "test-results.json", ids)) == {3, 4}
 
 
 @pytest.mark.parametrize(

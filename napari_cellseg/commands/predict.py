@@ -96,14 +96,14 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.model.checkpoint import read_header
 
     files = list_inputs(options.images)
-    ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
-    _check_ids(files, ids)
-    if not options.quiet:
-        show_id_match(options, ids)
     exporters_of(options.to)  # refuse a format that cannot be written before anything is computed
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
     files = as_read(files, options, header.config.reading)
+    ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
+    _check_ids(files, ids)
+    if not options.quiet:
+        show_id_match(options, ids)
     limits = dict(enumerate(header.thresholds or (), start=1)) if options.min_score is None else {}
     with Ranks.from_environment() as ranks:
         settings = ranks.with_own_device(settings)
@@ -151,14 +151,22 @@ def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
     from contextlib import suppress
 
     from napari_cellseg.errors import ImageReadError
-    from napari_cellseg.images.formats import image_size
 
     if ids is None:
         return
     for file in files:
         ids.entry(file.image_id)
         with suppress(ImageReadError):  # reported when it is its turn
-            ids.entry(file.image_id, image_size(file.path))
+            ids.entry(file.image_id, _size_as_read(file))
+
+
+def _size_as_read(file: ImageFile) -> tuple[int, int]:
+    """Return height and width, px, of the resolution level that will be read."""
+    from napari_cellseg.images.formats import image_size, read_image
+
+    if file.reading is None or not file.reading.level:
+        return image_size(file.path)
+    return read_image(file.path, options=file.reading).size
 
 
 def predict_files(
