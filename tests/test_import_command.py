@@ -224,7 +224,7 @@ def test_a_second_file_of_the_same_image_does_not_double_its_cells(tmp_path: Pat
     write(tmp_path / "b.json", dataset())
     result = import_annotations(tmp_path)
     assert (result.kept, len(result.left_out)) == (3, 3)
-    assert result.left_out[0].reason == "the image has annotations in a.json already"
+    assert result.left_out[0].reason == "the image already has annotations in a.json"
 
 
 def test_arrays_are_imported_before_they_train(tmp_path: Path, capsys) -> None:

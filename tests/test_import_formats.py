@@ -120,7 +120,7 @@ def test_ids_of_any_kind_and_repeated_ones(tmp_path: Path) -> None:
     write_json(tmp_path / "d.json", data)
     result = import_annotations(tmp_path)
     assert areas(result) == [64, 64]
-    assert [item.reason for item in result.left_out] == ["it belongs to no image of the file"]
+    assert [item.reason for item in result.left_out] == ["its image is not in the file"]
     assert any("2 annotations with the id of another one" in note for note in result.notes)
     assert any("several categories are named x" in note for note in result.notes)
     data["images"][1]["id"] = "x1"  # type: ignore[index]
@@ -139,7 +139,7 @@ def test_classes_are_chosen_ordered_renamed_and_joined(tmp_path: Path) -> None:
     result = import_annotations(tmp_path, ImportOptions(classes=("c", "a")))
     assert result.classes.names == ("c", "a")
     assert class_names(result) == ["a", "c"]
-    assert result.left_out[0].reason == "its class 'b' is not among those asked for"
+    assert result.left_out[0].reason == "its class 'b' is not among the requested classes"
     joined = import_annotations(tmp_path, ImportOptions(rename={"a": "round", "c": "round"}))
     assert joined.classes.names == ("round", "b")
 
@@ -222,7 +222,7 @@ def test_fractions_nan_and_negative_values_are_named(tmp_path: Path) -> None:
     assert areas(result) == [25, 25]
     assert sorted(item.reason for item in result.left_out) == [
         "its value -3 is below 0",
-        "its value 2.5 is no whole number",
+        "its value 2.5 is not a whole number",
     ]
     assert len(result.notes) == 2
 
@@ -275,7 +275,7 @@ def test_a_separate_map_of_classes(tmp_path: Path) -> None:
     write_json(tmp_path / "classes.json", ["round", "long"])
     result = import_annotations(tmp_path)
     assert class_names(result) == ["long", "round"]
-    assert result.left_out[0].reason == "the map of classes has no class for it"
+    assert result.left_out[0].reason == "the class map has no class for it"
 
 
 def test_lizard_lists_its_classes_by_id(tmp_path: Path) -> None:

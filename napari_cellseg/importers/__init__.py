@@ -1,4 +1,4 @@
-"""One gate in for annotations of other tools: what is recognised, what was kept, what was left out and why."""
+"""Importers for annotations of other tools, which report what was kept, what was left out, and why."""
 
 from napari_cellseg.importers.gate import FORMATS, import_annotations, is_recognised
 from napari_cellseg.importers.result import Imported, ImportedImage, ImportOptions, LeftOut

@@ -1,4 +1,4 @@
-"""Aperio ImageScope's XML, as MoNuSAC and MoNuSeg are published: regions of vertices, in px of the full image."""
+"""Aperio ImageScope XML, the format of MoNuSAC and MoNuSeg: regions of vertices, in px of the full image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_cellseg.importers.source import Source
 __all__ = ["find", "read"]
 
 _MAX_BYTES, _MAX_DEPTH = 2**29, 32
-_PLAIN_NAMES = ("description", "")  # what ImageScope calls an attribute of its own accord
+_PLAIN_NAMES = ("description", "")  # ImageScope's default name of an attribute
 
 
 def find(source: Source) -> list[Path]:
@@ -36,7 +36,7 @@ def _looks_right(file: Path) -> bool:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read one image per file, the one of the same name; the class is an annotation's attribute or name."""
+    """Read one image per file, with the same name; the class is an annotation's attribute or name."""
     for file in files:
         name = source.shown(file)
         try:
@@ -52,7 +52,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
                 with collector.row(name, number, draft) as row:
                     collector.check(draft)
                     if region.get("NegativeROA") == "1":
-                        raise Unusable("it is marked as a region to leave out (NegativeROA)")
+                        raise Unusable("it is marked as a region to exclude (NegativeROA)")
                     ring = [float(vertex.attrib[axis]) for vertex in region.iter("Vertex") for axis in ("X", "Y")]
                     cell, remark = drawn([[ring]], draft.size)
                     row.keep(class_name, cell, remark=remark)
@@ -61,7 +61,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
 
 def _parsed(file: Path) -> ElementTree.Element:
     content = read_bytes(file, most_bytes=_MAX_BYTES)
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # entities can unpack to any size
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # entities can expand to any size
         raise AnnotationError(f"{file.name} defines its own entities; such XML is not read")
     depth = 0
     try:
@@ -71,7 +71,7 @@ def _parsed(file: Path) -> ElementTree.Element:
             if depth > _MAX_DEPTH:
                 raise AnnotationError(f"{file.name} has elements more than {_MAX_DEPTH} deep; ImageScope writes 6")
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise AnnotationError(f"{file.name} is no XML: {error}") from error
+        raise AnnotationError(f"{file.name} is not XML: {error}") from error
     root: ElementTree.Element = events.root  # type: ignore[attr-defined]  # set when all is read
     return root
 
@@ -85,5 +85,5 @@ def _class_name(annotation: ElementTree.Element) -> str:
 
 
 def _colour(packed: str) -> str:
-    """Return ``#rrggbb`` of ImageScope's whole number, which has blue in its highest byte."""
+    """Return ``#rrggbb`` from ImageScope's integer, which has blue in its highest byte."""
     return "#" + int(packed).to_bytes(4, "little")[:3].hex() if packed.isdigit() and int(packed) < 2**32 else ""

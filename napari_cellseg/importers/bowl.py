@@ -1,4 +1,4 @@
-"""The Data Science Bowl 2018: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, a file per nucleus."""
+"""The Data Science Bowl 2018: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, one file per nucleus."""
 
 from __future__ import annotations
 

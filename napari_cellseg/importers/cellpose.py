@@ -32,7 +32,7 @@ def find(source: Source) -> list[Path]:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read one image per file; all cells are of one class."""
+    """Read one image per file; all cells have the same class."""
     source.images.ignored.update(files)
     for file in files:
         if is_image(file):
@@ -53,7 +53,7 @@ def _read_masks(source: Source, collector: Collector, file: Path, masks: Any) ->
     name = source.shown(file)
     masks = np.squeeze(masks) if isinstance(masks, np.ndarray) else masks
     if not isinstance(masks, np.ndarray) or masks.ndim != 2 or masks.dtype.kind not in "buif":
-        collector.leave_out_file(name, "it holds no masks of one plane")
+        collector.leave_out_file(name, "it has no masks of a single plane")
         return
     draft = draft_of_stem(source, collector, file, file.name.removesuffix(_SEG))
     for entry in cells_of(masks).cells:

@@ -36,7 +36,7 @@ def _is_coco(source: Source, file: Path) -> bool:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read them all; classes of one name are one class."""
+    """Read all files; classes with the same name are one class."""
     for file in files:
         _read_file(source, file, collector)
         source.forget(file)
@@ -55,7 +55,7 @@ def _read_file(source: Source, file: Path, collector: Collector) -> None:
             if not isinstance(row, dict):
                 raise Unusable("it is no annotation")
             if draft is None:
-                raise Unusable("it belongs to no image of the file")
+                raise Unusable("its image is not in the file")
             collector.check(draft)
             class_name = classes.get(key_of(row.get("category_id")) or "")
             if class_name is None:
@@ -73,7 +73,7 @@ def _read_file(source: Source, file: Path, collector: Collector) -> None:
 
 
 def key_of(value: Any) -> str | None:
-    """Return an id as text, so that 3, 3.0 and "3" are one; None for what is no id."""
+    """Return an id as text, so that 3, 3.0 and "3" are equal; None if the value is not an id."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, float):
@@ -101,7 +101,9 @@ def _read_categories(rows: Any, annotations: Sequence[Any], file: str, collector
         name, _, colour = found[key]
         others = [parent for other, (_, parent, _) in found.items() if other != key]
         if key not in used and others and all(parent == name for parent in others):
-            collector.note(f"{file}: the category {name!r} is only the group of the others and has no cells; no class.")
+            collector.note(
+                f"{file}: the category {name!r} is only the group of the others and has no cells; it is not a class."
+            )
             continue
         collector.declare(name, colour)
     doubled = sorted({name for name in names if names.count(name) > 1})
@@ -128,7 +130,7 @@ def _read_images(rows: Sequence[Any], source: Source, file: str, collector: Coll
         draft = draft_of(source, collector, file, name, _size_of(row))
         if key in found and found[key] is not draft:
             draft = found[key]
-            draft.problem = draft.problem or f"its image id {key} stands for two images"
+            draft.problem = draft.problem or f"two images have its image id {key}"
         found[key] = draft
     return found
 
@@ -147,7 +149,7 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _decode_texts(rows: Sequence[Any], drafts: Mapping[str, Draft]) -> dict[int, Drawn]:
-    """Decode all compressed RLE in one pass, by row number; nothing when one is wrong, which `_cell` will then say."""
+    """Decode all compressed RLE in one pass, by row number; nothing if one is invalid, which `_cell` then reports."""
     chosen: dict[int, tuple[str, tuple[int, int]]] = {}
     for number, row in enumerate(rows, start=1):
         segmentation = row.get("segmentation") if isinstance(row, dict) else None
@@ -175,7 +177,7 @@ def _cell(row: Mapping[str, Any], size: tuple[int, int]) -> Drawn:
         raise Unusable("it is a box without a mask" if row.get("bbox") else "it has no mask")
     if not isinstance(segmentation, list):
         raise Unusable("its segmentation is neither RLE nor polygons")
-    if all(isinstance(value, int | float) for value in segmentation):  # VIA: one polygon, not in a list of its own
+    if all(isinstance(value, int | float) for value in segmentation):  # VIA: one polygon, not in a separate list
         segmentation = [segmentation]
     return drawn([[ring] for ring in segmentation], size)
 

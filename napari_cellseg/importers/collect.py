@@ -1,4 +1,4 @@
-"""The book-keeping of an import: each row ends as a cell, as a part of one, or in the list of what was left out."""
+"""The accounting of an import: each row becomes a cell, a part of one, or an entry in the list of left-out rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MALFORMED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeErro
 
 @dataclass(eq=False, kw_only=True)
 class Draft:
-    """An image that cells are being collected for; ``problem`` is why none can be kept."""
+    """An image whose cells are being collected; ``problem`` states why none can be kept."""
 
     name: str
     path: Path | None
@@ -38,7 +38,7 @@ class Draft:
 
 
 class Row:
-    """One row of the source, while it is being read: `keep` or `join` it, or raise `Unusable`."""
+    """One row of the source during reading: `keep` or `join` it, or raise `Unusable`."""
 
     def __init__(self, collector: Collector, source: str, number: int, draft: Draft | None) -> None:
         self._collector, self._source, self._number, self._draft = collector, source, number, draft
@@ -47,22 +47,22 @@ class Row:
     def keep(
         self, class_name: str, cell: Decoded | None, *, score: object = None, value: object = None, remark: str = ""
     ) -> None:
-        """Make it a cell.
+        """Keep the row as a cell.
 
         Parameters
         ----------
         class_name : str
         cell : (box, crop) or None
-            None when no pixel of it is inside the image.
+            None if no pixel of it is inside the image.
         score : float, optional
-            0..1; anything else counts as 1, and is noted.
+            0..1; any other value counts as 1 and adds a note.
         value : int, optional
-            For the label image.
+            Value for the label image.
         remark : str
-            What is different from the source, e.g. that a part was clipped.
+            A difference from the source, such as a clipped part.
         """
         if self._draft is None:
-            raise Unusable("it belongs to no image of the source")
+            raise Unusable("its image is not in the source")
         self._collector.check(self._draft)
         if cell is None:
             raise Unusable("no pixel of it is inside the image")
@@ -79,7 +79,7 @@ class Row:
         self.done = True
 
     def join(self) -> None:
-        """Count it as a part of another row's cell."""
+        """Count the row as a part of another row's cell."""
         self._collector.joined += 1
         self.done = True
 
@@ -133,19 +133,19 @@ class Collector:
             self._classes[name] = self._classes.get(name) or (colour.lower() if usable else "")
 
     def class_of(self, name: str) -> str:
-        """Return the name that a class of the source has here; `Unusable` when it was not asked for."""
+        """Return the new name of a class of the source; raise `Unusable` if the class was not requested."""
         name = self.options.rename.get(name.strip(), name.strip())
         if not name:
             raise Unusable("it has no class")
         if name not in self._classes:
             if self.options.classes:
-                raise Unusable(f"its class {name!r} is not among those asked for")
+                raise Unusable(f"its class {name!r} is not among the requested classes")
             self._classes[name] = ""
         return name
 
     @contextmanager
     def row(self, source: str, number: int, draft: Draft | None) -> Iterator[Row]:
-        """Read one row; whatever is wrong with it leaves out this row alone."""
+        """Read one row; an error leaves out only this row."""
         self._rows += 1
         row = Row(self, source, number, draft)
         try:
@@ -160,12 +160,12 @@ class Collector:
             self._leave(source, number, draft, f"it cannot be read ({type(error).__name__})")
 
     def leave_out_file(self, source: str, reason: str) -> None:
-        """Count a whole file as one row that was left out."""
+        """Count a whole file as one left-out row."""
         self._rows += 1
         self.left_out.append(LeftOut(source, 0, "", reason.rstrip(".")))
 
     def note(self, text: str) -> None:
-        """Tell the user something, once."""
+        """Add a note for the user, once."""
         self._notes[text] = None
 
     def result(self, source: Path, format_name: str) -> Imported:

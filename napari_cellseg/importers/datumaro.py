@@ -31,7 +31,7 @@ def _is_datumaro(source: Source, file: Path) -> bool:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read all items; parts of one group and label are one cell."""
+    """Read all items; parts with the same group and label are one cell."""
     for file in files:
         data, name, number = source.json(file), source.shown(file), 0
         labels = _labels(data["categories"])

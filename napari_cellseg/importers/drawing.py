@@ -1,4 +1,4 @@
-"""Polygons and dense masks of foreign files to the tight crop of a cell, with a word on what was cut off."""
+"""Converts polygons and dense masks of foreign files to tight crops, with a remark on clipped parts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLIPPED = "reaches beyond the image; only what is inside is kept"
 BAD_PART = "a part of fewer than three points was dropped"
 
 Drawn = tuple[Decoded | None, str]
-"""The cell (None without a pixel in the image), and what is different from the source."""
+"""The cell (None without a pixel in the image), and its difference from the source."""
 
 
 def drawn(polygons: Sequence[Any], size: tuple[int, int]) -> Drawn:
@@ -49,7 +49,7 @@ def drawn(polygons: Sequence[Any], size: tuple[int, int]) -> Drawn:
     Unusable
         No part has three points.
     AnnotationError
-        Corners that are no numbers, or absurd.
+        Corners are not numbers, or are absurd.
     """
     parts, remark = [], ""
     for polygon in polygons:
@@ -71,7 +71,7 @@ def drawn(polygons: Sequence[Any], size: tuple[int, int]) -> Drawn:
 
 
 def drawn_even_odd(rings: Sequence[Any], size: tuple[int, int]) -> Drawn:
-    """Fill rings, each of which turns what it encloses: a ring inside another is a hole, one inside that is not."""
+    """Fill rings by the even-odd rule: a ring inside another is a hole, a ring inside the hole is filled."""
     flat = [ring for ring in map(_flat, rings) if len(ring) >= 6]
     if not flat:
         raise Unusable("it has no outline of three or more points")
@@ -89,7 +89,7 @@ def drawn_even_odd(rings: Sequence[Any], size: tuple[int, int]) -> Drawn:
 
 
 def ellipse(x: float, y: float, across: float, down: float, angle: float = 0.0) -> list[float]:
-    """Return an ellipse of these half axes, turned by ``angle`` radians, as a ring of 64 points."""
+    """Return an ellipse with these half axes, rotated by ``angle`` radians, as a ring of 64 points."""
     turns = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     a, b = across * np.cos(turns), down * np.sin(turns)
     points = np.stack([x + a * np.cos(angle) - b * np.sin(angle), y + a * np.sin(angle) + b * np.cos(angle)], 1)
@@ -98,11 +98,11 @@ def ellipse(x: float, y: float, across: float, down: float, angle: float = 0.0) 
 
 
 def _flat(ring: Any) -> list[Any]:
-    """Return ``[x, y, x, y, ...]`` of that or of ``[[x, y], ...]``."""
+    """Return ``[x, y, x, y, ...]`` from that form or from ``[[x, y], ...]``."""
     if isinstance(ring, np.ndarray):
         return [float(value) for value in ring.ravel()]
     if not isinstance(ring, list | tuple):
-        raise AnnotationError("its outline is no list of points")
+        raise AnnotationError("its outline is not a list of points")
     if ring and isinstance(ring[0], list | tuple):
         if any(not isinstance(point, list | tuple) or len(point) < 2 for point in ring):
             raise AnnotationError("its outline has a point without x and y")
@@ -148,7 +148,7 @@ def joined(first: Decoded, second: Decoded) -> Decoded:
 
 
 def cell_of_mask(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0) -> Decoded | None:
-    """Return the tight box and crop of a mask whose first pixel is at ``x``, ``y``; None without a pixel."""
+    """Return the tight box and crop of a mask whose first pixel is at ``x``, ``y``; None if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None

@@ -1,4 +1,4 @@
-"""The one way in for annotations: recognise the format, read every row, and say what was left out."""
+"""The entry point of all importers: recognises the format, reads every row, and reports what was left out."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def import_annotations(path: Path, options: ImportOptions | None = None, format_
         A file, a folder, or a zip of one.
     options : ImportOptions, optional
     format_name : str
-        Of an importer; "auto" takes the first that recognises the source.
+        Name of an importer; "auto" uses the first one that recognises the source.
 
     Returns
     -------
     Imported
-        Where every row of the source is a cell or in ``left_out``.
+        Every row of the source is a cell, a part of one, or in ``left_out``.
 
     Raises
     ------
     AnnotationError
-        There is nothing at the path that can be read, or it cannot be told what is.
+        The path does not exist, cannot be read, or has no known format.
     ConfigError
-        There is no format of this name.
+        The format does not exist.
     """
     path = Path(path)
     if not path.exists():
@@ -60,7 +60,7 @@ def import_annotations(path: Path, options: ImportOptions | None = None, format_
 
 
 def _note_unread(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Say which files look like annotations and were not read."""
+    """Note the files that look like annotations but were not read."""
     read = {*files, *collector.by_path, *collector.also_read}
     unread = [
         source.shown(file)
@@ -76,7 +76,7 @@ def _is_annotation(file: Path) -> bool:
 
 
 def is_recognised(path: Path) -> bool:
-    """Whether a file or folder looks like annotations of a known format; nothing is read as a whole but JSON."""
+    """Return whether a file or folder looks like annotations of a known format; only JSON is read completely."""
     try:
         _recognised(path, Source(unpacked(path)), "auto")
     except AnnotationError:
@@ -91,6 +91,6 @@ def _recognised(path: Path, source: Source, format_name: str) -> tuple[Importer,
         if format_name in ("auto", importer.name) and (files := importer.find(source)):
             return importer, files
     if source.path.suffix.lower() == ".json":
-        source.json(source.path)  # says what is wrong with it
+        source.json(source.path)  # raises the specific error
     titles = ", ".join(importer.title for importer in IMPORTERS if format_name in ("auto", importer.name))
-    raise AnnotationError(f"{path} holds no annotations that are known here ({titles}). See docs/file-formats.md.")
+    raise AnnotationError(f"{path} has no annotations of a known format ({titles}). See docs/file-formats.md.")

@@ -40,7 +40,7 @@ def _features(source: Source, file: Path) -> list[Any] | None:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read one image per file, the one of the same name."""
+    """Read one image per file, with the same name."""
     for file in files:
         features, name = _features(source, file) or [], source.shown(file)
         draft = draft_of_stem(source, collector, file, *_stems(file))

@@ -26,12 +26,12 @@ def _is_tiff(path: Path) -> bool:
 
 
 def read_pixels(path: Path) -> npt.NDArray[Any]:
-    """Return the pixels of an image that is no TIFF, (H, W) or (H, W, 3): palettes applied, alpha dropped.
+    """Return the pixels of an image other than TIFF, (H, W) or (H, W, 3): palettes applied, alpha dropped.
 
     Raises
     ------
     ImageReadError
-        It cannot be read.
+        The file cannot be read.
     """
     if path.suffix.lower() not in _PILLOW:
         return read_image(path).rgb()
@@ -53,9 +53,9 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
 
 
 def read_values(path: Path) -> npt.NDArray[Any]:
-    """Return the values of a label image as they are stored: (H, W), or (H, W, 3|4) when it is a colour image.
+    """Return the stored values of a label image: (H, W), or (H, W, 3|4) for a colour image.
 
-    A palette is not applied: the values are its indices, as in the masks of Pascal VOC.
+    A palette is not applied: the values are palette indices, as in the masks of Pascal VOC.
 
     Raises
     ------

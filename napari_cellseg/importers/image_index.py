@@ -1,4 +1,4 @@
-"""Find an image by the name that an annotation file gives it, wherever the tool that wrote it ran."""
+"""Finds an image by its name in an annotation file, on whatever system the file was written."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _MAX_FILES = 200_000
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file has the suffix of an image."""
+    """Return whether a file has the suffix of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def looks_like_mask(path: Path) -> bool:
-    """Whether a file is named as masks are: ``a_masks.tif``, ``class1.tif``."""
+    """Return whether a file has the name of a mask: ``a_masks.tif``, ``class1.tif``."""
     return _MASK_NAME.fullmatch(path.stem) is not None
 
 
 def name_parts(name: str) -> tuple[str, ...]:
-    """Split a path or address of any system into its parts, in NFC; drives, ``.`` and ``..`` are dropped."""
+    """Split a path or URL of any system into its parts, in NFC; drives, ``.`` and ``..`` are dropped."""
     name = name.strip()
     if "?d=" in name:  # Label Studio's local files
         name = parse_qs(urlsplit(name).query).get("d", [name])[0]
@@ -51,29 +51,31 @@ def name_parts(name: str) -> tuple[str, ...]:
 
 
 class ImageIndex:
-    """The image files of some folders, found by their last parts.
+    """An index of the image files of folders, by the last parts of their paths.
 
     Parameters
     ----------
     roots : folders
-        Those that come first win.
+        Earlier folders have priority.
     """
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(roots)
         self.ignored: set[Path] = set()
-        """Files that are known to be masks, whatever their names."""
+        """Files that are known to be masks, independent of their names."""
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """All image files, those of the first root first; masks too."""
+        """All image files, including masks, those of the first root first."""
         found: dict[Path, None] = {}
         for root in self.roots:
             for parent, folders, names in os.walk(root):
                 folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
                 found.update((Path(parent, name), None) for name in sorted(names) if is_image(Path(name)))
                 if len(found) > _MAX_FILES:
-                    raise AnnotationError(f"{root} holds more than {_MAX_FILES:,} images; give the folder of yours.")
+                    raise AnnotationError(
+                        f"{root} holds more than {_MAX_FILES:,} images; choose the folder of your images."
+                    )
         return tuple(file for file in found if not file.name.startswith("."))
 
     @cached_property
@@ -97,12 +99,12 @@ class ImageIndex:
         table: dict[str, list[Path]] = defaultdict(list)
         for file in self._pictures:
             table[_stem(file.name)].append(file)
-            if _stem(file.name) == "image":  # of a training folder, <id>/image.tif
+            if _stem(file.name) == "image":  # a training folder, <id>/image.tif
                 table[_stem(file.parent.name)].append(file)
         return table
 
     def find(self, name: str) -> Path | None:
-        r"""Return the image that a name means.
+        r"""Return the image with a name.
 
         The longest match from the end counts: of ``C:\data\a\x.tif`` first ``data/a/x.tif``, then ``a/x.tif``,
         then ``x.tif``; then ``x.tif`` without a prefix that Label Studio puts before uploads.

@@ -1,4 +1,4 @@
-"""ImageJ's ROIs: a zip of the ROI Manager or ``.roi`` files; also the zips of NuInsSeg."""
+"""ImageJ ROIs: a zip of the ROI Manager, or ``.roi`` files; also the zips of NuInsSeg."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from napari_cellseg.importers.source import Source
 __all__ = ["find", "read"]
 
 _MAX_ROI_BYTES = 2**26
-_OWN_NAME = re.compile(r"\d{5}-(.+)")  # of this program's own export: number and class
+_OWN_NAME = re.compile(r"\d{5}-(.+)")  # names of this program's export: number and class
 _AFFIX = re.compile(r"(^(rois?|roiset)[ _-]+|[ _-]+(rois?|roiset)$)", re.IGNORECASE)
 _NO_AREA = {"LINE", "FREELINE", "POLYLINE", "ANGLE", "POINT", "NOROI"}
 _ROI_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, struct.error)
 
 
 def find(source: Source) -> list[Path]:
-    """Return the ROI files and the zips that hold some."""
+    """Return the ROI files and the zips that contain some."""
     return [*source.named(".roi"), *(file for file in source.named(".zip") if _has_rois(file))]
 
 
@@ -43,7 +43,7 @@ def _has_rois(file: Path) -> bool:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read one image per zip, the one of its name; ``.roi`` files belong to the image of their folder's name."""
+    """Read one image per zip, with the same name; ``.roi`` files belong to the image with their folder's name."""
     loose: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
         if file.suffix.lower() == ".roi":
@@ -63,7 +63,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
 
 
 def _stems(source: Source, name: str) -> list[str]:
-    """Return the names the image of a set may have; the only image of the folder fits ``RoiSet.zip``."""
+    """Return the possible names of the image of a set; ``RoiSet.zip`` matches the only image of its folder."""
     stems = [name, _AFFIX.sub("", name)]
     if re.fullmatch(r"(roiset|rois?)\d*", name, re.IGNORECASE) or not source.images.files[1:]:
         stems += [file.stem for file in source.images.files] if len(source.images.files) == 1 else []

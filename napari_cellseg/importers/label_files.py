@@ -1,4 +1,4 @@
-"""Label images as files: a mask next to each image, a folder of masks, a file per class, or with a map of classes."""
+"""Label image files: a mask next to each image, a folder of masks, one file per class, or with a class map."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TYPE_NAMES = ("types", "classes", "type_map", "class_map")
 
 
 def find(source: Source) -> list[Path]:
-    """Return the files named as masks are, or that lie in a folder for masks; one file is taken as it is."""
+    """Return the files with the name of a mask, or in a folder for masks; a single file always counts."""
     if source.path.is_file():
         return [source.path] if is_image(source.path) else []
     return [file for file in source.files if is_image(file) and _kind(source, file) != "image"]
@@ -58,7 +58,7 @@ def _kind(source: Source, file: Path) -> str:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read all; the image of a mask is the one of its name without the ending, near it or in another folder."""
+    """Read all files; the image of a mask has the same name without the ending, in the same or another folder."""
     source.images.ignored.update(files)
     table = _class_table(source)
     for _, name, colour in table or ():
@@ -76,12 +76,12 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         for file in masks:
             read_label_file(source, collector, file, draft, _class_of(file, table), type_file)
     for owner in types.keys() - used:
-        collector.leave_out_file(source.shown(types[owner]), "a map of classes without a file of cells")
+        collector.leave_out_file(source.shown(types[owner]), "a class map without a label image of cells")
     _name_bare_images(source, collector, set(files))
 
 
 def _owner(source: Source, file: Path) -> str:
-    """Return what the masks of one image have in common: the folder and the image's name without suffix."""
+    """Return the common key of the masks of one image: the folder and the image's name without suffix."""
     stem = file.stem
     match = _CLASS_FILE.fullmatch(stem) or _TYPE_ENDING.fullmatch(stem) or _MASK_ENDING.fullmatch(stem)
     if match:
@@ -116,7 +116,7 @@ def _class_table(source: Source) -> ClassTable | None:
             try:
                 return ClassTable.from_json(source.json(file))
             except ConfigError as error:
-                raise AnnotationError(f"{file} is no table of classes: {error}") from error
+                raise AnnotationError(f"{file} is not a class table: {error}") from error
     return ClassTable(source.options.classes) if source.options.classes else None
 
 
@@ -138,16 +138,16 @@ def _class_of(file: Path, table: ClassTable | None) -> str:
 def read_label_file(
     source: Source, collector: Collector, file: Path, draft: Draft, class_name: str, type_file: Path | None = None
 ) -> None:
-    """Read one label image; a row is one of its values.
+    """Read one label image; each of its values is a row.
 
     Parameters
     ----------
     source, collector, draft
     file : Path
     class_name : str
-        Of all its cells; empty when the file does not say ("cell", or that of ``type_file``).
+        Class of all its cells; empty if the file does not state it ("cell", or from ``type_file``).
     type_file : Path, optional
-        A label image of the same size, whose values are class_ids.
+        A class map of the same size, whose values are class_ids.
     """
     name = source.shown(file)
     try:
@@ -184,11 +184,11 @@ def _type_of(cell: Decoded | None, types: npt.NDArray[np.int64], source: Source)
         return ""
     (x0, y0, x1, y1), mask = cell[0].tolist(), cell[1]
     if types.shape[0] < y1 or types.shape[1] < x1:
-        raise Unusable("the map of classes has another size")
+        raise Unusable("the class map has another size")
     inside = types[y0:y1, x0:x1][mask]
     number = most_frequent(inside)
     if not number:
-        raise Unusable("the map of classes has no class for it")
+        raise Unusable("the class map has no class for it")
     names = _class_names(source)
     return names[number - 1] if number <= len(names) else f"class{number}"
 
@@ -204,7 +204,7 @@ def _colours(source: Source) -> Mapping[tuple[int, int, int], str]:
 
 
 def _name_bare_images(source: Source, collector: Collector, masks: set[Path]) -> None:
-    """Say which images have no mask."""
+    """Note the images without a mask."""
     bare = [file for file in source.files if is_image(file) and file not in masks and file not in collector.by_path]
     if bare and source.path.is_dir():
         shown = listed([source.shown(file) for file in bare])

@@ -1,4 +1,4 @@
-"""Label images of any kind to cells: whole or real numbers, grey saved as colour, colours, binary masks."""
+"""Converts label images of any kind to cells: integers, floats, grey saved as colour, colours, binary masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGEST = 2**53
 
 @dataclass(frozen=True, eq=False)
 class LabelCell:
-    """One value of a label image: its cell, or the reason why it is none."""
+    """One value of a label image: its cell, or the reason why it was left out."""
 
     value: int
     cell: Decoded | None
@@ -33,7 +33,7 @@ class LabelCell:
 
 @dataclass(frozen=True, eq=False)
 class LabelCells:
-    """All values of a label image, and what the user should know about it."""
+    """All values of a label image, and notes for the user."""
 
     cells: tuple[LabelCell, ...]
     notes: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class LabelCells:
 def cells_of(
     values: npt.NDArray[Any], split: str = "no", colours: Mapping[tuple[int, int, int], str] | None = None
 ) -> LabelCells:
-    """Make cells of what `read_values` returned.
+    """Convert the values from `read_values` to cells.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _whole_numbers(values: npt.NDArray[Any], notes: list[str]) -> tuple[npt.NDAr
         rejected = [LabelCell(0, None, "its value is above 2**53")] if too_large.any() else []
         return np.where(too_large, 0, values).astype(np.int64), rejected
     if not np.isfinite(values).all():
-        notes.append("values that are no numbers (NaN or infinite) are background")
+        notes.append("values that are not numbers (NaN or infinite) are background")
         values = np.where(np.isfinite(values), values, 0)
     whole = np.rint(values)
     wrong = (whole != values) | (np.abs(values) > _LARGEST)
@@ -102,10 +102,8 @@ def _whole_numbers(values: npt.NDArray[Any], notes: list[str]) -> tuple[npt.NDAr
     if wrong.any():
         found = np.unique(values[wrong])
         if len(found) > 10_000:  # a probability map or an image, not labels
-            return np.zeros(values.shape, np.int64), [
-                LabelCell(0, None, "its values are no labels: they are fractions")
-            ]
-        rejected = [LabelCell(0, None, f"its value {value:g} is no whole number") for value in found.tolist()]
+            return np.zeros(values.shape, np.int64), [LabelCell(0, None, "its values are fractions, not labels")]
+        rejected = [LabelCell(0, None, f"its value {value:g} is not a whole number") for value in found.tolist()]
     return np.where(wrong, 0, whole).astype(np.int64), rejected
 
 
@@ -118,7 +116,7 @@ def _without_negative(labels: npt.NDArray[np.int64], notes: list[str]) -> tuple[
 
 
 def _numbered(colours: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return 1, 2, ... for the colours (H, W, 3) in their order, 0 for black."""
+    """Return 1, 2, ... for the colours (H, W, 3) in order, 0 for black."""
     whole = colours.astype(np.int64)
     packed = (whole[..., 0] << 32) | (whole[..., 1] << 16) | whole[..., 2]
     values, numbers = np.unique(packed, return_inverse=True)

@@ -1,4 +1,4 @@
-"""labelme: a JSON file per image, with its shapes."""
+"""labelme: one JSON file of shapes per image."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _is_labelme(source: Source, file: Path) -> bool:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read one image per file; shapes of one group and label are one cell."""
+    """Read one image per file; shapes with the same group and label are one cell."""
     for file in files:
         data, name = source.json(file), source.shown(file)
         draft = _draft(source, collector, file, data)

@@ -1,4 +1,4 @@
-"""MATLAB files with a map of instances: CoNSeP, Lizard, Kumar and CPM as published, and HoVer-Net's predictions."""
+"""MATLAB files with an instance map: CoNSeP, Lizard, Kumar and CPM as published, and HoVer-Net's predictions."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _KEYS = ("inst_map", "type_map", "inst_type", "id", "class")
 
 
 def find(source: Source) -> list[Path]:
-    """Return the ``.mat`` files with a map of instances."""
+    """Return the ``.mat`` files with an instance map."""
     return [file for file in source.named(".mat") if _has_instances(file)]
 
 
 def _has_instances(file: Path) -> bool:
     try:
         return any(name == "inst_map" for name, _, _ in matlab.whosmat(file))
-    except NotImplementedError:  # version 7.3 is HDF5; named when it is read
+    except NotImplementedError:  # version 7.3 is HDF5; the error comes on reading
         return True
     except Exception:  # noqa: BLE001  # a damaged file can raise anything
         return False
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read one image per file, the one of the same name; a row is one instance."""
+    """Read one image per file, with the same name; a row is one instance."""
     for file in files:
         name = source.shown(file)
         try:
@@ -79,13 +79,13 @@ def _loaded(file: Path) -> Mapping[str, Any]:
     except NotImplementedError as error:
         raise AnnotationError("it is a MATLAB file of version 7.3; save it with -v7") from error
     except Exception as error:
-        raise AnnotationError(f"it is no MATLAB file, or damaged ({type(error).__name__})") from error
+        raise AnnotationError(f"it is not a MATLAB file, or it is damaged ({type(error).__name__})") from error
     return loaded
 
 
 def _plane(values: Any, file: Path) -> npt.NDArray[Any]:
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "buif":
-        raise AnnotationError(f"the inst_map of {file.name} is no image of numbers")
+        raise AnnotationError(f"the inst_map of {file.name} is not a numeric image")
     return values
 
 
@@ -96,7 +96,7 @@ def _names(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _listed_types(content: Mapping[str, Any], values: Sequence[int]) -> dict[int, int]:
-    """Return the class numbers by instance, where the file lists them."""
+    """Return the class numbers by instance, if the file lists them."""
     if "class" in content and "id" in content:
         ids, types = np.ravel(content["id"]), np.ravel(content["class"])
     elif "inst_type" in content:

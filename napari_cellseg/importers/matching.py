@@ -1,4 +1,4 @@
-"""Join what a file says of an image (name, size) with the image that is there."""
+"""Matches the name and size of an image in an annotation file with an image file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Size = tuple[int, int]
 
 
 def draft_of(source: Source, collector: Collector, file: str, name: str, size: Size | None = None) -> Draft:
-    """Return the draft of an image that an annotation file names; the same one for the same image.
+    """Return the draft of an image named by an annotation file; the same draft for the same image.
 
     Parameters
     ----------
     source, collector
-        Where images are looked for, and where drafts are kept.
+        The source of the images, and the collector of the drafts.
     file : str
         The annotation file, for messages.
     name : str
-        The image's name in it.
+        The image's name in that file.
     size : (int, int), optional
-        Height and width that it gives.
+        Height and width stated there, px.
     """
     parts = name_parts(name)
     shown = "/".join(parts) or name
@@ -70,7 +70,7 @@ def draft_of_file(
     size: Size | None = None,
     parts: tuple[str, ...] = (),
 ) -> Draft:
-    """Return the draft of an image file; a second annotation file of the same image gets one with a problem."""
+    """Return the draft of an image file; for a second annotation file of the same image, a draft with a problem."""
     name = shown_name(source, path)
     known = collector.by_path.get(path)
     if known is not None:
@@ -78,7 +78,7 @@ def draft_of_file(
         if first == file:
             return draft
         return collector.draft(
-            Draft(name=name, path=path, size=draft.size, problem=f"the image has annotations in {first} already")
+            Draft(name=name, path=path, size=draft.size, problem=f"the image already has annotations in {first}")
         )
     problem = ""
     try:
@@ -87,7 +87,7 @@ def draft_of_file(
         actual, problem = size or (1, 1), str(error).rstrip(".")
     if size is not None and not problem and size != actual:
         if size == actual[::-1]:
-            collector.note(f"{file} has height and width of {name} the wrong way round; the image's own are used.")
+            collector.note(f"{file} has the height and width of {name} swapped; those of the image are used.")
         else:
             problem = f"it was annotated at {size[0]} x {size[1]} px, but the image has {actual[0]} x {actual[1]} px"
     draft = collector.draft(Draft(name=name, path=path, size=actual, problem=problem))
@@ -96,9 +96,9 @@ def draft_of_file(
 
 
 def draft_of_stem(source: Source, collector: Collector, file: Path, *stems: str) -> Draft:
-    """Return the draft of the image that has the name of an annotation file; the first of ``stems`` that fits.
+    """Return the draft of the image with the name of an annotation file: the first match of ``stems``.
 
-    When there is one image and one file of annotations, they belong together whatever their names.
+    A single image and a single annotation file belong together whatever their names.
     """
     shown = source.shown(file)
     try:
@@ -115,7 +115,7 @@ def draft_of_stem(source: Source, collector: Collector, file: Path, *stems: str)
 
 
 def shown_name(source: Source, path: Path) -> str:
-    """Return the path of an image below the folders that were searched."""
+    """Return the path of an image relative to the searched folders."""
     for root in (*source.images.roots, source.root):
         if path.is_relative_to(root):
             return "/".join(name_parts(path.relative_to(root).as_posix()))

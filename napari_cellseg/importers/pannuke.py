@@ -1,4 +1,4 @@
-"""PanNuke as published: ``images.npy`` and ``masks.npy`` of a fold, in which each class has a plane of instances."""
+"""PanNuke as published: ``images.npy`` and ``masks.npy`` of a fold, with one instance plane per class."""
 
 from __future__ import annotations
 

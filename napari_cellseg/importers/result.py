@@ -1,4 +1,4 @@
-"""What an importer returns: the cells that were kept, and every row that was left out, with the reason."""
+"""The result of an import: the cells that were kept, and every row that was left out, with the reason."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["ImportOptions", "Imported", "ImportedImage", "LeftOut", "Unusable"]
 
 
 class Unusable(ValueError):
-    """One row cannot become a cell; its text is the reason. It never leaves the importers."""
+    """A row cannot become a cell; the text is the reason. The importers never raise it to their callers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """What the user says about a source.
+    """The user's options for a source.
 
     Attributes
     ----------
     images : Path, optional
-        Where the images are, when they are not next to the annotations.
+        Folder of the images, if they are not next to the annotations.
     classes : tuple of str
-        The classes in the order of their class_ids; rows of other classes are left out. Empty: those of the source.
+        The classes in the order of their class_ids; rows of other classes are left out. Empty: the source's.
     rename : mapping
-        New names of classes, by the name in the source; two classes that get one name become one.
+        New names of classes, by the name in the source; two classes with the same new name are merged.
     split : str
-        What is done with a label image in which all cells share one value: "no", "parts" (connected components are
-        cells) or "touching" (and these are cut at their waists).
+        How to split a label image in which all cells share one value: "no", "parts" (connected components are cells)
+        or "touching" (components are also cut at their narrow parts).
     need_images : bool
-        Leave out images that are not there; else their size is enough, if the source gives it.
+        Leave out images whose file is missing; otherwise their size is enough, if the source states it.
     colours : mapping
         Class names by ``(red, green, blue)``, for annotations that are colour images.
     """
@@ -53,16 +53,16 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One row of a source that gave no cell.
+    """A row of a source that became no cell.
 
     Attributes
     ----------
     source : str
-        The file it is in.
+        The file of the row.
     row : int
-        Its number there, from 1; of a label image its value; 0 for the whole file.
+        Its number in the file, from 1; its value in a label image; 0 for the whole file.
     image : str
-        The image it belongs to; empty when that is not known.
+        Its image; empty if unknown.
     reason : str
     """
 
@@ -83,12 +83,12 @@ class ImportedImage:
     Attributes
     ----------
     name : str
-        As the source calls it, with ``/`` between folders; unique in the source.
+        Name in the source, with ``/`` between folders; unique in the source.
     path : Path, optional
-        The image file; None when the source holds the pixels in another way.
+        The image file; None if the source has the pixels in another form.
     cells : InstanceMasks
     pixels : callable, optional
-        Returns (H, W, 3) uint8 for an image that has no file of its own.
+        Returns (H, W, 3) uint8 for an image without its own file.
     """
 
     name: str
@@ -104,7 +104,7 @@ class ImportedImage:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Imported:
-    """All of a source. ``kept + joined + len(left_out) == rows``, always.
+    """The whole content of a source. Always, ``kept + joined + len(left_out) == rows``.
 
     Attributes
     ----------
@@ -112,17 +112,17 @@ class Imported:
     format_name : str
         Title of the importer.
     images : tuple of ImportedImage
-        Those whose image was found, with and without cells.
+        Images that were found, with and without cells.
     classes : ClassTable
     left_out : tuple of LeftOut
     notes : tuple of str
-        What the user should know, one sentence each.
+        Notes for the user, one sentence each.
     rows : int
         Annotations in the source.
     joined : int
-        Rows that became a part of the cell of another row.
+        Rows that became a part of another row's cell.
     clipped : tuple of LeftOut
-        Cells that were kept, but reached beyond the image or lost a part.
+        Cells that were kept but reached beyond the image or lost a part.
     """
 
     source: Path
@@ -141,7 +141,7 @@ class Imported:
         return sum(len(image.cells) for image in self.images)
 
     def reasons(self) -> list[tuple[str, int]]:
-        """Return each reason with the number of rows left out for it, the most frequent first."""
+        """Return each reason with its number of left-out rows, the most frequent first."""
         return Counter(item.reason for item in self.left_out).most_common()
 
     def headline(self) -> str:

@@ -1,4 +1,4 @@
-"""A path that annotations are to be read from: its files, their JSON, and the images that go with them."""
+"""The source of an import: its files, their JSON content, and the images that belong to them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from napari_cellseg.importers.result import ImportOptions
 __all__ = ["MAX_FILES", "Source", "files_below"]
 
 MAX_FILES = 200_000
-"""Most files of a folder that are looked at."""
+"""Largest number of files in a folder."""
 
 _ANNOTATION_FOLDERS = ("annotation", "label", "json", "xml", "roi", "mask", "result")
 
 
 @dataclass(eq=False)
 class Source:
-    """What the user pointed at.
+    """The path that the user chose.
 
     Attributes
     ----------
@@ -40,12 +40,12 @@ class Source:
 
     @cached_property
     def root(self) -> Path:
-        """The folder that names are relative to."""
+        """The folder to which names are relative."""
         return self.path if self.path.is_dir() else self.path.parent
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """The file itself, or all files of the folder in natural order; hidden ones are left out."""
+        """The file itself, or all files of the folder in natural order, without hidden ones."""
         return (self.path,) if self.path.is_file() else tuple(files_below(self.path))
 
     @cached_property
@@ -62,13 +62,13 @@ class Source:
         """The images near the annotations: in ``--images``, in the folder and below, or in the folder above it."""
         if self.options.images is not None:
             if not self.options.images.is_dir():
-                raise AnnotationError(f"There is no folder of images {self.options.images}.")
+                raise AnnotationError(f"The folder of images {self.options.images} does not exist.")
             return ImageIndex((self.options.images,))
         beside = any(word in self.root.name.lower() for word in _ANNOTATION_FOLDERS)
         return ImageIndex((self.root, self.root.parent) if beside and self.path.is_file() else (self.root,))
 
     def named(self, *suffixes: str) -> list[Path]:
-        """Return the files with one of these endings, whatever their case."""
+        """Return the files with one of these endings, ignoring case."""
         return [file for file in self.files if file.name.lower().endswith(suffixes)]
 
     def json(self, path: Path) -> Any:
@@ -77,7 +77,7 @@ class Source:
         Raises
         ------
         AnnotationError
-            It is no JSON.
+            The file is not JSON.
         """
         if path not in self._json:
             try:
@@ -90,7 +90,7 @@ class Source:
         return found
 
     def broken_json(self) -> list[tuple[Path, str]]:
-        """Return the JSON files that turned out to be damaged when they were looked at, and why."""
+        """Return the damaged JSON files and their problems."""
         return [(file, str(found)) for file, found in self._json.items() if isinstance(found, CellSegError)]
 
     def forget(self, path: Path) -> None:
@@ -98,7 +98,7 @@ class Source:
         self._json.pop(path, None)
 
     def shown(self, path: Path) -> str:
-        """Return a file's name as the user knows it: from the source on."""
+        """Return the path of a file relative to the source, for messages."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -106,7 +106,7 @@ class Source:
 
 
 def files_below(folder: Path) -> Sequence[Path]:
-    """List all files of a folder and its folders, hidden ones left out, sorted.
+    """List all files of a folder and its sub folders, sorted, without hidden ones.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The table of importers. To add one: a file with ``find`` and ``read``, and a line here."""
+"""The table of importers. A new importer is one module with ``find`` and ``read``, and one line here."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["IMPORTERS", "Importer"]
 
 @dataclass(frozen=True)
 class Importer:
-    """One format that annotations are read from.
+    """An annotation format.
 
     Attributes
     ----------
     name : str
-        For ``--format``.
+        Name for ``--format``.
     title : str
-        For people.
+        Name for display.
     find : callable
-        Returns which files of a source are of this format; none when the source is another.
+        Returns the files of a source that have this format; none if the source has another format.
     read : callable
         Reads them into a `Collector`.
     """
@@ -62,4 +62,4 @@ IMPORTERS: tuple[Importer, ...] = (
     Importer("bowl", "Data Science Bowl masks", bowl.find, bowl.read),
     Importer("labels", "label images", label_files.find, label_files.read),
 )
-"""In the order in which they are tried."""
+"""The importers in the order in which they are tried."""

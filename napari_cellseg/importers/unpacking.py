@@ -1,4 +1,4 @@
-"""A zip of annotations, as CVAT gives it out, as a folder."""
+"""Unpacks a zip of annotations, such as an export of CVAT, to a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_BYTES = 2**34
 
 
 def unpacked(path: Path) -> Path:
-    """Return the folder that a zip unpacks to, in the user's cache; any other path, and a zip of ROIs, as it is.
+    """Return the folder, in the user's cache, of an unpacked zip; any other path, and a zip of ROIs, unchanged.
 
     Raises
     ------
@@ -43,9 +43,9 @@ def unpacked(path: Path) -> Path:
             return folder
         members = [name for name in archive.names if _is_wanted(name)]
         if not members:
-            raise AnnotationError(f"{path} holds neither annotations nor images.")
+            raise AnnotationError(f"{path} contains neither annotations nor images.")
         partial = folder.with_name(folder.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)  # of an attempt that was cut off
+        shutil.rmtree(partial, ignore_errors=True)  # from an interrupted attempt
         for name in members:
             content = archive.read(name)
             with _disk_errors(folder):

@@ -36,7 +36,7 @@ def _entries(source: Source, file: Path) -> list[Mapping[str, Any]]:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read the regions of all images; the class is the attribute named so, or the one that most regions have."""
+    """Read the regions of all images; the class is the attribute with that name, or the most frequent attribute."""
     for file in files:
         name, entries = source.shown(file), _entries(source, file)
         regions = [(entry, region) for entry in entries for region in _regions(entry)]

@@ -1,4 +1,4 @@
-"""Write what was imported as a training folder: a folder per image, and the table of classes."""
+"""Writes an import as a training folder: one folder per image, and the class table."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class WriteStep:
 
 @dataclass(frozen=True)
 class Written:
-    """What is on disk now.
+    """The written training folder.
 
     Attributes
     ----------
     classes : ClassTable
-        That of the folder: those it had before, then new ones.
+        The class table of the folder: its earlier classes, then new ones.
     covered : Covered
-        What the label images do not show of cells that overlap others of their class; all is in `EXACT_NAME` then.
+        The parts of overlapping cells of a class that label images cannot show; `EXACT_NAME` then has all cells whole.
     failed : tuple of (str, str)
-        Images that could not be written, and why.
+        Images that could not be written, with the reason.
     """
 
     classes: ClassTable
@@ -63,15 +63,15 @@ class Written:
 def write_training_folder(result: Imported, folder: Path) -> Generator[WriteStep, None, Written]:
     """Write ``<id>/image.tif`` and ``class<k>.tif`` of each image, and ``classes.json``.
 
-    Images are copied as they are when they are TIFFs, else saved as TIFF without loss. Files of the user that are
-    replaced are kept as ``.bak``.
+    TIFF images are copied unchanged, others are saved as TIFF without loss. Replaced files of the user are kept as
+    ``.bak``.
 
     Raises
     ------
     ExportError
         A file cannot be written.
     ConfigError
-        The folder's own ``classes.json`` is wrong.
+        The folder's own ``classes.json`` is invalid.
     """
     classes, new_ids = _joined_classes(folder, result.classes)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def write_training_folder(result: Imported, folder: Path) -> Generator[WriteStep
 
 
 def _joined_classes(folder: Path, classes: ClassTable) -> tuple[ClassTable, dict[int, int]]:
-    """Add new classes behind those that the folder has, so that its label images stay right."""
+    """Append new classes to those of the folder, so that its label images stay valid."""
     file = folder / "classes.json"
     known = read_class_names(file) if file.is_file() else None
     names = list(known.names) if known is not None else []
@@ -128,7 +128,7 @@ def _with_classes(cells: InstanceMasks, new_ids: dict[int, int]) -> InstanceMask
 
 
 def _folder_name(name: str) -> str:
-    """Return a name for one folder, on any system: ``slide1/tile_1`` is ``slide1__tile_1``."""
+    """Return a valid folder name on any system: ``slide1/tile_1`` is ``slide1__tile_1``."""
     plain = re.sub(r'[\\:*?"<>|\x00-\x1f]', "_", name.replace("/", "__")).strip(" .")
     return plain or "image"
 
