@@ -307,7 +307,7 @@ def test_a_pixel_size_without_effect_is_refused(qtbot, dock):
     dock.pixel_size.setValue(0.5)
     dock.advanced.set_values({"scale": 2.0})
     qtbot.mouseClick(dock.button, Qt.MouseButton.LeftButton)
-    assert "the scale alone decides" in dock.row.message.text()
+    assert "only the scale is used" in dock.row.message.text()
     assert not dock.segmentation.job.is_busy
 
 

@@ -135,7 +135,7 @@ def test_export_goes_to_a_file_or_a_folder_and_overwrites_only_when_told(
 
 def test_a_library_that_cannot_be_written_says_so(model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="No model can be kept"):
+    with pytest.raises(CheckpointError, match="No model can be stored"):
         ModelLibrary(tmp_path / "file").import_file(model_file)
 
 

@@ -108,7 +108,7 @@ def predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str)
 def test_the_pixel_size_of_file_and_option_set_the_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tifffile.imwrite(tmp_path / "a.tif", TISSUE[:64, :64], photometric="rgb")
     assert "scale 4, from 0.5 um per px" in predicted(tmp_path, capsys, "--pixel-size", "0.5")[1]
-    assert "pixel size of the image not known" in predicted(tmp_path, capsys)[1]
+    assert "pixel size of the image unknown" in predicted(tmp_path, capsys)[1]
     tifffile.imwrite(
         tmp_path / "a.tif",
         TISSUE[:64, :64],
@@ -122,7 +122,7 @@ def test_the_pixel_size_of_file_and_option_set_the_scale(tmp_path: Path, capsys:
 def test_a_pixel_size_without_effect_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tifffile.imwrite(tmp_path / "a.tif", TISSUE[:64, :64], photometric="rgb")
     code, text = predicted(tmp_path, capsys, "--pixel-size", "0.5", "--scale", "2")
-    assert (code, "the scale alone decides" in text) == (2, True)
+    assert (code, "only the scale is used" in text) == (2, True)
     model, header = load_checkpoint(bundled())
     model.config = header.config.with_changes(pixel_size_um=None)
     save_checkpoint(tmp_path / "m.safetensors", model, CheckpointMetadata(name="m"))

@@ -57,5 +57,5 @@ def test_scale_follows_the_pixel_size_when_both_are_known_and_believable() -> No
     assert network_scale(2.0, None, 0.5)[0] == 2.0
     assert network_scale(2.0, 0.25, None)[0] == 2.0
     assert network_scale(2.0, 0.25, 352.8)[0] == 2.0
-    assert "believable" in network_scale(2.0, 0.25, 352.8)[1]
+    assert "implausible" in network_scale(2.0, 0.25, 352.8)[1]
     assert network_scale(2.0, 0.25, 0.5, wanted=1.5)[0] == 1.5

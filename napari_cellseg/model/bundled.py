@@ -1,4 +1,4 @@
-"""The model that comes with the program."""
+"""The models bundled with the program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def bundled(name: str = "lite-consep") -> Path:
     Raises
     ------
     CheckpointError
-        The installation lacks it.
+        The installation lacks the model.
     """
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():

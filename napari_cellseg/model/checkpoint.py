@@ -1,4 +1,4 @@
-"""Model files: safetensors with everything it takes to rebuild the model in the header; nothing is ever unpickled.
+"""Model files: safetensors with all settings to rebuild the model in the header; nothing is ever unpickled.
 
 The header's ``__metadata__`` holds one JSON text under ``napari_cellseg``: settings with the class table, metrics,
 score thresholds, provenance, and a SHA-256 over that text, the table of tensors and the tensors' bytes. (Neither
@@ -42,7 +42,7 @@ __all__ = [
 _KEY = "napari_cellseg"
 _FORMAT = 1
 _MOST_HEADER_BYTES = 16 << 20
-# What settings that were never tried make timm and torch raise.
+# Errors that timm and torch raise on impossible settings.
 _BUILD_ERRORS = (
     CheckpointError, ConfigError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
     AssertionError, MemoryError,
@@ -53,18 +53,18 @@ _PICKLES = (b"\x80", b"PK\x03\x04", b"\x1f\x8b")
 def _finite(metrics: object) -> dict[str, Any]:
     if not isinstance(metrics, Mapping):
         raise ValueError("expected names with numbers")
-    # JSON knows no NaN; what is no number at all is for pydantic to say.
+    # JSON has no NaN; pydantic reports values that are not numbers.
     return {name: value for name, value in metrics.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 class CheckpointMetadata(BaseModel):
-    """What is worth knowing about trained weights besides the settings."""
+    """Information about trained weights in addition to the settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("", max_length=1000, description="Shown in lists of models")
     metrics: Annotated[dict[str, float], BeforeValidator(_finite)] = Field(
-        {}, description="On images it never saw; flat names as in metrics.csv; what is not a number is left out"
+        {}, description="On validation images; flat names as in metrics.csv; values that are not numbers are left out"
     )
     statistics: ImageStatistics | None = Field(None, description="Of its training images")
     thresholds: tuple[Fraction, ...] | None = Field(
@@ -74,7 +74,7 @@ class CheckpointMetadata(BaseModel):
 
 
 class CheckpointHeader(CheckpointMetadata):
-    """All that a model file says about itself."""
+    """The header of a model file."""
 
     format: int = _FORMAT
     created: str = ""
@@ -89,7 +89,7 @@ class CheckpointHeader(CheckpointMetadata):
 
     @property
     def classes(self) -> ClassTable:
-        """The classes it tells apart."""
+        """The classes of the model."""
         return self.config.classes
 
 
@@ -101,7 +101,7 @@ def save_checkpoint(
     half: bool = True,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> CheckpointHeader:
-    """Write a model file; an older one is replaced only once the new one is safely on disk.
+    """Write a model file; an old file is replaced only after the new one is on disk.
 
     Parameters
     ----------
@@ -114,12 +114,12 @@ def save_checkpoint(
     half : bool
         Store matrices and kernels as float16 (half the size; norms and biases stay float32).
     weights : state dict, optional
-        Weights to store in place of the model's own (an average of them, for instance).
+        Weights to store instead of the model's own, for example their average.
 
     Raises
     ------
     OSError
-        The disk is full or read-only; an older file is then unchanged.
+        The disk is full or read-only; an old file is then unchanged.
     """
     import safetensors.torch
 
@@ -140,7 +140,7 @@ def save_checkpoint(
 
 
 def read_header(path: Path, *, verify: bool = False) -> CheckpointHeader:
-    """Read what a model file says about itself, without torch.
+    """Read the header of a model file, without torch.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def read_header(path: Path, *, verify: bool = False) -> CheckpointHeader:
     Raises
     ------
     CheckpointError
-        There is no such file, or it is no model of napari-cellseg; the message says which.
+        The file does not exist or is not a napari-cellseg model; the message says which.
     """
     return _read(path, tensors=verify)[0]
 
@@ -163,7 +163,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Cel
     Raises
     ------
     CheckpointError
-        There is no such file, it is no model of napari-cellseg, or it is damaged.
+        The file does not exist, is not a napari-cellseg model, or is damaged.
     """
     import torch
 
@@ -171,7 +171,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Cel
 
     state, header = load_weights(path)
     try:
-        # First without memory: settings that do not belong to these tensors may ask for any amount of it.
+        # First without memory: settings of other tensors may require any amount of it.
         with torch.device("meta"):
             _check_shapes(build_model(header.config).state_dict(), state)
         model = build_model(header.config)
@@ -182,7 +182,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Cel
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], CheckpointHeader]:
-    """Return the checked state dict (floats as float32) and the header, for instance to start a training from.
+    """Return the checked state dict (floats as float32) and the header, for example to initialise training.
 
     Raises
     ------
@@ -209,16 +209,18 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], CheckpointHeader]
 
 
 def _check_shapes(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
-    """Raise a `CheckpointError` that names the first tensor that is missing, too many or of another shape."""
+    """Raise a `CheckpointError` that names the first missing or extra tensor, or one of another shape."""
     for name in sorted(wanted.keys() | found.keys()):
         shapes = [tuple(state[name].shape) if name in state else None for state in (wanted, found)]
         if shapes[0] != shapes[1]:
-            raise CheckpointError(f"its settings want {short(name)} of shape {shapes[0]}, the file has {shapes[1]}")
+            raise CheckpointError(
+                f"its settings require {short(name)} of shape {shapes[0]}, but the file has {shapes[1]}"
+            )
 
 
 def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    # Vectors are norms and biases: of no weight in the file, and a running variance may not fit float16.
+    # Vectors are norms and biases: they take little space, and a running variance may not fit float16.
     if half and tensor.is_floating_point() and tensor.ndim > 1 and tensor.abs().max() < 60_000:
         return tensor.half()
     return tensor
@@ -288,5 +290,5 @@ def _parse(path: Path, described: Mapping[str, Any]) -> CheckpointHeader:
         return CheckpointHeader.model_validate(described)
     except ValidationError as error:
         raise CheckpointError(f"{path}: {config_error(error, 'Its header')}") from error
-    except ConfigError as error:  # a class table that cannot be
+    except ConfigError as error:  # an invalid class table
         raise CheckpointError(f"{path}: {error}") from error

@@ -1,6 +1,6 @@
-"""The settings of a model and of a prediction; free of torch, so that the window's process can read them.
+"""The settings of models and predictions; free of torch, so that the window's process can read them.
 
-Every model is wholly described by its `ModelConfig`: it is stored in each checkpoint and rebuilds the network.
+`ModelConfig` describes a model completely: each checkpoint stores it, and the network is rebuilt from it.
 An unknown setting is an error. (torchvision's own ``MaskRCNN(**kwargs)`` swallows misspelt ones.)
 """
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MOST_BOXES = 100_000
-"""Limit of every number of boxes: anchors, proposals or cells of one image or tile."""
+"""Limit of the number of boxes (anchors, proposals or cells) of one image or tile."""
 AnchorSide = Annotated[float, Field(gt=0, le=10_000)]
 Ratio = Annotated[float, Field(ge=0.01, le=100)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
@@ -46,7 +46,7 @@ Classes = Annotated[
 
 
 def config_error(error: ValidationError, what: str = "The settings") -> ConfigError:
-    """Turn pydantic's report into one message that names each wrong setting, its value and the rule."""
+    """Convert pydantic's report to one message that names each invalid setting, its value and the rule."""
     lines = []
     for problem in error.errors(include_url=False):
         where = ".".join(map(str, problem["loc"])) or what.lower()
@@ -69,13 +69,15 @@ class BackboneConfig(_Settings):
     weights: str = Field(
         "",
         max_length=10_000,
-        description="Where its first weights came from; empty: random. Information, not needed to rebuild.",
+        description="Origin of the initial weights; empty: random. Information only",
     )
-    mean: tuple[float, float, float] | None = Field(None, description="Mean of RGB input in 0..1; timm's when left out")
-    std: tuple[float, float, float] | None = Field(None, description="Its deviation; timm's when left out")
-    batch_norm: Literal["frozen", "train"] = Field("frozen", description="Frozen is right for few images a step")
-    frozen_stages: int = Field(0, ge=0, le=5, description="First stages (with the stem) that are not trained")
-    drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth rate, where the backbone has it")
+    mean: tuple[float, float, float] | None = Field(None, description="Mean of RGB input in 0..1; timm's if left out")
+    std: tuple[float, float, float] | None = Field(
+        None, description="Standard deviation of RGB input; timm's if left out"
+    )
+    batch_norm: Literal["frozen", "train"] = Field("frozen", description="Use frozen for few images per step")
+    frozen_stages: int = Field(0, ge=0, le=5, description="Number of first stages (with the stem) that are not trained")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="Stochastic depth rate, if the backbone supports it")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,7 +95,7 @@ class FpnConfig(_Settings):
     channels: int = Field(256, ge=16, le=512)
     separable: bool = Field(False, description="Depthwise separable 3x3 convolutions")
     norm: bool = Field(False, description="Group norm after the pyramid's convolutions (Wu & He, ECCV 2018)")
-    extra_level: bool = Field(False, description="One more, max-pooled level at twice the last stride")
+    extra_level: bool = Field(False, description="Additional max-pooled level at twice the last stride")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -112,7 +114,7 @@ class RpnConfig(_Settings):
     anchor_sizes: tuple[Annotated[tuple[AnchorSide, ...], Field(max_length=16)], ...] = Field(
         ((16,), (32,), (64,), (128,)),
         max_length=8,
-        description="Anchor sides in network px, one tuple a pyramid level; an empty one: no proposals from that level",
+        description="Anchor sides in network px, one tuple per pyramid level; an empty tuple: none from the level",
     )
     aspect_ratios: tuple[Ratio, ...] = Field(
         (0.5, 1.0, 2.0), min_length=1, max_length=16, description="Height over width"
@@ -120,19 +122,19 @@ class RpnConfig(_Settings):
     separable: bool = Field(False, description="Depthwise separable 3x3 convolution")
     positive_iou: Fraction = 0.7
     negative_iou: Fraction = 0.3
-    samples: int = Field(256, ge=1, le=MOST_BOXES, description="Anchors an image in the loss")
+    samples: int = Field(256, ge=1, le=MOST_BOXES, description="Anchors per image in the loss")
     positive_fraction: Fraction = 0.5
     pre_nms_train: int = Field(
-        2000, ge=1, le=MOST_BOXES, description="Proposals a level before non-maximum suppression"
+        2000, ge=1, le=MOST_BOXES, description="Proposals per level before non-maximum suppression"
     )
     pre_nms_test: int = Field(1000, ge=1, le=MOST_BOXES)
     post_nms_train: int = Field(
-        2000, ge=1, le=MOST_BOXES, description="Proposals an image after non-maximum suppression"
+        2000, ge=1, le=MOST_BOXES, description="Proposals per image after non-maximum suppression"
     )
     post_nms_test: int = Field(1000, ge=1, le=MOST_BOXES)
     nms: Fraction = 0.7
     min_score: Fraction = Field(
-        0.0, description="Detection drops proposals under it, so that its cost follows the number of cells"
+        0.0, description="Proposals below this score are dropped, so that the cost follows the number of cells"
     )
 
     @model_validator(mode="after")
@@ -151,19 +153,22 @@ class BoxHeadConfig(_Settings):
     """Classification and box regression of each proposal."""
 
     pool: int = Field(7, ge=3, le=14, description="RoIAlign output side")
-    canonical_scale: int = Field(224, ge=8, le=4096, description="Side of a box (network px) that is read at stride 16")
-    sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
+    canonical_scale: int = Field(
+        224, ge=8, le=4096, description="Side of a box (network px) that is pooled at stride 16"
+    )
+    sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples per bin and axis")
     hidden: int = Field(1024, ge=16, le=4096)
     class_agnostic_boxes: bool = Field(False, description="One box for all classes")
     iou_score: bool = Field(
-        False, description="Also learn each box's IoU with its cell; a score is then sqrt(class probability x IoU)"
+        False,
+        description="Also predict the IoU of each box with its cell; the score is then sqrt(class probability x IoU)",
     )
     dropout: float = Field(0.0, ge=0, lt=1)
     positive_iou: Fraction = 0.5
     negative_iou: Fraction = 0.5
-    samples: int = Field(512, ge=1, le=MOST_BOXES, description="Proposals an image in the loss")
+    samples: int = Field(512, ge=1, le=MOST_BOXES, description="Proposals per image in the loss")
     positive_fraction: Fraction = Field(
-        0.25, description="At most samples * positive_fraction masks an image are learnt"
+        0.25, description="At most samples * positive_fraction masks per image are trained"
     )
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: float = Field(2.0, ge=0, le=10, description="Lin et al., ICCV 2017")
@@ -174,11 +179,13 @@ class BoxHeadConfig(_Settings):
 
 
 class MaskHeadConfig(_Settings):
-    """The small fully convolutional network that draws each cell's mask."""
+    """The small fully convolutional network that predicts the mask of each cell."""
 
     pool: int = Field(14, ge=7, le=28, description="RoIAlign output side; the mask is twice as large")
-    canonical_scale: int = Field(224, ge=8, le=4096, description="Side of a box (network px) that is read at stride 16")
-    sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples a bin and axis")
+    canonical_scale: int = Field(
+        224, ge=8, le=4096, description="Side of a box (network px) that is pooled at stride 16"
+    )
+    sampling_ratio: int = Field(2, ge=1, le=4, description="RoIAlign samples per bin and axis")
     convolutions: int = Field(4, ge=1, le=8)
     channels: int = Field(256, ge=8, le=1024)
     class_agnostic: bool = Field(False, description="One mask for all classes")
@@ -187,10 +194,13 @@ class MaskHeadConfig(_Settings):
         0.0, ge=0, le=1000, description="Dice loss added to binary cross-entropy (Milletari 2016)"
     )
     boundary_weight: float = Field(
-        0.0, ge=0, le=1000, description="Extra weight in the loss of the pixels along the outline"
+        0.0, ge=0, le=1000, description="Extra weight of the pixels along the outline in the loss"
     )
     samples: int | None = Field(
-        None, ge=1, le=MOST_BOXES, description="Most masks an image in the loss; all positives when left out"
+        None,
+        ge=1,
+        le=MOST_BOXES,
+        description="Largest number of masks per image in the loss; all positives if left out",
     )
 
     @property
@@ -200,28 +210,30 @@ class MaskHeadConfig(_Settings):
 
 
 class DetectionConfig(_Settings):
-    """What is kept of the network's answers."""
+    """Filters of the network's detections."""
 
-    min_score: Fraction = Field(0.05, description="Below it a detection is dropped before its mask is drawn")
+    min_score: Fraction = Field(
+        0.05, description="Detections below this score are dropped before their mask is predicted"
+    )
     nms: Fraction = 0.5
-    class_agnostic_nms: bool = Field(False, description="A cell cannot have two classes")
-    per_image: int = Field(100, ge=1, le=MOST_BOXES, description="Most cells an image or tile")
+    class_agnostic_nms: bool = Field(
+        False, description="Suppress across classes too, because a cell has only one class"
+    )
+    per_image: int = Field(100, ge=1, le=MOST_BOXES, description="Largest number of cells per image or tile")
 
 
 class ModelConfig(_Settings):
     """Everything that defines a network; see `preset`."""
 
-    name: str = Field("custom", max_length=200, description="The preset it started from; information only")
+    name: str = Field("custom", max_length=200, description="The preset of these settings; information only")
     classes: Classes
-    pixel_size_um: float | None = Field(
-        None, ge=1e-4, le=1000, description="Pixel size of the images it was trained at"
-    )
-    reading: ReadOptions = Field(ReadOptions(), description="How the images it was trained on were read")
+    pixel_size_um: float | None = Field(None, ge=1e-4, le=1000, description="Pixel size of the training images")
+    reading: ReadOptions = Field(ReadOptions(), description="How the training images were read")
     working_scale: float = Field(1.0, ge=0.01, le=8, description="Network px per image px")
     min_size: int | None = Field(
         None, ge=64, le=16_384, description="Also resize to this shorter side, as torchvision does"
     )
-    max_size: int | None = Field(None, ge=64, le=16_384, description="... but the longer side to at most this")
+    max_size: int | None = Field(None, ge=64, le=16_384, description="... with the longer side at most this")
     channels_last: bool = Field(True, description="Memory layout; faster on most devices")
     backbone: BackboneConfig = BackboneConfig()
     fpn: FpnConfig = FpnConfig()
@@ -237,7 +249,7 @@ class ModelConfig(_Settings):
             raise ValueError(f"rpn.anchor_sizes has {len(self.rpn.anchor_sizes)} levels, the pyramid has {levels}")
         weights = self.box_head.class_weights
         if weights is not None and (len(weights) != len(self.classes) or min(weights) <= 0):
-            raise ValueError(f"box_head.class_weights needs {len(self.classes)} numbers above 0, one a class")
+            raise ValueError(f"box_head.class_weights needs {len(self.classes)} numbers above 0, one per class")
         if (self.min_size is None) != (self.max_size is None) or (self.min_size or 0) > (self.max_size or 0):
             raise ValueError("min_size and max_size go together, min_size not above max_size")
         return self
@@ -263,24 +275,24 @@ class ModelConfig(_Settings):
 
     @classmethod
     def preset(cls, name: str, classes: ClassTable) -> ModelConfig:
-        """Make one of the ready-made settings of `model.presets`.
+        """Return the settings of a preset of `model.presets`.
 
         Parameters
         ----------
         name : str
-            Of `PRESETS`.
+            A name of `PRESETS`.
         classes : ClassTable
-            What the model shall tell apart.
+            The classes of the model.
 
         Raises
         ------
         ConfigError
-            There is no such preset.
+            The preset does not exist.
         """
         return cls.parse({"name": name, "classes": classes, **preset_of(name).network})
 
     def with_changes(self, **changes: Any) -> ModelConfig:
-        """Return a checked copy; a nested setting is written with two underscores: ``rpn__nms=0.5``.
+        """Return a checked copy; two underscores denote a nested setting: ``rpn__nms=0.5``.
 
         Raises
         ------
@@ -299,7 +311,7 @@ def changed_values(settings: BaseModel, changes: Mapping[str, Any], unknown: str
     changes : mapping of name to value
         ``rpn__nms`` is ``nms`` in the group ``rpn``.
     unknown : str
-        How the `ConfigError` begins when there is no such group, for example "The model has no setting".
+        Start of the `ConfigError` for an unknown group, for example "The model has no setting".
     """
     data = settings.model_dump()
     for name, value in changes.items():
@@ -314,22 +326,22 @@ def changed_values(settings: BaseModel, changes: Mapping[str, Any], unknown: str
 
 
 class PredictOptions(_Settings):
-    """How images are predicted; every field has a sensible default."""
+    """The options of a prediction; every field has a default."""
 
-    checkpoint: Path | None = Field(None, description="Model file; the bundled model when left out")
+    checkpoint: Path | None = Field(None, description="Model file (default: the bundled model)")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     tile: int = Field(1024, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
     overlap: int = Field(128, ge=0, description="Overlap of neighbouring tiles, network px; at least one cell")
     scale: float | None = Field(
-        None, ge=0.01, le=16, description="Network px per image px; from the model and the pixel size when left out"
+        None, ge=0.01, le=16, description="Network px per image px; if left out, from the model and the pixel size"
     )
     min_score: Fraction | None = Field(
-        None, description="Floor of kept scores; when left out the model's, and 0.4 of it for cells that overlap others"
+        None, description="Lowest score kept; if left out, the model's, and 0.4 of it for cells that overlap others"
     )
     nms: Fraction | None = Field(
-        None, description="IoU above which two detections are one cell; the model's when left out"
+        None, description="IoU above which two detections are one cell; if left out, the model's"
     )
-    batch: int = Field(1, ge=1, le=64, description="Tiles at once")
+    batch: int = Field(1, ge=1, le=64, description="Tiles per batch")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto", description="auto: half precision where it is faster"
     )

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and why."""
+"""Chooses the device and the precision of the computation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_cellseg.errors import ConfigError
 __all__ = ["Device", "autocast", "bf16_pays", "choose_device", "choose_precision"]
 
 VRAM_LIMIT = "CELLSEG_VRAM_MIB"
-"""The environment variable with the most MiB of a CUDA device that this process may take."""
+"""The environment variable that limits the memory of a CUDA device for this process, MiB."""
 
 _PAYS = 1.2
 """bf16 is used on a CPU when it is this many times as fast; 1.9 on one with AVX512-BF16, busy or not."""
@@ -26,7 +26,7 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Device:
-    """``name`` as torch takes it ("cpu", "cuda:0", "mps"); ``reason`` in words, for a person."""
+    """``name`` for torch ("cpu", "cuda:0", "mps"); ``reason`` explains the choice to the user."""
 
     name: str
     reason: str
@@ -38,7 +38,7 @@ class Device:
 
 
 def choose_device(name: str = "auto") -> Device:
-    """Choose where to compute.
+    """Choose the device.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def choose_device(name: str = "auto") -> Device:
 
     Notes
     -----
-    ``$CELLSEG_VRAM_MIB`` is the most that this process may take of a CUDA device; more is an out-of-memory error.
+    ``$CELLSEG_VRAM_MIB`` limits the memory of a CUDA device for this process; more is an out-of-memory error.
     """
     return _limited(_named(name))
 
@@ -84,7 +84,7 @@ def choose_precision(device: Device, precision: str = "auto") -> str:
     Raises
     ------
     ConfigError
-        The name is unknown, or the device cannot.
+        The name is unknown, or the device does not support the precision.
     """
     if precision == "auto":
         if device.kind == "cpu":
@@ -110,7 +110,7 @@ def bf16_pays() -> bool:
     """
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
-    # Nothing random: a training that predicts would draw other numbers afterwards.
+    # Nothing random: a prediction must not change the random numbers of a training run.
     image = torch.ones(1, 96, 32, 32).contiguous(memory_format=torch.channels_last)
     weight = torch.ones(96, 96, 3, 3).contiguous(memory_format=torch.channels_last)
     seconds = {True: math.inf, False: math.inf}
@@ -124,7 +124,7 @@ def bf16_pays() -> bool:
 
 
 def autocast(device: Device, precision: str) -> AbstractContextManager[object]:
-    """Make the context in which the model runs in a precision that `choose_precision` returned."""
+    """Return the context that runs the model in a precision from `choose_precision`."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.kind, dtype=_HALF[precision])

@@ -1,6 +1,6 @@
-"""Settings classes (pydantic) as command-line flags: one table for the parser and for whoever writes a command line.
+"""Settings classes (pydantic) as command-line flags: one table for the parser and for writers of command lines.
 
-A field is ``--its-name``, or what its ``json_schema_extra`` says as ``flag``.
+A field is ``--its-name``, or the ``flag`` of its ``json_schema_extra``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Flag:
     Attributes
     ----------
     name : str
-        With its dashes.
+        Name with dashes.
     setting : str
-        Name of the field; of a nested one with two underscores, as `with_changes` takes it.
+        Name of the field; with two underscores for a nested one, as in `with_changes`.
     kind : type
-        Of its value: bool, int, float, str or Path.
+        Type of its value: bool, int, float, str or Path.
     choices : tuple
-        What it may be; empty: anything of its kind.
+        Allowed values; empty: any value of its type.
     off : bool
         A bool that is on by default: the flag switches it off.
     help : str
@@ -69,13 +69,13 @@ def flags_of(settings: type[BaseModel], *, named_only: bool = False, _prefix: st
 
 
 def given_flags(settings: BaseModel) -> list[str]:
-    """Return the flags that give these settings; what is default is left out."""
+    """Return the flags of these settings, without defaults."""
     default = type(settings)()
     words = []
     for flag in flags_of(type(settings)):
         value = getattr(settings, flag.setting)
         if value != getattr(default, flag.setting):
-            # With "=", since a value may begin with "-".
+            # With "=", because a value may start with "-".
             words.append(flag.name if flag.kind is bool else f"{flag.name}={value}")
     return words
 

@@ -1,11 +1,11 @@
-"""The models a person has: the bundled ones, those of own runs, and imported files. Free of torch: reads headers only.
+"""The user's models: bundled models, models of training runs, and imported files. Free of torch: reads only headers.
 
 ::
 
     MODELS/runs/<name>.safetensors       copied from a run folder
            imported/<name>.safetensors   copied from anywhere
 
-A model's name is its file's name, so renaming never touches the contents; who made it from what stays in its header.
+A model's name is its file name, so renaming never changes the contents; the provenance stays in the header.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class ModelEntry:
     path : Path
         Its checkpoint.
     origin : "bundled" | "run" | "imported"
-        Where it came from.
+        Origin of the model.
     size_bytes : int
-        Of the file.
+        Size of the file.
     header : CheckpointHeader or None
-        None when the file cannot be read.
+        None if the file cannot be read.
     problem : str
-        Why not, in words; empty for a sound file.
+        Why it cannot be read; empty for an intact file.
     """
 
     name: str
@@ -71,12 +71,12 @@ class ModelEntry:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured on images it never saw; flat names as in metrics.csv."""
+        """Metrics on validation images; flat names as in metrics.csv."""
         return dict(self.header.metrics) if self.header else {}
 
     @property
     def data(self) -> str:
-        """What it was trained on."""
+        """The training data of the model."""
         return str(self.header.provenance.get("data", "")) if self.header else ""
 
     @property
@@ -86,18 +86,18 @@ class ModelEntry:
 
 
 def default_folder() -> Path:
-    """Return ``$CELLSEG_MODELS``, or the folder for models in the place this system has for a program's data."""
+    """Return ``$CELLSEG_MODELS``, or the folder for models in the system's folder for program data."""
     chosen = os.environ.get("CELLSEG_MODELS")
     return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("napari-cellseg", False) / "models"
 
 
 class ModelLibrary:
-    """The models in a folder, and the bundled ones.
+    """The models in a folder, and the bundled models.
 
     Parameters
     ----------
     folder : Path, optional
-        `default_folder` when left out; made when the first model comes in.
+        `default_folder` if left out; created with the first model.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -108,12 +108,12 @@ class ModelLibrary:
         return tuple(_entry(path, origin) for origin in ("bundled", "run", "imported") for path in self._files(origin))
 
     def find(self, name_or_path: str) -> Path:
-        """Return the model that a person means: a file, or the name of one in the list.
+        """Return a model by file or by its name in the list.
 
         Raises
         ------
         CheckpointError
-            There is none.
+            The model does not exist.
         """
         path = Path(name_or_path).expanduser()
         if path.suffix == _SUFFIX or path.is_file():
@@ -127,14 +127,14 @@ class ModelLibrary:
         return names[name_or_path]
 
     def import_file(self, path: Path, name: str | None = None) -> ModelEntry:
-        """Copy a model file into the library, after checking it to the last byte.
+        """Copy a model file into the library after verifying its checksum.
 
         Raises
         ------
         CheckpointError
-            It is no model of napari-cellseg, it is damaged, or the library cannot be written.
+            The file is not a napari-cellseg model, it is damaged, or the library cannot be written.
         ConfigError
-            The name cannot be a file's name.
+            The name is not a valid file name.
         """
         return self._take(Path(path), "imported", Path(path).stem if name is None else name)
 
@@ -144,7 +144,7 @@ class ModelLibrary:
         Raises
         ------
         CheckpointError, ConfigError
-            As `import_file`; also when the run has no ``best.safetensors``.
+            As `import_file`; also if the run has no ``best.safetensors``.
         """
         best = Path(run_folder) / "best.safetensors"
         if not best.is_file():
@@ -157,14 +157,14 @@ class ModelLibrary:
         Raises
         ------
         ExportError
-            There is such a file already, or it cannot be written.
+            The file already exists or cannot be written.
         CheckpointError
             The model is damaged.
         """
         target = Path(target)
         target = target / f"{entry.name}{_SUFFIX}" if target.is_dir() else target
         if target.exists() and not overwrite:
-            raise ExportError(f"{target} is there already; choose another name, or overwrite it.")
+            raise ExportError(f"{target} already exists; choose another name, or overwrite it.")
         read_header(entry.path, verify=True)
         try:
             _copy(entry.path, target)
@@ -173,20 +173,20 @@ class ModelLibrary:
         return target
 
     def rename(self, entry: ModelEntry, name: str) -> ModelEntry:
-        """Give a model another name.
+        """Rename a model.
 
         Raises
         ------
         ConfigError
-            It is a bundled model, the name is taken, or it cannot be a file's name.
+            The model is bundled, or the name is taken or not a valid file name.
         CheckpointError
             The file system refuses.
         """
         self._check_own(entry, "renamed")
         target = entry.path.with_name(_checked_name(name) + _SUFFIX)
-        # A file system without case lets "a" become "A": then the target is the file itself.
+        # On a file system without case, renaming "a" to "A" has the file itself as target.
         if target.exists() and not target.samefile(entry.path):
-            raise ConfigError(f"There is a model {name!r} already; choose another name.")
+            raise ConfigError(f"A model {name!r} already exists; choose another name.")
         try:
             entry.path.rename(target)
         except OSError as error:
@@ -194,12 +194,12 @@ class ModelLibrary:
         return _entry(target, entry.origin)
 
     def delete(self, entry: ModelEntry) -> None:
-        """Remove a model's file for good.
+        """Delete a model's file permanently.
 
         Raises
         ------
         ConfigError
-            It is a bundled model.
+            The model is bundled.
         CheckpointError
             The file system refuses.
         """
@@ -213,7 +213,7 @@ class ModelLibrary:
         folder = self._place(origin)
         try:
             found = [path for path in folder.glob(f"*{_SUFFIX}") if not path.name.startswith(".")]
-        except OSError:  # a folder without permission is like an empty one
+        except OSError:  # a folder without read permission counts as empty
             found = []
         yield from sorted(found, key=lambda path: natural_key(path.stem))
 
@@ -237,7 +237,7 @@ class ModelLibrary:
             target = _free(folder, _checked_name(name))
             _copy(source, target)
         except OSError as error:
-            raise CheckpointError(f"No model can be kept in {folder}: {error.strerror or error}.") from error
+            raise CheckpointError(f"No model can be stored in {folder}: {error.strerror or error}.") from error
         return _entry(target, origin)
 
 
@@ -247,7 +247,7 @@ def _entry(path: Path, origin: Origin) -> ModelEntry:
         return ModelEntry(name=path.stem, path=path, origin=origin, size_bytes=size, header=read_header(path))
     except CheckpointError as error:
         return ModelEntry(name=path.stem, path=path, origin=origin, size_bytes=size, header=None, problem=str(error))
-    except OSError as error:  # a broken link, or gone meanwhile
+    except OSError as error:  # a broken link, or removed meanwhile
         return ModelEntry(
             name=path.stem,
             path=path,
@@ -259,7 +259,7 @@ def _entry(path: Path, origin: Origin) -> ModelEntry:
 
 
 def _checked_name(name: str) -> str:
-    """Return the name as a file may have it on every system, or raise a `ConfigError`."""
+    """Return the name if it is a valid file name on every system, else raise a `ConfigError`."""
     tidy = unicodedata.normalize("NFC", name).strip()
     wrong = (
         not tidy
@@ -278,7 +278,7 @@ def _checked_name(name: str) -> str:
 
 
 def _free(folder: Path, name: str) -> Path:
-    """Return a path that is not taken: the name, else the name with the time, else with a number too."""
+    """Return a free path: the name, else the name with the date, else also with a number."""
     if not (folder / f"{name}{_SUFFIX}").exists():
         return folder / f"{name}{_SUFFIX}"
     dated = f"{name} {datetime.now(UTC):%Y-%m-%d}"

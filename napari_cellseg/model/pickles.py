@@ -1,7 +1,7 @@
-"""The one gate for files of ``torch.save``: tensors and plain values, never a class or a function.
+"""The only gate for files of ``torch.save``: tensors and plain values, never a class or a function.
 
-``weights_only=True`` keeps code out; what it lets in (a tensor of a trillion elements over four bytes, a list that
-holds itself) is refused here.
+``weights_only=True`` blocks code; harmful data that it admits (a tensor of a trillion elements over four bytes, a list
+that contains itself) is refused here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["load_plain"]
 
 _MAX_DEPTH, _MAX_VALUES = 32, 10_000_000
 
-# All that damaged bytes make torch's reader and unpickler raise.
+# All errors that torch's reader and unpickler raise on damaged bytes.
 _LOAD_ERRORS = (
     OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, ImportError,
     RuntimeError, MemoryError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile,
@@ -29,12 +29,12 @@ _LOAD_ERRORS = (
 
 
 def load_plain(path: Path) -> Any:
-    """Return what ``torch.save`` wrote, on the CPU.
+    """Return the content of a ``torch.save`` file, on the CPU.
 
     Raises
     ------
     CheckpointError
-        No regular file, damaged, or not made of tensors, numbers, texts, lists, tuples and dicts only.
+        Not a regular file, damaged, or with other values than tensors, numbers, text, lists, tuples and dicts.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is no file.")
@@ -42,7 +42,7 @@ def load_plain(path: Path) -> Any:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        if isinstance(error, pickle.UnpicklingError):  # torch then advises to open it all the same
+        if isinstance(error, pickle.UnpicklingError):  # torch's message advises to open it anyway
             reason = "it is damaged, or holds more than tensors and plain values"
         raise CheckpointError(f"{path} cannot be read: {reason}.") from error
     problem = _problem(content)
@@ -52,7 +52,7 @@ def load_plain(path: Path) -> Any:
 
 
 def _problem(content: object) -> str:
-    """Say what is wrong with the values; empty when they are plain."""
+    """Return the problem of the values; empty if they are plain."""
     todo: list[tuple[object, int]] = [(content, 0)]
     values = 0
     while todo:

@@ -1,7 +1,7 @@
-"""The ready-made recipes: for each its network, its training settings and what it is for; plain values, free of torch.
+"""The presets: the network, the training settings and the purpose of each; plain values, free of torch.
 
-The command line, the Train dock, `ModelConfig.preset` and `TrainConfig.preset` read it; a new preset is one entry.
-What an entry does not state has the default of `ModelConfig` or `TrainConfig`.
+The command line, the Train dock, `ModelConfig.preset` and `TrainConfig.preset` use this table; a new preset is one
+entry. Settings that an entry leaves out have the defaults of `ModelConfig` or `TrainConfig`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One recipe.
+    """A preset.
 
     Attributes
     ----------
     tip : str
-        What it is and for which machine.
+        The model, and the machine it suits.
     network : mapping
         Settings of `ModelConfig`, nested.
     training : mapping
@@ -104,8 +104,8 @@ _LITE_TRAINING: Settings = {
     },
 }
 
-# What the original work really ran: torchvision's photo-sized anchors, resizing to 800..1333 px, 100 detections, and
-# torchvision's heads, which have no dropout.
+# The effective settings of the original work: torchvision's photo-sized anchors, resizing to 800..1333 px, 100
+# detections, and torchvision's heads, which have no dropout.
 _ORIGINAL_NETWORK: Settings = {
     "backbone": {"name": "resnetrs200", "batch_norm": "train"},
     "fpn": {"extra_level": True},
@@ -150,7 +150,7 @@ def preset_of(name: str) -> Preset:
     Raises
     ------
     ConfigError
-        There is no such preset.
+        The preset does not exist.
     """
     if name not in PRESETS:
         raise ConfigError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")

@@ -1,4 +1,4 @@
-"""Whether a model suits an image: does it look like the training images, and have its cells the size that they had."""
+"""Checks whether a model suits an image: its appearance and its cell size compared with the training images."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from napari_cellseg.model.inference.tiles import is_plausible
 
 __all__ = ["check_pixel_size", "scale_hint", "unlike_training"]
 
-_FEWEST_CELLS = 20  # a few cells say nothing: epithelium and lymphocytes differ twofold in size
+_FEWEST_CELLS = 20  # a few cells are not enough: epithelium and lymphocytes differ twofold in size
 _SMALL, _LARGE = 0.8, 1.4
 _BIAS = 1.5
-"""The model prefers cells of the size it knows: found sizes go with the 2/3 power of the scale (0.5 to 2)."""
+"""The model prefers cells of its training size: predicted sizes follow the 2/3 power of the scale (0.5 to 2)."""
 _SCALES = np.array([0.25, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 4, 6, 8])
 
 
 def unlike_training(
     facts: PictureFacts, header: CheckpointHeader, others: Iterable[tuple[str, CheckpointHeader]]
 ) -> str | None:
-    """Return a warning when an image is far from all that a model was trained on, as the rest of a sentence on "it".
+    """Return a warning if an image differs from all training images of a model, as a clause that follows the file name.
 
     Parameters
     ----------
     facts : PictureFacts
-        Of the image, as the network will see it.
+        Statistics of the image as the network gets it.
     header : CheckpointHeader
-        Of the model; without statistics nothing is said.
+        Header of the model; without statistics there is no warning.
     others : iterable of (name, CheckpointHeader)
-        The models of the library; iterated only when needed.
+        The models of the library; iterated only if needed.
     """
     trained = header.statistics
     difference = None if trained is None else trained.difference(facts)
@@ -57,22 +57,22 @@ def check_pixel_size(given_um: float, scale: float | None, model_um: float | Non
     Parameters
     ----------
     given_um : float
-        What the user says.
+        The user's pixel size.
     scale : float or None
-        The scale that the user says.
+        The user's scale.
     model_um : float or None
-        Pixel size that the model was trained at.
+        Pixel size of the model's training.
     name : str
-        Of the model.
+        Name of the model.
 
     Raises
     ------
     ConfigError
-        The scale decides alone, the model has no pixel size, or the two are too far apart.
+        A scale is given as well, the model has no pixel size, or the two differ too much.
     """
     if scale is not None:
         raise ConfigError(
-            f"Both a scale ({scale:g}) and a pixel size ({given_um:g} um) were given; the scale alone decides. "
+            f"Both a scale ({scale:g}) and a pixel size ({given_um:g} um) were given; only the scale is used. "
             "Leave one of them out."
         )
     if model_um is None:
@@ -88,15 +88,15 @@ def check_pixel_size(given_um: float, scale: float | None, model_um: float | Non
 
 
 def scale_hint(cells: InstanceMasks, header: CheckpointHeader, scale: float) -> float | None:
-    """Return a better scale for an image of unknown pixel size, judged by its cells; None when this one will do.
+    """Return a better scale for an image of unknown pixel size, from its cell sizes; None if this scale is good enough.
 
     Parameters
     ----------
     cells : InstanceMasks
-        What was found; only cells above the model's thresholds count.
+        The predicted cells; only cells above the model's thresholds count.
     header : CheckpointHeader
     scale : float
-        Network px per image px they were found at.
+        The scale of the prediction, network px per image px.
     """
     trained = header.statistics
     if trained is None or trained.cell_side_px is None:

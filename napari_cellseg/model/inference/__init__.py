@@ -1,1 +1,1 @@
-"""Prediction: tiles, views, seams, pasting."""
+"""Prediction: tiles, views, seams and mask pasting."""

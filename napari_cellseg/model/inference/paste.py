@@ -1,4 +1,4 @@
-"""From the mask head's small soft masks to bool crops at image resolution, each inside its own box only.
+"""Resizes the mask head's small soft masks to bool crops at image resolution, each within its own box.
 
 torchvision's ``paste_masks_in_image`` makes a float (N, H, W) stack: 2 GB for 500 cells of a 1000 px image. Here a
 mask is resized within its box, so time and memory follow the area of the cells, not that of the image.
@@ -14,7 +14,7 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["paste_crops"]
 
 _GROUP_PIXELS = 1 << 20
-"""Largest number of pixels resized at once; keeps the working memory near 20 MiB whatever the number of cells."""
+"""Largest number of pixels per resize; keeps the working memory near 20 MiB for any number of cells."""
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ def paste_crops(
     scores: npt.ArrayLike,
     threshold: float = 0.5,
 ) -> InstanceMasks:
-    """Resize each soft mask into its box, cut it at ``threshold`` and clip it to the image.
+    """Resize each soft mask to its box, threshold it and clip it to the image.
 
     Gives the pixels of torchvision's ``paste_masks_in_image(...) > threshold``: the mask gets a border of one zero
     cell, the box grows with it, and the values are sampled bilinearly at pixel centres.
@@ -38,7 +38,7 @@ def paste_crops(
     mask_probs : (N, M, M) float
         Soft masks, 0..1; a numpy array or a CPU tensor.
     boxes : (N, 4) float
-        x0, y0, x1, y1 in image px; may leave the image.
+        x0, y0, x1, y1 in image px; may reach beyond the image.
     image_size : (int, int)
         Height and width of the image, px.
     class_ids : (N,) int
@@ -51,7 +51,7 @@ def paste_crops(
     Returns
     -------
     InstanceMasks
-        In the given order, with tight boxes; cells without a pixel are dropped.
+        In the given order, with tight boxes; empty cells are dropped.
     """
     masks = np.asarray(mask_probs, np.float32)
     count = len(masks)
@@ -67,7 +67,7 @@ def paste_crops(
         for k, i in enumerate(group.tolist()):
             x0, y0, x1, y1 = inside[k].tolist()
             if x1 > x0:
-                crops[i] = pasted[k, y0:y1, x0:x1].copy()  # a view would keep its whole group alive
+                crops[i] = pasted[k, y0:y1, x0:x1].copy()  # a view would keep the memory of its whole group
     kept = np.array([i for i in range(count) if crops[i] is not None], np.intp)
     found = tuple(crop for crop in crops if crop is not None)
     return InstanceMasks(
@@ -80,17 +80,17 @@ def paste_crops(
 
 
 def _frames(boxes: Floats, resolution: int) -> Ints:
-    """Return the pixel frames (N, 4) x0, y0, x1, y1 half-open into which the masks, with their zero border, stretch."""
+    """Return the pixel frames (N, 4) x0, y0, x1, y1, half-open, of the masks with their zero border."""
     scale = np.float32((resolution + 2) / resolution)
     half = (boxes[:, 2:] - boxes[:, :2]) * np.float32(0.5) * scale
     centre = (boxes[:, 2:] + boxes[:, :2]) * np.float32(0.5)
-    corners = np.concatenate([centre - half, centre + half], 1).astype(np.int64)  # towards zero, as torchvision
+    corners = np.concatenate([centre - half, centre + half], 1).astype(np.int64)  # towards zero, as in torchvision
     corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2]) + 1
     return corners
 
 
 def _groups(frames: Ints) -> list[npt.NDArray[np.intp]]:
-    """Split the masks into groups of like size, so that padding them to one shape wastes little."""
+    """Split the masks into groups of similar size, so that padding wastes little memory."""
     widths, heights = frames[:, 2] - frames[:, 0], frames[:, 3] - frames[:, 1]
     order = np.lexsort((widths, np.maximum(widths, heights)))
     groups, start = [], 0

@@ -1,4 +1,4 @@
-"""Predict many images: a generator of events that loads the model, goes on after a bad image, and stops when closed."""
+"""Predicts many images: a generator of events that loads the model, skips bad images and stops when closed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Item = TypeVar("Item")
 
 
 class ModelCache:
-    """Keeps the last model in memory for the next prediction; whoever runs several predictions owns one."""
+    """Keeps the last model in memory for the next prediction; owned by code that runs several predictions."""
 
     def __init__(self) -> None:
         self._key: tuple[Path, int, str, str] | None = None
         self._loaded: tuple[CellMaskRCNN, CheckpointHeader] | None = None
 
     def get(self, path: Path, device: Device) -> tuple[CellMaskRCNN, CheckpointHeader]:
-        """Return the model of a file on a device, loaded anew only when file, contents or device changed.
+        """Return the model of a file on a device, loaded again only if the path, contents or device changed.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class ModelCache:
         header = read_header(path)
         key = (path.resolve(), path.stat().st_mtime_ns, header.sha256, device.name)
         if self._loaded is None or key != self._key:
-            self.clear()  # first, so that two models are never in memory
+            self.clear()  # first, so that two models are never in memory together
             model, header = load_checkpoint(path, device.name)
             model.backbone.body = fold_batch_norms(model.backbone.body)
             self._key, self._loaded = key, (model, header)
@@ -65,12 +65,12 @@ class ModelCache:
 def predict(
     items: Sequence[PredictItem], options: PredictOptions, *, cache: ModelCache | None = None
 ) -> Generator[PredictEvent, None, PredictSummary]:
-    """Find the cells of each image.
+    """Predict the cells of each image.
 
     Parameters
     ----------
     items : sequence of PredictItem
-        The images; one that cannot be read or does not fit into memory becomes an `ImageFailed`, and the others go on.
+        The images; one that cannot be read or does not fit into memory becomes an `ImageFailed`, and the run continues.
     options : PredictOptions
         Model, device, tiles, ...
     cache : ModelCache, optional
@@ -89,7 +89,7 @@ def predict(
     CheckpointError
         The model cannot be loaded.
     ConfigError
-        The device or precision is not to be had here.
+        The device or precision is not available.
     """
     begin = time.perf_counter()
     device = choose_device(options.device)
@@ -145,15 +145,15 @@ def _check_pixel_sizes(
     """Refuse a pixel size that would have no effect."""
     given = next((item.pixel_size_um for item in items if item.pixel_size_um is not None), None)
     if given is None or not any(isinstance(item.source, Path) for item in items):
-        return  # of pixels from the window, the size may be the file's own
+        return  # for pixels from the window, the size may be the file's own
     check_pixel_size(given, options.scale, header.config.pixel_size_um, name)
 
 
 def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:
-    """Return the items that one of several processes predicts: every ``ranks``-th, so that the shares are even.
+    """Return the items that one of several processes predicts: every ``ranks``-th, so that the shares are equal.
 
-    The results are put back into the order of ``items`` by image id; each image is predicted by itself, so it comes
-    out the same whichever process has it.
+    The results are sorted into the order of ``items`` by image id. Each image is predicted separately, so its result
+    does not depend on the process.
     """
     if not 0 <= rank < ranks:
         raise ValueError(f"rank {rank} of {ranks}")
@@ -196,6 +196,6 @@ def _in_words(error: Exception, options: PredictOptions, device: Device) -> str:
         return str(error)
     place = "memory" if device.kind == "cpu" else f"memory of {device.name}"
     return (
-        f"The {place} is too small for tiles of {options.tile} px, {options.batch} at once;"
-        " choose smaller tiles or fewer at once, or close other programs."
+        f"The {place} is too small for {options.batch} tiles of {options.tile} px per batch;"
+        " choose smaller tiles or fewer per batch, or close other programs."
     )

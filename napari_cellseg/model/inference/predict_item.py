@@ -20,13 +20,13 @@ class PredictItem:
     Attributes
     ----------
     image_id : str
-        Comes back in the events.
+        Id of the image in the events.
     source : Path or (H, W, 3) uint8
         A TIFF, or the pixels.
     pixel_size_um : float or None
-        Overrides what the file says.
+        Overrides the pixel size of the file.
     reading : ReadOptions, optional
-        How to read a file; as the model was trained when left out.
+        How to read a file; if left out, as for the training of the model.
     """
 
     image_id: str

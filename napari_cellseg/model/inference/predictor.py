@@ -1,4 +1,4 @@
-"""One image through a model: tiles in, the cells of the whole image out."""
+"""Predicts one image: tiles it, runs the model and joins the cells of the tiles."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
 __all__ = ["Predictor"]
 
 _TILES_TO_TRIM = 16
-"""After so many tiles, memory that is free goes back to the system: at 10,000 px the peak is 1.3 GB instead of 2.4."""
+"""Tiles after which free memory returns to the system: at 10,000 px the peak is 1.3 GB instead of 2.4 GB."""
 _CUT_MARGIN = 4
-"""A mask that ends within this many network px of a tile's inner edge was cut by it."""
+"""A mask that ends within this many network px of an inner edge of its tile counts as cut."""
 _FLAT = 6
-"""A tile whose grey levels differ by less shows nothing; empty slide is most of many whole-slide images."""
+"""A tile with a smaller range of grey levels is empty; most of many whole-slide images is empty slide."""
 
 _LOWERED = 0.4
-"""Without a floor from the user, a cell that suppression trusts less stays down to this share of the model's floor.
+"""Without the user's floor, a cell whose score suppression lowered is kept down to this fraction of the model's floor.
 
 Average precision counts it: on two CoNSeP splits AP50 0.434 -> 0.443 and 0.413 -> 0.418, for 23 % more cells."""
 
@@ -48,16 +48,16 @@ class Predictor:
     model : CellMaskRCNN
         In evaluation mode, on the device.
     header : CheckpointHeader or None
-        Of its file; None for a model in training.
+        Header of its file; None for a model in training.
     device : Device or torch.device
-        Where it is.
+        The device of the model.
     options : PredictOptions
         Tiles, scale, floor score, precision, ...
 
     Raises
     ------
     ConfigError
-        The device cannot compute in the wanted precision.
+        The device does not support the requested precision.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class Predictor:
         self.nms = found.nms if options.nms is None else options.nms
 
     def scale(self, pixel_size_um: float | None) -> tuple[float, str]:
-        """Return network px per image px for an image, and the reason in words."""
+        """Return the scale of an image, network px per image px, and the reason."""
         config = self.model.config
         return network_scale(config.working_scale, config.pixel_size_um, pixel_size_um, self.options.scale)
 
     def image(
         self, rgb: npt.NDArray[np.uint8], pixel_size_um: float | None = None, *, place: tuple[int, int] = (1, 1)
     ) -> Generator[TileDone, None, InstanceMasks]:
-        """Find the cells of an image; stops at the next tile when closed.
+        """Predict the cells of an image; stops at the next tile when closed.
 
         Parameters
         ----------
         rgb : (H, W, 3) uint8
             Any size from 1 px up; may be a memory map.
         pixel_size_um : float, optional
-            Side of a pixel.
+            Pixel size of the image.
         place : (int, int)
             Number of this image and of all images, 1-based, for the events.
 
@@ -142,7 +142,7 @@ class Predictor:
         return [fuse(of_image, self.nms) for of_image in zip(*views, strict=True)]
 
     def _paste(self, found: Detections, tile: Tile, image_size: tuple[int, int]) -> InstanceMasks:
-        """Place a tile's detections in the image; masks are drawn at its resolution, not at the network's."""
+        """Place a tile's detections in the image; masks are resized to its resolution, not the network's."""
         keep = found.scores >= self.min_score
         x_scale, y_scale = tile.scale
         left, top = tile.box[:2]
@@ -161,7 +161,7 @@ class Predictor:
 
 @contextmanager
 def _gates(model: CellMaskRCNN, min_score: float, nms: float) -> Iterator[None]:
-    """Use other thresholds for a while: the model may be shared with a training, or kept for the next prediction."""
+    """Change thresholds temporarily: the model may be shared with training, or kept for the next prediction."""
     heads = model.roi_heads
     before = heads.score_thresh, heads.nms_thresh
     heads.score_thresh, heads.nms_thresh = min_score, nms
@@ -173,7 +173,7 @@ def _gates(model: CellMaskRCNN, min_score: float, nms: float) -> Iterator[None]:
 
 def _to_network(crop: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     """Resize (h, w, 3) to a (3, *size) uint8 tensor."""
-    # torch wants to be able to write; a memory-mapped file cannot be, and is copied.
+    # torch requires a writable array; a read-only memory map is copied.
     image = torch.from_numpy(np.require(crop, requirements=("C", "W"))).permute(2, 0, 1)
     if _size(image) == size:
         return image

@@ -1,4 +1,4 @@
-"""Cut an image of any size into an even grid of overlapping tiles, at the scale the network wants."""
+"""Splits an image of any size into an even grid of overlapping tiles at the network's scale."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 __all__ = ["Tile", "is_plausible", "network_scale", "plan_tiles"]
 
 _PLAUSIBLE = 8.0
-"""Largest factor between the pixel sizes of image and model that is believed."""
+"""Largest plausible factor between the pixel sizes of image and model."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of an image and the size at which the network sees it.
+    """A rectangle of an image and its size in the network.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Tile:
         return self.size[1] / (x1 - x0), self.size[0] / (y1 - y0)
 
     def cut(self, boxes: npt.NDArray[np.int32], margin: int) -> npt.NDArray[np.bool_]:
-        """Return which of (N, 4) image boxes come within ``margin`` px of an inner edge, (N,) bool."""
+        """Return which of (N, 4) image boxes reach within ``margin`` px of an inner edge, (N,) bool."""
         x0, y0, x1, y1 = self.box
         near = np.stack(
             [boxes[:, 0] < x0 + margin, boxes[:, 1] < y0 + margin, boxes[:, 2] > x1 - margin, boxes[:, 3] > y1 - margin]
@@ -52,9 +52,9 @@ class Tile:
 def plan_tiles(image_size: tuple[int, int], tile: int, overlap: int, scale: float) -> list[Tile]:
     """Return the tiles of an image, row by row.
 
-    There are as few as tiles of at most ``tile`` px allow, then they are made as small as these few may be, spread
-    evenly: no sliver is left at the right or the bottom, and little is computed twice. Every cell that fits into the
-    overlap lies wholly in some tile.
+    There are as few tiles as ``tile`` px allow, and they are as small as their number allows and spread evenly: no
+    sliver remains at the right or the bottom, and little is computed twice. Every cell that fits into the overlap lies
+    completely in at least one tile.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple
     if length * scale <= tile:
         yield 0, length, max(1, round(length * scale))
         return
-    shared = overlap + 2 * scale  # 2 image px more make up for rounding
+    shared = overlap + 2 * scale  # 2 extra image px compensate for rounding
     count = math.ceil((length * scale - shared) / (tile - shared))
     needed = math.ceil((length * scale + (count - 1) * shared) / count / 32) * 32  # the network pads to 32 anyway
     size = min(tile, needed)
@@ -89,36 +89,36 @@ def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple
 
 
 def is_plausible(image_um: float, model_um: float) -> bool:
-    """Return whether an image of this pixel size can be brought to that of the model."""
+    """Return whether an image of this pixel size can be resized to that of the model."""
     return 1 / _PLAUSIBLE <= image_um / model_um <= _PLAUSIBLE
 
 
 def network_scale(
     working_scale: float, model_um: float | None, image_um: float | None, wanted: float | None = None
 ) -> tuple[float, str]:
-    """Decide how many network px an image px becomes, and say why.
+    """Return the scale of an image and the reason.
 
     Parameters
     ----------
     working_scale : float
-        What the model was trained at, network px per image px.
+        Scale of the model's training, network px per image px.
     model_um, image_um : float or None
-        Pixel size of the images it was trained on, and of this one.
+        Pixel sizes of the training images and of this image.
     wanted : float, optional
-        A person's own choice, which wins.
+        The user's choice, which has priority.
 
     Returns
     -------
     (float, str)
-        The scale and the reason in words.
+        The scale, network px per image px, and the reason.
     """
     if wanted is not None:
         return wanted, f"{wanted:g}, as chosen"
     if image_um is None:
-        return working_scale, f"{working_scale:g}, the model's (pixel size of the image not known)"
+        return working_scale, f"{working_scale:g}, the model's (pixel size of the image unknown)"
     if model_um is None:
         return working_scale, f"{working_scale:g}, the model's (it does not state the pixel size it was trained at)"
     factor = image_um / model_um
     if not is_plausible(image_um, model_um):  # resolutions in files are often left at 72 dpi
-        return working_scale, f"{working_scale:g}, the model's (a pixel size of {image_um:g} um is not believable)"
+        return working_scale, f"{working_scale:g}, the model's (a pixel size of {image_um:g} um is implausible)"
     return working_scale * factor, f"{working_scale * factor:g}, from {image_um:g} um per px"

@@ -1,4 +1,4 @@
-"""Test-time augmentation: look at an image mirrored and turned, and average what is found."""
+"""Test-time augmentation: predicts flipped and rotated views of an image and averages the detections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["VIEWS", "View", "fuse"]
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at an image: turned by quarters counter-clockwise, then mirrored left to right or not."""
+    """A view of an image: rotated counter-clockwise by quarter turns, then optionally flipped left to right."""
 
     quarter_turns: int
     mirrored: bool
@@ -28,7 +28,7 @@ class View:
         return turned.flip(-1) if self.mirrored else turned
 
     def undo(self, found: Detections, size: tuple[int, int]) -> Detections:
-        """Bring what was found in the view back to the image of (height, width) ``size``."""
+        """Map the detections of the view back to the image of (height, width) ``size``."""
         boxes, masks = found.boxes, found.mask_probs
         height, width = size if self.quarter_turns % 2 == 0 else size[::-1]  # of the view
         if self.mirrored:
@@ -43,11 +43,11 @@ class View:
 
 
 VIEWS = (View(0, False), View(0, True), View(2, False), View(2, True))
-"""As it is, and mirrored on either or both axes."""
+"""The original, and flipped on either or both axes."""
 
 
 def fuse(found: Sequence[Detections], iou: float) -> Detections:
-    """Average the detections of several views of one image, as weighted boxes fusion (Solovyev et al., 2021) does.
+    """Average the detections of several views of one image by weighted boxes fusion (Solovyev et al., 2021).
 
     Detections of different views whose boxes overlap by more than ``iou`` are one cell: its box and mask are the means
     weighted by score, its class has the largest sum of scores, and its score is their sum over the number of *views*,
@@ -56,7 +56,7 @@ def fuse(found: Sequence[Detections], iou: float) -> Detections:
     Parameters
     ----------
     found : sequence of Detections
-        Of each view, brought back by `View.undo`.
+        Detections of each view, mapped back by `View.undo`.
     iou : float
         Box IoU, 0..1.
     """
@@ -85,7 +85,7 @@ def fuse(found: Sequence[Detections], iou: float) -> Detections:
 
 
 def _groups(overlaps: np.ndarray, scores: np.ndarray, views: np.ndarray, iou: float) -> list[list[int]]:
-    """Collect around each detection, best first, the best overlapping one of each other view."""
+    """Group each detection, best first, with the best overlapping detection of each other view."""
     free = np.ones(len(scores), bool)
     groups = []
     for i in np.argsort(-scores, kind="stable").tolist():

@@ -1,1 +1,1 @@
-"""The network: backbone, region proposals, heads, targets."""
+"""The network: backbone, region proposals, heads and targets."""

@@ -1,4 +1,4 @@
-"""Any timm backbone as the trunk of a feature pyramid, with its ImageNet weights where they are on this machine."""
+"""Any timm backbone with a feature pyramid, with its ImageNet weights if they are on this machine."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def separable_conv(channels: int, norm: bool = False) -> nn.Sequential:
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    """Normalise in groups of 16 channels: needs no batch, so one image a step is enough (Wu & He, ECCV 2018)."""
+    """Normalise in groups of 16 channels: one image per step is enough (Wu & He, ECCV 2018)."""
     return nn.GroupNorm(max(1, channels // 16), channels)
 
 
@@ -88,12 +88,12 @@ def make_backbone(
     Returns
     -------
     (PyramidBackbone, BackboneConfig)
-        The settings come back with the input statistics and the origin of the weights filled in.
+        The settings, completed by the input statistics and the origin of the weights.
 
     Raises
     ------
     ConfigError
-        timm does not know the name, or it has no features at the wanted strides, or there are no weights here.
+        timm does not know the name, the backbone has no features at the strides, or there are no weights here.
     CheckpointError
         The weights cannot be read or are of another model.
     """
@@ -121,17 +121,17 @@ def _make_body(config: BackboneConfig, fpn: FpnConfig) -> nn.Module:
             f"timm {timm.__version__} has no model {config.name!r}; timm.list_models('*name*') lists them."
         )
     try:
-        with torch.device("meta"):  # only to see which features it offers
+        with torch.device("meta"):  # only to list its features
             reduction = timm.create_model(config.name, features_only=True, pretrained=False).feature_info.reduction()
         indices = tuple(reduction.index(stride) for stride in fpn.strides)
         body: nn.Module = timm.create_model(
             config.name, features_only=True, pretrained=False, out_indices=indices, **extra
         )
-    except (RuntimeError, TypeError, AttributeError) as error:  # what timm raises for models without feature maps
+    except (RuntimeError, TypeError, AttributeError) as error:  # timm's errors for models without feature maps
         raise ConfigError(f"The backbone {config.name!r} cannot feed a feature pyramid: {error}") from error
     except ValueError as error:
         raise ConfigError(
-            f"The backbone {config.name!r} has features at strides {reduction}, the pyramid wants {list(fpn.strides)}."
+            f"The backbone {config.name!r} has features at strides {reduction}, the pyramid needs {list(fpn.strides)}."
         ) from error
     return body
 
@@ -145,7 +145,7 @@ def _load_weights(body: nn.Module, name: str, pretrained: bool | Path) -> str:
     else:
         path, origin = _cached(name)
         state = _read_state(path)
-    # timm writes "stages.0.x" as "stages_0.x" once a model is cut into features.
+    # timm renames "stages.0.x" to "stages_0.x" when it extracts features from a model.
     found = {key: state.get(key, state.get(key.replace("_", ".", 1))) for key in wanted}
     missing = [
         key
@@ -188,7 +188,7 @@ def _cached(name: str) -> tuple[Path, str]:
         if isinstance(path, str):
             return Path(path), f"{hub_id} (local cache)"
     raise ConfigError(
-        f"There are no ImageNet weights for {name} on this machine, and nothing is downloaded unasked. Download"
+        f"There are no ImageNet weights for {name} on this machine, and nothing is downloaded automatically. Download"
         f" {hub_id or 'them'} yourself and give the file as the backbone's weights, or start from random weights."
     )
 
@@ -204,12 +204,12 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read as weights: {error}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds no table of named tensors.")
+        raise CheckpointError(f"{path} has no table of named tensors.")
     return state
 
 
 def _freeze_stages(body: nn.Module, count: int) -> None:
-    """Freeze all modules up to the one that gives the ``count``-th feature."""
+    """Freeze all modules up to the one that outputs the ``count``-th feature."""
     if not count:
         return
     modules = [str(name) for name in body.feature_info.module_name()]  # type: ignore[operator, union-attr]

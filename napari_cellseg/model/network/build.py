@@ -1,4 +1,4 @@
-"""Build the network that a `ModelConfig` describes."""
+"""Builds the network of a `ModelConfig`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["build_model"]
 
 
 def build_model(config: ModelConfig, *, pretrained: bool | Path = False) -> CellMaskRCNN:
-    """Make the network, in training mode, on the CPU.
+    """Return the network, in training mode, on the CPU.
 
     Parameters
     ----------
     config : ModelConfig
         The settings; ``model.config`` is the same with the backbone's input statistics and origin filled in.
     pretrained : bool or Path
-        First weights of the backbone, see `make_backbone`; False: random.
+        Initial weights of the backbone, see `make_backbone`; False: random.
 
     Raises
     ------
     ConfigError
-        There is no such backbone, it does not fit the pyramid, or there are no weights for it here.
+        The backbone does not exist, does not match the pyramid, or there are no weights for it here.
     CheckpointError
         The weights cannot be read or are of another model.
     """
@@ -66,7 +66,7 @@ def _parts(config: ModelConfig) -> dict[str, nn.Module]:
 
 
 class _BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision has no type hints
-    """torchvision's, with the choice of one box for all classes: (P, C) -> (P, K+1) logits, (P, 4 or 4(K+1)) deltas."""
+    """torchvision's, optionally with one box for all classes: (P, C) -> (P, K+1) logits, (P, 4 or 4(K+1)) deltas."""
 
     def __init__(self, in_channels: int, num_classes: int, *, class_agnostic: bool) -> None:
         super().__init__(in_channels, num_classes)
@@ -74,5 +74,5 @@ class _BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision has
             self.bbox_pred = nn.Linear(in_channels, 4)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Score the classes and refine the boxes."""
+        """Return the class logits and the box deltas."""
         return self.cls_score(x), self.bbox_pred(x)

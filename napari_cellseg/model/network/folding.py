@@ -1,6 +1,6 @@
-"""Fold batch norms into the convolutions before them: the same network, half the time of the backbone on a CPU.
+"""Folds batch norms into the preceding convolutions: the same network, half the time of the backbone on a CPU.
 
-In evaluation a batch norm is a fixed scale and shift of each channel, which the convolution can do by itself.
+In evaluation a batch norm is a fixed scale and shift of each channel, which the convolution can include.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["fold_batch_norms"]
 logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-3
-"""Largest difference of a feature, relative to the largest feature, that rounding may make."""
+"""Largest difference of a feature by rounding, relative to the largest feature."""
 
 
 def fold_batch_norms(body: nn.Module, channels: int = 3) -> nn.Module:
-    """Return a copy of a network without its batch norms, as far as they follow a convolution directly.
+    """Return a copy of a network without the batch norms that directly follow a convolution.
 
-    What follows what is seen in a run of the network, not guessed from names, and the copy is compared with the
-    original; where they differ (an unusual architecture), the original comes back.
+    The order of the layers is traced in a run of the network, not guessed from names, and the copy is compared with
+    the original; if they differ (an unusual architecture), the original is returned.
 
     Parameters
     ----------
     body : Module
         In evaluation mode; (B, channels, H, W) -> Tensor or a sequence of them.
     channels : int
-        Of its input.
+        Number of input channels.
     """
     generator = torch.Generator().manual_seed(0)
     parameter = next(body.parameters())
@@ -44,7 +44,9 @@ def fold_batch_norms(body: nn.Module, channels: int = 3) -> nn.Module:
             _fold(convolution, norm)
             folded.set_submodule(names[norm], _rest(norm))
         if _differ(body(image), folded(image)):
-            logger.warning("The batch norms of %s cannot be folded; it computes as it is.", type(body).__name__)
+            logger.warning(
+                "The batch norms of %s cannot be folded; the network is used unchanged.", type(body).__name__
+            )
             return body
     return folded.eval()
 
@@ -54,8 +56,8 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _pairs(body: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.Module]]:
-    """Run the network, and return each convolution with the batch norm that takes its output, both used only once."""
-    made_by: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # holds the tensors, so that no id comes twice
+    """Run the network and return each convolution with the batch norm of its output, if both are used only once."""
+    made_by: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # keeps the tensors alive, so that no id is reused
     pairs: list[tuple[nn.Conv2d, nn.Module]] = []
     uses: Counter[nn.Module] = Counter()
 
@@ -99,7 +101,7 @@ def _fold(convolution: nn.Conv2d, norm: nn.Module) -> None:
 
 
 def _rest(norm: nn.Module) -> nn.Module:
-    """Return what timm's batch norms do besides: an activation."""
+    """Return the activation that timm's batch norms include."""
     activation = getattr(norm, "act", None)
     return activation if isinstance(activation, nn.Module) else nn.Identity()
 

@@ -22,7 +22,7 @@ Target = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Detections:
-    """What the network finds in one image, best score first; px of the image as it was given.
+    """The detections of one image, best score first, in px of the given image.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class Detections:
 class CellMaskRCNN(nn.Module):
     """Mask R-CNN (He et al., ICCV 2017) from torchvision's parts; make it with `build_model`.
 
-    torchvision's own ``MaskRCNN`` is not used as a whole: it takes any misspelt keyword in silence, resizes every
-    image to 800..1333 px, and pastes each mask into a full-size float image.
+    torchvision's own ``MaskRCNN`` is not used as a whole: it silently accepts misspelt keywords, resizes every image to
+    800..1333 px, and pastes each mask into a full-size float image.
 
     Images are (3, H, W) tensors, uint8 0..255 or float 0..1, already at the working scale. A target is a dict of
 
@@ -57,7 +57,7 @@ class CellMaskRCNN(nn.Module):
     - ``labels`` (N,) int64: 1..K;
     - ``class_maps`` (K, H, W) int32: one label map per class, 0 is background;
     - ``values`` (N,) int64: cell i is where ``class_maps[labels[i] - 1] == values[i]``;
-    - ``map_index`` (N,) int64, only where cells of a class overlap: which of then more maps holds each cell.
+    - ``map_index`` (N,) int64, only if cells of a class overlap: the index of the map, of then more maps, of each cell.
     """
 
     mean: Tensor
@@ -77,11 +77,10 @@ class CellMaskRCNN(nn.Module):
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
     ) -> dict[str, Tensor] | list[Detections]:
-        """Return the losses when there are targets, else the detections of each image.
+        """Return the losses if there are targets, else the detections of each image.
 
         The losses are ``loss_objectness``, ``loss_rpn_box_reg``, ``loss_classifier``, ``loss_box_reg``, ``loss_mask``
-        and, where it is learnt, ``loss_iou``. They draw random samples of anchors and proposals, in evaluation mode
-        too.
+        and, if it is trained, ``loss_iou``. They sample anchors and proposals at random, also in evaluation mode.
         """
         sizes = [self._network_size(image) for image in images]
         batch = self._batch(images, sizes)
@@ -112,7 +111,7 @@ class CellMaskRCNN(nn.Module):
         return max(1, int(height * scale)), max(1, int(width * scale))
 
     def _batch(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> ImageList:
-        """Normalise and pad right and below, with the mean colour, to one size that every stride divides."""
+        """Normalise, and pad right and below with the mean colour to a common size that every stride divides."""
         stride = max(32, self.config.fpn.strides[-1])
         height = -(-max(h for h, _ in sizes) // stride) * stride
         width = -(-max(w for _, w in sizes) // stride) * stride

@@ -1,4 +1,4 @@
-"""Mask targets cut from label maps: what torchvision computes from N full-size masks, without making them.
+"""Mask targets cut from label maps: the targets that torchvision computes from N full-size masks, without the masks.
 
 torchvision's ``project_masks_on_boxes`` runs RoIAlign over an (N, 1, H, W) float stack: 2.4 GiB for 1,000 cells at
 800 px. Bilinear sampling followed by averaging is separable, so here each target is ``A_y @ crop @ A_x^T`` with a crop
@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["mask_targets"]
 
-_ELEMENTS = 1 << 22  # crop pixels at once: bounds the memory at about 50 MiB whatever the number of cells
+_ELEMENTS = 1 << 22  # crop pixels per step: limits the memory to about 50 MiB for any number of cells
 
 
 def mask_targets(class_maps: Tensor, map_index: Tensor, values: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -60,7 +60,7 @@ def _sample(class_maps: Tensor, map_index: Tensor, values: Tensor, boxes: Tensor
     crop = (labels == values[:, None, None]).float()
     along_y = _weights(boxes[:, 1], boxes[:, 3], top, height, size, side)
     along_x = _weights(boxes[:, 0], boxes[:, 2], left, width, size, side)
-    with torch.autocast(boxes.device.type, enabled=False):  # what is to be learnt is not rounded
+    with torch.autocast(boxes.device.type, enabled=False):  # targets are not rounded
         return along_y @ crop @ along_x.transpose(1, 2)
 
 

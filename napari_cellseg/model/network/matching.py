@@ -1,7 +1,7 @@
-"""Which cell an anchor or a proposal belongs to, without a matrix of all anchors x all cells.
+"""Matches anchors and proposals with cells, without a matrix of all anchors x all cells.
 
-torchvision compares every anchor with every cell: 120,000 anchors x 1,000 cells are 480 MB a copy, and several copies
-live at once. Anchors lie on regular grids, so the few that can touch a cell's box follow from arithmetic.
+torchvision compares every anchor with every cell: 120,000 anchors x 1,000 cells take 480 MB per copy, and several
+copies exist together. Anchors lie on regular grids, so the few that can touch a cell's box follow from arithmetic.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BELOW = -1
 BETWEEN = -2
 """Ignored: the best overlap lies between the thresholds."""
 
-_PAIRS = 1 << 18  # pairs compared at once, about 30 bytes each
+_PAIRS = 1 << 18  # pairs compared in one step, about 30 bytes each
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AnchorGrid:
 def match_anchors(anchors: Tensor, grids: Sequence[AnchorGrid], boxes: Tensor, high: float, low: float) -> Tensor:
     """Return for each anchor the index of its cell, `BELOW` or `BETWEEN`.
 
-    The same, bit for bit, as torchvision's ``Matcher(high, low, allow_low_quality_matches=True)``: an anchor belongs to
+    Identical, bit by bit, to torchvision's ``Matcher(high, low, allow_low_quality_matches=True)``: an anchor belongs to
     the cell it overlaps most when that IoU is at least ``high``, or when no anchor overlaps some cell more (Ren et al.,
     NeurIPS 2015). Only a cell that touches no anchor at all differs: torchvision then matches every anchor that has
     no overlap with it; here it has none.
@@ -49,7 +49,7 @@ def match_anchors(anchors: Tensor, grids: Sequence[AnchorGrid], boxes: Tensor, h
     ----------
     anchors : (A, 4) float
         All anchors, level by level, as ``grids`` describe them.
-    grids : AnchorGrid a level
+    grids : one AnchorGrid per level
     boxes : (N, 4) float
         Cells; x0, y0, x1, y1 px.
     high, low : float
@@ -96,7 +96,7 @@ def match_boxes(proposals: Tensor, boxes: Tensor, high: float, low: float) -> Te
 
 
 def _update_best(best: Tensor, index: Tensor, pair_anchor: Tensor, pair_cell: Tensor, iou: Tensor) -> None:
-    """Raise each anchor's best overlap in place; of equal ones the lowest cell stays, as ``Tensor.max`` has it."""
+    """Raise each anchor's best overlap in place; ties go to the lowest cell, as in ``Tensor.max``."""
     before = best[pair_anchor]
     best.scatter_reduce_(0, pair_anchor, iou, "amax")
     winner = iou == best[pair_anchor]
@@ -148,7 +148,7 @@ def _span(
 
 
 def _blocks(counts: Tensor) -> list[tuple[int, int]]:
-    """Cut the cells into runs of at most `_PAIRS` pairs (or one cell)."""
+    """Split the cells into runs of at most `_PAIRS` pairs (or one cell)."""
     runs, start, total = [], 0, 0
     for i, count in enumerate(counts.tolist()):
         if total and total + count > _PAIRS:

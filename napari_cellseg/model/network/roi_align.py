@@ -1,6 +1,6 @@
-"""RoIAlign over the levels of a feature pyramid; on a CPU one weighted lookup, many times as fast as torchvision.
+"""RoIAlign over the levels of a feature pyramid; on a CPU one weighted lookup, many times faster than torchvision.
 
-torchvision reads planes of (B, C, H, W), a channel at a time. With the channels last, each sample is a row of a table,
+torchvision reads planes of (B, C, H, W), one channel at a time. With channels last, each sample is a row of a table,
 and a bin is a weighted sum of rows, which `torch.nn.functional.embedding_bag` computes without storing the samples.
 """
 
@@ -17,7 +17,7 @@ from torchvision.ops import MultiScaleRoIAlign
 __all__ = ["PyramidRoIAlign"]
 
 _BINS_AT_ONCE = 65536
-"""Bins of one lookup; bounds the memory of its indices and weights at about 8 MiB."""
+"""Bins of one lookup; limits the memory of its indices and weights to about 8 MiB."""
 
 
 class PyramidRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision has no type hints
@@ -35,7 +35,7 @@ class PyramidRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision 
     sampling_ratio : int
         Samples per bin and axis, 1 or more.
     canonical_scale : int
-        Side of a box, network px, that is read at stride 16.
+        Side of a box, network px, that is pooled at stride 16.
     """
 
     def __init__(self, strides: Sequence[int], size: int, *, sampling_ratio: int, canonical_scale: int) -> None:

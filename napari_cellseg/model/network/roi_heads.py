@@ -21,10 +21,11 @@ _MASKS_AT_ONCE = 256
 
 
 class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type hints
-    """torchvision's `RoIHeads` with flat memory.
+    """torchvision's `RoIHeads` with bounded memory.
 
     Mask targets are cut from label maps (`mask_targets`), proposals are matched block by block (`match_boxes`), and the
-    mask head sees only what passed the score gate and non-maximum suppression. Losses are chosen by the settings.
+    mask head gets only boxes that passed the score threshold and non-maximum suppression. The settings choose the
+    losses.
     """
 
     def __init__(self, config: ModelConfig, parts: Mapping[str, nn.Module]) -> None:
@@ -111,7 +112,7 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
     # ---- detection ----
 
     def _select(self, scores: Tensor, deltas: Tensor, proposals: Tensor, shape: tuple[int, int]) -> dict[str, Tensor]:
-        if self.config.detection.class_agnostic_nms:  # each proposal speaks for its likeliest class only
+        if self.config.detection.class_agnostic_nms:  # each proposal counts only for its most probable class
             best, labels = scores.max(1)
             row = torch.nonzero(best > self.score_thresh)[:, 0]
             scores, labels = best[row], labels[row] + 1
@@ -170,7 +171,7 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
         return losses
 
     def _iou_loss(self, overlap: Tensor, deltas: Tensor, wanted: Tensor, proposals: Tensor) -> Tensor:
-        """Learn the IoU of each refined box with its cell's (Jiang et al., IoU-Net, ECCV 2018)."""
+        """Return the loss of the predicted IoU of each refined box with its cell (Jiang et al., IoU-Net, ECCV 2018)."""
         with torch.no_grad():
             boxes, cells = (self.box_coder.decode_single(d, proposals) for d in (deltas, wanted))
             truth = pair_iou(boxes, cells).clamp(0, 1)
@@ -215,7 +216,7 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
         logits = self.mask_predictor(self.mask_head(pooled)).float()
         drawn, truth = self._of_class(logits, torch.cat(classes)), torch.cat(wanted)
         if not len(truth):
-            nothing: Tensor = logits.sum() * 0  # keeps the graph whole when an image has no cell
+            nothing: Tensor = logits.sum() * 0  # keeps the graph connected if an image has no cell
             return nothing
         weights = 1 + head.boundary_weight * _outline(truth) if head.boundary_weight else None
         loss = functional.binary_cross_entropy_with_logits(drawn, truth, weights)

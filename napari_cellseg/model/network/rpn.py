@@ -22,7 +22,7 @@ __all__ = ["ProposalNetwork"]
 class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has no type hints
     """Proposes boxes that may hold a cell (Ren et al., Faster R-CNN, NeurIPS 2015).
 
-    Gives what torchvision's `RegionProposalNetwork` gives, in less memory and time: anchors are matched sparsely
+    Equal to torchvision's `RegionProposalNetwork`, with less memory and time: anchors are matched sparsely
     (`match_anchors`), regression targets are made for the sampled anchors only, and only the anchors that pass the
     per-level cut are decoded.
     """
@@ -54,7 +54,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         levels = list(features.values())
         maps = [levels[i] for i in self.levels]
         scores, deltas = self.head(maps)
-        # Anchors get the type of the maps they are made for, and in half precision they would be px off.
+        # Anchors would get the type of their feature maps, and in half precision they would be px off.
         # All images of a batch are padded to one size, so those of the first are those of all.
         anchors = self.anchor_generator(images, [feature[:, :1].float() for feature in maps])[0]
         sizes = [(int(s.shape[-2]), int(s.shape[-1])) for s in scores]
@@ -135,7 +135,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
 
 
 def _as_labels(matches: Tensor) -> Tensor:
-    """Write matches as torchvision's sampler wants them: 1 cell, 0 background, -1 ignored."""
+    """Return the matches for torchvision's sampler: 1 cell, 0 background, -1 ignored."""
     labels = (matches >= 0).float()
     labels[matches == BETWEEN] = -1
     labels[matches == BELOW] = 0
