@@ -259,7 +259,7 @@ def test_train_shows_its_settings_and_checks_the_data(
     assert main(["train", "--data", str(tmp_path / "absent"), "--out", str(tmp_path / "run")]) == 2
     assert "no data folder" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 2
-    assert "no run to go on with" in capsys.readouterr().err
+    assert "no run to resume" in capsys.readouterr().err
 
 
 def test_train_starts_from_a_model_that_knows_nuclei_and_takes_its_network(

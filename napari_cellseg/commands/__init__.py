@@ -1,4 +1,4 @@
-"""The subcommands of ``napari-cellseg``, a module each: ``add_parser`` says what it takes, ``run`` does it.
+"""The subcommands of ``napari-cellseg``, one module each: ``add_parser`` declares the options, ``run`` runs it.
 
-Their modules import at the top only what `argparse` needs, so that ``--help`` is there at once.
+At module level they import only what `argparse` needs, so that ``--help`` appears immediately.
 """

@@ -1,4 +1,4 @@
-"""``napari-cellseg demo``: the main job on two sample images, as files and in the viewer."""
+"""``napari-cellseg demo``: segments two sample images, to files and in the viewer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
-    parser = subparsers.add_parser("demo", help="see the program work on two sample images")
+    """Add the options of the command."""
+    parser = subparsers.add_parser("demo", help="segment two sample images and show the result")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="default: demo-output")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model file; the bundled model when left out")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model file (default: the bundled model)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     parser.add_argument("--stay", action="store_true", help="leave the viewer open")
     parser.add_argument("--no-viewer", action="store_true", help="files only")
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the model on the samples, write the files, then show the same in the viewer."""
+    """Run the model on the samples, write the files, then show the result in the viewer."""
     from napari_cellseg.commands.found import write_found
     from napari_cellseg.commands.predict import list_inputs, predict_files
     from napari_cellseg.commands.progress import Bar
@@ -58,12 +58,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def write_samples(folder: Path) -> None:
-    """Write scikit-image's IHC photograph and a drawn tissue image as TIFFs.
+    """Write scikit-image's IHC photograph and a synthetic tissue image as TIFFs.
 
     Raises
     ------
     ExportError
-        They cannot be written.
+        The files cannot be written.
     """
     import tifffile
 
@@ -72,7 +72,7 @@ def write_samples(folder: Path) -> None:
 
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        # Kept as .bak: the viewer would ask about unsaved edits of an earlier demo, and wait.
+        # Kept as .bak: otherwise the viewer would ask about unsaved edits of an earlier demo, and wait.
         set_aside(folder / ".cellseg")
     for name, rgb in (("ihc", ihc()), ("tissue", generate_tissue((768, 768), 330)[0])):
         with export_write(folder / f"{name}.tif") as file:
@@ -80,7 +80,7 @@ def write_samples(folder: Path) -> None:
 
 
 def _table(found: Sequence[FoundImage], names: Sequence[str], limits: dict[int, float]) -> str:
-    """Return the number of cells of each image and class, at or above the model's own score limits."""
+    """Return the number of cells of each image and class, at or above the model's own score thresholds."""
     import numpy as np
 
     width = max(len("image"), *(len(image.file.image_id) for image in found))
@@ -104,7 +104,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _show(options: argparse.Namespace, images: Path) -> int:
-    """Run the same in the viewer, in a process of its own: this one has loaded torch, and never loads Qt."""
+    """Show the demo in the viewer, in a separate process: this one has loaded torch and never loads Qt."""
     has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not has_screen:
         print("No screen was found (DISPLAY is not set), so the viewer is not shown; xvfb-run gives a virtual one.")
@@ -121,5 +121,5 @@ def _show(options: argparse.Namespace, images: Path) -> int:
         viewer.wait()
         raise
     if code:
-        print(f"The viewer ended with code {code}; the files of the demo are complete all the same.", file=sys.stderr)
+        print(f"The viewer ended with code {code}; the files of the demo are complete nevertheless.", file=sys.stderr)
     return 1 if code else 0

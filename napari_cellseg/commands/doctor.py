@@ -1,4 +1,4 @@
-"""``napari-cellseg doctor``: is everything there that the program needs? Imports no Qt."""
+"""``napari-cellseg doctor``: checks everything that the program needs. Imports no Qt."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ _CODECS = ("LZW", "DEFLATE", "ZSTD", "JPEG8", "JPEG2K", "WEBP", "LZMA", "PACKBIT
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
-    parser = subparsers.add_parser("doctor", help="versions, devices, codecs, the bundled model; what is missing")
+    """Add the options of the command."""
+    parser = subparsers.add_parser(
+        "doctor", help="show versions, devices, codecs and the bundled model, and what is missing"
+    )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look; return 1 when something is missing."""
+    """Check and print; return 1 if something is missing."""
     facts: dict[str, str] = {}
     problems: list[str] = []
     for look in (_system, _packages, _window, _devices, _codecs, _model):
@@ -85,7 +87,7 @@ def _packages() -> Found:
 
 
 def _window() -> Found:
-    """Look for a Qt binding without importing it."""
+    """Find a Qt binding without importing it."""
     bindings = [f"{name} {_installed(name) or ''}".strip() for name in _BINDINGS if importlib.util.find_spec(name)]
     has_screen = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     screen = "yes" if has_screen else "none found (DISPLAY is not set): the command works, the viewer needs one"

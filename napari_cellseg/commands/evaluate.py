@@ -1,4 +1,4 @@
-"""``napari-cellseg evaluate``: compare a model's or a file's cells with the true ones."""
+"""``napari-cellseg evaluate``: compares the cells of a model or a file with the ground truth."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
-    parser = subparsers.add_parser("evaluate", help="measure a model or a results file against true cells")
+    """Add the options of the command."""
+    parser = subparsers.add_parser("evaluate", help="evaluate a model or a results file against ground truth")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
     parser.add_argument("--results", type=Path, metavar="FILE", help="test-results.json or zip, instead of a model")
     parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of the images and ids of --results")
-    parser.add_argument("--min-score", type=float, metavar="S", help="count cells from this score on in all but AP")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a JSON file")
+    parser.add_argument("--min-score", type=float, metavar="S", help="minimum score of cells in all metrics except AP")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers to a JSON file")
     add_model_options(parser, min_score=False)
     add_reading_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print the table."""
+    """Evaluate and print the table."""
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.formats.coco_images import write_json
     from training.dataset import find_samples
     from training.evaluate import evaluate
 
     if options.results is not None and options.ids is None:
-        raise ConfigError("--results needs --ids FILE, which says which image has which id.")
+        raise ConfigError("--results needs --ids FILE, which gives the id of each image.")
     if options.results is not None and options.checkpoint is not None:
         raise ConfigError("Give either --results or --checkpoint, not both.")
     source = find_samples(options.data)
@@ -79,7 +79,7 @@ def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
 
 
 def _has_names(source: DataSource) -> bool:
-    """Whether somebody named the classes; else there may be more than the data have cells of."""
+    """Return whether the classes were named; otherwise there may be more classes than those with cells."""
     from napari_cellseg.classes import ClassTable
 
     return source.classes != ClassTable.numbered(len(source.classes))
@@ -119,7 +119,7 @@ def _of_model(
     if len(source.classes) != len(header.classes) and (_has_names(source) or len(source.classes) > len(header.classes)):
         raise ConfigError(
             f"The model knows {len(header.classes)} classes ({', '.join(header.classes.names)}), "
-            f"the data have {len(source.classes)} ({', '.join(source.classes.names)})."
+            f"the data has {len(source.classes)} ({', '.join(source.classes.names)})."
         )
     truth = _truth(source)
     reading = reading_of(options, header.config.reading)

@@ -1,4 +1,4 @@
-"""``napari-cellseg experiment``: train every combination of a few settings, and compare."""
+"""``napari-cellseg experiment``: trains every combination of a few settings and compares them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
-Without --vary, augmentation is switched on and off. Values are separated by commas:
+Without --vary, augmentation is varied (on and off). Values are separated by commas:
   napari-cellseg experiment --data DATA --out FOLDER --epochs 30 \\
       --vary model.backbone.name=tf_efficientnet_lite0,resnet18 augment.enabled=true,false
-FOLDER has a run folder a combination, results.csv, results.txt and curves.png. The same command again goes on."""
+FOLDER gets one run folder per combination, results.csv, results.txt and curves.png. Repeat the command to resume."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
+    """Add the options of the command."""
     parser = subparsers.add_parser(
         "experiment",
         help="compare settings: train every combination of a few",
@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where run folders and results go")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the runs and the results")
     parser.add_argument(
         "--vary",
         nargs="+",
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train all combinations and print the table."""
+    """Train all combinations and print the table of results."""
     from napari_cellseg.commands.progress import Bar, drive
     from training.experiment import experiment, grid, table
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _values(text: str) -> tuple[str, list[Any]]:
-    """Read ``augment.enabled=true,false``; each value is YAML."""
+    """Parse ``augment.enabled=true,false``; each value is YAML."""
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.formats.yaml_gate import parse_yaml
 

@@ -1,4 +1,4 @@
-"""``napari-cellseg export``: turn annotations of one kind into files of other kinds."""
+"""``napari-cellseg export``: converts annotations or results to files of other formats."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder of <id>/image.tif with class1.tif ...,
-a COCO data set with its images beside it, or a test-results.json (or zip) with --ids and --images.
+a COCO data set next to its images, or a test-results.json (or zip) with --ids and --images.
   napari-cellseg export data/train --out out --to coco results
   napari-cellseg export test-results.json --ids ids.json --images test --out out --to class-images --min-score 0.5"""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
+    """Add the options of the command."""
     parser = subparsers.add_parser(
         "export",
-        help="turn annotations or results into other files",
+        help="convert annotations or results to files of other formats",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or JSON file, see below")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
     add_formats(parser, required=True, what="what to write")
-    add_ids(parser, "ids of the images, to read or to write results; found in SOURCE or next to it when left out")
+    add_ids(parser, "ids of the images, to read or write results (default: the file found in SOURCE or next to it)")
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="where the images of a results file or of other annotations lie"
     )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, in the order of their ids")
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="leave out cells with a lower score")
-    parser.add_argument("--polygons", action="store_true", help="outlines in the COCO data set, instead of RLE")
+    parser.add_argument("--polygons", action="store_true", help="write outlines instead of RLE to the COCO data set")
     add_reading_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert; return 1 when an image had to be left out."""
+    """Convert; return 1 if an image had to be left out."""
     from napari_cellseg.commands.progress import Bar, drive
     from napari_cellseg.export import ExportPlan, export_folder
     from napari_cellseg.wording import counted
@@ -107,7 +107,7 @@ def _named(options: argparse.Namespace) -> ClassTable | None:
 
 
 def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
-    """Read a reviewed folder as it was saved, and any other as a training folder."""
+    """Read a reviewed folder as saved, and any other folder as a training folder."""
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.export import Which, items_of
     from napari_cellseg.workspace import Sessions, look_at
@@ -116,7 +116,7 @@ def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTabl
         return _of_data(options)
     if options.images is not None:
         raise ConfigError(f"{options.source} holds its images itself; leave out --images.")
-    with Sessions(look_at(options.source)) as sessions:  # a viewer may have it open
+    with Sessions(look_at(options.source)) as sessions:  # a viewer may have the folder open
         items = list(items_of(sessions, Which.ALL))
         known = [found.classes for item in items if (found := item.read()) is not None]
         return items, _named(options) or sessions.project.classes or (known[0] if known else _no_cells(options.source))

@@ -1,4 +1,4 @@
-"""The options ``--to`` and ``--csv-style``, the same for every command that writes files; made from the exporters."""
+"""The options ``--to`` and ``--csv-style`` of all commands that write files, made from the table of exporters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["add_formats", "add_ids", "csv_style", "match_id_file", "show_id_matc
 
 
 class _Choices:
-    """Names that are looked up when argparse asks for them, so that the start of the command stays quick."""
+    """Names that are loaded only when argparse needs them, so that the command starts fast."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names = names
@@ -45,7 +45,7 @@ def add_formats(parser: argparse.ArgumentParser, *, required: bool, what: str) -
         default="comma",
         choices=_Choices(_style_names),
         metavar="STYLE",
-        help="numbers and separators of CSV files: %(choices)s (default: comma); semicolon has decimal commas",
+        help="separator of CSV files: %(choices)s (default: comma); semicolon files have decimal commas",
     )
 
 
@@ -58,12 +58,12 @@ def add_ids(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def match_id_file(options: argparse.Namespace, folder: Path, image_ids: Sequence[str]) -> IdMatch | None:
-    """Match the images with the id file that is given, or else found in ``folder`` or next to it.
+    """Match the images with the given id file, or else with one in ``folder`` or next to it.
 
     Raises
     ------
     AnnotationError
-        The file is wrong.
+        The file is invalid.
     """
     from napari_cellseg.formats.ids import find_ids, match_ids
 
@@ -72,13 +72,13 @@ def match_id_file(options: argparse.Namespace, folder: Path, image_ids: Sequence
 
 
 def show_id_match(options: argparse.Namespace, ids: IdMatch | None) -> None:
-    """Say which id file was found, and what does not fit."""
+    """Print which id file was found, and what does not match."""
     if ids is not None and (options.ids is None or len(ids.preview()) > 1):
         print("\n  ".join([f"Ids of {ids.path}:", *ids.preview()]), file=sys.stderr)
 
 
 def csv_style(options: argparse.Namespace) -> CsvStyle:
-    """Return the style that the options of `add_formats` ask for."""
+    """Return the style from the options of `add_formats`."""
     from napari_cellseg.measure import CSV_STYLES
 
     return CSV_STYLES[options.csv_style]

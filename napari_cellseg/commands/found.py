@@ -1,4 +1,4 @@
-"""Found cells of several images, and the files made of them."""
+"""The cells of several images, and the files written from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FoundImage", "export_found", "export_items", "write_found"]
 
 @dataclass(frozen=True, eq=False)
 class FoundImage:
-    """An image and its cells: those that a model predicted, or those of annotations, which ``source`` then names."""
+    """An image and its cells, predicted by a model or read from annotations, which ``source`` names."""
 
     file: ImageFile
     instances: InstanceMasks
@@ -57,7 +57,7 @@ def write_found(
 def export_found(
     found: Iterable[FoundImage], classes: ClassTable, plan: ExportPlan, limits: Mapping[int, float] | None = None
 ) -> ExportSummary:
-    """Write files as the export dock does; the first problem is an `ExportError`."""
+    """Write files as the Export dock does; the first problem is raised as an `ExportError`."""
     summary = drive(export_folder(export_items(found, classes, limits or {}), classes, plan), lambda _: None)
     if summary.problems:
         raise ExportError(summary.problems[0][1])
@@ -65,15 +65,15 @@ def export_found(
 
 
 def export_items(found: Iterable[FoundImage], classes: ClassTable, limits: Mapping[int, float]) -> list[ExportItem]:
-    """Return what `export_folder` takes; cells below the limit of their class are left out."""
+    """Return the items for `export_folder`, without cells below the limit of their class."""
     return [ExportItem(image.file, partial(_annotations, image, classes, limits)) for image in found]
 
 
 def _annotations(image: FoundImage, classes: ClassTable, limits: Mapping[int, float]) -> Annotations:
     instances = image.instances
-    # What the user labelled is no proposal.
+    # Cells that the user labelled are not proposals.
     status = Status.ACCEPTED if image.source else Status.PROPOSED
     cells = cells_from(instances, status, image.source, 0.0)
-    if image.source:  # a minimum score hides proposals only
+    if image.source:  # a minimum score hides only proposals
         cells = [cell for cell in cells if cell.score >= limits.get(cell.class_id, 0.0)]
     return Annotations(image_size=instances.image_size, classes=classes, cells=tuple(cells), min_scores=limits)

@@ -1,4 +1,4 @@
-"""``napari-cellseg import``: bring annotations of other tools into a training folder, and say what was left out."""
+"""``napari-cellseg import``: converts annotations of other tools to a training folder and lists what was left out."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ PanNuke .npy, Cellpose and StarDist masks, Data Science Bowl folders, label imag
   napari-cellseg import task_1.zip --out project
   napari-cellseg import masks --images images --out project --split touching
   napari-cellseg import CoNSeP/Train --out project --rename "fibroblast=spindle" "muscle=spindle"
-The exit code is 0 when every annotation became a cell, 1 when some were left out (the others are written), 2 when none
-can be used."""
+The exit code is 0 if every annotation became a cell, 1 if some were left out (the others are written), 2 if none can be
+used."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
+    """Add the options of the command."""
     parser = subparsers.add_parser(
         "import",
-        help="bring annotations of other tools into a training folder",
+        help="convert annotations of other tools to a training folder",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="file, folder or zip, see below")
     parser.add_argument("--out", type=Path, metavar="PROJECT", help="folder to write, or to add images to")
     when_used(parser, _add_format)
-    parser.add_argument("--images", type=Path, metavar="DIR", help="where the images are, if not near the annotations")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images, if not near the annotations")
     parser.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="classes in the order of their ids")
     parser.add_argument("--rename", nargs="+", default=(), metavar="OLD=NEW", help="rename classes, or join several")
     parser.add_argument(
         "--split",
         choices=("no", "parts", "touching"),
         default="no",
-        help="make cells of the separate regions of binary masks (parts), and cut those that touch (touching)",
+        help="split binary masks into separate regions (parts), and also split touching cells (touching)",
     )
     parser.add_argument("--colours", type=Path, metavar="FILE", help='JSON {"class": "#rrggbb", ...} for colour masks')
     parser.add_argument("--dry-run", action="store_true", help="show the result and write nothing")
@@ -56,17 +56,17 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
     from napari_cellseg.importers import FORMATS
 
     parser.add_argument(
-        "--format", choices=FORMATS, default="auto", help="of the annotations; recognised when left out"
+        "--format", choices=FORMATS, default="auto", help="format of the annotations (default: recognised)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import; return 1 when something was left out."""
+    """Import; return 1 if something was left out."""
     from napari_cellseg.errors import AnnotationError, ConfigError
     from napari_cellseg.importers import import_annotations
 
     if options.out is None and not options.dry_run:
-        raise ConfigError("Say where to write with --out PROJECT, or try it with --dry-run.")
+        raise ConfigError("Give the folder to write with --out PROJECT, or try the import with --dry-run.")
     result = import_annotations(options.path, _options(options), options.format)
     _show(result)
     if not result.kept:
@@ -107,7 +107,7 @@ def _colours(path: Path | None) -> dict[tuple[int, int, int], str]:
     table = read_json(path, error=ConfigError)
     entries = table.items() if isinstance(table, dict) else []
     if not entries or not all(isinstance(text, str) and re.fullmatch("#[0-9a-fA-F]{6}", text) for _, text in entries):
-        raise ConfigError(f'{path} is no table of colours; it needs {{"class": "#rrggbb", ...}}.')
+        raise ConfigError(f'{path} is not a table of colours; it needs {{"class": "#rrggbb", ...}}.')
     parts = ((bytes.fromhex(text[1:]), name) for name, text in entries)
     return {(rgb[0], rgb[1], rgb[2]): name for rgb, name in parts}
 
@@ -128,7 +128,7 @@ def _show(result: Imported) -> None:
 
 
 def _write(result: Imported, out: Path) -> bool:
-    """Write; return whether an image could not be."""
+    """Write the folder; return whether an image could not be written."""
     from napari_cellseg.commands.progress import Bar, drive
     from napari_cellseg.importers.write import EXACT_NAME, LEFT_OUT_NAME, WriteStep, write_training_folder
     from napari_cellseg.wording import counted

@@ -1,4 +1,4 @@
-"""Options of the command line made from settings classes, so that names, types, choices and help stand in one place."""
+"""Command-line options made from settings classes, so that names, types, choices and help are defined once."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _METAVARS = {int: "N", float: "X", str: "NAME", Path: "FILE"}
 
 
 class LazyParser(argparse.ArgumentParser):
-    """A parser of one command that gets its options when it is used: the settings classes take time to load."""
+    """The parser of one command, which adds its options on use because the settings classes are slow to load."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._later: list[Callable[[argparse.ArgumentParser], None]] = []
         super().__init__(*arguments, **options)
 
     def later(self, add: Callable[[argparse.ArgumentParser], None]) -> None:
-        """Call ``add`` with this parser before it is used."""
+        """Call ``add`` with this parser before its first use."""
         self._later.append(add)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse, with all options."""
+        """Parse with all options."""
         self._fill()
         return super().parse_known_args(args, namespace)
 
     def format_help(self) -> str:
-        """Return the help, of all options."""
+        """Return the help of all options."""
         self._fill()
         return super().format_help()
 
     def format_usage(self) -> str:
-        """Return the usage, of all options."""
+        """Return the usage of all options."""
         self._fill()
         return super().format_usage()
 
@@ -48,7 +48,7 @@ class LazyParser(argparse.ArgumentParser):
 
 
 def when_used(parser: argparse.ArgumentParser, add: Callable[[argparse.ArgumentParser], None]) -> None:
-    """Let ``add`` add options to a `LazyParser` when it is used, and to any other parser immediately."""
+    """Let ``add`` add options to a `LazyParser` on use, and to any other parser immediately."""
     if isinstance(parser, LazyParser):
         parser.later(add)
     else:
@@ -56,7 +56,7 @@ def when_used(parser: argparse.ArgumentParser, add: Callable[[argparse.ArgumentP
 
 
 def add_flags(parser: Any, flags: Iterable[Flag]) -> None:
-    """Add an option per flag to a parser or a group of one; one that is not given is None."""
+    """Add one option per flag to a parser or a group; the value of an absent option is None."""
     for flag in flags:
         if flag.kind is bool:
             action = "store_false" if flag.off else "store_true"
@@ -78,6 +78,6 @@ def _help(flag: Flag) -> str:
 
 
 def given(options: argparse.Namespace, flags: Iterable[Flag]) -> dict[str, Any]:
-    """Return the settings that the user gave, by their names."""
+    """Return the settings that the user gave, by name."""
     values = {flag.setting: getattr(options, flag.setting, None) for flag in flags}
     return {name: value for name, value in values.items() if value is not None}

@@ -24,9 +24,10 @@ _COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations,
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of ``napari-cellseg``; what it parses has ``run``, the function of the subcommand."""
+    """Return the parser of ``napari-cellseg``; the parsed options have ``run``, the function of the subcommand."""
     parser = argparse.ArgumentParser(
-        prog="napari-cellseg", description="Find, measure and learn cells of several classes in colour microscopy."
+        prog="napari-cellseg",
+        description="Segment, measure and train on cells of several classes in colour microscopy.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--debug", action="store_true", help="show all log lines, and tracebacks of errors")

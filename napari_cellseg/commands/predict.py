@@ -1,4 +1,4 @@
-"""``napari-cellseg predict``: find the cells of images and write them as files."""
+"""``napari-cellseg predict``: segments the cells of images and writes them to files."""
 
 from __future__ import annotations
 
@@ -34,23 +34,26 @@ __all__ = [
 ]
 
 _EPILOG = """\
-DIR/test-results.json (and .zip) has every cell down to a low score, as average precision wants it. The other files have
-the cells above the model's own best score for each class. --min-score sets one limit for all of them.
+DIR/test-results.json (and .zip) has every cell down to a low score, as average precision requires. The other files have
+the cells above the model's own best score for each class. --min-score sets one limit for all files.
 Under torchrun each process predicts its share of the images, and the first one writes the files:
   torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
 
 _FORMER_FLAGS = {"--masks": "class-images", "--csv": "measurements", "--overlay": "overlays", "--geojson": "geojson"}
-"""What these formats were called before ``--to``; scripts that use the flags keep running."""
+"""Flags of these formats before ``--to``, kept for existing scripts."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
+    """Add the options of the command."""
     parser = subparsers.add_parser(
-        "predict", help="find the cells of images", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        "predict",
+        help="segment the cells of images",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("images", nargs="+", type=Path, help="TIFF files, folders of <id>.tif or of <id>/image.tif")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    add_ids(parser, "JSON list of file_name, id, height, width; found in IMAGES or next to it when left out")
+    add_ids(parser, "JSON list of file_name, id, height, width (default: the file found in IMAGES or next to it)")
     add_model_options(parser, min_score=True)
     add_reading_options(parser)
     add_formats(parser, required=False, what="also write these files")
@@ -62,12 +65,14 @@ def add_parser(subparsers: Any) -> None:
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, min_score: bool) -> None:
-    """Add the options that say with which model and how to predict: the fields of `PredictOptions`."""
+    """Add the options of the model and the prediction: the fields of `PredictOptions`."""
 
     def add(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group("model")
         add_flags(group, _model_flags(min_score=min_score))
-        group.add_argument("--pixel-size", type=float, metavar="UM", help="um per image px, when the files do not say")
+        group.add_argument(
+            "--pixel-size", type=float, metavar="UM", help="um per image px, if the files do not state it"
+        )
 
     when_used(parser, add)
 
@@ -80,7 +85,7 @@ def _model_flags(*, min_score: bool) -> tuple[Flag, ...]:
 
 
 def prediction_options(options: argparse.Namespace, min_score: float | None) -> PredictOptions:
-    """Check the model options; a `ConfigError` names what is wrong."""
+    """Check the model options; a `ConfigError` names the invalid ones."""
     from napari_cellseg.model.config import PredictOptions
 
     return PredictOptions.parse({**given(options, _model_flags(min_score=False)), "min_score": min_score})
@@ -96,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.model.checkpoint import read_header
 
     files = list_inputs(options.images)
-    exporters_of(options.to)  # refuse a format that cannot be written before anything is computed
+    exporters_of(options.to)  # refuse an unavailable format before anything is computed
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
     files = as_read(files, options, header.config.reading)
@@ -134,9 +139,9 @@ def _folder_of(path: Path) -> Path:
 
 
 def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
-    """List the images of all paths, and name what looks like an image and is left out.
+    """List the images of all paths, and report files that look like images but are left out.
 
-    Images of several paths that would have the same id have that of their place below all the paths.
+    Images of several paths that would share an id get their path below the common folder as id.
     """
     from napari_cellseg.images.listing import find_images, with_unique_ids
 
@@ -147,7 +152,7 @@ def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:
 
 
 def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
-    """Refuse, before anything is computed, images that the id file does not have or has in another size."""
+    """Refuse, before anything is computed, images that the id file lacks or lists with another size."""
     from contextlib import suppress
 
     from napari_cellseg.errors import ImageReadError
@@ -156,7 +161,7 @@ def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
         return
     for file in files:
         ids.entry(file.image_id)
-        with suppress(ImageReadError):  # reported when it is its turn
+        with suppress(ImageReadError):  # reported when the image is predicted
             ids.entry(file.image_id, _size_as_read(file))
 
 
@@ -172,7 +177,7 @@ def _size_as_read(file: ImageFile) -> tuple[int, int]:
 def predict_files(
     files: Sequence[ImageFile], settings: PredictOptions, pixel_size_um: float | None, bar: Bar
 ) -> tuple[list[FoundImage], list[tuple[str, str]]]:
-    """Predict; return the cells of each image, and (image id, what) of each that failed."""
+    """Predict; return the cells of each image, and (image id, problem) of each failed image."""
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import drive
     from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
@@ -203,7 +208,7 @@ def predict_files(
 
 
 def total_line(found: Sequence[FoundImage], seconds: float) -> str:
-    """Return what was found in all images, on all processes."""
+    """Return a summary of all images of all processes."""
     from napari_cellseg.wording import counted
 
     cells = sum(len(image.instances) for image in found)

@@ -1,4 +1,4 @@
-"""Follow a generator of events from a terminal: a progress bar on a screen, plain lines elsewhere."""
+"""Shows the events of a generator: a progress bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 def drive(events: Generator[Event, None, Result], show: Callable[[Event], None]) -> Result:
     """Run a generator to its end, show each event, and return its result.
 
-    Whatever happens, Ctrl-C too, the generator is closed before this returns or raises.
+    The generator is always closed before this returns or raises, also on Ctrl-C.
     """
     try:
         while True:
@@ -33,14 +33,14 @@ def drive(events: Generator[Event, None, Result], show: Callable[[Event], None])
 
 
 class Bar:
-    """A progress bar on standard error when that is a screen; lines are printed in any case.
+    """A progress bar on standard error if that is a terminal; lines are printed in any case.
 
     Parameters
     ----------
     unit : str
-        What is counted.
+        The counted unit.
     to_stderr : bool
-        Where lines go: standard error when standard output is for data (``--json``).
+        Print lines to standard error because standard output is for data (``--json``).
     quiet : bool
         No bar and no lines.
     """
@@ -51,7 +51,7 @@ class Bar:
         self._bar = tqdm(total=0, unit=unit, disable=True if quiet else None, dynamic_ncols=True, leave=False)
 
     def at(self, done: float, total: float, text: str = "") -> None:
-        """Show how far the work is."""
+        """Update the progress."""
         if not self._bar.disable:
             self._bar.total = total
             self._bar.n = round(done, 2)

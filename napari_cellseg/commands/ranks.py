@@ -1,4 +1,4 @@
-"""Several processes that predict together, started by ``torchrun``: each takes its share, the first gathers all."""
+"""Distributed prediction under ``torchrun``: each process predicts its share, the first one gathers the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Failed = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Number ``rank`` of ``count`` processes is this one; a ``with`` block connects them."""
+    """The place of this process: number ``rank`` of ``count``; a ``with`` block connects the processes."""
 
     rank: int = 0
     count: int = 1
@@ -28,7 +28,7 @@ class Ranks:
 
     @classmethod
     def from_environment(cls) -> Ranks:
-        """Read what torchrun sets; one process when it did not start this one."""
+        """Read torchrun's variables; a single process if torchrun did not start it."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return cls()
         return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]))
@@ -39,7 +39,7 @@ class Ranks:
         return self.rank == 0
 
     def with_own_device(self, settings: PredictOptions) -> PredictOptions:
-        """Give each process of a machine its own GPU, unless a device was asked for by number."""
+        """Assign each process of a machine its own GPU, unless a device number was given."""
         if self.count == 1 or settings.device not in ("auto", "cuda"):
             return settings
         import torch
@@ -58,7 +58,7 @@ class Ranks:
     def joined(
         self, files: Sequence[ImageFile], found: list[FoundImage], failed: Failed
     ) -> tuple[list[FoundImage], Failed]:
-        """Return on the first process what all of them found, in the order of ``files``."""
+        """Return, on the first process, the results of all processes in the order of ``files``."""
         if self.count == 1:
             return found, failed
         import torch.distributed

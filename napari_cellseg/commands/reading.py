@@ -1,4 +1,4 @@
-"""The options of the commands that say how images are read: limits of brightness, plane, channels, level."""
+"""The options that define how images are read: brightness limits, plane, channels, level."""
 
 from __future__ import annotations
 
@@ -33,17 +33,20 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         "--channels", metavar="C", help="channel to read as grey, or three as red, green, blue: 0,1,2, counted from 0"
     )
     group.add_argument(
-        "--level", type=int, metavar="N", help="resolution level of a slide, 0 is the finest (default: what fits)"
+        "--level",
+        type=int,
+        metavar="N",
+        help="resolution level of a slide, 0 is the finest (default: the finest that fits)",
     )
 
 
 def reading_of(options: argparse.Namespace, base: ReadOptions | None = None) -> ReadOptions:
-    """Return ``base`` (the defaults, or how a model was trained) with what the options change.
+    """Return ``base`` (the defaults, or those of a model's training) with the changes of the options.
 
     Raises
     ------
     ConfigError
-        An option has a value that means nothing; the message names the option.
+        An option has an invalid value; the message names the option.
     """
     from pydantic import ValidationError
 
@@ -52,7 +55,7 @@ def reading_of(options: argparse.Namespace, base: ReadOptions | None = None) -> 
     from napari_cellseg.model.config import config_error
 
     if options.plane == "all":
-        raise ConfigError("--plane all makes several images of one; only predict can do that.")
+        raise ConfigError("--plane all makes several images from one; only predict supports that.")
     changes: dict[str, object] = {}
     if options.limits is not None:
         changes["limits"] = parse_limits(options.limits)
@@ -69,7 +72,7 @@ def reading_of(options: argparse.Namespace, base: ReadOptions | None = None) -> 
 
 
 def as_read(files: Sequence[ImageFile], options: argparse.Namespace, base: ReadOptions) -> list[ImageFile]:
-    """Return the images with how to read them; with ``--plane all`` each plane of a stack as an image of its own.
+    """Return the images with their reading options; with ``--plane all``, each plane of a stack is an image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``napari-cellseg train``: learn from annotated images."""
+"""``napari-cellseg train``: trains a model on annotated images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "add_settings", "config_of", "is_first_process", "run", "show_training"]
 
 _EPILOG = """\
-The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the state to go on from.
+The run folder keeps settings, split, metrics, plots, example predictions, best.safetensors and the resume state.
 Settings: those of --config, or of the run with --resume, or the preset fitted to the data (cell size, number of images,
-memory); --as-is takes the preset unchanged. Options and --set change them:  --set optimizer.batch=4 data.views=2
+memory); --as-is uses the preset unchanged. Options and --set change them:  --set optimizer.batch=4 data.views=2
 Several devices:   napari-cellseg train ... --devices 2
 Several machines:  torchrun --nnodes 2 --nproc-per-node 4 -m napari_cellseg.cli train ..."""
 
@@ -35,7 +35,7 @@ _START_HELP = (
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
+    """Add the options of the command."""
     parser = subparsers.add_parser(
         "train",
         help="train a model on annotated images",
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="training folder or COCO JSON file")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    parser.add_argument("--resume", action="store_true", help="resume the run in RUN")
     add_settings(parser)
     parser.add_argument("--dry-run", action="store_true", help="check the data, print the settings as YAML, and stop")
     parser.set_defaults(run=run)
@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add the options that `config_of` reads."""
     parser.add_argument("--preset", default="lite", choices=PRESETS, help="default: lite")
-    parser.add_argument("--as-is", action="store_true", help="take the preset as it is, not fitted to the data")
+    parser.add_argument("--as-is", action="store_true", help="use the preset unchanged, not fitted to the data")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
     when_used(parser, lambda parser: add_flags(parser, _train_flags()))
     add_reading_options(parser)
@@ -61,7 +61,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_flags() -> tuple[Flag, ...]:
-    """Return the settings with options of their own; all others go by ``--set``."""
+    """Return the settings that have their own options; ``--set`` takes all others."""
     from napari_cellseg.model.flags import flags_of
     from training.config import TrainConfig
 
@@ -70,7 +70,7 @@ def _train_flags() -> tuple[Flag, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train to the end, or until Ctrl-C, which keeps what was learnt."""
+    """Train to the end, or until Ctrl-C, which keeps the trained state."""
     from napari_cellseg.commands.progress import Bar, drive
 
     quiet = not is_first_process()
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             summary: TrainSummary = drive(events, lambda event: show_training(event, bar))
         except KeyboardInterrupt:
-            bar.line(f"stopped; go on with: napari-cellseg train --data {options.data} --out {options.out} --resume")
+            bar.line(f"stopped; resume with: napari-cellseg train --data {options.data} --out {options.out} --resume")
             raise
     if not quiet and summary.checkpoint is not None:
         print(f"-> {summary.checkpoint}")
@@ -99,7 +99,7 @@ def is_first_process() -> bool:
 
 
 def config_of(options: argparse.Namespace, bar: Bar) -> TrainConfig:
-    """Return the settings that the options of `add_settings` ask for."""
+    """Return the settings from the options of `add_settings`."""
     from training.config import TrainConfig
     from training.dataset import find_samples
 
@@ -125,7 +125,7 @@ def _config_of_run(folder: Path) -> TrainConfig:
 
     path = folder / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"There is no run to go on with in {folder}: it has no {path.name}.")
+        raise ConfigError(f"There is no run to resume in {folder}: it has no {path.name}.")
     return TrainConfig.load(path)
 
 
@@ -138,7 +138,7 @@ def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     from training.suggest import going_on
 
     def show(step: ScanStep) -> None:
-        bar.at(step.image, step.images, f"looking at {step.image_id}")
+        bar.at(step.image, step.images, f"checking {step.image_id}")
 
     report: DataReport = drive(scan_steps(options.data, None, reading_of(options)), show)
     report.check()
@@ -152,13 +152,13 @@ def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
 
 
 def _usual_start(options: argparse.Namespace) -> str:
-    """Return what to start from when nobody said: a model that knows nuclei, where the network is that model's."""
+    """Return the default initial weights: a model trained on nuclei, if the network is that model's."""
     other_network = any(text.startswith("model.") for text in [*options.set, *getattr(options, "vary", [])])
     return "bundled" if options.preset == "lite" and not other_network else "imagenet"
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Read ``optimizer.batch=4``; the value is YAML."""
+    """Parse ``optimizer.batch=4``; the value is YAML."""
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.formats.yaml_gate import parse_yaml
 

@@ -1,4 +1,4 @@
-"""``napari-cellseg validate``: say what is wrong with a results file, row by row."""
+"""``napari-cellseg validate``: lists the problems of a results file, row by row."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: Any) -> None:
-    """Describe the command line."""
-    parser = subparsers.add_parser("validate", help="check a test-results.json or .zip before handing it in")
+    """Add the options of the command."""
+    parser = subparsers.add_parser("validate", help="check a test-results.json or .zip before submission")
     parser.add_argument("results", type=Path, help="test-results.json, or the zip that holds it")
     parser.add_argument("--ids", type=Path, required=True, metavar="FILE", help="JSON list of the images and their ids")
     parser.add_argument("--classes", type=int, metavar="K", help="number of classes; category ids are then 1..K")
@@ -23,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check; return 0 when nothing is wrong, else 1."""
+    """Check; return 0 if the file is valid, else 1."""
     from napari_cellseg.formats.coco import check_results, read_image_ids
     from napari_cellseg.wording import counted
 
