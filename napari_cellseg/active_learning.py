@@ -1,20 +1,20 @@
-"""Which image to review next: the one whose answers are expected to teach the model most.
+"""Ranks the images to review next by how much the answers are expected to teach the model.
 
 Uncertainty sampling (Lewis & Gale, "A sequential algorithm for training text classifiers", SIGIR 1994; Settles,
-"Active learning literature survey", 2009): a person's answer about a cell is worth its entropy, in bits, and an image
+"Active learning literature survey", 2009): the user's answer about a cell is worth its entropy, in bits, and an image
 the sum over its cells (Brust, Käding & Denzler, "Active learning for deep object detection", 2018, compare sums, means
-and maxima over detections). By the chain rule the entropy of a cell has two parts, whether it is one, and of which:
+and maxima over detections). By the chain rule the entropy of a cell has two parts, cell or not, and which class:
 
     H = H2(p) + p * H(class | it is a cell)
 
 ``p`` comes from the score by a logistic curve (Platt, "Probabilistic outputs for support vector machines", 1999) around
 the threshold of the class. Thresholds are those of the best F1, where a proposal is right with a probability of F1 / 2
 (Lipton, Elkan & Naryanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", 2014). Several classes are
-possible where proposals of different classes lie on top of each other; their scores then give the odds. Cells of rare
-classes count more, by the square root of how rare they are, so that the sample becomes more balanced.
+possible where proposals of different classes overlap; their scores then give the odds. Cells of rare classes have
+higher weights, by the square root of their rarity, so that the sample becomes more balanced.
 
 Over 80 crops of five CoNSeP tiles that the bundled model never saw, the rank correlation of the (unweighted) gain with
-the number of wrong and missed cells was 0.94; the number of cells found, the plain approach, gives 0.92.
+the number of wrong and missed cells was 0.94; the number of predicted cells, the simple approach, gives 0.92.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from napari_cellseg.wording import counted
 __all__ = ["ClassCounts", "ImageGain", "class_weights", "image_gain", "rank_images"]
 
 SLOPE = 2.0
-"""Of the logistic curve, in logits of the probability per logit of the score."""
+"""Slope of the logistic curve, in logits of the probability per logit of the score."""
 AT_THRESHOLD = 0.25
-"""Probability that a proposal at its threshold is right: half an F1 of 0.5; 0.28 was measured for the bundled model."""
+"""Probability that a proposal at its threshold is right: half of an F1 of 0.5; the bundled model has 0.28."""
 NEAR = 0.8
-"""Bits from which a cell counts as undecided: a probability between 0.24 and 0.76."""
+"""Minimum entropy of an undecided cell, bits: a probability between 0.24 and 0.76."""
 SAME_CELL = 0.5
 """Intersection over union above which two proposals are one cell."""
 RARE = 1.5
-"""Weight from which a class is called rare: it has less than 4/9 of its even share."""
+"""Minimum weight of a rare class, which has less than 4/9 of an even share of the cells."""
 _MOST_WEIGHT = 3.0
 _FEWEST_REVIEWED = 50
-"""With fewer reviewed cells, the predicted ones tell how frequent a class is."""
+"""With fewer reviewed cells, class frequencies are those of the predicted cells."""
 _DEFAULT_THRESHOLD = 0.5
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGain:
-    """What reviewing one image is expected to give.
+    """The expected gain of reviewing one image.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class ImageGain:
     gain : float
         Weighted bits; images are ordered by it.
     cells : int
-        Proposals that are shown (at or above the threshold of their class).
+        Visible proposals (at or above the threshold of their class).
     undecided : int
         Cells near the threshold.
     ambiguous : int
@@ -79,7 +79,7 @@ class ImageGain:
 
     @property
     def text(self) -> str:
-        """Why it stands where it stands, in words."""
+        """The reason for the rank of the image."""
         parts = [f"{counted(self.undecided, 'cell')} near the threshold"] if self.undecided else []
         parts += [f"{count} of the rare class {name}" for name, count in self.rare.items()]
         parts += [f"{self.ambiguous} between two classes"] if self.ambiguous else []
@@ -89,14 +89,14 @@ class ImageGain:
 
 
 class ClassCounts:
-    """How many cells of each class were reviewed, and how many are predicted; added up image by image."""
+    """The reviewed and the predicted cells of each class, summed over images."""
 
     def __init__(self) -> None:
         self.reviewed: dict[int, int] = {}
         self.predicted: dict[int, int] = {}
 
     def add(self, cells: Iterable[Cell], thresholds: Mapping[int, float]) -> None:
-        """Count the cells of an image; rejected ones and proposals below their threshold are none."""
+        """Count the cells of an image, without rejected cells and proposals below their threshold."""
         for cell in cells:
             if cell.status in (Status.ACCEPTED, Status.EDITED):
                 self.reviewed[cell.class_id] = self.reviewed.get(cell.class_id, 0) + 1
@@ -105,14 +105,14 @@ class ClassCounts:
 
     @property
     def known(self) -> Mapping[int, int]:
-        """The counts to judge by: the reviewed ones as soon as there are enough of them."""
+        """The counts to use: reviewed cells once there are enough of them."""
         return self.reviewed if sum(self.reviewed.values()) >= _FEWEST_REVIEWED else self.predicted
 
 
 def class_weights(counts: Mapping[int, int], classes: ClassTable) -> dict[int, float]:
-    """Return the weight of each class_id: 1 for an even share of the cells, the square root of how rare it is, up to 3.
+    """Return the weight of each class_id: 1 for an even share of the cells, the square root of its rarity, up to 3.
 
-    A frequent class is never worth less than 1/3. With no cells at all every class has weight 1.
+    The weight of a frequent class is at least 1/3. Without cells every class has weight 1.
     """
     total = sum(counts.get(class_id, 0) for class_id in classes.class_ids)
     if not total:
@@ -132,18 +132,18 @@ def image_gain(
     thresholds: Mapping[int, float],
     weights: Mapping[int, float],
 ) -> ImageGain:
-    """Return what reviewing the proposals of an image is expected to give; cells decided about give nothing.
+    """Return the expected gain of reviewing the proposals of an image; decided cells give nothing.
 
     Parameters
     ----------
     image_id : str
     cells : iterable of Cell
-        All of the image, those below the thresholds too: they may be missed cells.
+        All cells of the image, including those below the thresholds, which may be missed cells.
     image_size : (int, int)
         Height and width, px.
     classes : ClassTable
     thresholds : mapping of class_id to float
-        The score from which a proposal counts; 0.5 where none is given.
+        The minimum score of proposals; 0.5 by default.
     weights : mapping of class_id to float
         From `class_weights`.
     """
@@ -174,12 +174,12 @@ def image_gain(
 
 
 def rank_images(gains: Iterable[ImageGain]) -> list[ImageGain]:
-    """Return the images, the largest expected gain first; equal ones in the order they came."""
+    """Return the images sorted by descending gain; equal ones keep their order."""
     return sorted(gains, key=lambda image: -image.gain)
 
 
 def _one_cell_each(found: InstanceMasks, classes: int) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Join proposals that lie on top of each other, best first.
+    """Group overlapping proposals, best first.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def _one_cell_each(found: InstanceMasks, classes: int) -> tuple[npt.NDArray[np.i
 
 
 def _probability(scores: Floats, thresholds: Floats) -> Floats:
-    limits = np.clip(thresholds, 0.02, 0.98)  # a slider at an end says nothing about odds
+    limits = np.clip(thresholds, 0.02, 0.98)  # a slider at an end gives no information about the odds
     return 1 / (1 + np.exp(-SLOPE * (_logit(scores) - _logit(limits)) - math.log(AT_THRESHOLD / (1 - AT_THRESHOLD))))
 
 

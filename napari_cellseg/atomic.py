@@ -1,7 +1,7 @@
-"""Write files so that a crash, a kill or a full disk leaves the old ones or the new ones, never a part and never none.
+"""Writes files so that a crash, a kill or a full disk leaves the old or the new files, never partial or missing ones.
 
-The one rule about files of others: what the program did not write, or what was changed since, is kept as
-``<name>.bak`` (then ``.bak2``, ``.bak3``, ...) before it is replaced or removed. Every writer goes through here.
+A file that the program did not write, or that was changed since, is kept as ``<name>.bak`` (then ``.bak2``, ``.bak3``,
+...) before it is replaced or removed. All writers use this module.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 Keep = Literal["foreign", "always", "never"]
-"""What of the files that are replaced or removed is kept as ``.bak``.
+"""Which replaced or removed files are kept as ``.bak``.
 
-``foreign``: those that the program did not write, or that were changed since. ``always``: also its own, the last
-version of each. ``never``: for files in a folder of the program's own (``.cellseg``), checked when they were read.
+``foreign``: files that the program did not write, or that were changed since. ``always``: also the last version of each
+of its own files. ``never``: for files in the program's own folder (``.cellseg``), which are checked on reading.
 """
 
 _ADVICE = {
@@ -55,19 +55,19 @@ _ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, keep: Keep = "foreign") -> Iterator[BinaryIO]:
-    """Open a binary file that takes the place of ``path`` only when the block ends without an error.
+    """Open a binary file that replaces ``path`` only if the block ends without an error.
 
     Parameters
     ----------
     path : path
-        Where the file shall be; its folder must exist.
+        Path of the file; its folder must exist.
     keep : Keep
-        What happens to a file that is there.
+        What happens to an existing file.
 
     Raises
     ------
     OSError
-        As the file system gives it (full disk, no permission); ``path`` is then unchanged.
+        As the file system raises it (full disk, no permission); ``path`` is then unchanged.
     """
     with file_set(keep=keep) as files, files.open(path) as file:
         yield file
@@ -75,12 +75,12 @@ def atomic_write(path: str | os.PathLike[str], *, keep: Keep = "foreign") -> Ite
 
 @contextmanager
 def file_set(*, keep: Keep = "foreign") -> Iterator[FileSet]:
-    """Write several files that belong together; none replaces an old one before all of them are on disk.
+    """Write several files that belong together; no old file is replaced before all new ones are on disk.
 
     Raises
     ------
     OSError
-        As the file system gives it. When it comes while the files are written, all old ones are unchanged.
+        As the file system raises it. If it occurs during writing, all old files are unchanged.
     """
     files = FileSet(keep)
     try:
@@ -101,9 +101,9 @@ class FileSet:
 
     @contextmanager
     def open(self, path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-        """Open one file; when the block ends, its bytes are on disk, under a temporary name in the same folder."""
+        """Open one file; after the block, its bytes are on disk under a temporary name in the same folder."""
         target = Path(path)
-        # Not tempfile.mkstemp: its files are private (0600), and a result is for all whom the folder's umask lets in.
+        # Not tempfile.mkstemp: its files are private (0600), but the umask decides who may read a result.
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
         self._unfinished.append(temporary)
         with temporary.open("xb") as file:
@@ -113,11 +113,11 @@ class FileSet:
         self._written[target] = temporary
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or set it aside, once all new files are in place."""
+        """Remove a file, or rename it to ``.bak``, once all new files are in place."""
         self._removed.append(path)
 
     def commit(self) -> None:
-        """Rename the new files over the old ones, then remove what is to go."""
+        """Rename the new files over the old ones, then remove files."""
         for target, temporary in self._written.items():
             if self._keep != "never" and os.path.lexists(target):
                 _keep_backup(target, temporary, self._keep)
@@ -126,12 +126,12 @@ class FileSet:
                 note_own(target)
         for path in self._removed:
             _retire(path, self._keep)
-        # Without this a power cut may lose the renames themselves.
+        # Without this a power cut may lose the renames.
         for folder in {path.parent for path in (*self._written, *self._removed)}:
             _sync_folder(folder)
 
     def clean(self) -> None:
-        """Remove temporary files that did not come into place."""
+        """Remove temporary files that were not renamed."""
         for temporary in self._unfinished:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -141,14 +141,14 @@ class FileSet:
 def export_write(
     path: str | os.PathLike[str], *, keep: Keep = "foreign", error: type[CellSegError] = ExportError
 ) -> Iterator[BinaryIO]:
-    """`atomic_write` for a result: what the file system refuses becomes an ``error`` that names the file."""
+    """`atomic_write` for a result: an error of the file system becomes an ``error`` that names the file."""
     with write_errors(Path(path), error), atomic_write(path, keep=keep) as file:
         yield file
 
 
 @contextmanager
 def export_set(folder: Path, *, keep: Keep = "foreign") -> Iterator[FileSet]:
-    """`file_set` for results in one folder, which is made; errors as those of `export_write`."""
+    """`file_set` for results in one folder, which is created; errors as `export_write`."""
     with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with file_set(keep=keep) as files:
@@ -157,7 +157,7 @@ def export_set(folder: Path, *, keep: Keep = "foreign") -> Iterator[FileSet]:
 
 @contextmanager
 def write_errors(path: Path, error: type[CellSegError] = ExportError) -> Iterator[None]:
-    """Turn what the file system refuses into an ``error`` that names the file, the cause and what to do."""
+    """Convert an error of the file system to an ``error`` that names the file, the cause and what to do."""
     try:
         yield
     except OSError as cause:
@@ -166,12 +166,12 @@ def write_errors(path: Path, error: type[CellSegError] = ExportError) -> Iterato
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename a file or folder to the first free of ``<name>.bak``, ``.bak2``, ...; return that, None if it is gone.
+    """Rename a file or folder to the first free of ``<name>.bak``, ``.bak2``, ...; return the path, None if it is gone.
 
     Raises
     ------
     OSError
-        As the file system gives it; the file then keeps its name.
+        As the file system raises it; the file then keeps its name.
     """
     kept = _free_backup(path)
     try:
@@ -184,14 +184,14 @@ def set_aside(path: Path) -> Path | None:
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Rename a finished folder to ``target``; what is there is kept as ``.bak``, unless the program wrote all of it.
+    """Rename a finished folder to ``target``; an old folder is kept as ``.bak`` unless the program wrote all of it.
 
-    File systems cannot exchange two folders: after a kill in between, the old one is there as ``.bak``.
+    File systems cannot swap two folders: after a kill in between, the old one remains as ``.bak``.
 
     Raises
     ------
     OSError
-        As the file system gives it; the old folder is then unchanged.
+        As the file system raises it; the old folder is then unchanged.
     """
     own = target.is_dir() and not target.is_symlink() and all(map(is_own, _files_below(target)))
     kept = set_aside(target) if os.path.lexists(target) else None
@@ -213,14 +213,14 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed while they wrote into a folder of the program's own."""
+    """Remove temporary files of killed processes from the program's own folder."""
     for path in folder.glob(".*.tmp"):
         if _ABANDONED.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def _retire(path: Path, keep: Keep) -> None:
-    """Remove a file of the program's own, set any other aside."""
+    """Remove the program's own file; rename any other file to ``.bak``."""
     if not is_own(path):
         set_aside(path)
         return
@@ -253,12 +253,12 @@ def _keep_backup(target: Path, new: Path, keep: Keep) -> None:
 
 
 def _own_backup(target: Path) -> Path | None:
-    """Return the backup of an earlier version of the program's own, which another of its own may replace."""
+    """Return the backup of an earlier version that the program wrote, which a newer backup may replace."""
     return next((path for path in _backups(target) if is_own(path)), None)
 
 
 def _backups(target: Path) -> Iterator[Path]:
-    """Yield the backups that exist, in order."""
+    """Yield the existing backups in order."""
     for path in _backup_names(target):
         if not os.path.lexists(path):
             return

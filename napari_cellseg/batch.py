@@ -1,4 +1,4 @@
-"""What *Batch* does away from the window: generators without Qt, for `gui.batch`."""
+"""The work of *Batch* outside the window's thread: generators without Qt, for `gui.batch`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 _MOST_DEATHS = 3
-"""Engine processes that may die one after the other, each at another image, before the whole run has failed."""
+"""Consecutive deaths of the engine, each at another image, after which the run fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """What is in a folder, before anything is computed; ``ids_problem`` says why ``ids_file`` cannot be used."""
+    """The content of a folder before a run; ``ids_problem`` states why ``ids_file`` cannot be used."""
 
     folder: Path
     key: str
@@ -50,7 +50,7 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Finished:
-    """An image is predicted; ``is_stored`` says whether its cells are on disk."""
+    """An image was predicted; ``is_stored`` states whether its cells are on disk."""
 
     event: ImageDone
     is_stored: bool
@@ -63,23 +63,23 @@ def make_plan(
     project: Project | None = None,
     now: Mapping[str, ImageSummary | None] | None = None,
 ) -> Generator[None, None, BatchPlan]:
-    """Look what is in a folder and how each image stands.
+    """Scan a folder: its images, the state of each, and the id file.
 
     Parameters
     ----------
     folder : Path
     key : str
-        Of the prediction to come, see `prediction_key`.
+        Key of the next prediction, see `prediction_key`.
     ids_file : Path or None
     project : Project, optional
-        The folder's, when it is open.
+        The project of the folder, if it is open.
     now : mapping of image_id to ImageSummary or None, optional
-        The images under review, and their cells as they are now.
+        The images under review, with the summary of their present cells.
 
     Raises
     ------
     ImageReadError
-        There is no image.
+        The folder has no image.
     """
     project = project or look_at(folder)
     files = project.images
@@ -100,9 +100,9 @@ def predict_images(
     pixel_size_um: float | None,
     store: Callable[[ImageFile, ImageDone], bool],
 ) -> Generator[Any, None, None]:
-    """Predict and store images one by one; one that kills the engine has failed, the others go on with a new engine.
+    """Predict and store images one by one; an image that kills the engine fails, and a new engine takes the next one.
 
-    One by one, so that a pause or a stop is never more than one image behind; the engine keeps the model.
+    One by one, so that a pause or a stop loses at most one image; the engine keeps the model loaded.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def predict_images(
     files : sequence of ImageFile
     options : PredictOptions
     pixel_size_um : float or None
-        In place of what the files say.
+        Replaces the pixel size in the files.
     store : callable
-        Stores the cells of an image, here in the worker, and returns whether it did; if not, the window has to.
+        Stores the cells of an image in the worker and returns whether it did; if not, the window must.
 
     Yields
     ------
@@ -122,9 +122,9 @@ def predict_images(
     Raises
     ------
     CheckpointError, ConfigError
-        The model or the device is not to be had.
+        The model or the device is not available.
     EngineError
-        The engine died again and again.
+        The engine died repeatedly.
     """
     is_ready, deaths = False, 0
     for number, file in enumerate(files, 1):
@@ -161,12 +161,12 @@ def _stored(file: ImageFile, event: ImageDone, store: Callable[[ImageFile, Image
 def rank_folder(
     items: Sequence[ExportItem], classes: ClassTable, thresholds: Mapping[int, float]
 ) -> Generator[None, None, list[ImageGain]]:
-    """Order the images that have proposals nobody decided about by what reviewing them is expected to give.
+    """Sort the images with undecided proposals by the expected gain of reviewing them.
 
     Parameters
     ----------
     items : sequence of ExportItem
-        All images of the project: the reviewed ones tell which classes are rare.
+        All images of the project; the reviewed ones determine which classes are rare.
     classes : ClassTable
     thresholds : mapping of class_id to float
     """
@@ -189,7 +189,7 @@ def rank_folder(
 
 
 def items_of_folder(folder: Path) -> tuple[ExportItem, ...]:
-    """Return the images of a folder that is not open, with their annotations as they are on disk."""
+    """Return the images of a folder that is not open, with their annotations on disk."""
     project = look_at(folder)
 
     def reader(image_id: str) -> Callable[[], Annotations | None]:
@@ -201,17 +201,17 @@ def items_of_folder(folder: Path) -> tuple[ExportItem, ...]:
 def write_submission(
     items: Sequence[ExportItem], classes: ClassTable, folder: Path, ids_file: Path | None
 ) -> Generator[ExportProgress, None, ExportSummary]:
-    """Write ``test-results.json`` and its zip with every cell that nobody rejected, down to the lowest score.
+    """Write ``test-results.json`` and its zip with every cell that was not rejected, down to the lowest score.
 
-    Average precision wants the low scores too; the minimum scores are for looking. Both files are read back, checked
-    row by row against the ids and loaded with pycocotools.
+    Average precision needs the low scores; minimum scores are for viewing only. Both files are read back, checked row
+    by row against the ids, and loaded with pycocotools.
 
     Raises
     ------
     ExportError
-        No image has cells to hand in, or the files cannot be written.
+        No image has cells to submit, or the files cannot be written.
     AnnotationError
-        The id file is wrong.
+        The id file is invalid.
     """
     plan = ExportPlan(folder=folder, formats=frozenset({"results"}), ids_file=ids_file)
     wanted = items
@@ -219,7 +219,9 @@ def write_submission(
         listed = match_ids(ids_file, [item.file.image_id for item in items]).of_image
         wanted = [item for item in items if item.file.image_id in listed]
         if not wanted:
-            raise ExportError(f"None of the {len(items)} images here is listed in {ids_file}; choose another id file.")
+            raise ExportError(
+                f"{ids_file} lists none of the {len(items)} images of this folder. Choose another id file."
+            )
     if not any(item.read() is not None for item in wanted):
         raise ExportError("No image is predicted yet; predict the folder first.")
     return (yield from export_folder([ExportItem(item.file, _all_scores(item)) for item in wanted], classes, plan))
@@ -236,12 +238,12 @@ def _all_scores(item: ExportItem) -> Callable[[], Annotations | None]:
 def _read(item: ExportItem) -> Annotations | None:
     try:
         return item.read()
-    except AnnotationError:  # told when the image is opened
+    except AnnotationError:  # reported when the image is opened
         return None
 
 
 def _has_proposals(annotations: Annotations, thresholds: Mapping[int, float]) -> bool:
-    """Whether something is left to decide: proposals that are shown, or none decided about yet."""
+    """Return whether decisions are left: visible proposals, or no decided cell yet."""
     shown = replace(annotations, min_scores=thresholds).shown()
     return any(not cell.reviewed for cell in shown) or not any(cell.reviewed for cell in annotations.cells)
 
@@ -253,8 +255,8 @@ def predict_command(
     ids: Path | None = None,
     pixel_size_um: float | None = None,
 ) -> list[str]:
-    """Return the command that predicts with these options, as a list of arguments; what is default is left out."""
+    """Return the command that predicts with these options, as a list of arguments without defaults."""
     given = {"--out": out, "--ids": ids, "--pixel-size": pixel_size_um}
-    # With "=", since a value may begin with "-".
+    # With "=", because a value may start with "-".
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
     return ["napari-cellseg", "predict", str(images), *words, *given_flags(options)]

@@ -1,4 +1,4 @@
-"""How the classes of a model fit those of a project."""
+"""Maps the classes of a model to those of a project."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["is_placeholder", "match_classes", "with_class_ids"]
 
 
 def is_placeholder(classes: ClassTable) -> bool:
-    """Whether nobody named the classes yet: "class1", "class2", ..."""
+    """Return whether the classes have only default names: "class1", "class2", ..."""
     return classes.names == ClassTable.numbered(len(classes)).names
 
 
 def match_classes(model: ClassTable, project: ClassTable) -> dict[int, int]:
-    """Return the project's class_id for each class_id of a model: by name, by number when one side has no names.
+    """Return the project's class_id for each class_id of a model: by name, or by number if one side has no names.
 
     Raises
     ------
@@ -31,14 +31,14 @@ def match_classes(model: ClassTable, project: ClassTable) -> dict[int, int]:
     lacking = [name for name in model.names if name not in project.names]
     if lacking:
         raise ConfigError(
-            f"The model finds {', '.join(model.names)}; the project has no class {lacking[0]!r}. Use the model's "
+            f"The model predicts {', '.join(model.names)}; the project has no class {lacking[0]!r}. Use the model's "
             'classes ("From model" in Open), or rename one there.'
         )
     return {class_id: project.class_id(name) for class_id, name, _ in model}
 
 
 def with_class_ids(cells: InstanceMasks, match: dict[int, int]) -> InstanceMasks:
-    """Return the same cells with the project's class_ids."""
+    """Return the cells with the project's class_ids."""
     table = np.zeros(max(match) + 1, np.int32)
     for old, new in match.items():
         table[old] = new

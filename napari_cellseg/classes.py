@@ -12,10 +12,10 @@ from napari_cellseg.errors import ConfigError
 __all__ = ["DEFAULT_COLOURS", "MAX_CLASSES", "ClassTable"]
 
 DEFAULT_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
-"""Colour-blind safe colours, in the order they are given out: Okabe & Ito, "Color Universal Design" (2008)."""
+"""Colour-blind safe colours in the order of assignment: Okabe & Ito, "Color Universal Design" (2008)."""
 
 MAX_CLASSES = 1000
-"""Most classes of a table."""
+"""Largest number of classes of a table."""
 
 _HEX_COLOUR = re.compile(r"#[0-9a-f]{6}")
 
@@ -29,7 +29,7 @@ class ClassTable:
     names : tuple of str
         One or more non-empty, distinct names, in any script.
     colours : tuple of str
-        One ``#rrggbb`` a class; `DEFAULT_COLOURS` in turn when left out.
+        One ``#rrggbb`` per class; `DEFAULT_COLOURS` in turn if left out.
 
     Raises
     ------
@@ -61,17 +61,17 @@ class ClassTable:
 
     @classmethod
     def numbered(cls, count: int) -> ClassTable:
-        """Make a table of ``count`` classes named ``class1`` ... ``classK``."""
+        """Return a table of ``count`` classes named ``class1`` ... ``classK``."""
         return cls(tuple(f"class{i}" for i in range(1, count + 1)))
 
     @classmethod
     def from_json(cls, data: object) -> ClassTable:
-        """Read what `to_json` wrote, a list of names, or ``{"1": name, ...}`` numbered 1..K.
+        """Parse the output of `to_json`, a list of names, or ``{"1": name, ...}`` numbered 1..K.
 
         Raises
         ------
         ConfigError
-            Anything else.
+            The data has another form.
         """
         if isinstance(data, dict) and "names" in data:
             return cls(_strings(data["names"]), _strings(data.get("colours", ())))

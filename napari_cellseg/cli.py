@@ -1,7 +1,7 @@
 """The command ``napari-cellseg``.
 
-Exit codes: 0 all well, 1 done but with problems (a bad image among good ones, a submission with wrong rows), 2 a
-mistake in what was asked, 130 stopped by Ctrl-C.
+Exit codes: 0 success, 1 done with problems (a bad image among good ones, a submission with invalid rows), 2 invalid
+input, 130 stopped by Ctrl-C.
 
 Importing this module is quick, so that a Ctrl-C during the imports that take seconds ends the command in one line too.
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of this process when left out.
+        Those of this process if left out.
     """
     with _Interrupts() as interrupts:
         try:
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Interrupts:
-    """Makes Ctrl-C and SIGTERM (a job scheduler's end) raise `KeyboardInterrupt`, and remembers that one came.
+    """Makes Ctrl-C and SIGTERM (from a job scheduler) raise `KeyboardInterrupt`, and records that one came.
 
-    An extension module that is being imported turns the exception into an `ImportError` or loses it.
+    An extension module may convert the exception to an `ImportError`, or lose it, while it is imported.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str] | None, interrupts: _Interrupts) -> int:
         if not interrupts.came:
             _complain(str(error), debug=options.debug)
         return 2
-    except BrokenPipeError:  # what reads our output has gone (`... | head`)
+    except BrokenPipeError:  # the reader of the output has closed it (`... | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001
@@ -99,7 +99,7 @@ def _run(arguments: Sequence[str] | None, interrupts: _Interrupts) -> int:
 
 
 class _Once(logging.Filter):
-    """Lets each message pass once: a file may be read several times, to check it, to show it and to use it."""
+    """Passes each message once: a file may be read several times, to check, show and use it."""
 
     def __init__(self) -> None:
         super().__init__()

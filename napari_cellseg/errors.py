@@ -1,17 +1,17 @@
-"""The errors a person can meet.
+"""The errors that users can meet.
 
 ::
 
     CellSegError
     ├── ImageReadError    an image cannot be read
-    ├── AnnotationError   label images, COCO files or review data are wrong
-    ├── ConfigError       a setting, a class table or a command line is wrong
-    ├── EngineError       the engine process failed in a way the program does not know, or died
-    ├── CheckpointError   a model file is missing, damaged or does not fit
-    ├── TrainingError     training cannot start or go on
+    ├── AnnotationError   label images, COCO files or review data are invalid
+    ├── ConfigError       a setting, a class table or a command line is invalid
+    ├── EngineError       the engine process died or raised an unexpected error
+    ├── CheckpointError   a model file is missing, damaged or does not match
+    ├── TrainingError     training cannot start or continue
     └── ExportError       a result cannot be written
 
-Every message says what is wrong, where (path, image, value) and what to do. `CellSegError` is deliberately not a
+Every message states the problem, its place (path, image, value) and what to do. `CellSegError` is deliberately not a
 `RuntimeError`: a generator that raises one inside Qt worker libraries is reported as neither failed nor finished.
 """
 
@@ -33,9 +33,9 @@ __all__ = [
 
 
 class CellSegError(Exception):
-    """Base of all errors that a person can mend; its text is shown without a traceback.
+    """Base of all errors that the user can fix; its text is shown without a traceback.
 
-    ``details`` is what *Details* shows on request: the traceback of the engine process, where there is one.
+    ``details`` is the text that *Details* shows: the traceback of the engine process, if there is one.
     """
 
     details: str = ""
@@ -46,23 +46,23 @@ class ImageReadError(CellSegError):
 
 
 class AnnotationError(CellSegError):
-    """Label images, COCO files or review data are wrong."""
+    """Label images, COCO files or review data are invalid."""
 
 
 class ConfigError(CellSegError):
-    """A setting, a class table or a command line is wrong."""
+    """A setting, a class table or a command line is invalid."""
 
 
 class CheckpointError(CellSegError):
-    """A model file is missing, damaged or does not fit."""
+    """A model file is missing, damaged or does not match."""
 
 
 class TrainingError(CellSegError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class EngineError(CellSegError):
-    """The engine process failed in a way the program does not know, or died."""
+    """The engine process died or raised an unexpected error."""
 
 
 class ExportError(CellSegError):
@@ -75,14 +75,14 @@ _MEMORY_TEXTS = (
     "can't allocate memory",
     "could not create a primitive",  # of oneDNN, for a convolution on the CPU
     "could not create a memory",  # of oneDNN
-    "Cannot allocate memory",  # the system's own words
+    "Cannot allocate memory",  # the system's own message
     "std::bad_alloc",
-    "can't start new thread",  # no room for its stack
+    "can't start new thread",  # no memory for its stack
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, torch or the system ran out of memory; on a CPU torch says so only in the text of an error."""
+    """Return whether Python, torch or the system ran out of memory; on a CPU only torch's error text tells."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):

@@ -1,6 +1,6 @@
-"""What long work reports while it runs: small, frozen, picklable values, free of torch and of Qt.
+"""The events of long-running work: small, frozen, picklable values, free of torch and Qt.
 
-A long function of the core is a generator: it yields these events at least once a batch or tile, returns its result,
+A long function of the core is a generator: it yields these events at least once per batch or tile, returns its result,
 and cleans up in ``finally``. To stop it, close it.
 """
 
@@ -39,17 +39,17 @@ __all__ = [
 
 
 class Progress:
-    """An event that the next of its kind replaces: whoever is behind may leave out all but the last."""
+    """An event that the next one of its kind replaces: a slow reader may skip all but the last."""
 
 
 @dataclass(frozen=True)
 class Paused:
-    """The work holds between two events, without using the processor, until it is resumed or closed."""
+    """The work is paused between two events, without using the processor, until it is resumed or closed."""
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """Paused work goes on."""
+    """Paused work continues."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ScaleHint(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReady:
-    """The model is loaded; ``reason`` says in words why this device was chosen ("auto: CPU, no CUDA")."""
+    """The model is loaded; ``reason`` states why this device was chosen ("auto: CPU, no CUDA")."""
 
     model_name: str
     class_names: tuple[str, ...]
@@ -83,7 +83,7 @@ class ModelReady:
 
 @dataclass(frozen=True, kw_only=True)
 class TileDone(Progress):
-    """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` found in it."""
+    """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` predicted in it."""
 
     image: int
     images: int
@@ -94,7 +94,7 @@ class TileDone(Progress):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDone:
-    """All cells of one image, above the model's floor score, not yet filtered by a person's thresholds."""
+    """All cells of one image above the model's floor score, not yet filtered by the user's thresholds."""
 
     image: int
     images: int
@@ -105,7 +105,7 @@ class ImageDone:
 
 @dataclass(frozen=True)
 class ImageFailed:
-    """One image could not be predicted; the others go on."""
+    """One image could not be predicted; the run continues with the others."""
 
     image: int
     images: int
@@ -118,7 +118,7 @@ PredictEvent = Message | ModelReady | TileDone | ImageDone | ImageFailed
 
 @dataclass(frozen=True)
 class PredictSummary:
-    """What a finished prediction returns."""
+    """The result of a prediction."""
 
     images: int
     failed: int
@@ -130,7 +130,7 @@ class PredictSummary:
 
 
 class StopReason(Enum):
-    """Why a training run ended, in words."""
+    """Why a training run ended; the value is the text."""
 
     FINISHED = "all epochs done"
     NO_IMPROVEMENT = "no improvement"
@@ -140,7 +140,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """A run begins or goes on; ``first_epoch`` is 1-based and above 1 after a resume."""
+    """A run starts or resumes; ``first_epoch`` is 1-based and above 1 after a resume."""
 
     run_folder: Path
     train_images: int
@@ -172,7 +172,7 @@ class StepDone(Progress):
 
 @dataclass(frozen=True)
 class ValidationStep(Progress):
-    """Validation image ``image`` (1-based) of ``images`` is being predicted; one event a tile."""
+    """Validation image ``image`` (1-based) of ``images`` is being predicted; one event per tile."""
 
     epoch: int
     image: int
@@ -184,7 +184,7 @@ class EpochDone:
     """One epoch with its validation.
 
     ``metrics`` has flat names as in metrics.csv (``ap50``, ``ap50/epithelial``, ``val_loss``, ...); ``monitor`` is the
-    name of the one that early stopping watches.
+    name of the metric that early stopping watches.
     """
 
     epoch: int
@@ -210,7 +210,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished:
-    """The run ended well; the same values come back as `TrainSummary`."""
+    """The run ended without an error; `TrainSummary` returns the same values."""
 
     reason: StopReason
     epochs: int
@@ -224,7 +224,7 @@ TrainEvent = Message | RunStarted | StepDone | ValidationStep | EpochDone | Chec
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSummary:
-    """What a finished training returns."""
+    """The result of a training run."""
 
     run_folder: Path
     reason: StopReason

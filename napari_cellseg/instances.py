@@ -1,4 +1,4 @@
-"""`InstanceMasks`, the one currency of the program: the cells of one image as boxes and mask crops.
+"""`InstanceMasks`, the common data type of the program: the cells of one image as boxes and mask crops.
 
 There is never a dense (N, H, W) array of a whole image: 2,000 cells at 2048 px are 3 MB as crops and 8.4 GB dense.
 """
@@ -30,16 +30,16 @@ class InstanceMasks:
     class_ids : (N,) int32
         1..K.
     scores : (N,) float32
-        0..1; 1 for cells drawn by a person.
+        0..1; 1 for cells drawn by the user.
     masks : tuple of N bool arrays
         ``masks[i].shape == (y1 - y0, x1 - x0)``.
     label_values : (N,) int64
-        The value each cell has, or shall have, in its class's label image; ``1..N`` when left out.
+        The present or future value of each cell in its class's label image; ``1..N`` if left out.
 
     Raises
     ------
     ValueError
-        The arrays do not fit each other or the image. (Wrong *files* are reported as `CellSegError` by their readers.)
+        The arrays do not match each other or the image. (Readers report invalid *files* as `CellSegError`.)
     """
 
     image_size: tuple[int, int]
@@ -72,7 +72,7 @@ class InstanceMasks:
             raise ValueError(f"box {i} {self.boxes[i].tolist()} is empty or leaves the {height} x {width} image")
         if count and self.class_ids.min() < 1:
             raise ValueError("class_ids start at 1")
-        if count and not (self.scores.min() >= 0 and self.scores.max() <= 1):  # written so that NaN fails too
+        if count and not (self.scores.min() >= 0 and self.scores.max() <= 1):  # written so that NaN also fails
             raise ValueError("scores lie in 0..1")
         shapes = np.array([mask.shape for mask in self.masks]).reshape(-1, 2)
         if not np.array_equal(shapes, np.stack([y1 - y0, x1 - x0], 1)):
@@ -82,7 +82,7 @@ class InstanceMasks:
 
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> InstanceMasks:
-        """Make an image without cells."""
+        """Return an image without cells."""
         return cls(
             image_size=image_size,
             boxes=np.zeros((0, 4), np.int32),
@@ -101,7 +101,7 @@ class InstanceMasks:
         scores: npt.ArrayLike | None = None,
         label_values: npt.ArrayLike | None = None,
     ) -> InstanceMasks:
-        """Build from crops that need not be tight; a crop is clipped to the image and dropped when nothing is left.
+        """Build from crops that need not be tight; a crop is clipped to the image and dropped if nothing is left.
 
         Parameters
         ----------
@@ -114,9 +114,9 @@ class InstanceMasks:
         class_ids : (N,) int
             1..K.
         scores : (N,) float, optional
-            0..1; 1 when left out.
+            0..1; 1 if left out.
         label_values : (N,) int, optional
-            Values in the label image; ``1..N`` (before dropping) when left out.
+            Values in the label image; ``1..N`` (before dropping) if left out.
         """
         count = len(masks)
         all_scores = np.ones(count) if scores is None else np.asarray(scores)
@@ -140,12 +140,12 @@ class InstanceMasks:
 
     @classmethod
     def concatenate(cls, parts: Sequence[InstanceMasks]) -> InstanceMasks:
-        """Join the cells of one image; ``label_values`` are kept as they are.
+        """Concatenate cells of one image; ``label_values`` are unchanged.
 
         Raises
         ------
         ValueError
-            No part, or parts of different image sizes.
+            There is no part, or the parts have different image sizes.
         """
         if len({part.image_size for part in parts}) != 1:
             raise ValueError("the parts must be one or more, of one image size")
@@ -190,19 +190,19 @@ class InstanceMasks:
         )
 
     def shifted(self, dx: int, dy: int, image_size: tuple[int, int]) -> InstanceMasks:
-        """Place the cells of a tile in a larger image; what leaves it is clipped, and dropped when nothing is left."""
+        """Place the cells of a tile in a larger image; cells are clipped to it, and dropped if nothing is left."""
         offsets = self.boxes[:, :2] + np.array([dx, dy])
         return InstanceMasks.from_crops(image_size, offsets, self.masks, self.class_ids, self.scores, self.values)
 
     def paste(self, values: npt.ArrayLike | None = None, dtype: npt.DTypeLike = np.int32) -> npt.NDArray[Any]:
-        """Paint all cells into one (H, W) label image, in ascending score, so that the surest cell is on top.
+        """Paint all cells into one (H, W) label image, in ascending score, so that the highest score is on top.
 
         Parameters
         ----------
         values : (N,) int, optional
-            What to paint for each cell; ``label_values`` when left out.
+            The value of each cell; ``label_values`` if left out.
         dtype : dtype
-            Of the label image; 0 is background.
+            Type of the label image; 0 is background.
         """
         painted = self.values if values is None else np.asarray(values)
         return self._painted(np.argsort(self.scores, kind="stable"), painted, dtype)
@@ -210,9 +210,9 @@ class InstanceMasks:
     def paste_smallest_on_top(
         self, values: npt.ArrayLike | None = None, dtype: npt.DTypeLike = np.int64
     ) -> npt.NDArray[Any]:
-        """Paint as `paste` does, in descending area: where cells overlap, the smaller one is not lost under a larger.
+        """Paint as `paste` does, but in descending area, so that no cell is hidden under a larger one.
 
-        ``values`` are 1..N when left out.
+        ``values`` are 1..N if left out.
         """
         painted = np.arange(1, len(self) + 1) if values is None else np.asarray(values)
         return self._painted(np.lexsort((self.scores, -self.areas)), painted, dtype)
@@ -225,7 +225,7 @@ class InstanceMasks:
         return image
 
     def equals(self, other: InstanceMasks) -> bool:
-        """Whether all cells are the same, in the same order, to the pixel and the bit."""
+        """Return whether all cells are equal, in the same order, exactly."""
         return (
             self.image_size == other.image_size
             and len(self) == len(other)

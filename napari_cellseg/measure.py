@@ -1,4 +1,4 @@
-"""Measurements of each cell, computed on its own crop, and CSV files that a spreadsheet cannot be tricked by."""
+"""Measurements of each cell, computed on its crop, and CSV files that are safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Column = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class CsvStyle:
-    """How numbers and columns of a CSV file are written; spreadsheets expect what their language uses."""
+    """The decimal sign and the separator of a CSV file; spreadsheets expect those of their language."""
 
     decimal: str = "."
     separator: str = ","
@@ -50,7 +50,7 @@ def measure(
     instances : InstanceMasks
         N cells.
     rgb : (H, W, 3) uint8, optional
-        For the mean colours; left out, these columns are too.
+        Image for the mean colours; without it, these columns are left out.
     pixel_size_um : float, optional
         Adds the columns in um.
 
@@ -113,7 +113,7 @@ def _hull_area(mask: npt.NDArray[np.bool_]) -> float:
         return 1.0
     left = mask[rows].argmax(1)
     right = mask.shape[1] - mask[rows, ::-1].argmax(1)
-    # Only the ends of each row can be corners of the hull.
+    # Only the ends of a row can be corners of the hull.
     corners = np.concatenate([np.stack([ends, rows + side], 1) for ends in (left, right) for side in (0, 1)])
     return float(ConvexHull(corners).volume)  # scipy calls the area of a 2-D hull its volume
 
@@ -142,8 +142,8 @@ def write_csv(
 ) -> None:
     """Write columns of one length as a CSV file in UTF-8.
 
-    Text that a spreadsheet would run as a formula (it begins with = + - @, a tab or a line end) gets an apostrophe
-    in front; numbers are written in the shortest form with up to six digits.
+    Text that a spreadsheet would run as a formula (it starts with = + - @, a tab or a line end) gets a leading
+    apostrophe; numbers are written in the shortest form with up to six digits.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Give memory that is free in this process back to the system."""
+"""Returns free memory of this process to the system."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["return_free_memory"]
 
 
 def return_free_memory() -> None:
-    """Ask the C library to return free pages; does nothing where it has no such call (only glibc, on Linux, has).
+    """Ask the C library to return free pages; does nothing if it lacks the call, which only glibc on Linux has.
 
-    Images and activations of ever changing sizes leave gaps that glibc keeps: a training had grown by 420 MiB after 14
+    Images and activations of changing sizes leave gaps that glibc keeps: a training run had grown by 420 MiB after 14
     epochs, all of it free. Takes milliseconds (``man 3 malloc_trim``).
     """
     _trim()(0)

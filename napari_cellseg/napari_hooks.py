@@ -1,4 +1,4 @@
-"""What napari calls outside of the docks: the reader and the sample data of the manifest.
+"""The functions that napari calls outside the docks: the reader and the sample data of the manifest.
 
 There is no writer: napari would use one of ``.tif`` or ``.json`` for the Labels layers of every other plugin too.
 
@@ -43,12 +43,12 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], lis
 
 
 def read(path: str | Sequence[str]) -> list[LayerData]:
-    """Read what `get_reader` accepted: the first image of each data set, and a Labels layer per class.
+    """Read files that `get_reader` accepted: the first image of each data set, and one Labels layer per class.
 
     Raises
     ------
     CellSegError
-        A file is damaged, or not what it looks like.
+        A file is damaged or not a COCO data set.
     """
     paths = [path] if isinstance(path, str) else list(path)
     return [layer for each in paths for layer in _read_coco(Path(each))]
@@ -57,7 +57,7 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
 def _can_read(path: Path) -> bool:
     if not path.name.lower().endswith("coco.json") or not path.is_file():
         return False
-    with path.open("rb") as file:  # a COCO data set says so near its start
+    with path.open("rb") as file:  # a COCO data set is recognised near its start
         return re.search(rb'"(images|categories|annotations|info|licenses)"\s*:', file.read(_HEAD_BYTES)) is not None
 
 
@@ -110,6 +110,6 @@ def sample_ihc() -> list[LayerData]:
 
 
 def sample_tissue() -> list[LayerData]:
-    """Return drawn tissue with nuclei of four classes, and their true masks."""
+    """Return synthetic tissue with nuclei of four classes, and their ground-truth masks."""
     rgb, truth = generate_tissue()
     return [(rgb, {"name": "generated tissue", "rgb": True}, "image"), *_label_layers(truth, TISSUE_CLASSES)]

@@ -1,4 +1,4 @@
-"""Counts and lists in messages: one place words them, so that each is said the same way everywhere."""
+"""Counts and lists in messages, worded in one place so that they are the same everywhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["counted", "listed"]
 
 
 def counted(number: int, what: str, plural: str = "") -> str:
-    """Return "1 image", "2,000 images"; ``plural`` is needed only where it is not ``what`` with an s."""
+    """Return "1 image", "2,000 images"; ``plural`` is needed only if it is not ``what`` with an s."""
     return f"{number:,} {what if number == 1 else plural or what + 's'}"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return "a, b, c and 4 more"; no more than ``most`` names are written out."""
+    """Return "a, b, c and 4 more" with at most ``most`` names."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

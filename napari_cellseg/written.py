@@ -1,8 +1,8 @@
-"""Which files the program wrote itself, and no one changed since.
+"""The list of files that the program wrote and that were not changed since.
 
-A list of this user and computer, in one small SQLite file: for each path the size, time of change and inode that the
-file had when the program wrote it. A file that is not in the list, or is no longer like that, counts as someone else's.
-An unusable list therefore means more backups, never fewer.
+One small SQLite file per user and computer holds, for each path, the size, modification time and inode of the file when
+the program wrote it. A file that is not in the list, or no longer matches it, counts as foreign. An unusable list
+therefore means more backups, never fewer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import platformdirs
 __all__ = ["forget", "is_own", "note_own"]
 
 _LARGEST = 200_000
-"""Rows; the oldest are dropped, so that the list stays below some 30 MB."""
+"""Largest number of rows; the oldest are dropped, so that the list stays below about 30 MB."""
 
 log = logging.getLogger(__name__)
 
 
 def is_own(path: Path) -> bool:
-    """Return whether the file is as the program wrote it; False where that is not known."""
+    """Return whether the file is unchanged since the program wrote it; False if unknown."""
     try:
         stamp = _stamp(path)
         with _list() as rows:
@@ -36,7 +36,7 @@ def is_own(path: Path) -> bool:
 
 
 def note_own(path: Path) -> None:
-    """Remember the file as the program's own, as it is now."""
+    """Record the file in its present state as the program's own."""
     with suppress(OSError, sqlite3.Error):
         stamp = _stamp(path)
         with _list() as rows:
@@ -45,14 +45,14 @@ def note_own(path: Path) -> None:
 
 
 def forget(path: Path) -> None:
-    """Drop a file that was removed."""
+    """Remove a deleted file from the list."""
     with suppress(OSError, sqlite3.Error), _list() as rows:
         rows.execute("DELETE FROM written WHERE path = ?", (_key(path),))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
     status = path.lstat()
-    # SQLite's integers are signed; Windows has inodes of 64 bits and more.
+    # SQLite's integers are signed; Windows has inodes of 64 bits or more.
     return status.st_size, status.st_mtime_ns, status.st_ino & 0x7FFF_FFFF_FFFF_FFFF
 
 
@@ -65,7 +65,9 @@ def _list() -> Iterator[sqlite3.Connection]:
     folder = Path(platformdirs.user_state_dir("napari-cellseg"))
     folder.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(folder / "written.sqlite", timeout=2.0)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")  # a list that a power cut damages costs backups, no file
+        connection.execute(
+            "PRAGMA synchronous = OFF"
+        )  # a list damaged by a power cut costs extra backups, never a file
         connection.execute(
             "CREATE TABLE IF NOT EXISTS written "
             "(path TEXT PRIMARY KEY, size INTEGER, changed_ns INTEGER, inode INTEGER)"
