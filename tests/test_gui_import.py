@@ -82,7 +82,7 @@ def test_what_is_no_annotation_says_so_and_cannot_be_imported(qtbot, dock, tmp_p
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"a": 1}))
     preview(qtbot, dock, path)
-    assert "holds no annotations that are known here" in dock.importing.headline.text()
+    assert "has no annotations of a known format" in dock.importing.headline.text()
     assert not dock.importing.button.isEnabled()
     assert dock.importing.button.toolTip() == "There is nothing to import."
 

@@ -191,7 +191,7 @@ def test_a_size_that_is_not_the_images_is_a_reason_and_swapped_sides_are_not(tmp
     data["images"][0] |= {"height": SIZE[1], "width": SIZE[0]}
     result = import_annotations(write(tmp_path / "d.json", data))
     assert result.kept == 3
-    assert "the wrong way round" in result.notes[0]
+    assert "swapped" in result.notes[0]
     data["images"][0] |= {"height": 96, "width": 128}
     result = import_annotations(write(tmp_path / "d.json", data))
     assert [item.row for item in result.left_out] == [1, 2, 3]

@@ -362,7 +362,7 @@ def test_json_that_is_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"a\.json is not JSON"):
         import_annotations(tmp_path / "a.json")
     (tmp_path / "a.json").write_text(json.dumps({"x": 1}))
-    with pytest.raises(AnnotationError, match="no annotations that are known"):
+    with pytest.raises(AnnotationError, match="no annotations of a known format"):
         import_annotations(tmp_path / "a.json")
 
 
