@@ -93,7 +93,7 @@ def _owner(source: Source, file: Path) -> str:
 
 def _draft(source: Source, collector: Collector, mask: Path, owner: str) -> Draft:
     stem = owner.rsplit("/", 1)[1]
-    beside = (
+    near = (
         [
             file
             for file in sorted(mask.parent.iterdir())
@@ -102,8 +102,8 @@ def _draft(source: Source, collector: Collector, mask: Path, owner: str) -> Draf
         if mask.parent.is_dir()
         else []
     )
-    if beside:
-        return draft_of_file(source, collector, source.shown(mask.parent / f"{stem} masks"), beside[0])
+    if near:
+        return draft_of_file(source, collector, source.shown(mask.parent / f"{stem} masks"), near[0])
     others = [mask.stem] if stem == "image" else [stem, mask.stem]
     if stem == "image":
         others = [mask.parent.name, *others]

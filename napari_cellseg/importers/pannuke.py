@@ -46,11 +46,11 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
 
 
 def _images(source: Source, file: Path) -> Path:
-    beside = file.with_name("images.npy")
+    near = file.with_name("images.npy")
     folder = file.parent
     # Fold 1/masks/fold1/masks.npy belongs to Fold 1/images/fold1/images.npy.
     published = folder.parent.parent / "images" / folder.name / "images.npy"
-    for candidate in (beside, published, folder.parent / "images" / "images.npy"):
+    for candidate in (near, published, folder.parent / "images" / "images.npy"):
         if candidate.is_file():
             return candidate
     raise ImageReadError(f"there is no images.npy for it in {source.root}")

@@ -64,8 +64,8 @@ class Source:
             if not self.options.images.is_dir():
                 raise AnnotationError(f"The folder of images {self.options.images} does not exist.")
             return ImageIndex((self.options.images,))
-        beside = any(word in self.root.name.lower() for word in _ANNOTATION_FOLDERS)
-        return ImageIndex((self.root, self.root.parent) if beside and self.path.is_file() else (self.root,))
+        is_nested = any(word in self.root.name.lower() for word in _ANNOTATION_FOLDERS)
+        return ImageIndex((self.root, self.root.parent) if is_nested and self.path.is_file() else (self.root,))
 
     def named(self, *suffixes: str) -> list[Path]:
         """Return the files with one of these endings, ignoring case."""

@@ -68,7 +68,7 @@ class EditRight:
     def taken_over_by(self) -> LockOwner | None:
         """Return the viewer that took the lock, as of the last look, and look again in a thread.
 
-        An unplugged drive does not tell who holds the folder; then nobody has taken it.
+        An unplugged drive does not tell who holds the folder; no one has taken it then.
         """
         return None if self._watch is None else self._watch.look()
 
