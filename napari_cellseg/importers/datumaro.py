@@ -52,8 +52,11 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
 
 
 def _labels(categories: Mapping[str, Any]) -> list[str]:
-    rows = (categories.get("label") or {}).get("labels")
-    return [str(row.get("name") or "") if isinstance(row, dict) else "" for row in rows or []]
+    label = categories.get("label")
+    rows = label.get("labels") if isinstance(label, dict) else None
+    return (
+        [str(row.get("name") or "") if isinstance(row, dict) else "" for row in rows] if isinstance(rows, list) else []
+    )
 
 
 def _draft(source: Source, collector: Collector, file: str, item: Mapping[str, Any]) -> Draft:

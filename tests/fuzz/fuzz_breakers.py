@@ -233,6 +233,10 @@ def read_noise(path: Path) -> object:
     return importing.read_source(path.parent)
 
 
+def changed_categories(value: Any) -> bytes:
+    return json.dumps({**json.loads(stored("datumaro", "d.json")), "categories": value}).encode()
+
+
 def labelme_bomb() -> bytes:
     data = json.loads(stored("labelme", "a.json"))
     for shape in data["shapes"]:
@@ -346,6 +350,8 @@ BREAKERS: dict[str, Breaker] = {
     "events-deep": breaker("events", lambda: sound("events") + DEEP, "value"),
     "import-coco-large-boxes": Breaker("i.json", lambda path: path.write_bytes(coco_rows(40)), read_beside_large, "value", is_slow=True),
     "import-coco-long-name": breaker("import-coco", lambda: stored("coco", "instances.json").replace(b"a.tif", b"9" * 5000), "value"),
+    "import-datumaro-label": breaker("import-datumaro", lambda: changed_categories({"label": 1.5}), "value"),
+    "import-datumaro-labels": breaker("import-datumaro", lambda: changed_categories({"label": {"labels": 7}}), "value"),
     "import-labelme-mask-bomb": breaker("import-labelme", lambda: labelme_bomb(), "value"),
     "import-aperio-deep": breaker("import-aperio", lambda: stored("aperio", "a.xml").replace(b"<Regions>", b"<Region>" * 50_000, 1), "value"),
     "import-aperio-deep-closed": breaker("import-aperio", lambda: stored("aperio", "a.xml").replace(
