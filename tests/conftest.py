@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leftovers import Leftovers, is_looked_at, shares_with_other_tests
 from thread_guard import ThreadGuard
 
 pytest_plugins = ["crash_guard"]
@@ -47,6 +48,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         has_window = item.get_closest_marker("gui") or "qtbot" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("windows" if has_window else item.path.name))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _leaves_nothing_in_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a file of the window that leaves a thread, a process, a timer at work or a visible window."""
+    tests = [item for item in request.session.items if item.path == request.path]
+    if not any(map(is_looked_at, tests)):
+        yield
+        return
+    before = Leftovers()
+    yield
+    left = before.found()
+    assert not left, "left by the tests of this file:\n" + "\n".join(left)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test of the window that leaves such a thing, unless it shares a viewer or an engine with other tests."""
+    if not is_looked_at(request.node) or shares_with_other_tests(request.node):
+        yield
+        return
+    before = Leftovers()
+    yield
+    left = before.found()
+    assert not left, "left by this test:\n" + "\n".join(left)
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +134,18 @@ def plugin(viewer: Any, make_engine: Any) -> Iterator[Any]:
     made = build_plugin(viewer, make_engine)
     yield made
     made.close()
+
+
+@pytest.fixture
+def another_viewer(qapp: Any) -> Iterator[Any]:  # noqa: ARG001 - signals need an application
+    """Return a second viewer without a window; it is closed as its window would."""
+    from napari.components import ViewerModel
+
+    from napari_cellseg.gui.plugin import plugin_of
+
+    viewer = ViewerModel()
+    yield viewer
+    plugin_of(viewer).close()
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ class Recorder:
 @pytest.fixture
 def state(qapp):  # noqa: ARG001 - signals need an application
     viewer = ViewerModel()
-    state = plugin_of(viewer).state
-    yield state
-    state.close()
+    plugin = plugin_of(viewer)
+    yield plugin.state
+    plugin.close()
 
 
 @pytest.fixture

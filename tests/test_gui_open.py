@@ -276,14 +276,14 @@ def test_a_folder_that_another_viewer_has_open_says_so_and_can_be_taken_over(qtb
     plugin_of(other).close()
 
 
-def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, tmp_path, monkeypatch):
+def test_the_sample_opens_with_one_click_and_is_remembered(qtbot, dock, another_viewer, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     dock.welcome.sample.click()
     finish(qtbot, dock)
     assert [row[0] for row in texts(dock)] == ["colon_ihc", "drawn_tissue"]
     assert dock.state.image.size == (512, 512)
 
-    again = docks.Open(ViewerModel())
+    again = docks.Open(another_viewer)
     qtbot.addWidget(again)
     assert again.welcome.last.isVisibleTo(again)
     assert "samples" in again.welcome.last.toolTip()
@@ -376,8 +376,9 @@ def test_a_class_that_cells_have_or_could_have_again_by_undo_is_not_removed(qtbo
 
 
 @pytest.mark.usefixtures("qapp")
-def test_a_viewer_has_one_plugin():
-    first, second = ViewerModel(), ViewerModel()
+def test_a_viewer_has_one_plugin(viewer, plugin, another_viewer):
+    first, second = viewer, another_viewer
+    assert plugin_of(first) is plugin
     assert plugin_of(first) is plugin_of(first)
     assert plugin_of(first) is not plugin_of(second)
     assert plugin_of(first).state.classes == ClassTable.numbered(1)

@@ -46,6 +46,7 @@ class SaveWatch(QObject):
         self._clock.setInterval(_LOOK_MS)
         self._clock.timeout.connect(self.look)
         self._clock.start()
+        state.closed.connect(self.close)
         for signal in (state.workspace_changed, state.current_changed, state.status_changed):
             signal.connect(lambda *_: self._show())
 
