@@ -218,6 +218,22 @@ def test_tools_are_disabled_with_the_reason_where_nothing_may_be_edited(window: 
     session.refusal = ""
 
 
+def test_fill_fills_a_hole_and_never_the_background(window: Window, session: ReviewSession, mouse: Mouse) -> None:
+    ring = np.ones((12, 12), bool)
+    ring[3:9, 3:9] = False
+    session.add(1, (34, 34, 46, 46), ring)
+    window.state.select((21,))
+    window.layers.activate(1)
+    fit_image(window.viewer, SIZE)
+    press(window, Qt.Key_F)
+    text = session.undo_text
+    mouse.click(80, 2)
+    assert session.undo_text == text
+    assert "no closed outline" in notification_manager.records[-1].message
+    mouse.click(40, 40)
+    assert session.cells[21].area == 144
+
+
 # ---- correct, A ----
 
 

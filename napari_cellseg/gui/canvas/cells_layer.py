@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
+from napari.utils.notifications import show_info
+from scipy import ndimage
 
 from napari_cellseg.gui.canvas.colours import ColourMode, Looks, painted, palette
 from napari_cellseg.gui.canvas.covered_tiles import CoveredTiles
@@ -185,10 +187,25 @@ class CellsLayer(Labels):
         with self._whole_stroke():
             super().paint(*args, **options)
 
-    def fill(self, *args: Any, **options: Any) -> None:
-        """Fill, as `napari.layers.Labels.fill`."""
+    def fill(self, coord: Sequence[float], *args: Any, **options: Any) -> None:
+        """Fill, as `napari.layers.Labels.fill`; background that reaches the border of the image is refused."""
+        if self._is_open_background(coord):
+            show_info("Not filled: this area has no closed outline.")
+            return
         with self._whole_stroke():
-            super().fill(*args, **options)
+            super().fill(coord, *args, **options)
+
+    def _is_open_background(self, coord: Sequence[float]) -> bool:
+        """Return whether a fill at (y, x) px would make one cell of all the background."""
+        place = tuple(np.round(np.asarray(coord, float)[-2:]).astype(int).tolist())
+        inside = all(0 <= at < side for at, side in zip(place, self.data.shape, strict=True))
+        if not inside or self.data[place] != 0:
+            return False
+        if not self.contiguous:
+            return True
+        regions, _ = ndimage.label(np.asarray(self.data) == 0)  # 4-connected, so that a diagonal outline is closed
+        edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+        return bool((edge == regions[place]).any())
 
     def paint_polygon(self, *args: Any, **options: Any) -> None:
         """Paint a polygon, as `napari.layers.Labels.paint_polygon`."""

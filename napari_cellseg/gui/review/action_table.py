@@ -128,7 +128,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
     ),
     _tool_action(Tool.BRUSH, "Brush", "B", "Paint on the selected cell, or a new cell if none is selected"),
     _tool_action(Tool.ERASER, "Eraser", "E", "Erase pixels of the cells of the active class"),
-    _tool_action(Tool.FILL, "Fill", "F", "Fill the clicked area with the selected cell, or with a new cell"),
+    _tool_action(Tool.FILL, "Fill", "F", "Fill the clicked hole with the selected cell, or with a new cell"),
     _tool_action(Tool.POLYGON, "Polygon", "P", "Draw a polygon by clicks; a double click or Enter completes it"),
     _tool_action(Tool.BOX, "Box", "X", "Select cells by dragging a box"),
     _tool_action(Tool.LASSO, "Lasso", "L", "Select cells by drawing around them"),
