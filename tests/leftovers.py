@@ -32,7 +32,7 @@ NOT_LOOKED_AT_YET = frozenset(
     f"test_{name}.py"
     for name in (
         "batch_real", "camera", "dock_lifetime", "engine_process", "gui_activity", "gui_pause",
-        "functions", "gui_change_image", "gui_closing",
+        "functions", "gui_change_image", "gui_closing", "gui_closing_real", "gui_demo", "gui_nucleus_scale",
         "gui_engine_training", "gui_forms", "gui_import", "gui_mouse", "gui_never_lost", "gui_reading",
         "gui_review_more", "gui_tools", "models_dock", "napari_hooks", "other_layers", "preferences", "presets",
         "remembered", "review_action_table", "train_dock_settings", "train_dock_tensorboard", "viewer_first",
