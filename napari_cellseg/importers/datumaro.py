@@ -40,8 +40,9 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         for item in data["items"]:
             if not isinstance(item, dict):
                 number += 1
-                with collector.row(name, number, None):
+                with collector.row(name, number, None):  # which takes the error
                     raise Unusable("it is no item")
+        for item in (item for item in data["items"] if isinstance(item, dict)):
             annotations = item.get("annotations")
             draft = _draft(source, collector, name, item)
             first: dict[tuple[int, int], int] = {}
