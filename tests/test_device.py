@@ -55,7 +55,7 @@ def test_auto_is_half_precision_where_it_pays(monkeypatch, pays):
 @pytest.mark.parametrize(
     ("device", "precision", "message"),
     [("cpu", "fp16", "does not run on cpu"), ("mps", "bf16", "does not run on mps"), ("cpu", "int4", "no precision"),
-     ("cpu", "bf16", "no faster than fp32")],
+     ("cpu", "bf16", "no instructions for bf16")],
 )  # fmt: skip
 def test_a_precision_that_brings_nothing_is_refused(monkeypatch, device, precision, message):
     monkeypatch.setattr("napari_cellseg.model.device.bf16_pays", lambda: False)
@@ -63,15 +63,16 @@ def test_a_precision_that_brings_nothing_is_refused(monkeypatch, device, precisi
         choose_precision(Device(device, ""), precision)
 
 
-def test_the_probe_leaves_the_random_numbers_alone():
-    before = torch.get_rng_state()
-    bf16_pays.__wrapped__()
-    assert torch.equal(torch.get_rng_state(), before)
+@pytest.mark.parametrize(("avx512", "amx"), [(True, False), (False, True), (False, False)])
+def test_bf16_is_chosen_by_the_instructions_of_the_cpu(monkeypatch, avx512, amx):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert bf16_pays.__wrapped__() == (avx512 or amx)
 
 
-def test_a_cpu_without_the_instructions_is_not_timed(monkeypatch):
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_, **__: pytest.fail("timed"))
+def test_a_torch_that_cannot_tell_means_no_bf16(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     assert not bf16_pays.__wrapped__()
 
 

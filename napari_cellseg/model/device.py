@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -19,8 +17,6 @@ __all__ = ["Device", "autocast", "bf16_pays", "choose_device", "choose_precision
 VRAM_LIMIT = "CELLSEG_VRAM_MIB"
 """The environment variable that limits the memory of a CUDA device for this process, MiB."""
 
-_PAYS = 1.2
-"""bf16 is used on a CPU when it is this many times as fast; 1.9 on one with AVX512-BF16, busy or not."""
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -97,30 +93,19 @@ def choose_precision(device: Device, precision: str = "auto") -> str:
     if precision != "fp32" and device.kind != "cuda" and not (device.kind, precision) == ("cpu", "bf16"):
         raise ConfigError(f'{precision} does not run on {device.name}; use "auto" or "fp32".')
     if precision == "bf16" and device.kind == "cpu" and not bf16_pays():
-        raise ConfigError('bf16 is no faster than fp32 on this CPU; use "auto" or "fp32".')
+        raise ConfigError('This CPU has no instructions for bf16, which would be slow; use "auto" or "fp32".')
     return precision
 
 
 @cache
 def bf16_pays() -> bool:
-    """Return whether this CPU convolves faster in bf16 than in fp32, measured once per process in about 50 ms.
+    """Return whether this CPU has instructions for bf16 (AVX512-BF16 or AMX): then a prediction takes half the time.
 
-    With the instructions (AVX512-BF16, AMX) a prediction takes half the time; on a CPU without them it took 350 times
-    as long, so torch is asked for them before anything is timed.
+    Without them bf16 took 350 times as long. The answer depends on the CPU alone and not on a measurement: a busy
+    machine would choose fp32 now and bf16 later, and show slightly different cells of the same image.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    # Nothing random: a prediction must not change the random numbers of a training run.
-    image = torch.ones(1, 96, 32, 32).contiguous(memory_format=torch.channels_last)
-    weight = torch.ones(96, 96, 3, 3).contiguous(memory_format=torch.channels_last)
-    seconds = {True: math.inf, False: math.inf}
-    with torch.inference_mode():
-        for half in (False, True) * 4:  # in turn, so that a busy machine slows both
-            begin = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                torch.nn.functional.conv2d(image, weight, padding=1)
-            seconds[half] = min(seconds[half], time.perf_counter() - begin)
-    return seconds[False] > _PAYS * seconds[True]
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def autocast(device: Device, precision: str) -> AbstractContextManager[object]:

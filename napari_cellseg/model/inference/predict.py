@@ -102,7 +102,7 @@ def predict(
         model_name=name,
         class_names=header.classes.names,
         device=device.name,
-        reason=device.reason,
+        reason=f"{device.reason}, {predictor.precision}",
         seconds=time.perf_counter() - begin,
     )
     failed = cells = 0
