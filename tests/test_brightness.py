@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import tifffile
 
-from napari_cellseg.images.brightness import choose_limits, to_8bit
+from napari_cellseg.images.brightness import Scaling, choose_limits, to_8bit
 from napari_cellseg.images.read import Image, ReadOptions, read_tiff
 from napari_cellseg.images.samples import generate_tissue
 
@@ -138,3 +138,12 @@ def test_limits_say_what_decided() -> None:
     assert str(choose_limits(wide(16), choice=(5, 3000))) == "5..3000 (chosen)"
     with pytest.raises(ValueError, match="the first number must be below"):
         ReadOptions(limits=(5, 5))
+
+
+def test_nan_is_shown_as_the_median_of_the_image_and_not_as_black():
+    picture = np.full((64, 64, 3), np.nan, np.float32)
+    picture[8:56, 8:56] = np.linspace(0.4, 0.8, 48 * 48 * 3, dtype=np.float32).reshape(48, 48, 3)
+    scaling = Scaling(0.0, 1.0, "chosen")
+    shown = to_8bit(picture, scaling)
+    assert np.abs(shown[:8].astype(int) - 153).max() <= 3  # 0.6
+    assert shown[8, 8, 0] == 102

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer
 
 from napari_cellseg.gui.job_thread import JobThread, join_all
-
-if TYPE_CHECKING:
-    from napari_cellseg.gui.state import AppState
 
 __all__ = ["LOOK_MS", "JobClock"]
 
@@ -40,7 +37,7 @@ class JobClock(QObject):
         Whether the viewer is closing; then no job starts.
     """
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: Any) -> None:
         super().__init__(state)
         self.is_closed = False
         self._looks: dict[JobThread, Callable[[], None]] = {}
@@ -53,7 +50,7 @@ class JobClock(QObject):
         self.destroyed.connect(lambda: _stop_all(looks))  # a state that is deleted without having been closed
 
     @classmethod
-    def of(cls, state: AppState) -> JobClock:
+    def of(cls, state: Any) -> JobClock:
         """Return the clock of a viewer's state, made at the first call."""
         clock: JobClock | None = state.findChild(cls)
         return cls(state) if clock is None else clock
