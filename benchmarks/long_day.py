@@ -182,7 +182,7 @@ class Day:
             "threads": threading.active_count(),
             "file handles": process.num_fds() if hasattr(process, "num_fds") else process.num_handles(),
             "processes": len(process.children(recursive=True)),
-            "timers at work": sum(timer.isActive() for timer in every(QTimer)),
+            "active timers": sum(timer.isActive() for timer in every(QTimer)),
             "timers": len(every(QTimer)),
             "widgets": len(QApplication.allWidgets()),
             "jobs": qt["Job"],

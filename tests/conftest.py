@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _leaves_nothing_in_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a file of the window that leaves a thread, a process, a timer at work or a visible window."""
+    """Fail a file of the window that leaves a thread, a process, an active timer or a visible window."""
     tests = [item for item in request.session.items if item.path == request.path]
     if not any(map(is_looked_at, tests)):
         yield

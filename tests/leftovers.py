@@ -1,4 +1,4 @@
-"""What a test may leave behind: no thread, no process, no timer at work, no window that can be seen."""
+"""What a test may leave behind: no thread, no process, no active timer, no visible window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 PATIENCE_S = 30.0
-"""What ends by itself has this long to do so; a machine that does much else is slow."""
+"""Time for things that end on their own; a busy machine is slow."""
 
 # What Qt, napari and Python keep for as long as the program runs, each by its name. Nothing of ours belongs here.
 KEPT_THREADS = (
@@ -118,7 +118,7 @@ def _has_windows() -> bool:
 
 
 def _timers() -> list[Any]:
-    """Return the timers that Python knows of and that are at work, but for those of other packages' objects."""
+    """Return the active timers that Python knows of, without those of other packages' objects."""
     if not _has_windows():
         return []
     from qtpy.QtCore import QTimer
@@ -138,7 +138,7 @@ def _is_active(timer: Any) -> bool:
 
 def _owner(timer: Any) -> str:
     parent = timer.parent()
-    return "nobody" if parent is None else f"{type(parent).__module__}.{type(parent).__qualname__}"
+    return "no parent" if parent is None else f"{type(parent).__module__}.{type(parent).__qualname__}"
 
 
 def _windows() -> list[Any]:

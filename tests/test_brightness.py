@@ -145,5 +145,5 @@ def test_nan_is_shown_as_the_median_of_the_image_and_not_as_black():
     picture[8:56, 8:56] = np.linspace(0.4, 0.8, 48 * 48 * 3, dtype=np.float32).reshape(48, 48, 3)
     scaling = Scaling(0.0, 1.0, "chosen")
     shown = to_8bit(picture, scaling)
-    assert np.abs(shown[:8].astype(int) - 153).max() <= 3  # 0.6
+    assert np.abs(shown[:8].astype(int) - 153).max() <= 10  # 0.6, from every eighth row and column
     assert shown[8, 8, 0] == 102

@@ -223,7 +223,7 @@ class Job(QObject):
                 return
 
     def _set_held(self, is_held: bool) -> None:
-        """Say that the run holds, or goes on; what it says may be of an earlier press of the button."""
+        """Handle a report that the run paused or resumed; it may answer an earlier press of the button."""
         if is_held and self.state is JobState.PAUSING:
             self._set(JobState.PAUSED)
         elif not is_held and self.state is JobState.PAUSED:

@@ -95,7 +95,7 @@ def choose_limits(picture: Pixels, alpha: Pixels | None = None, choice: LimitsCh
 
 
 def to_8bit(picture: Pixels, scaling: Scaling) -> npt.NDArray[np.uint8]:
-    """Return the picture with ``scaling.low`` at 0 and ``scaling.high`` at 255; NaN gets the median of the other values.
+    """Return the picture with ``scaling.low`` at 0 and ``scaling.high`` at 255; NaN becomes the median.
 
     Black next to tissue would disturb the network: with a border of NaN, 36 cells were found instead of 62.
     """

@@ -77,7 +77,7 @@ class Batch(QObject):
         self._state = state
         self._opener, self.engine = opener, engine
         self.job = Job(state, "predicting a folder", self.engine.hold, on_close=_ON_CLOSE)
-        self.plan_job = Job(state, "looking into the folder")
+        self.plan_job = Job(state, "scanning the folder")
         self.rank_job = Job(state, "ordering images")
         self.submit_job = Job(state, "writing the results", on_close="Writing the results stops.")
         self.plan: BatchPlan | None = None

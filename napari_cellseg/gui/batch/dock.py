@@ -39,7 +39,7 @@ class BatchDock(Dock):
     def __init__(self, state: AppState, opener: Opener, batch: Batch) -> None:
         super().__init__(state)
         self.opener, self.batch = opener, batch
-        self._soon = QTimer(self)  # several things change at once when a folder is opened
+        self._soon = QTimer(self)  # several things change together when a folder is opened
         self._soon.setSingleShot(True)
         self._soon.setInterval(50)
         self._soon.timeout.connect(self.look)

@@ -26,7 +26,7 @@ class CellsLayer(Labels):
     """The cells shown of one class; values are cell_ids.
 
     It differs from its base class in three things. Each cell has a fill, a crisp contour and, when selected, a white
-    outline in one texture of one byte a pixel, of which only the touched box is computed anew. Its own undo history is
+    outline in one texture of one byte a pixel, of which only the touched box is computed again. Its own undo history is
     empty: undo and redo go to the session. And every stroke of brush, fill, polygon or eraser is reported once, with
     the box it touched.
 

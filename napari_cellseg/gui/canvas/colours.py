@@ -122,14 +122,14 @@ def painted(
     contour : int
         Width, px; 0 for none.
     part : (rows, columns), optional
-        Only this window; the pixels around it are looked at too, so that contours go on across its edge.
+        Only this window; the pixels around it are read too, so that contours continue across its edge.
     """
     rows, columns = part or (slice(0, labels.shape[0]), slice(0, labels.shape[1]))
     reach = max(contour, _SELECTED_WIDTH)
     left, right = max(columns.start - reach, 0), min(columns.stop + reach, labels.shape[1])
     inner = slice(columns.start - left, columns.stop - left)
     shown = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-    for top in range(rows.start, rows.stop, 64):  # strips stay in the processor's cache: twice as fast as all at once
+    for top in range(rows.start, rows.stop, 64):  # strips stay in the CPU cache: twice as fast as one pass
         bottom = min(top + 64, rows.stop)
         first = max(top - reach, 0)
         wide = labels[first : min(bottom + reach, labels.shape[0]), left:right]

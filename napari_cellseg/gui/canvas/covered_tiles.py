@@ -28,7 +28,7 @@ class CoveredTiles:
         self.on_change: Callable[[], None] = lambda: None
 
     def forget(self) -> None:
-        """Look at all of the picture anew when it is drawn next."""
+        """Scan the whole label image again at the next draw."""
         self._covered = None
         self.on_change()
 

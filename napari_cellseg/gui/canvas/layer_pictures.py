@@ -18,7 +18,7 @@ __all__ = ["ClassPainter", "ClassPicture"]
 _BAND_PX = 2**19
 """Pixels of a band: some 10 ms."""
 _STEP_S = 0.03
-"""How long the window may be busy with one step."""
+"""The longest time of one step in the window's thread."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ClassPainter:
         self.picture: ClassPicture | None = None
 
     def paint_some(self, session: ReviewSession, class_id: int, contour: int) -> None:
-        """Begin a picture, or go on with the one begun."""
+        """Start a label image, or continue the current one."""
         if self._steps is None:
             self._steps = paint_class(session, class_id, self._looks, contour)
         end = time.perf_counter() + _STEP_S
@@ -69,7 +69,7 @@ class ClassPainter:
                 return
 
     def forget(self) -> None:
-        """Begin the next picture anew: the cells are others now, or this one is used."""
+        """Start the next label image from scratch: the cells changed, or this one is in use."""
         self.picture = self._steps = None
 
 

@@ -36,7 +36,7 @@ _BREATH_MS = 10
 
 
 class ClassLayers(QObject):
-    """The class layers of one viewer; follows `AppState` and its session, and nobody else writes the layers.
+    """The class layers of one viewer; follows `AppState` and its session, and is their only writer.
 
     The layers of a new image are painted in small steps and come one a turn of the event loop, so that the window stays
     alive.
@@ -133,13 +133,13 @@ class ClassLayers(QObject):
         """Make the layer of a class visible, and the active one once the canvas is drawn, or at `settle`."""
         layer = self._layers.get(class_id)
         if layer is not None:
-            if not layer.visible:  # napari shows the whole layer anew even when it was visible
+            if not layer.visible:  # napari redraws the whole layer even if it was visible
                 layer.visible = True
             self._to_activate = class_id
             self._after_drawing.start(_AFTER_DRAWING_MS)
 
     def settle(self) -> None:
-        """Do at once what waits until the canvas is drawn: make a layer the active one, point its brush."""
+        """Do now what waits for the next draw: activate a layer, set its brush."""
         self._after_drawing.stop()
         layer = None if self._to_activate is None else self._layers.get(self._to_activate)
         self._to_activate = None
@@ -149,7 +149,7 @@ class ClassLayers(QObject):
         self._aim_now()
 
     def finish(self) -> None:
-        """Do at once what waits for its turn: layers not yet added, features not yet written, and `settle`."""
+        """Do all waiting work now: add layers, write features, and `settle`."""
         while self._are_coming:
             self._next_step()
         self._write_features()
@@ -362,7 +362,7 @@ class ClassLayers(QObject):
         change = take_over(session, layer, box)
         drawn = tuple(after.cell_id for before, after in change.pairs if before is None and after is not None)
         if drawn:
-            # A polygon is a whole cell, so the next one is another; a brush goes on with the cell it began.
+            # A polygon is a whole cell, so the next one is a new cell; a brush continues its cell.
             self._state.select(() if str(layer.mode) == "polygon" else drawn)
 
     def _on_brush(self, layer: CellsLayer) -> None:
@@ -378,7 +378,7 @@ class ClassLayers(QObject):
             self.settle()
 
     def _aim(self) -> None:
-        """Aim the brush: at once while it is in the hand, else when the canvas is drawn."""
+        """Set the value of the brush: immediately while it is in use, else at the next draw."""
         active = self._state.viewer.layers.selection.active
         if isinstance(active, CellsLayer) and active.draws:
             self._aim_now()

@@ -26,7 +26,7 @@ def take_over(session: ReviewSession, layer: CellsLayer, box: Box) -> Change:
     after = layer.data[y0:y1, x0:x1].copy()
     try:
         change = session.paint(layer.class_id, box, session.view(layer.class_id, box), after)
-    except AnnotationError as error:  # of a folder that was taken over a moment ago
+    except AnnotationError as error:  # the folder was locked by another viewer a moment ago
         show_warning(str(error))
         change = Change(text="", kind=ChangeKind.DO)
     layer.rewrite(box, session.view(layer.class_id, box))

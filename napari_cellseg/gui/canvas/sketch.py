@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 class Sketch:
-    """A line or points over the class layers, white; nobody can edit or select it."""
+    """A white line or points over the class layers; not editable, not selectable."""
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer

@@ -17,7 +17,7 @@ def warm_up() -> threading.Thread:
     """Begin, once a program; returns the thread."""
     import pint
 
-    # The registry of units is filled when it is first asked, 0.4 s, and two threads must not ask it at once.
+    # The registry of units is filled when it is first asked, 0.4 s, and two threads must not do so together.
     _ = pint.get_application_registry().pixel  # type: ignore[no-untyped-call]
     thread = threading.Thread(target=_load, name="cellseg-warm-up", daemon=True)
     thread.start()

@@ -58,7 +58,7 @@ class OpenDock(Dock):
         self.setAcceptDrops(True)
         self.welcome = Welcome(self.opener)
         self.saved = SaveLabel(saving)
-        self.take_over = QPushButton("Take over the lock")
+        self.take_over = QPushButton("Replace the lock")
         self.take_over.setToolTip(
             "Edit the folder here. The other viewer can no longer save in it; its unsaved edits are kept and offered."
         )

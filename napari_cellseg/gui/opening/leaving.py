@@ -57,7 +57,7 @@ def may_leave(state: AppState) -> bool:
 
 
 def keep_or_log(state: AppState) -> None:
-    """Save, or keep elsewhere, where nobody can be asked: a script closes the viewer, or the program ends."""
+    """Save, or keep the edits elsewhere, without a question: a script closes the viewer, or the program ends."""
     workspace = state.workspace
     if workspace is None:
         return

@@ -84,7 +84,7 @@ class GalleryModel(QAbstractListModel):
         return len(self._all)
 
     def look_again(self, cell_ids: Sequence[int]) -> bool:
-        """Redraw cells that changed; false when the page must be made anew because cells came or went."""
+        """Redraw cells that changed; return False if the page must be rebuilt because cells came or went."""
         cells = {} if self._session is None else self._session.cells
         for cell_id in cell_ids:
             row = self._rows.get(cell_id)

@@ -53,7 +53,7 @@ class QueueWalk(QObject):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the queue can be walked at once."""
+        """Return whether the queue is ready."""
         return self._queue is not None and self._queue.is_ready
 
     @property
@@ -118,12 +118,12 @@ class QueueWalk(QObject):
         return self._queue.label(item_id) if self._queue is not None else None
 
     def begin(self) -> None:
-        """Have a queue from now on, for this image and all to come; looking through the cells takes its time."""
+        """Keep a queue from now on, for this image and all later ones; assessing the cells takes time."""
         self._is_wanted = True
         self._begin()
 
     def finish(self) -> None:
-        """Assess what is left at once."""
+        """Assess the remaining cells now."""
         while self._turn.isActive():
             self._assess_some()
 

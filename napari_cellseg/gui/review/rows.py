@@ -95,7 +95,7 @@ class ClassButtons(QWidget):
 
 
 class FilterRow(QWidget):
-    """Proposed cells below a score or outside a range of areas, to decide about all of them at once."""
+    """Proposed cells below a score or outside a range of areas, for one decision about all of them."""
 
     changed = Signal()
 

@@ -69,11 +69,11 @@ class ExampleLayer(QObject):
             self._layer.data, self._layer.name = picture, name
             return
         image = self._state.image
-        beside = 0 if image is None else image.size[1] + _GAP
+        offset = 0 if image is None else image.size[1] + _GAP
         active = viewer.layers.selection.active
         camera = camera_of(viewer)
         self._camera = (camera.center, camera.zoom)
-        self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, beside))
+        self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, offset))
         viewer.layers.selection.active = active  # the user may be painting
         viewer.reset_view()
         self.changed.emit()

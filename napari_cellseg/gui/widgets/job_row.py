@@ -107,7 +107,7 @@ class JobRow(QWidget):
             widget.setVisible(state.is_busy)
         self.pause_button.setVisible(state.is_busy and self._pausable)
         self.pause_button.setText("Resume" if state.can_resume else "Pause")
-        tip = "Go on" if state.can_resume else "Pause at the next step. The memory stays in use, the CPU is free."
+        tip = "Resume" if state.can_resume else "Pause at the next step. The memory stays in use, the CPU is free."
         stopping = "It is stopping already." if state is JobState.STOPPING else None
         explain(self.pause_button, stopping, tip)
         explain(self.stop_button, stopping, "Stop; nothing is lost")

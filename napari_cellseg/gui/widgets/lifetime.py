@@ -1,7 +1,7 @@
 """What must end with a dock: the dock itself, and what listens for it.
 
-napari takes our widget out of a dock that it closes, and leaves it to Python: until some garbage collection it would go
-on to follow the state, unseen, and a dock that is opened again would be the second one to do so.
+napari takes our widget out of a dock that it closes, and leaves it to Python: until some garbage collection it would
+still follow the state, unseen, and a dock that is opened again would be the second one to do so.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from napari_cellseg.model.config import PredictOptions, config_error
 __all__ = ["PixelSize", "advanced_form", "device_choice", "device_names", "prediction_options"]
 
 _ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "test_time_augmentation")
-_LABELS = {"nms": "Merge above IoU", "batch": "Tiles at once", "test_time_augmentation": "Flip and average"}
+_LABELS = {"nms": "Merge above IoU", "batch": "Tiles per batch", "test_time_augmentation": "Flip and average"}
 _FROM_MODEL = {"scale": "from pixel size", "nms": "from the model"}
 
 

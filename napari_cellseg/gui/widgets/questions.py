@@ -68,10 +68,10 @@ def ask_about_recovery(parent: QWidget | None, recovery: Recovery) -> Answer:
 def ask_to_write(parent: QWidget | None, image_ids: Sequence[str], undecided: int = 0) -> Answer:
     """Ask whether corrected cells shall replace ``class*.tif`` before a training that reads these.
 
-    ``undecided`` of the cells are proposals that nobody accepted or edited.
+    ``undecided`` of the cells are proposed and were neither accepted nor edited.
     """
     cells = "1 of them is a proposal" if undecided == 1 else f"{undecided:,} of them are proposals"
-    proposals = f" {cells} that nobody decided about." if undecided else ""
+    proposals = f" {cells} that await review." if undecided else ""
     which = image_ids[0] if len(image_ids) == 1 else f"{len(image_ids)} images"
     return _ask(
         parent,
