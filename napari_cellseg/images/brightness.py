@@ -109,7 +109,7 @@ def to_8bit(picture: Pixels, scaling: Scaling) -> npt.NDArray[np.uint8]:
         strip = picture[row : row + 256]
         exact: npt.NDArray[Any] = strip.astype(np.float64 if strip.dtype.itemsize > 2 else np.float32)
         values = (exact - low) * factor
-        np.nan_to_num(values, copy=False, nan=(middle - low) * factor, posinf=255.0, neginf=0.0)
+        np.nan_to_num(values, copy=False, nan=float((middle - low) * factor), posinf=255.0, neginf=0.0)
         np.clip(values + 0.5, 0, 255, out=values)
         scaled[row : row + 256] = values
     return scaled
