@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_cellseg.classes import ClassTable
@@ -391,3 +392,61 @@ def test_the_file_dialog_offers_every_image_format_that_can_be_read(dock, monkey
     wanted = {f"*{suffix}" for kind in FORMATS if not (kind.is_folder or kind.problem) for suffix in kind.suffixes}
     assert wanted | {"*.json"} == set(asked[0].split("(")[1].split(")")[0].split())
     assert {"*.tf8", "*.j2k"} < wanted
+
+
+@pytest.fixture
+def other_folder(tmp_path):
+    write_training_folder(tmp_path / "other", 3, (80, 112))
+    return tmp_path / "other" / "train"
+
+
+def test_a_folder_whose_first_images_are_damaged_opens_at_the_first_readable_one(
+    qtbot, dock, viewer, folder, other_folder, plugin, errors
+):
+    open_path(qtbot, dock, folder)
+    plugin.layers.finish()
+    for name in ("tissue_01", "tissue_02"):
+        (other_folder / name / "image.tif").write_text("not a picture")
+    open_path(qtbot, dock, other_folder)
+    qtbot.waitUntil(lambda: dock.state.image_id == "tissue_03", timeout=60_000)
+    plugin.layers.finish()
+
+    assert [text for text in errors() if "tissue_01" in text] == errors()
+    assert len(errors()) == 1
+    assert [row[2] for row in texts(dock)] == ["unreadable", "unreadable", "done"]
+    tip = dock.images.model().index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
+    assert "image.tif" in tip
+    assert [index.row() for index in dock.images.selectionModel().selectedRows()] == [2]
+    assert viewer.layers[0].data.shape == (80, 112, 3)
+    assert viewer.layers[0].visible
+
+
+def test_a_folder_without_a_readable_image_leaves_nothing_of_the_folder_before(
+    qtbot, dock, viewer, folder, other_folder, plugin, errors
+):
+    open_path(qtbot, dock, folder)
+    plugin.layers.finish()
+    before = dock.state.session
+    cells = dict(before.cells)
+    for path in other_folder.glob("*/image.tif"):
+        path.write_text("not a picture")
+    open_path(qtbot, dock, other_folder)
+    qtbot.waitUntil(lambda: not dock.state.loading and len(errors()) == 2, timeout=60_000)
+
+    assert "No image of this folder can be opened" in errors()[1]
+    assert [row[2] for row in texts(dock)] == ["unreadable"] * 3
+    assert dock.state.session is None
+    assert "tissue_01" not in [layer.name for layer in viewer.layers]
+    for layer in viewer.layers:
+        assert not layer.visible
+        assert not layer.data.any()
+    for layer in viewer.layers[1:]:
+        assert not layer.editable
+        layer.visible = True
+        layer.paint((0, 0), 1)
+    assert before.cells == cells
+
+    open_path(qtbot, dock, folder)
+    plugin.layers.finish()
+    assert [layer.name for layer in viewer.layers] == ["tissue_01", *TISSUE_CLASSES.names]
+    assert all(layer.visible and layer.editable for layer in viewer.layers)

@@ -63,6 +63,8 @@ class AppState(QObject):
     """The open folder has other images; the current one stays."""
     current_changed = Signal()
     """Another image is on the canvas: ``file``, ``image`` and ``session`` are new (or all None)."""
+    emptied = Signal()
+    """No image is open and none is coming, because what was to be opened could not be."""
     classes_changed = Signal()
     """Names, colours or number of classes."""
     min_scores_changed = Signal()

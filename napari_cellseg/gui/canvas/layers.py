@@ -71,6 +71,7 @@ class ClassLayers(QObject):
         self._features_turn = self._timer(self._write_features)
         self._after_drawing = self._timer(self.settle)
         state.current_changed.connect(self._on_current)
+        state.emptied.connect(self._put_away_spare)
         state.classes_changed.connect(self._on_classes)
         state.min_scores_changed.connect(self._on_min_scores)
         on_preferences_changed(self._on_preferences)
@@ -197,8 +198,7 @@ class ClassLayers(QObject):
 
     def _all_there(self) -> None:
         self._are_coming = False
-        for class_id, (spare, visible) in tuple(self._spare.items()):
-            self._put_away(class_id, spare, visible)
+        self._put_away_spare()
         gc.unfreeze()
         self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
         self.show_refusal()
@@ -210,14 +210,14 @@ class ClassLayers(QObject):
         for layer in self:
             layer.editable = may_edit
 
-    def _put_away(self, class_id: int, layer: CellsLayer, visible: bool) -> None:
-        """Hide the layer of a class that this image does not have; it is kept, see `_on_current`."""
+    def _put_away_spare(self) -> None:
+        """Hide and empty the layers of classes that this image does not have; they are kept, see `_on_current`."""
         size = (1, 1) if self._session is None else self._session.image_size
-        layer.visible = False
-        layer.take(ClassPicture.empty(size), self._looks.mode, layer.class_colour)
-        layer.name = f"class {class_id} (not in use)"
-        forget_extent(layer)
-        self._spare[class_id] = layer, visible
+        for class_id, (layer, _) in self._spare.items():
+            layer.visible = False
+            layer.take(ClassPicture.empty(size), self._looks.mode, layer.class_colour)
+            layer.editable, layer.name = False, f"class {class_id} (not in use)"
+            forget_extent(layer)
 
     def _make(self, picture: ClassPicture, session: ReviewSession, class_id: int) -> CellsLayer:
         return CellsLayer(

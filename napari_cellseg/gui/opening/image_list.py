@@ -78,7 +78,7 @@ class ImageModel(QAbstractTableModel):
             text = self._text(file.image_id, index.column())
             return text if index.column() else text + _part_read(file)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return str(file.path)
+            return self._opener.summaries.problems.get(file.image_id) or str(file.path)
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
             return _RIGHT
         return None
@@ -90,7 +90,7 @@ class ImageModel(QAbstractTableModel):
             return f"{image_id} *" if workspace is not None and workspace.is_modified(image_id) else image_id
         if column == 1:
             return "-" if summary is None else f"{summary.total:,}"
-        return status_text(summary)
+        return "unreadable" if self._opener.summaries.problems.get(image_id) else status_text(summary)
 
     def _on_status(self, image_id: str) -> None:
         row = self.row_of(image_id)

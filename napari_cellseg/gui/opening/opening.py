@@ -15,6 +15,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job, JobState
+from napari_cellseg.gui.opening.first_image import FirstImage
 from napari_cellseg.gui.opening.leaving import keep_or_log, may_leave, save_current
 from napari_cellseg.gui.opening.own_layer import OwnLayer
 from napari_cellseg.gui.opening.reviewing import begin_review, window_name
@@ -63,6 +64,7 @@ class Opener(QObject):
         self._begin_with: str | None = None
         self._own_layer = OwnLayer(state)
         self._loaded: LoadedImage | None = None
+        self._first = FirstImage(state, self.summaries)
         self._turn = QTimer(self)
         self._turn.setSingleShot(True)
         self._turn.timeout.connect(self._show_loaded)
@@ -88,6 +90,7 @@ class Opener(QObject):
 
         The folder that is open already is listed again: the image on the canvas and its edits stay.
         """
+        self._loading = None
         workspace = self._state.workspace
         if workspace is not None and not workspace.read_only and workspace.project.is_at(path):
             project, imported = workspace.project, self._imported
@@ -107,7 +110,7 @@ class Opener(QObject):
             return (yield from open_folder(folder))
 
         if self._leave():
-            self._wanted = None
+            self._wanted = self._loading = None
             self._state.set_loading(f"Writing {folder.name}...")
             self.job.start(make_and_open)
 
@@ -116,6 +119,7 @@ class Opener(QObject):
         file = next((file for file in self._state.images if file.image_id == image_id), None)
         if file is None or file == self._state.file or not self._leave():
             return
+        self._first.settle()
         self._wanted = file
         if not self.job.is_busy:  # else it is loaded when the job is done
             self._load(file)
@@ -221,17 +225,25 @@ class Opener(QObject):
             self._use_image(result)
 
     def _on_failed(self, error: CellSegError) -> None:
-        show_error(error, self._state.window)
-        if self._wanted is not None and self._wanted != self._loading:
-            self._load(self._wanted)
-        else:
-            self._wanted = None
+        failed, self._loading = self._loading, None
+        self._first.tell(failed, error)
+        if self._wanted is None or self._wanted == failed:
+            self._wanted = self._first.next()
+        self._show_nothing() if self._wanted is None else self._load(self._wanted)
+
+    def _show_nothing(self) -> None:
+        """Leave no layer of what was open before on the canvas if nothing is open now."""
+        if self._state.file is None and self._state.session is None:
+            self._own_layer.empty()
+            self._state.emptied.emit()
 
     def _on_job(self) -> None:
         if not self.job.is_busy:
             self._state.set_loading("")
             if self.job.state is not JobState.FINISHED and self._state.workspace is not None:
                 self._state.workspace.expect(None)
+            if self.job.state is JobState.STOPPED and not self._state.is_closed:
+                self._show_nothing()
 
     def _ask_about_folder(self, opened: OpenedFolder) -> None:
         """Ask about unsaved edits of its first image while all that is open still is."""
@@ -267,6 +279,7 @@ class Opener(QObject):
         if opened.imported.remarks:
             show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
         self.summaries.changed.emit()
+        self._first.seek(opened.first)
         self._wanted = project.file(opened.first)
         self._load(self._wanted, recover)
 
@@ -291,7 +304,8 @@ class Opener(QObject):
             self.show(ids[0])
 
     def _use_image(self, loaded: LoadedImage) -> None:
-        self._wanted = None
+        self._wanted = self._loading = None
+        self._first.settle()
         self._close_current()
         # What napari makes for a first layer takes its time; so do many pixels: not both in one turn.
         self._own_layer.bring(loaded.file.image_id)
@@ -309,6 +323,7 @@ class Opener(QObject):
             return
         session = begin_review(state, loaded, self._imported.source)
         if session is None:
+            self._show_nothing()
             return
         if state.workspace is not None and state.workspace.project.classes is not None:
             state.set_classes(session.classes)
@@ -322,6 +337,7 @@ class Opener(QObject):
         state.set_current(loaded.file, loaded.image, session)
         remember("image", loaded.file.image_id)
         self.summaries.note(loaded.file.image_id)
+        self.summaries.note_problem(loaded.file.image_id, "")
         if loaded.labels_changed:
             image_id = loaded.file.image_id
             show_choice(
@@ -336,6 +352,8 @@ class Opener(QObject):
         answer = ask_about_recovery(self._state.window, edits.recovery)
         if answer is Answer.CANCEL:
             self._wanted = None
+            self._first.settle()
+            self._show_nothing()
         else:
             self._load(edits.file, recover=answer is Answer.SAVE)
 

@@ -39,6 +39,13 @@ class OwnLayer:
         if self._layer is not None and self._layer.data.shape == rgb.shape:
             self._layer.data = rgb
 
+    def empty(self) -> None:
+        """Show no image, and keep none of the image before."""
+        if self._layer is not None:
+            self._layer.data, self._layer.name = np.zeros((1, 1, 3), np.uint8), "no image"
+            self._layer.visible = False
+            forget_extent(self._layer)
+
     def hide(self) -> None:
         """Show no image."""
         if self._layer is not None:

@@ -19,6 +19,8 @@ class Summaries(QObject):
     ----------
     of : dict of str to ImageSummary or None
         By image_id; None for an image without annotations. That of the current image is as old as the last `note`.
+    problems : dict of str to str
+        By image_id, why an image could not be opened when that was last tried.
     """
 
     changed = Signal()
@@ -28,16 +30,24 @@ class Summaries(QObject):
         super().__init__(state)
         self._state = state
         self.of: dict[str, ImageSummary | None] = {}
+        self.problems: dict[str, str] = {}
 
     def replace(self, summaries: Mapping[str, ImageSummary | None]) -> None:
         """Use the summaries of another list of images; ``changed`` is for the caller to send, once all is replaced."""
         self.of = dict(summaries)
+        self.problems = {}
 
     def note(self, image_id: str) -> None:
         """Update the summary of an image."""
         workspace = self._state.workspace
         if workspace is not None:
             self.of[image_id] = workspace.summary(image_id)
+            self._state.status_changed.emit(image_id)
+
+    def note_problem(self, image_id: str, text: str) -> None:
+        """Mark an image that cannot be opened; an empty text takes the mark away."""
+        if text != self.problems.get(image_id, ""):
+            self.problems[image_id] = text
             self._state.status_changed.emit(image_id)
 
     def note_current(self) -> None:
