@@ -65,6 +65,31 @@ def test_limits_are_shown_and_can_be_set_and_reset(qtbot, dock, folder):
     assert rows.high.value() == 4095
 
 
+def type_number(qtbot, box, text):
+    box.setFocus()
+    box.selectAll()
+    qtbot.keyClicks(box, text)
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+
+
+def test_limits_in_the_wrong_order_are_refused_in_words_until_they_are_corrected(qtbot, dock, folder):
+    open_image(qtbot, dock, folder, "a")
+    rows = dock.reading
+    type_number(qtbot, rows.low, "5000")
+    assert rows.warning.text().startswith("Not applied: the first limit, 5000, must be below the second, 4095.")
+    assert rows.warning.isVisibleTo(rows)
+
+    qtbot.wait(800)  # longer than the fields wait for more digits
+    assert dock.state.image.options.limits == "auto"
+    assert rows.warning.text().startswith("Not applied")
+
+    type_number(qtbot, rows.high, "6000")
+    assert "Not applied" not in rows.warning.text()
+    qtbot.waitUntil(
+        lambda: dock.state.image is not None and dock.state.image.options.limits == (5000, 6000), timeout=60_000
+    )
+
+
 def mouse_move(widget, pos):
     """Move with the left button held; QTest moves without a button."""
     left = Qt.MouseButton.LeftButton

@@ -50,7 +50,7 @@ def parse_limits(words: list[str]) -> LimitsChoice:
     Raises
     ------
     ConfigError
-        The words are none of these.
+        The words are none of these, or the first number is not below the second.
     """
     if words == ["auto"]:
         return "auto"
@@ -60,6 +60,11 @@ def parse_limits(words: list[str]) -> LimitsChoice:
         low, high = (float(word) for word in words)
     except ValueError:
         raise ConfigError(f"--limits {' '.join(words)}: give auto, dtype or two numbers, for example 0 4095.") from None
+    if not low < high:
+        raise ConfigError(
+            f"--limits {' '.join(words)}: the first number must be below the second. Values up to the first become "
+            f"black, those from the second on white."
+        )
     return low, high
 
 

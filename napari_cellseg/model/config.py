@@ -52,8 +52,10 @@ def config_error(error: ValidationError, what: str = "The settings") -> ConfigEr
         where = ".".join(map(str, problem["loc"])) or what.lower()
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such setting")
+        elif not problem["loc"]:  # a rule for several settings, whose message names them
+            lines.append(problem["msg"].removeprefix("Value error, "))
         else:
-            lines.append(f"{where} = {short(problem['input'])}: {problem['msg']}")
+            lines.append(f"{where} = {short(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}")
     more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""
     return ConfigError(f"{what} cannot be used. " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
 

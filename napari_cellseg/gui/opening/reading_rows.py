@@ -101,7 +101,17 @@ class ReadingRows(QWidget):
         self._show_row(self.plane, visible=planes > 1)
         self._show_row(self.channels, visible=channels > 1)
         self.all_images.setVisible(len(self._state.images) > 1)
+        self._warn()
+
+    def _warn(self) -> None:
+        """Say that the numbers are no limits, or else what is remarkable about the image as it was read."""
+        image, low, high = self._state.image, self.low, self.high
+        if image is None:
+            return
         texts = [text for text in image.warnings() if "--" not in text]  # the rows above say what is chosen
+        if not low.value() < high.value():
+            refused = f"not applied: the first limit, {low.text()}, must be below the second, {high.text()}"
+            texts = [refused, *texts]
         self.warning.setText("\n".join(f"{text[0].upper()}{text[1:]}." for text in texts))
         self._show_row(self.warning, visible=bool(texts))
 
@@ -117,12 +127,15 @@ class ReadingRows(QWidget):
         for box, value in ((self.low, low), (self.high, high)):
             with QSignalBlocker(box):
                 box.setValue(value)
+        self._warn()
         self._preview_turn.start() if not self._preview_turn.isActive() else None
         if not self.sliders.is_held:  # moved by a key or the wheel
             self._soon.start()
 
     def _on_number(self) -> None:
-        self.sliders.show_limits(self.low.value(), self.high.value())
+        low, high = self.low.value(), self.high.value()
+        self._warn()
+        self.sliders.show_limits(min(low, high), max(low, high))
         self._preview_turn.start()
         self._soon.start()
 
@@ -135,12 +148,7 @@ class ReadingRows(QWidget):
     def _read_with_limits(self) -> None:
         self._soon.stop()
         image, low, high = self._state.image, self.low.value(), self.high.value()
-        if image is None:
-            return
-        if not low < high:
-            self.warning.setText("The first limit must be below the second.")
-            self._show_row(self.warning, visible=True)
-        elif (low, high) != (image.scaling.low, image.scaling.high):
+        if image is not None and low < high and (low, high) != (image.scaling.low, image.scaling.high):
             self._read(limits=(low, high))
 
     def _read(self, **changes: Any) -> None:
