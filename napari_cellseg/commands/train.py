@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,9 @@ def run(options: argparse.Namespace) -> int:
     """Train to the end, or until Ctrl-C, which keeps the trained state."""
     from napari_cellseg.commands.progress import Bar, drive
 
-    quiet = not is_first_process()
+    quiet, told = not is_first_process(), set[str]()
     with Bar("image", quiet=quiet) as bar:
-        config = config_of(options, bar)
+        config = config_of(options, bar, told)
     if options.dry_run:
         print(config.to_yaml(), end="")
         return 0
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     with Bar("step", quiet=quiet) as bar:
         events = train(config, options.data, options.out, resume=options.resume)
         try:
-            summary: TrainSummary = drive(events, lambda event: show_training(event, bar))
+            summary: TrainSummary = drive(events, lambda event: show_training(event, bar, told))
         except KeyboardInterrupt:
             bar.line(f"stopped; resume with: napari-cellseg train --data {options.data} --out {options.out} --resume")
             raise
@@ -98,8 +99,8 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
-def config_of(options: argparse.Namespace, bar: Bar) -> TrainConfig:
-    """Return the settings from the options of `add_settings`."""
+def config_of(options: argparse.Namespace, bar: Bar, told: set[str] | None = None) -> TrainConfig:
+    """Return the settings from the options of `add_settings`; ``told`` gets the data warnings that were printed."""
     from training.config import TrainConfig
     from training.dataset import find_samples
 
@@ -110,7 +111,7 @@ def config_of(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     elif options.as_is:
         config = TrainConfig.preset(options.preset, find_samples(options.data).classes)
     else:
-        config = _fitted(options, bar)
+        config = _fitted(options, bar, set() if told is None else told)
     changes = given(options, _train_flags())
     reading = reading_of(options, config.model.reading)
     if reading != config.model.reading:
@@ -129,7 +130,7 @@ def _config_of_run(folder: Path) -> TrainConfig:
     return TrainConfig.load(path)
 
 
-def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
+def _fitted(options: argparse.Namespace, bar: Bar, told: set[str]) -> TrainConfig:
     from napari_cellseg.commands.progress import drive
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
@@ -143,6 +144,7 @@ def _fitted(options: argparse.Namespace, bar: Bar) -> TrainConfig:
     report: DataReport = drive(scan_steps(options.data, None, reading_of(options)), show)
     report.check()
     bar.line(report.summary())
+    told.update(map(str, report.warnings))
     config = TrainConfig.suggest(report, options.preset)
     start = options.start_from or _usual_start(options)
     if start in ("imagenet", "random"):
@@ -168,8 +170,8 @@ def _setting(text: str) -> tuple[str, Any]:
     return name.strip().replace(".", "__"), parse_yaml(value, f"--set {text!r}")
 
 
-def show_training(event: TrainEvent, bar: Bar) -> None:
-    """Show an event of a training run."""
+def show_training(event: TrainEvent, bar: Bar, told: Collection[str] = ()) -> None:
+    """Show an event of a training run, except the warnings in ``told``, which were shown before."""
     from napari_cellseg.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ValidationStep
     from napari_cellseg.wording import counted
     from training.history import epoch_line, run_line
@@ -190,5 +192,5 @@ def show_training(event: TrainEvent, bar: Bar) -> None:
         bar.line(f"epochs {event.first_epoch} to {event.epochs} -> {event.run_folder}")
     elif isinstance(event, RunFinished):
         bar.line(run_line(event))
-    elif isinstance(event, Message):
+    elif isinstance(event, Message) and event.text not in told:
         bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
