@@ -68,6 +68,17 @@ def test_all_formats_of_all_images_are_written_and_summed_up(qtbot, dock, folder
     assert dock.open_button.isVisibleTo(dock)
 
 
+def test_an_export_of_nothing_is_a_warning_with_the_way_out(qtbot, dock, folder, tmp_path):
+    for path in folder.glob("*/class*.tif"):
+        path.unlink()
+    open_folder(qtbot, dock, folder)
+    dock.choose(frozenset({"coco"}), Which.ALL, tmp_path / "out")
+    export(qtbot, dock)
+    assert dock.problems.isVisibleTo(dock)
+    assert "Nothing was exported: 2 images without annotations." in dock.problems.text()
+    assert "run Batch" in dock.problems.text()
+
+
 def test_one_image_as_it_is_on_the_canvas_saved_or_not(qtbot, dock, folder, tmp_path):
     open_folder(qtbot, dock, folder)
     session = dock.state.session

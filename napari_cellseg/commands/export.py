@@ -72,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
         summary: ExportSummary = drive(export_folder(items, classes, plan), show)
     for image_id, text in summary.problems:
         print(f"{image_id}: {text}", file=sys.stderr)
+    if summary.hint:
+        print(f"warning: {summary.hint}", file=sys.stderr)
     print(f"{summary}, {counted(summary.cells, 'cell')} -> {options.out}")
     return 1 if summary.problems or summary.damaged else 0  # what is damaged was logged when it was read
 

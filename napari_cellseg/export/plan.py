@@ -87,6 +87,16 @@ class ExportSummary:
     covered: int = 0
     damaged: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def hint(self) -> str:
+        """What to do when there was nothing to export; empty if images were exported."""
+        if self.images or not self.not_annotated:
+            return ""
+        return (
+            f"Nothing was exported: {counted(self.not_annotated, 'image')} without annotations. "
+            "Segment the images, or run Batch on the folder, then export again."
+        )
+
     def __str__(self) -> str:
         """Return "27 images, 2 without cells, 0 problems"."""
         parts = [counted(self.images, "image"), f"{self.without_cells:,} without cells"]

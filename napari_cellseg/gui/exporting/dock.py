@@ -37,7 +37,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, WARNING, Dock, PrimaryButton, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow
-from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.measure import CSV_STYLES
 
 __all__ = ["ExportDock"]
@@ -212,6 +212,9 @@ class ExportDock(Dock):
         problems = (*summary.problems, *summary.damaged)
         shown = [f"{image_id}: {text}" for image_id, text in problems[:5]]
         more = len(problems) - len(shown)
+        if summary.hint:
+            shown.insert(0, summary.hint)
+            show_warning(summary.hint)
         self.problems.setText("\n".join([*shown, *([f"... and {more} more"] if more > 0 else [])]))
         self.problems.setVisible(bool(shown))
         self._show()
