@@ -60,7 +60,7 @@ def add_flags(parser: Any, flags: Iterable[Flag]) -> None:
     for flag in flags:
         if flag.kind is bool:
             action = "store_false" if flag.off else "store_true"
-            text = ("do not: " if flag.off else "") + _help(flag)
+            text = "do not " + _help(flag).replace("; when off, ", "; ") if flag.off else _help(flag)
             parser.add_argument(flag.name, dest=flag.setting, action=action, default=None, help=text)
         else:
             parser.add_argument(
@@ -74,7 +74,9 @@ def add_flags(parser: Any, flags: Iterable[Flag]) -> None:
 
 
 def _help(flag: Flag) -> str:
-    return flag.help[:1].lower() + flag.help[1:].replace("%", "%%")
+    text = flag.help.replace("%", "%%")
+    is_name = any(letter.isupper() for letter in text.partition(" ")[0][1:])  # IoU, EMA
+    return text if is_name else text[:1].lower() + text[1:]
 
 
 def given(options: argparse.Namespace, flags: Iterable[Flag]) -> dict[str, Any]:
