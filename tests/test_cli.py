@@ -117,6 +117,39 @@ def test_validate_lists_what_is_wrong_row_by_row(
     assert [problem["row"] for problem in json.loads(capsys.readouterr().out)] == [1, 3]
 
 
+def test_validate_finds_the_id_file_and_says_which(
+    perfect: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run" / "test-results.json"
+    path.parent.mkdir()
+    path.write_bytes(perfect[0].read_bytes())
+    assert main(["validate", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "There is no test_image_name_to_ids.json in the folder of" in error
+    assert "--ids" in error
+    ids = path.with_name("test_image_name_to_ids.json")
+    ids.write_bytes(perfect[1].read_bytes())
+    assert main(["validate", str(path)]) == 0
+    assert f"Ids of {ids}" in capsys.readouterr().err
+
+
+def test_validate_says_once_that_the_id_file_is_of_another_set(
+    perfect: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = json.loads(perfect[0].read_text())
+    for row in rows:
+        row["segmentation"]["size"] = [7, 7]
+    rows = (rows * 15)[:15]
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps(rows))
+    assert main(["validate", str(path), "--ids", str(perfect[1])]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("15 of 15 rows have another image id or image size than the id file")
+    assert "probably of another set" in lines[0]
+    assert [line.split(":")[0] for line in lines[1:11]] == [f"row {i}" for i in range(10)]
+    assert lines[11].startswith("... and 5 more")
+
+
 # ---- evaluate ----
 
 
@@ -303,6 +336,15 @@ SMALL = [
     "augment.crop=96",
     "data.chunks=2",
 ]
+
+
+def test_train_prints_a_data_warning_once(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--data", str(data), "--out", str(tmp_path / "run"), "--device", "cpu", "--epochs", "1"]
+    small = [word for word in SMALL if word != "--as-is"]
+    assert main([*arguments, "--max-steps", "1", *small]) == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert warnings
+    assert len(warnings) == len(set(warnings))
 
 
 def test_train_runs_and_goes_on(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,9 @@ RESULTS_NAME = "test-results.json"
 _KEYS = ("image_id", "category_id", "bbox", "score", "segmentation")
 _ROWS_AT_ONCE = 1024
 _LARGEST_CATEGORY = 2**31 - 1
+_MANY_WRONG = 3
+_OTHER_SET = ("segmentation has size", "image_id ")
+"""Start of the texts on rows that do not fit the id file."""
 _BOX_TOLERANCE = 1.0  # px; some tools give the box of the pixel centres
 
 
@@ -207,7 +210,13 @@ def check_results(
     AnnotationError
         The file cannot be read at all.
     """
-    return check_rows(_load(path), image_ids, classes)
+    rows = _load(path)
+    problems = check_rows(rows, image_ids, classes)
+    other = len({problem.row for problem in problems if problem.text.startswith(_OTHER_SET)})
+    if other >= _MANY_WRONG and 2 * other > len(rows):
+        text = f"{other:,} of {len(rows):,} rows have another image id or image size than the id file"
+        problems.insert(0, Problem(None, f"{text}, which is probably of another set of images"))
+    return problems
 
 
 def check_rows(rows: object, image_ids: Sequence[ImageId], classes: int | None = None) -> list[Problem]:
