@@ -124,6 +124,19 @@ def test_ids_are_those_of_the_level_that_is_read(tmp_path: Path, model: Path, ca
     assert "cells" not in told.out  # refused before anything was computed
 
 
+def test_a_plane_that_no_image_has_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder, rgb = tmp_path / "stacks", generate_tissue((96, 96), 8)[0]
+    folder.mkdir()
+    tifffile.imwrite(folder / "z.tif", np.stack([rgb, rgb]), photometric="rgb", metadata={"axes": "ZYXS"})
+    assert predict(folder, "--plane", "9", "--out", tmp_path / "out", model=model) == 2
+    told = capsys.readouterr()
+    assert "it has no plane 9; there are 2, counted from 0" in told.err
+    assert "model" not in told.out  # which names the device once it is loaded
+    assert predict(folder, "--plane", "1", "--out", tmp_path / "out", model=model) == 0
+
+
 def test_ids_may_list_each_plane(tmp_path: Path, model: Path) -> None:
     folder, rgb = tmp_path / "stacks", generate_tissue((96, 96), 8)[0]
     folder.mkdir()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
 from napari_cellseg.commands.options import add_flags, given, when_used
-from napari_cellseg.commands.reading import add_reading_options, as_read
+from napari_cellseg.commands.reading import add_reading_options, as_read, check_readable
 
 if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
@@ -105,6 +105,8 @@ def run(options: argparse.Namespace) -> int:
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
     files = as_read(files, options, header.config.reading)
+    if options.plane not in (None, "all"):
+        check_readable(files)
     ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
     _check_ids(files, ids)
     if not options.quiet:

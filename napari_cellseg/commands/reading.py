@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_cellseg.images.listing import ImageFile
     from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["add_reading_options", "as_read", "reading_of"]
+__all__ = ["add_reading_options", "as_read", "check_readable", "reading_of"]
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -88,3 +88,26 @@ def as_read(files: Sequence[ImageFile], options: argparse.Namespace, base: ReadO
     reading = reading_of(given, base)
     placed = [replace(file, reading=reading) for file in files]
     return [plane for file in placed for plane in each_plane(file)] if every else placed
+
+
+def check_readable(files: Sequence[ImageFile]) -> None:
+    """Refuse images of which none can be read as chosen, for example no plane 9; stops at the first that can be read.
+
+    Raises
+    ------
+    ImageReadError
+        That of the first image.
+    """
+    from napari_cellseg.errors import ImageReadError
+    from napari_cellseg.images.formats import read_image
+
+    first: ImageReadError | None = None
+    for file in files:
+        try:
+            read_image(file.path, options=file.reading)
+        except ImageReadError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
