@@ -20,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
         "--ids",
         type=Path,
         metavar="FILE",
-        help="JSON list of the images and their ids (default: the file found in the folder of the results or next to it)",
+        help="JSON list of the images and their ids (default: the file found next to the results)",
     )
     parser.add_argument("--classes", type=int, metavar="K", help="number of classes; category ids are then 1..K")
     parser.add_argument(
