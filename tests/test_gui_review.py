@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import CellFilter, ReviewSession, Status
-from tests.review_window import CLASSES, Window, pump
+from tests.review_window import CLASSES, SIZE, Window, pump
 
 pytestmark = pytest.mark.gui
 
@@ -240,3 +241,29 @@ def test_the_list_of_keys_names_every_class(window: Window, session: ReviewSessi
     texts = [label.text() for label in dialog.findChildren(QLabel)]
     assert all(" / ".join(row.keys) in texts for row in REVIEW_ACTIONS if row.keys and not row.id.startswith("class_"))
     assert all(f"Class: {name}" in texts for name in CLASSES.names)
+
+
+def test_undo_of_a_whole_prediction_says_how_to_get_its_cells_back(window: Window) -> None:
+    session = window.open(ReviewSession(SIZE, CLASSES))
+    dock = window.dock("Review")
+    masks = [np.ones((8, 8), bool)] * 2
+    session.load_proposals(InstanceMasks.from_crops(SIZE, [(10, 10), (40, 60)], masks, [1, 2]))
+    session.accept([min(session.cells)])
+    told = "2 cells of the model removed. Redo (Ctrl+Shift+Z) brings them back."
+
+    window.press("Control-Z")
+    assert window.viewer.status == "Undone: accept #1"
+    for _ in range(3):  # the key is held
+        window.press("Control-Z")
+        assert not session.cells
+        assert told in window.viewer.status
+        dock.refresh()
+        assert dock._undo_text.text() == told
+
+    window.press("Control-Shift-Z")
+    dock.refresh()
+    assert len(session.cells) == 2
+    assert dock._undo_text.text() == "Last: 2 proposals from model"
+    window.press("Control-Shift-Z")
+    window.press("Control-Z")
+    assert told not in window.viewer.status

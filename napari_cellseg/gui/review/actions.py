@@ -50,6 +50,7 @@ class ReviewActions(QObject):
         self.auto_advance = True
         self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
+        self._undone_prediction = "", 0  # the command and its cells
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers, self.tools)
         self.cutting.changed.connect(self._on_cutting)
@@ -298,6 +299,10 @@ class ReviewActions(QObject):
         if not change or session is None:
             self.say(nothing)
             return
+        if change.kind is ChangeKind.UNDO:
+            removed = [cell for cell, before in change.pairs if cell is not None and before is None]
+            is_prediction = all(cell.status is Status.PROPOSED for cell in removed)
+            self._undone_prediction = change.text, len(removed) if is_prediction else 0
         shown = [i for i in change.cell_ids if i in session.cells and session.is_visible(session.cells[i])]
         self._state.select(shown[:100])
         where = session.cells[shown[0]] if shown else next(c for pair in change.pairs for c in pair if c is not None)
@@ -306,7 +311,15 @@ class ReviewActions(QObject):
         if layer is not None and not is_in_view(layer, where.box):
             move_to(self._state.viewer, where.box, session.image_size)
         verb = "Undone" if change.kind is ChangeKind.UNDO else "Done again"
-        self.say(f"{verb}: {change.text}")
+        self.say(self.undone_text or f"{verb}: {change.text}")
+
+    @property
+    def undone_text(self) -> str:
+        """How to get the cells of a model back after undo has removed all of them; else empty."""
+        command, cells = self._undone_prediction
+        if not cells or self._state.session is None or self._state.session.redo_text != command:
+            return ""
+        return f"{counted(cells, 'cell')} of the model removed. Redo (Ctrl+Shift+Z) brings them back."
 
     @property
     def end_text(self) -> str:

@@ -167,6 +167,7 @@ class ReviewDock(Dock):
 
     def _add_undo(self) -> None:
         self._undo_text = QLabel()
+        self._undo_text.setWordWrap(True)
         self._undo_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.column.addLayout(_row(self._undo_text, *self._buttons_of(Place.HISTORY), stretch=0))
 
@@ -266,7 +267,7 @@ class ReviewDock(Dock):
             explain(made, row.needs(self._do), row.tooltip(self._do))
         self._classes.explain(action("class_1").needs(self._do))
         undo = session.undo_text if session is not None else None
-        self._undo_text.setText(f"Last: {undo}" if undo else "")
+        self._undo_text.setText(self._do.undone_text or (f"Last: {undo}" if undo else ""))
         self._undo_text.setToolTip(self._undo_text.text())
         self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
 

@@ -65,7 +65,11 @@ def a_class(class_id: int, do: ReviewActions) -> str | None:
 
 def something_done(do: ReviewActions) -> str | None:
     """Say why nothing can be undone."""
-    nothing = None if do.session is not None and do.session.undo_text else "There is nothing to undo."
+    nothing = (
+        None
+        if do.session is not None and do.session.undo_text
+        else f"There is nothing to undo. {do.undone_text}".rstrip()
+    )
     return nothing or edits(do)
 
 
