@@ -81,6 +81,7 @@ class Window:
         """Open a dock of the plugin, once."""
         if name not in self.docks:
             _, self.docks[name] = self.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+            self.viewer.window.resize(1400, 900)
             pump()
         self.state.set_min_scores({})  # Segment, which comes along, takes those of its model
         return self.docks[name]
@@ -103,6 +104,9 @@ def open_window() -> Iterator[Window]:
     from napari_cellseg.gui.plugin import plugin_of
 
     viewer = napari.Viewer(show=True)
+    # napari remembers the size of its window from test to test; docks next to a small one leave no canvas.
+    viewer.window.resize(1400, 900)
+    pump()
     plugin = plugin_of(viewer)
     try:
         yield Window(viewer, plugin.state, plugin.layers, plugin.review)

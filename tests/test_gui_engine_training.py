@@ -205,7 +205,7 @@ def test_a_killed_engine_is_one_clear_message_and_the_run_can_be_resumed(qtbot, 
     assert len(room.errors) == 1
     assert isinstance(room.errors[0], EngineError)
     assert "was killed from outside" in str(room.errors[0])
-    assert "resume it" in str(room.errors[0])
+    assert "Resume th" in str(room.errors[0])
 
     assert resumes(qtbot, room, data, tmp_path / "run").first_epoch >= 1
     assert room.process != killed

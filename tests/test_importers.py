@@ -111,7 +111,7 @@ _DOCS = Path(__file__).parents[1] / "docs" / "file-formats.md"
 
 def documented() -> dict[str, list[str]]:
     """Return the cells of each row of the table in the documentation, by ``--format``."""
-    lines = _DOCS.read_text("utf-8").split("## Annotations of other tools")[1].split("Rules, the same")[0].splitlines()
+    lines = _DOCS.read_text("utf-8").split("## Annotations of other tools")[1].split("\n## ")[0].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
     return {row[1].strip("`"): row for row in rows}
 

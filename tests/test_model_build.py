@@ -31,7 +31,7 @@ def test_every_preset_can_be_built(name):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet_5000", "no model 'resnet_5000'"), ("test_vit", r"strides \[16, 16, 16\], the pyramid wants")],
+    [("resnet_5000", "no model 'resnet_5000'"), ("test_vit", r"strides \[16, 16, 16\], the pyramid needs")],
 )
 def test_a_backbone_that_does_not_fit(name, message):
     with pytest.raises(ConfigError, match=message):

@@ -83,7 +83,7 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
     assert report["points"]["steps"] > 0
     assert report["points"]["ap50"] == epochs
     assert report["best"].startswith("Best AP50")
-    assert report["example layer"] == f"Examples of epoch {epochs}: true | found"
+    assert report["example layer"] == f"Examples of epoch {epochs}: ground truth | prediction"
 
     model = Path(report["model"])
     assert model.parent == tmp_path / "models" / "runs"
