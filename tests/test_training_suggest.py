@@ -10,7 +10,7 @@ from napari_cellseg.images.statistics import PictureFacts
 from training.config import TrainConfig
 from training.dataset import Sample
 from training.report import DataReport, ImageFacts
-from training.suggest import anchor_factor, working_scale_of
+from training.suggest import anchor_factor, suggest, working_scale_of
 
 
 def report(
@@ -34,7 +34,7 @@ def report(
 
 
 def test_small_cells_are_magnified_and_large_ones_shrunk() -> None:
-    scales = [TrainConfig.suggest(report(side=side)).model.working_scale for side in (8, 17, 32, 120)]
+    scales = [suggest(report(side=side)).model.working_scale for side in (8, 17, 32, 120)]
     assert scales == [4.0, 2.0, 1.0, 0.25]
     assert working_scale_of(np.zeros(0, np.float32)) == 1.0
 
@@ -47,30 +47,30 @@ def test_anchors_change_only_when_others_fit_clearly_better() -> None:
 
 
 def test_anchors_keep_their_levels() -> None:
-    config, preset = TrainConfig.suggest(report(side=32)), TrainConfig.preset("lite", ClassTable.numbered(2))
+    config, preset = suggest(report(side=32)), TrainConfig.preset("lite", ClassTable.numbered(2))
     levels = [len(level) for level in config.model.rpn.anchor_sizes]
     assert levels == [len(level) for level in preset.model.rpn.anchor_sizes]
 
 
 def test_the_original_recipe_keeps_its_scale_anchors_and_length() -> None:
-    config, preset = TrainConfig.suggest(report(), "original"), TrainConfig.preset("original", ClassTable.numbered(2))
+    config, preset = suggest(report(), "original"), TrainConfig.preset("original", ClassTable.numbered(2))
     assert config.model == preset.model
     assert (config.epochs, config.data.views) == (150, 1)
 
 
 def test_one_image_is_trained_on_without_validation() -> None:
-    config = TrainConfig.suggest(report(images=1))
+    config = suggest(report(images=1))
     assert config.data.validation_fraction == 0
     assert config.stopping.monitor == "train_loss"
 
 
 @pytest.mark.parametrize(("images", "held"), [(2, 1), (5, 1), (27, 5), (100, 20), (1000, 40)])
 def test_the_share_held_back_grows_slower_than_the_data(images: int, held: int) -> None:
-    assert round(TrainConfig.suggest(report(images=images)).data.validation_fraction * images) == held
+    assert round(suggest(report(images=images)).data.validation_fraction * images) == held
 
 
 def test_few_images_are_seen_often_and_many_once() -> None:
-    few, many = TrainConfig.suggest(report(images=2)), TrainConfig.suggest(report(images=2000, size=(256, 256)))
+    few, many = suggest(report(images=2)), suggest(report(images=2000, size=(256, 256)))
     assert few.data.views >= 50
     assert many.data.views == 1
     for config, images in ((few, 1), (many, 1960)):
@@ -80,18 +80,18 @@ def test_few_images_are_seen_often_and_many_once() -> None:
 
 
 def test_little_memory_means_small_crops_and_a_small_budget() -> None:
-    small, large = (TrainConfig.suggest(report(), ram_mib=ram) for ram in (3000, 64_000))
+    small, large = (suggest(report(), ram_mib=ram) for ram in (3000, 64_000))
     assert (small.augment.crop, small.optimizer.batch, small.data.ram_budget_mib) == (384, 1, 375)
     assert (large.augment.crop, large.data.ram_budget_mib) == (512, 2048)
 
 
 def test_grey_images_get_no_stain_and_hue_changes() -> None:
-    grey, coloured = TrainConfig.suggest(report(chroma=1)).augment, TrainConfig.suggest(report()).augment
+    grey, coloured = suggest(report(chroma=1)).augment, suggest(report()).augment
     assert (grey.stain, grey.hue_saturation_value) == (0, 0)
     assert coloured.stain > 0
 
 
 def test_the_pixel_size_is_taken_only_when_all_images_agree() -> None:
-    assert TrainConfig.suggest(report(pixel_sizes=(0.25, 0.251))).model.pixel_size_um == pytest.approx(0.25, abs=0.01)
-    assert TrainConfig.suggest(report(pixel_sizes=(0.25, None))).model.pixel_size_um is None
-    assert TrainConfig.suggest(report(pixel_sizes=(0.25, 0.5))).model.pixel_size_um is None
+    assert suggest(report(pixel_sizes=(0.25, 0.251))).model.pixel_size_um == pytest.approx(0.25, abs=0.01)
+    assert suggest(report(pixel_sizes=(0.25, None))).model.pixel_size_um is None
+    assert suggest(report(pixel_sizes=(0.25, 0.5))).model.pixel_size_um is None

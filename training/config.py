@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,9 +18,6 @@ from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.formats.yaml_gate import parse_yaml, read_yaml
 from napari_cellseg.model.config import ModelConfig, changed_values, config_error
 from napari_cellseg.model.presets import preset_of
-
-if TYPE_CHECKING:
-    from training.report import DataReport
 
 __all__ = [
     "AugmentConfig",
@@ -225,13 +222,6 @@ class TrainConfig(_Section):
             There is no such preset.
         """
         return cls.parse({"name": name, "model": ModelConfig.preset(name, classes), **preset_of(name).training})
-
-    @classmethod
-    def suggest(cls, report: DataReport, preset: str = "lite", *, ram_mib: int | None = None) -> TrainConfig:
-        """Return the preset fitted to a data set: cell size, number of images, memory. See `training.suggest`."""
-        from training.suggest import suggest
-
-        return suggest(report, preset, ram_mib=ram_mib)
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> TrainConfig:

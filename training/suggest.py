@@ -14,7 +14,7 @@ from napari_cellseg.model.presets import preset_of
 from training.config import TrainConfig
 from training.report import DataReport
 
-__all__ = ["anchor_factor", "going_on", "suggest", "working_scale_of"]
+__all__ = ["anchor_factor", "continue_from", "suggest", "working_scale_of"]
 
 CELL_SIDE_PX = 32
 """Target side of the median cell in the network, px: eight features of the finest pyramid level."""
@@ -52,7 +52,7 @@ def suggest(report: DataReport, preset: str = "lite", *, ram_mib: int | None = N
     return _with_schedule(config.with_changes(**changes), report)
 
 
-def going_on(config: TrainConfig, header: CheckpointHeader) -> TrainConfig:
+def continue_from(config: TrainConfig, header: CheckpointHeader) -> TrainConfig:
     """Return the settings with the network of the model that training starts from.
 
     Its weights fit its own anchors and layers only. Classes and scale fit the data: cells get the size it learned.

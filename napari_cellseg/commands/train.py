@@ -134,9 +134,8 @@ def _fitted(options: argparse.Namespace, bar: Bar, told: set[str]) -> TrainConfi
     from napari_cellseg.commands.progress import drive
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
-    from training.config import TrainConfig
     from training.report import DataReport, ScanStep, scan_steps
-    from training.suggest import going_on
+    from training.suggest import continue_from, suggest
 
     def show(step: ScanStep) -> None:
         bar.at(step.image, step.images, f"checking {step.image_id}")
@@ -145,12 +144,12 @@ def _fitted(options: argparse.Namespace, bar: Bar, told: set[str]) -> TrainConfi
     report.check()
     bar.line(report.summary())
     told.update(map(str, report.warnings))
-    config = TrainConfig.suggest(report, options.preset)
+    config = suggest(report, options.preset)
     start = options.start_from or _usual_start(options)
     if start in ("imagenet", "random"):
         return config
     model = bundled() if start == "bundled" else Path(start)
-    return going_on(config.with_changes(start_from=start), read_header(model))
+    return continue_from(config.with_changes(start_from=start), read_header(model))
 
 
 def _usual_start(options: argparse.Namespace) -> str:

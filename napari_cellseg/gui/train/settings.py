@@ -19,7 +19,7 @@ from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.presets import PRESETS
 from training.config import TrainConfig
 from training.report import DataReport
-from training.suggest import going_on
+from training.suggest import continue_from, suggest
 
 __all__ = ["command_line", "epoch_seconds", "fitted", "flat", "remember_speed", "start_hint"]
 
@@ -43,10 +43,10 @@ def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointH
     ConfigError
         The settings contradict each other.
     """
-    config = TrainConfig.suggest(report, preset).with_changes(start_from=start_from)
+    config = suggest(report, preset).with_changes(start_from=start_from)
     if preferences().ram_budget_mib:
         config = config.with_changes(data__ram_budget_mib=preferences().ram_budget_mib)
-    return config if header is None else going_on(config, header)
+    return config if header is None else continue_from(config, header)
 
 
 def start_hint(header: CheckpointHeader | None, classes: ClassTable, preset: str, data_name: str) -> str:
