@@ -129,12 +129,12 @@ def test_the_range_of_the_type_can_be_asked_for(tmp_path: Path) -> None:
     assert abs(image.rgb() - values / 257).max() <= 0.51
 
 
-def test_nan_becomes_black_and_a_constant_image_does_not_divide_by_zero(tmp_path: Path) -> None:
+def test_nan_becomes_the_median_and_a_constant_image_does_not_divide_by_zero(tmp_path: Path) -> None:
     values = picture(*SIZE, dtype=np.float32)
     values[3, 4] = np.nan
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
     rgb = read_tiff(tmp_path / "a.tif").rgb()
-    assert rgb[3, 4].tolist() == [0, 0, 0]
+    assert 60 < rgb[3, 4, 0] < 200
     assert rgb.max() > 230
     for value in (0.0, 7.5, 1e30, np.nan):
         tifffile.imwrite(tmp_path / "b.tif", np.full(SIZE, value, np.float32), photometric="minisblack")

@@ -88,7 +88,7 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
     model = Path(report["model"])
     assert model.parent == tmp_path / "models" / "runs"
     assert read_header(model, verify=True).provenance["data"]
-    assert report["use"] == f'Segment uses "{model.stem}" now and the open image is segmented again.'
+    assert report["use"] == f'Segment now uses "{model.stem}" and the open image is segmented again.'
     assert report["segmented"][0] == "FINISHED", report["segmented"]
     assert report["compared"][0] == "FINISHED", report["compared"]
     assert "gained" in report["compared"][1]

@@ -32,6 +32,7 @@ def test_every_file_that_once_broke_a_reader_is_read_or_refused(tmp_path: Path) 
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_large_file_that_once_broke_a_reader_is_read_or_refused(tmp_path: Path) -> None:
     try_breakers([name for name, breaker in BREAKERS.items() if breaker.is_slow], tmp_path)
@@ -48,6 +49,7 @@ def try_breakers(names: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.name)
 @pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_all_damaged_files(gate, tmp_path: Path, record_property) -> None:
     tally = fuzz(gate.name, 0, gate.cases, tmp_path)
