@@ -63,37 +63,16 @@ def run(options: argparse.Namespace) -> int:
 Cells = dict[str, "InstanceMasks"]
 
 
-def _truth(source: DataSource, only: Mapping[str, Any] | None = None) -> Cells:
-    from napari_cellseg.formats.label_images import to_instances
-    from napari_cellseg.images.formats import image_size
-    from training.dataset import label_images_of
-
-    truth = {}
-    for sample in source.samples:
-        if only is not None and sample.image_id not in only:
-            continue
-        size = image_size(sample.image)
-        cells = sample.cells
-        truth[sample.image_id] = to_instances(dict(label_images_of(sample, size)), size) if cells is None else cells
-    return truth
-
-
-def _has_names(source: DataSource) -> bool:
-    """Return whether the classes were named; otherwise there may be more classes than those with cells."""
-    from napari_cellseg.classes import ClassTable
-
-    return source.classes != ClassTable.numbered(len(source.classes))
-
-
 def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable]:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.errors import AnnotationError
     from napari_cellseg.formats.coco import read_results
     from napari_cellseg.formats.ids import match_ids
+    from training.truth import has_names, truth_of
 
     ids = match_ids(options.ids, [sample.image_id for sample in source.samples])
     images = ids.of_image
-    truth = _truth(source, images)
+    truth = truth_of(source, images)
     if not truth:
         raise AnnotationError(f"None of the images of {options.data} is in {options.ids}.")
     if len(truth) < len(source.samples):
@@ -101,7 +80,7 @@ def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells,
     results = read_results(options.results, ids.entries)
     found = {image_id: results[images[image_id].id] for image_id in truth}
     highest = max(int(cells.class_ids.max(initial=1)) for cells in found.values())
-    more = highest > len(source.classes) and not _has_names(source)
+    more = highest > len(source.classes) and not has_names(source)
     return truth, found, ClassTable.numbered(highest) if more else source.classes
 
 
@@ -109,19 +88,16 @@ def _of_model(
     options: argparse.Namespace, source: DataSource
 ) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None]:
     from napari_cellseg.commands.progress import Bar
-    from napari_cellseg.errors import ConfigError, ImageReadError
+    from napari_cellseg.errors import ImageReadError
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
+    from training.truth import common_classes, truth_of
 
     settings = prediction_options(options, None)
     header = read_header(settings.checkpoint or bundled())
-    if len(source.classes) != len(header.classes) and (_has_names(source) or len(source.classes) > len(header.classes)):
-        raise ConfigError(
-            f"The model knows {len(header.classes)} classes ({', '.join(header.classes.names)}), "
-            f"the data has {len(source.classes)} ({', '.join(source.classes.names)})."
-        )
-    truth = _truth(source)
+    classes = common_classes(source, header.classes)
+    truth = truth_of(source)
     reading = reading_of(options, header.config.reading)
     files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
     with Bar("image", to_stderr=True) as bar:
@@ -129,5 +105,4 @@ def _of_model(
     if failed:
         raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
     limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
-    classes = source.classes if _has_names(source) else header.classes
     return truth, {image.file.image_id: image.instances for image in found}, classes, limits

@@ -13,6 +13,7 @@ from napari_cellseg.commands import (
     export,
     import_annotations,
     predict,
+    samples,
     train,
     validate,
 )
@@ -20,7 +21,7 @@ from napari_cellseg.commands.options import LazyParser
 
 __all__ = ["make_parser"]
 
-_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, doctor, demo)
+_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, doctor, demo, samples)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -132,30 +132,18 @@ def _config_of_run(folder: Path) -> TrainConfig:
 
 def _fitted(options: argparse.Namespace, bar: Bar, told: set[str]) -> TrainConfig:
     from napari_cellseg.commands.progress import drive
-    from napari_cellseg.model.bundled import bundled
-    from napari_cellseg.model.checkpoint import read_header
-    from training.report import DataReport, ScanStep, scan_steps
-    from training.suggest import continue_from, suggest
+    from training.fit import fit, usual_start
+    from training.report import ScanStep
 
     def show(step: ScanStep) -> None:
         bar.at(step.image, step.images, f"checking {step.image_id}")
 
-    report: DataReport = drive(scan_steps(options.data, None, reading_of(options)), show)
-    report.check()
+    changed = (text.partition("=")[0].strip() for text in [*options.set, *getattr(options, "vary", [])])
+    start = options.start_from or usual_start(options.preset, changed)
+    config, report = drive(fit(options.data, options.preset, start, reading_of(options)), show)
     bar.line(report.summary())
     told.update(map(str, report.warnings))
-    config = suggest(report, options.preset)
-    start = options.start_from or _usual_start(options)
-    if start in ("imagenet", "random"):
-        return config
-    model = bundled() if start == "bundled" else Path(start)
-    return continue_from(config.with_changes(start_from=start), read_header(model))
-
-
-def _usual_start(options: argparse.Namespace) -> str:
-    """Return the default initial weights: a model trained on nuclei, if the network is that model's."""
-    other_network = any(text.startswith("model.") for text in [*options.set, *getattr(options, "vary", [])])
-    return "bundled" if options.preset == "lite" and not other_network else "imagenet"
+    return config
 
 
 def _setting(text: str) -> tuple[str, Any]:
