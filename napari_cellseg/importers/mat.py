@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import io as matlab
 
 from napari_cellseg.errors import AnnotationError, CellSegError
+from napari_cellseg.formats.matlab_file import NewerMatlabError, array_names, read_arrays
 from napari_cellseg.formats.rle import Decoded
-from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.importers.collect import Collector
 from napari_cellseg.importers.label_values import cells_of, most_frequent
 from napari_cellseg.importers.matching import draft_of_stem
@@ -33,17 +32,23 @@ _KEYS = ("inst_map", "type_map", "inst_type", "id", "class")
 
 
 def find(source: Source) -> list[Path]:
-    """Return the ``.mat`` files with an instance map."""
-    return [file for file in source.named(".mat") if _has_instances(file)]
+    """Return the ``.mat`` files with an instance map, and with them those that cannot be read.
+
+    A single file counts although it cannot be read: its error says more than "unknown format".
+    """
+    readable = {file: _has_instances(file) for file in source.named(".mat")}
+    is_mat = source.path.is_file() or any(readable.values())
+    return [file for file, has_instances in readable.items() if has_instances or (has_instances is None and is_mat)]
 
 
-def _has_instances(file: Path) -> bool:
+def _has_instances(file: Path) -> bool | None:
+    """Return None where the file cannot be read; a file of version 7.3 counts, so that the user is told of it."""
     try:
-        return any(name == "inst_map" for name, _, _ in matlab.whosmat(file))
-    except NotImplementedError:  # version 7.3 is HDF5; the error comes on reading
+        return "inst_map" in array_names(file)
+    except NewerMatlabError:
         return True
-    except Exception:  # noqa: BLE001  # a damaged file can raise anything
-        return False
+    except CellSegError:
+        return None
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
@@ -51,7 +56,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
     for file in files:
         name = source.shown(file)
         try:
-            content = _loaded(file)
+            content = read_arrays(file, _KEYS)
             labels = _plane(content.get("inst_map"), file)
         except CellSegError as error:
             collector.leave_out_file(name, str(error))
@@ -70,17 +75,6 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
                 if entry.reason or entry.cell is None:
                     raise Unusable(entry.reason)
                 row.keep(_type(entry.value, entry.cell, content, by_value, names), entry.cell, value=entry.value)
-
-
-def _loaded(file: Path) -> Mapping[str, Any]:
-    check_regular_file(file)
-    try:
-        loaded: Mapping[str, Any] = matlab.loadmat(file, variable_names=_KEYS)
-    except NotImplementedError as error:
-        raise AnnotationError("it is a MATLAB file of version 7.3; save it with -v7") from error
-    except Exception as error:
-        raise AnnotationError(f"it is not a MATLAB file, or it is damaged ({type(error).__name__})") from error
-    return loaded
 
 
 def _plane(values: Any, file: Path) -> npt.NDArray[Any]:

@@ -214,6 +214,13 @@ def read_beside_large(path: Path) -> object:
     return importing.read_source(path.parent)
 
 
+def mat_bomb() -> bytes:
+    """A label image of 100 MB, packed to 100 kB; its cells would take 1.3 GB to find."""
+    file = io.BytesIO()
+    savemat(file, {"inst_map": np.zeros((10_000, 10_000), np.uint8)}, do_compression=True)
+    return file.getvalue()
+
+
 def type_map() -> bytes:
     file = io.BytesIO()
     labels = importing.writers.painted(importing.ROWS)[0]
@@ -357,6 +364,7 @@ BREAKERS: dict[str, Breaker] = {
     "import-aperio-deep-closed": breaker("import-aperio", lambda: stored("aperio", "a.xml").replace(
         b"<Regions>", b"<Region>" * 50_000 + b"</Region>" * 50_000 + b"<Regions>", 1), "value"),
     "import-mat-class-1e12": breaker("import-mat", type_map, "value"),
+    "import-mat-bomb": breaker("import-mat", mat_bomb, "value"),
     "import-pannuke-header": breaker("import-pannuke", lambda: stored("pannuke", "masks/fold1/masks.npy").replace(b"(2, 48", b"((((("), "value"),
     "import-photograph": Breaker("a_mask.tif", lambda path: path.write_bytes(noise()), read_noise, "value"),
     "labels-photograph": breaker("label-image", noise),
