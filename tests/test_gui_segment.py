@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from engine_tasks import TASKS
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
@@ -22,6 +23,8 @@ from napari_cellseg.gui import engine as engine_module
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.preferences import Preferences
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig, PredictOptions
@@ -113,6 +116,27 @@ def test_an_image_layer_of_another_plugin_is_taken_as_it_is(qtbot, dock, viewer)
     assert item.image_id == "from elsewhere"
     np.testing.assert_array_equal(item.source, RGB)
     assert dock.state.session.count()
+
+
+def test_a_plane_chosen_in_open_leaves_the_limits_of_the_model_in_force(qtbot, dock, monkeypatch, tmp_path):
+    stack = np.stack([RGB, RGB // 2]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="rgb", metadata={"axes": "ZYXS"})
+    reading = ReadOptions(limits=(0, 300))
+    header = dock.model.header.model_copy(update={"config": CONFIG.with_changes(reading=reading)})
+    monkeypatch.setattr(type(dock.model), "header", header)
+    dock.opener.open_path(tmp_path)
+    qtbot.waitUntil(lambda: dock.state.image is not None and not dock.opener.job.is_busy, timeout=60_000)
+    run = answer(GOOD)
+    segment(qtbot, dock, run)
+    dock.opener.read_as(dock.state.image.options.changed(plane=1))
+    qtbot.waitUntil(lambda: dock.state.image is not None and dock.state.image.options.plane == 1, timeout=60_000)
+    segment(qtbot, dock, run)
+    dock.opener.read_as(dock.state.image.options.changed(limits="auto"))
+    qtbot.waitUntil(lambda: dock.state.image is not None and "limits" in dock.state.image.options.model_fields_set)
+    segment(qtbot, dock, run)
+    expected = [reading, reading.changed(plane=1), ReadOptions(plane=1)]
+    for call, options in zip(run.calls, expected, strict=True):
+        np.testing.assert_array_equal(call.items[0].source, read_image(tmp_path / "a.tif", options=options).rgb())
 
 
 def test_of_a_stack_the_plane_on_show_is_segmented_and_said(qtbot, dock, viewer):

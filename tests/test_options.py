@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from napari_cellseg.commands.parser import make_parser
 from napari_cellseg.commands.predict import prediction_options
 from napari_cellseg.commands.train import _train_flags
 from napari_cellseg.errors import ConfigError
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.flags import flags_of, given_flags
 
@@ -122,3 +124,12 @@ def test_values_of_a_wrong_type_or_range_are_refused(capsys):
     parsed = make_parser().parse_args(["predict", "x", "--out", "o", "--tile=100"])
     with pytest.raises(ConfigError, match="tile = 100"):
         prediction_options(parsed, None)
+
+
+def test_chosen_fields_of_the_reading_take_precedence_one_by_one() -> None:
+    trained = ReadOptions(limits=(0, 300), channels=(1,))
+    assert ReadOptions().over(trained) == trained
+    assert ReadOptions(plane=2).over(trained) == ReadOptions(plane=2, limits=(0, 300), channels=(1,))
+    chosen = ReadOptions(plane=2).changed(limits="auto")  # as the button does: not the same as no choice
+    assert chosen.over(trained) == ReadOptions(plane=2, channels=(1,))
+    assert pickle.loads(pickle.dumps(chosen)).over(trained) == chosen.over(trained)  # noqa: S301 - to the engine

@@ -132,5 +132,6 @@ def test_limits_that_training_used_travel_in_the_model(tmp_path: Path) -> None:
     assert read_header(tmp_path / "m.safetensors").config.reading.limits == (0, 300)
     tifffile.imwrite(tmp_path / "a.tif", twelve_bits(), photometric="rgb")
     options = PredictOptions(device="cpu", checkpoint=tmp_path / "m.safetensors")
-    events = list(predict([PredictItem("a", tmp_path / "a.tif")], options))
-    assert any("0..300 (chosen)" in getattr(event, "text", "") for event in events)
+    for reading in (None, ReadOptions(plane=0)):  # a plane that was chosen leaves the limits as they are
+        events = list(predict([PredictItem("a", tmp_path / "a.tif", None, reading)], options))
+        assert any("0..300 (chosen)" in getattr(event, "text", "") for event in events)

@@ -66,9 +66,10 @@ def reading_of(options: argparse.Namespace, base: ReadOptions | None = None) -> 
     if options.level is not None:
         changes["level"] = options.level
     try:
-        return ReadOptions(**{**(base or ReadOptions()).model_dump(), **changes})
+        chosen = ReadOptions.model_validate(changes)
     except ValidationError as error:
         raise config_error(error, "The image options") from error
+    return chosen if base is None else chosen.over(base)
 
 
 def as_read(files: Sequence[ImageFile], options: argparse.Namespace, base: ReadOptions) -> list[ImageFile]:

@@ -43,6 +43,14 @@ class ReadOptions(BaseModel):
             raise ValueError("channels: give one channel (grey) or three (red, green, blue)")
         return self
 
+    def changed(self, **changes: object) -> ReadOptions:
+        """Return the options with some fields chosen; the fields that no one chose remain open, see `over`."""
+        return ReadOptions.model_validate({**self.model_dump(exclude_unset=True), **changes})
+
+    def over(self, base: ReadOptions) -> ReadOptions:
+        """Return ``base``, for example the options of a model's training, with the fields that were chosen here."""
+        return ReadOptions.model_validate({**base.model_dump(), **self.model_dump(exclude_unset=True)})
+
 
 def parse_limits(words: list[str]) -> LimitsChoice:
     """Parse the words of ``--limits``: ``["auto"]``, ``["dtype"]`` or two numbers.

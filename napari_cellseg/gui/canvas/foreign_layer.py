@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image
 
 __all__ = ["LayerImage", "image_of_layer"]
@@ -27,7 +28,7 @@ def image_of_layer(layer: Any, viewer: Any = None) -> LayerImage | str:
     """
     data = layer.data[0] if layer.multiscale else layer.data
     leading = layer.ndim - 2
-    image_id = layer.name
+    image_id, options = layer.name, ReadOptions()
     if leading:
         if viewer is None:
             return f"it is a stack of {layer.ndim} dimensions"
@@ -35,8 +36,15 @@ def image_of_layer(layer: Any, viewer: Any = None) -> LayerImage | str:
             return "it is a stack that is not shown plane by plane; show it in 2D, with its last two axes"
         place = _place(layer, viewer, data.shape[:leading])
         data, image_id = data[place], f"{layer.name}, plane {', '.join(map(str, place))}"
+        options = ReadOptions(plane=0)  # chosen by the view: a plane of the model's training images has no meaning here
     axes = "YXS" if layer.rgb else "YX"
-    image = Image(pixels=np.asarray(data), axes=axes, pixel_size_um=_pixel_size_um(layer), path=Path(layer.name))
+    image = Image(
+        pixels=np.asarray(data),
+        axes=axes,
+        pixel_size_um=_pixel_size_um(layer),
+        path=Path(layer.name),
+        options=options,
+    )
     return LayerImage(image, image_id)
 
 

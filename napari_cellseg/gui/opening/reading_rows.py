@@ -14,7 +14,6 @@ from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.images.brightness import Scaling
 from napari_cellseg.images.image import Image
-from napari_cellseg.images.options import ReadOptions
 
 __all__ = ["ReadingRows"]
 
@@ -155,7 +154,7 @@ class ReadingRows(QWidget):
         image = self._state.image
         if image is None:
             return
-        options = ReadOptions(**{**image.options.model_dump(), **changes})
+        options = image.options.changed(**changes)
         if options != image.options or self.all_images.isChecked():
             self._opener.read_as(options, all_images=self.all_images.isChecked())
             if not self._opener.job.is_busy:  # the user chose to stay at the image as it is

@@ -26,7 +26,6 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
-from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
@@ -118,8 +117,8 @@ class Segmentation(QObject):
         assert file is not None, "the button is disabled without an image"
         if pixel_size_um is not None and config is not None:
             check_pixel_size(pixel_size_um, options.scale, config.pixel_size_um, name)
-        if config is not None and image.options == ReadOptions():
-            image = image.with_options(config.reading)  # the choice in Open takes precedence
+        if config is not None:
+            image = image.with_options(image.options.over(config.reading))  # what was chosen in Open takes precedence
         self._adopt(classes, session)
         match_classes(classes, self._state.classes)
         self._target = _Target(file.image_id, session, classes, name)

@@ -170,7 +170,7 @@ def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uin
                 " (height, width, 3) and type uint8 is needed."
             )
         return rgb, item.pixel_size_um, []
-    image = read_image(item.source, options=item.reading or reading)
+    image = read_image(item.source, options=item.reading.over(reading) if item.reading else reading)
     return image.rgb(), item.pixel_size_um or image.pixel_size_um, image.warnings()
 
 

@@ -26,7 +26,7 @@ class PredictItem:
     pixel_size_um : float or None
         Overrides the pixel size of the file.
     reading : ReadOptions, optional
-        How to read a file; if left out, as for the training of the model.
+        How to read a file; fields that were not chosen are those of the training of the model.
     """
 
     image_id: str
