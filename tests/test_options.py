@@ -132,4 +132,4 @@ def test_chosen_fields_of_the_reading_take_precedence_one_by_one() -> None:
     assert ReadOptions(plane=2).over(trained) == ReadOptions(plane=2, limits=(0, 300), channels=(1,))
     chosen = ReadOptions(plane=2).changed(limits="auto")  # as the button does: not the same as no choice
     assert chosen.over(trained) == ReadOptions(plane=2, channels=(1,))
-    assert pickle.loads(pickle.dumps(chosen)).over(trained) == chosen.over(trained)  # noqa: S301 - to the engine
+    assert pickle.loads(pickle.dumps(chosen)).over(trained) == chosen.over(trained)

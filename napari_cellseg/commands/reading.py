@@ -79,16 +79,14 @@ def as_read(files: Sequence[ImageFile], options: argparse.Namespace, base: ReadO
     ------
     ConfigError
         As `reading_of`.
-    ImageReadError
-        With ``--plane all``: an image cannot be read.
     """
-    from napari_cellseg.images.listing import each_plane
+    from napari_cellseg.images.plane_images import all_planes
 
     every = options.plane == "all"
     given = argparse.Namespace(**{**vars(options), "plane": None if every else options.plane})
     reading = reading_of(given, base)
     placed = [replace(file, reading=reading) for file in files]
-    return [plane for file in placed for plane in each_plane(file)] if every else placed
+    return all_planes(placed) if every else placed
 
 
 def check_readable(files: Sequence[ImageFile]) -> None:

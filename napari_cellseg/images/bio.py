@@ -12,9 +12,10 @@ from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
 from napari_cellseg.images.limits import MAX_BYTES
 from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.planes import Stack
 from napari_cellseg.images.tags import samples_last
 
-__all__ = ["read", "size"]
+__all__ = ["planes", "read", "size"]
 
 
 def read(path: Path, *, options: ReadOptions) -> Image:
@@ -45,6 +46,13 @@ def size(path: Path) -> tuple[int, int]:
     """Return height and width, px."""
     dims = _open(path).dims
     return int(dims.Y), int(dims.X)
+
+
+def planes(path: Path, *, options: ReadOptions) -> int:
+    """Return the number of planes of the first scene."""
+    dims = _open(path).dims
+    stack = samples_last(Stack.stand_in(dims.shape), str(dims.order))
+    return Stack(*stack, options.channels is not None).planes
 
 
 def _open(path: Path) -> Any:

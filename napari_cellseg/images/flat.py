@@ -21,7 +21,7 @@ from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_ratio
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["PILLOW_ERRORS", "check_unpacked", "read", "size"]
+__all__ = ["PILLOW_ERRORS", "check_unpacked", "planes", "read", "size"]
 
 _DECODERS = {
     "PNG": imagecodecs.png_decode,
@@ -62,6 +62,11 @@ def size(path: Path) -> tuple[int, int]:
     """Return height and width, px, from the header."""
     with _header(path) as (header, _):
         return int(header.height), int(header.width)
+
+
+def planes(path: Path, *, options: ReadOptions) -> int:  # noqa: ARG001 - as for the other formats
+    """Return 1."""
+    return 1
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["FORMATS", "ImageFormat", "format_of", "image_size", "read_image"]
+__all__ = ["FORMATS", "ImageFormat", "format_of", "image_size", "plane_count", "read_image"]
 
 
 class _Reader(Protocol):
@@ -25,6 +25,10 @@ class _Reader(Protocol):
 
 class _SizeReader(Protocol):
     def __call__(self, path: Path) -> tuple[int, int]: ...
+
+
+class _PlaneCounter(Protocol):
+    def __call__(self, path: Path, *, options: ReadOptions) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +42,8 @@ class ImageFormat:
     suffixes : tuple of str
         Lower case, with the dot.
     module : str
-        Module with ``read(path, options=ReadOptions)`` -> Image and ``size(path)`` -> (height, width); imported when
-        needed.
+        Module with ``read(path, options=ReadOptions)`` -> Image, ``size(path)`` -> (height, width) and
+        ``planes(path, options=ReadOptions)`` -> int; imported when needed.
     needs : str
         Package that the reader needs; empty if every installation has it.
     extra : str
@@ -105,6 +109,15 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return height and width, px, from the header alone if the format allows it; errors as `read_image`."""
     path = Path(path)
     return cast("_SizeReader", _function(path, "size"))(path)
+
+
+def plane_count(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
+    """Return the number of planes of a stack, from the header alone; errors as `read_image`.
+
+    The chosen channels count, because they may say that the pages of a file are channels.
+    """
+    path = Path(path)
+    return cast("_PlaneCounter", _function(path, "planes"))(path, options=options or ReadOptions())
 
 
 def _function(path: Path, name: str) -> object:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images.formats import format_of, read_image
+from napari_cellseg.images.formats import format_of
 from napari_cellseg.images.options import ReadOptions
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Listing",
     "Skipped",
     "check_regular_file",
-    "each_plane",
     "find_images",
     "has_own_folder",
     "is_mask_folder",
@@ -48,12 +47,20 @@ class ImageFile:
         Path in the listed folder, without suffix; for an image with its own folder, the path of that folder.
     path : Path
     reading : ReadOptions, optional
-        How to read the image; if left out, as for the training of the model, or by the defaults without a model.
+        How to read the image; fields that were not chosen are those of the training of the model, or the defaults
+        without a model.
+    plane : int, optional
+        The plane that this image is, if all planes of the file are separate images; see `plane_images`.
     """
 
     image_id: str
     path: Path
     reading: ReadOptions | None = None
+    plane: int | None = None
+
+    def read_as(self, options: ReadOptions) -> ImageFile:
+        """Return the image with other options; one that is a plane of a stack remains that plane."""
+        return replace(self, reading=options if self.plane is None else options.changed(plane=self.plane))
 
 
 @dataclass(frozen=True)
@@ -242,24 +249,6 @@ def with_unique_ids(files: Sequence[ImageFile]) -> list[ImageFile]:
     root = Path(os.path.commonpath([file.path.resolve().parent for file in once]))
     placed = _with_ids(root, [file.path.resolve() for file in once])
     return [replace(file, image_id=new.image_id) for file, new in zip(once, placed, strict=True)]
-
-
-def each_plane(file: ImageFile) -> list[ImageFile]:
-    """Return one image per plane of a stack; the image unchanged if it has one plane.
-
-    Raises
-    ------
-    ImageReadError
-        As `read_image`.
-    """
-    options = (file.reading or ReadOptions()).model_copy(update={"plane": None})
-    planes, _ = read_image(file.path, options=options).choices
-    if planes == 1:
-        return [file]
-    return [
-        replace(file, image_id=f"{file.image_id}_plane{number}", reading=options.model_copy(update={"plane": number}))
-        for number in range(planes)
-    ]
 
 
 def _id_of(root: Path, file: Path) -> str:

@@ -13,9 +13,10 @@ from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
 from napari_cellseg.images.limits import MAX_BYTES, check_ratio
 from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.planes import Stack
 from napari_cellseg.images.tags import samples_last
 
-__all__ = ["read", "size"]
+__all__ = ["planes", "read", "size"]
 
 _UM: dict[str | None, float] = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "": 1.0}
 
@@ -83,6 +84,13 @@ def size(path: Path) -> tuple[int, int]:
     """Return height and width of the finest level, px."""
     arrays, _ = _open(path)
     return int(arrays[0].shape[-2]), int(arrays[0].shape[-1])
+
+
+def planes(path: Path, *, options: ReadOptions) -> int:
+    """Return the number of planes."""
+    arrays, described = _open(path)
+    stack = samples_last(Stack.stand_in(arrays[0].shape), described.letters)
+    return Stack(*stack, options.channels is not None).planes
 
 
 def _open(path: Path) -> tuple[list[Any], _Multiscale]:

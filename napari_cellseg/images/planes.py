@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,11 @@ class Stack:
     pixels: Pixels
     axes: str
     channels_chosen: bool = False
+
+    @staticmethod
+    def stand_in(shape: Sequence[int]) -> Pixels:
+        """Return an array of a shape that takes no memory, to count planes and channels without decoding."""
+        return np.broadcast_to(np.zeros((), np.uint8), tuple(shape))
 
     @property
     def leading(self) -> str:

@@ -21,7 +21,8 @@ from napari_cellseg.images.image import Image
 from napari_cellseg.images.limits import MAX_BYTES, MAX_SIDE, check_limits, check_log, check_pages, check_shapes
 from napari_cellseg.images.listing import ImageFile, check_regular_file, list_images, natural_key
 from napari_cellseg.images.options import ReadOptions
-from napari_cellseg.images.tags import pixel_size_um, to_colours
+from napari_cellseg.images.planes import Stack
+from napari_cellseg.images.tags import colour_axes, pixel_size_um, to_colours
 
 __all__ = [
     "MAX_BYTES",
@@ -29,6 +30,7 @@ __all__ = [
     "Image",
     "ImageFile",
     "ReadOptions",
+    "count_planes",
     "list_images",
     "natural_key",
     "read_raw",
@@ -91,6 +93,14 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         series = _choose_level(tif, 0)[0]
         check_limits(series, series.keyframe, path.stat().st_size, is_known=True)  # nothing is decoded
         return int(series.keyframe.imagelength), int(series.keyframe.imagewidth)
+
+
+def count_planes(path: str | os.PathLike[str], *, options: ReadOptions) -> int:
+    """Return the number of planes of the first series from the header alone; errors as `read_tiff`."""
+    with _opened(Path(path)) as (tif, _):
+        series = _choose_level(tif, options.level)[0]
+        pixels, axes = colour_axes(Stack.stand_in(series.shape), series.axes, series.keyframe)
+        return Stack(pixels, axes, options.channels is not None).planes
 
 
 def read_raw(path: str | os.PathLike[str], image_size: tuple[int, ...] | None = None) -> npt.NDArray[Any]:

@@ -14,7 +14,7 @@ import tifffile
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.brightness import nominal_top
 
-__all__ = ["pixel_size_um", "samples_last", "to_colours"]
+__all__ = ["colour_axes", "pixel_size_um", "samples_last", "to_colours"]
 
 Pixels = npt.NDArray[Any]
 
@@ -71,8 +71,20 @@ def to_colours(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
             raise ImageReadError("it holds YCbCr colours without JPEG compression; save it as RGB")
     elif kind not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
         raise ImageReadError(f"it holds {getattr(kind, 'name', kind)} colours; save it as RGB or grey")
-    is_colour = kind != tifffile.PHOTOMETRIC.MINISBLACK or len(page.extrasamples) == 1
-    return _plain_samples(_unmultiplied(pixels, axes, page.extrasamples), axes, is_colour)
+    return _plain_samples(_unmultiplied(pixels, axes, page.extrasamples), axes, _is_colour(page))
+
+
+def colour_axes(pixels: Pixels, axes: str, page: Any) -> tuple[Pixels, str]:
+    """Return the shape and axes of `to_colours` as an array without meaning; for pixels that are not decoded."""
+    pixels, axes = samples_last(pixels, axes)
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
+        return _plain_samples(pixels, axes, _is_colour(page))
+    grey = pixels[..., 0] if axes.endswith("S") else pixels
+    return np.broadcast_to(grey[..., None], (*grey.shape, 3)), axes.removesuffix("S") + "S"
+
+
+def _is_colour(page: Any) -> bool:
+    return page.photometric != tifffile.PHOTOMETRIC.MINISBLACK or len(page.extrasamples) == 1
 
 
 def samples_last(pixels: Pixels, axes: str) -> tuple[Pixels, str]:
