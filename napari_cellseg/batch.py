@@ -14,6 +14,7 @@ from napari_cellseg.errors import AnnotationError, CellSegError, EngineError, Ex
 from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictEvent, PredictSummary, TileDone
 from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, ExportSummary, export_folder
 from napari_cellseg.formats.ids import IdMatch, match_ids
+from napari_cellseg.images.options import ReadOptions, words_of
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.flags import given_flags
@@ -46,6 +47,25 @@ class BatchPlan:
     ids_file: Path | None = None
     ids: IdMatch | None = None
     ids_problem: str = ""
+    every_plane: bool = False
+    """Whether each plane of a stack is an image."""
+
+    @property
+    def stacks(self) -> tuple[PlannedImage, ...]:
+        """The stacks of which only the first plane is read, because no one chose otherwise."""
+        return tuple(image for image in self.images if image.planes_left_out)
+
+    @property
+    def reading_words(self) -> list[str]:
+        """The options of a command that read all images as in the folder; empty if they are read differently."""
+        left_out = {"plane"} if self.every_plane else set()
+        chosen = [
+            (image.file.reading or ReadOptions()).model_dump(exclude_unset=True, exclude=left_out)
+            for image in self.images
+        ]
+        words = ["--plane", "all"] if self.every_plane else []
+        is_one = all(options == chosen[0] for options in chosen)
+        return words + (words_of(ReadOptions.model_validate(chosen[0])) if is_one else [])
 
 
 @dataclass(frozen=True)
@@ -84,13 +104,13 @@ def make_plan(
     project = project or look_at(folder)
     files = project.images
     planned = yield from plan_images(project, key, now)
+    plan = BatchPlan(folder=folder, key=key, images=planned, ids_file=ids_file, every_plane=project.every_plane)
     if ids_file is None:
-        return BatchPlan(folder=folder, key=key, images=planned)
+        return plan
     try:
-        ids = match_ids(ids_file, [file.image_id for file in files])
+        return replace(plan, ids=match_ids(ids_file, [file.image_id for file in files]))
     except AnnotationError as error:
-        return BatchPlan(folder=folder, key=key, images=planned, ids_file=ids_file, ids_problem=str(error))
-    return BatchPlan(folder=folder, key=key, images=planned, ids_file=ids_file, ids=ids)
+        return replace(plan, ids_problem=str(error))
 
 
 def predict_images(
@@ -254,9 +274,13 @@ def predict_command(
     out: Path,
     ids: Path | None = None,
     pixel_size_um: float | None = None,
+    reading: Sequence[str] = (),
 ) -> list[str]:
-    """Return the command that predicts with these options, as a list of arguments without defaults."""
+    """Return the command that predicts with these options, as a list of arguments without defaults.
+
+    ``reading`` are the words of `BatchPlan.reading_words`.
+    """
     given = {"--out": out, "--ids": ids, "--pixel-size": pixel_size_um}
     # With "=", because a value may start with "-".
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
-    return ["napari-cellseg", "predict", str(images), *words, *given_flags(options)]
+    return ["napari-cellseg", "predict", str(images), *words, *reading, *given_flags(options)]

@@ -16,17 +16,20 @@ from qtpy.QtWidgets import QApplication
 from napari_cellseg.batch import predict_command
 from napari_cellseg.commands.parser import make_parser
 from napari_cellseg.commands.predict import prediction_options
+from napari_cellseg.commands.reading import reading_of
 from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import EngineError
-from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
 from napari_cellseg.formats.coco_results import check_results
 from napari_cellseg.gui import docks
 from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig, PredictOptions
+from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.workspace import Sessions
 
 RGB, TRUTH = generate_tissue((96, 96), 10, seed=1)
@@ -49,10 +52,12 @@ class FakeEngine:
     def __init__(self) -> None:
         self.behaviour: dict[str, object] = {}
         self.predicted: list[str] = []
+        self.items: list[PredictItem] = []
 
     def run(self, task):
         assert isinstance(task, Predict)
         (item,) = task.items
+        self.items.append(item)
         how = self.behaviour.get(item.image_id)
         yield READY
         yield TileDone(image=1, images=1, tile=1, tiles=1, cells=len(FOUND))
@@ -62,6 +67,8 @@ class FakeEngine:
             yield None
         if isinstance(how, Exception):
             raise how
+        if isinstance(how, Message):
+            yield how
         if isinstance(how, str):
             yield ImageFailed(1, 1, item.image_id, how)
             return PredictSummary(1, 1, 0, 0.1)
@@ -345,6 +352,74 @@ def test_results_before_a_prediction_are_refused(qtbot, dock, folder, tmp_path):
     dock.results.write.click()
     qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
     assert "No image is predicted yet" in dock.results.row.message.text()
+
+
+def add_stack(folder):
+    stack = np.stack([RGB, RGB // 2, RGB // 3])
+    tifffile.imwrite(folder / "z.tif", stack, photometric="rgb", metadata={"axes": "ZYXS"})
+    return folder
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_of_a_stack_the_planes_left_out_are_counted_and_each_can_be_an_image(qtbot, dock, folder, tmp_path, is_open):
+    add_stack(folder)
+    open_folder(qtbot, dock, folder if is_open else make_folder(tmp_path / "other", "x"))
+    dock.use_folder(folder)
+    settle(qtbot, dock)
+    assert dock.stacks.isVisibleTo(dock)
+    assert dock.stacks.text() == "z is a stack: only plane 0 is predicted, 2 planes left out."
+    dock.every_plane.click()
+    qtbot.waitUntil(lambda: dock.batch.plan is not None and dock.batch.plan.every_plane, timeout=60_000)
+    settle(qtbot, dock)
+    assert not dock.stacks.isVisibleTo(dock)
+    assert dock.counts.text() == "6 images: 6 to do"
+    predict(qtbot, dock)
+    assert dock.counts.text() == "6 images: 6 predicted"
+    words = dock.results.command()
+    assert words[words.index("--plane") + 1] == "all"
+
+    dock.results.folder.setText(str(tmp_path / "out"))
+    qtbot.waitUntil(lambda: dock.results.write.isEnabled(), timeout=60_000)
+    dock.results.write.click()
+    qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
+    ids = read_image_ids(tmp_path / "out" / "test_image_name_to_ids.json")
+    assert [each.file_name for each in ids][-3:] == ["z_plane0.tif", "z_plane1.tif", "z_plane2.tif"]
+
+    dock.every_plane.click()
+    qtbot.waitUntil(lambda: dock.batch.plan is not None and not dock.batch.plan.every_plane, timeout=60_000)
+    settle(qtbot, dock)
+    assert dock.counts.text() == "4 images: 1 to do, 3 predicted"
+
+
+def test_each_plane_gets_the_pixels_of_its_plane(qtbot, dock, engine, folder):
+    Sessions.of_folder(add_stack(folder)).set_every_plane(True)
+    open_folder(qtbot, dock, folder)
+    predict(qtbot, dock)
+    planes = {item.image_id: item.reading.plane for item in engine.items if item.reading is not None}
+    assert planes == {"z_plane0": 0, "z_plane1": 1, "z_plane2": 2}
+
+
+def test_another_plane_for_all_images_is_another_prediction_and_stands_on_the_command_line(qtbot, dock, folder):
+    (folder / "a.tif").unlink()
+    (folder / "b.tif").unlink()
+    (folder / "c.tif").unlink()
+    open_folder(qtbot, dock, add_stack(folder))
+    predict(qtbot, dock)
+    assert dock.counts.text() == "1 image: 1 predicted"
+    dock.opener.read_as(dock.state.image.options.changed(plane="max", limits=(0, 250)))
+    qtbot.waitUntil(lambda: dock.state.image is not None and dock.state.image.options.plane == "max", timeout=60_000)
+    settle(qtbot, dock)
+    assert dock.counts.text() == "1 image: 1 to do"
+    parsed = make_parser().parse_args(dock.results.command()[1:])
+    assert reading_of(parsed) == ReadOptions(plane="max", limits=(0, 250))
+
+
+def test_warnings_of_the_run_are_shown(qtbot, dock, engine, folder):
+    engine.behaviour["b"] = Message("warning", "b: it is nearly black")
+    open_folder(qtbot, dock, folder)
+    predict(qtbot, dock)
+    assert dock.warnings.isVisibleTo(dock)
+    assert dock.warnings.text() == "b: it is nearly black"
 
 
 def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui import docks
+from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.samples import generate_tissue
+from napari_cellseg.workspace import look_at
 
 RGB = generate_tissue((96, 96), 9)[0]
 
@@ -158,7 +162,7 @@ def test_plane_is_offered_only_for_a_stack_and_the_next_image_is_reached(qtbot, 
     plane = dock.reading.plane
     assert plane.isVisibleTo(dock)
     assert [plane.itemText(i) for i in range(plane.count())] == [
-        "plane 0 of 3", "plane 1 of 3", "plane 2 of 3", "maximum of all", "mean of all",
+        "plane 0 of 3", "plane 1 of 3", "plane 2 of 3", "maximum of all", "mean of all", "each plane as an image",
     ]  # fmt: skip
     plane.setFocus()
     qtbot.keyClick(plane, Qt.Key.Key_Down)
@@ -174,3 +178,66 @@ def test_files_that_are_not_read_are_counted_and_named(qtbot, dock, folder):
     open_image(qtbot, dock, folder, "a")
     assert "1 other file not read" in dock.skipped.text()
     assert "c_masks.tif" in dock.skipped.toolTip()
+
+
+def ids_of(dock):
+    model = dock.images.model()
+    return [model.index(row, 0).data() for row in range(model.rowCount())]
+
+
+def choose_each_plane(qtbot, dock):
+    plane = dock.reading.plane
+    plane.setFocus()
+    qtbot.keyClick(plane, Qt.Key.Key_End)
+    qtbot.waitUntil(lambda: dock.state.image_id == "b_plane0", timeout=60_000)
+
+
+def test_each_plane_of_a_stack_becomes_an_image_and_stays_one_when_the_folder_is_opened_again(qtbot, dock, folder):
+    open_image(qtbot, dock, folder, "b")
+    choose_each_plane(qtbot, dock)
+    assert ids_of(dock) == ["a", "b_plane0", "b_plane1", "b_plane2"]
+    rows = dock.reading
+    assert not rows.plane.isVisibleTo(dock)
+    assert rows.whole_stacks.isVisibleTo(dock)
+    for number in (0, 2):
+        dock.opener.show(f"b_plane{number}")
+        qtbot.waitUntil(lambda number=number: dock.state.image_id == f"b_plane{number}", timeout=60_000)
+        expected = read_image(folder / "b.tif", options=ReadOptions(plane=number)).rgb()
+        np.testing.assert_array_equal(shown(dock), expected)
+    rows.all_images.setChecked(True)
+    qtbot.mouseClick(rows.full, Qt.MouseButton.LeftButton)  # with "for all images": each keeps its plane
+    qtbot.waitUntil(lambda: dock.state.image is not None and dock.state.image.options.limits == "dtype", timeout=60_000)
+    assert [file.reading.plane for file in dock.state.images] == [None, 0, 1, 2]
+    assert {file.reading.limits for file in dock.state.images} == {"dtype"}
+    assert [image.image_id for image in look_at(folder).images] == ["a", "b_plane0", "b_plane1", "b_plane2"]
+
+    qtbot.mouseClick(rows.whole_stacks, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.state.image_id == "b", timeout=60_000)
+    assert ids_of(dock) == ["a", "b"]
+
+
+def test_the_cells_of_a_stack_are_kept_while_its_planes_are_images(qtbot, dock, folder):
+    open_image(qtbot, dock, folder, "b")
+
+    dock.state.workspace.save("b")
+    choose_each_plane(qtbot, dock)
+    told = [record.message for record in notification_manager.records]
+    assert any("The cells of b are kept, and are shown when this is changed back." in text for text in told)
+
+
+def test_limits_chosen_while_another_image_is_opened_are_not_lost(qtbot, dock, folder):
+    open_image(qtbot, dock, folder, "a")
+    options = dock.state.image.options.changed(limits=(0, 2000))
+    dock.opener.show("b")
+    assert dock.opener.job.is_busy
+    dock.opener.read_as(options, all_images=True)
+    qtbot.waitUntil(lambda: dock.state.image_id == "b" and not dock.opener.job.is_busy, timeout=60_000)
+    assert dock.state.image.options.limits == (0, 2000)
+    assert [file.reading.limits for file in dock.state.images] == [(0, 2000), (0, 2000)]
+
+    dock.opener.open_path(folder)  # lists the open folder again
+    assert dock.opener.job.is_busy
+    dock.opener.read_as(dock.state.image.options.changed(limits=(0, 100)))
+    qtbot.waitUntil(
+        lambda: dock.state.image is not None and dock.state.image.options.limits == (0, 100), timeout=60_000
+    )

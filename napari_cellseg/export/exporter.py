@@ -94,7 +94,9 @@ class ExportJob:
             file.write(data)
 
     def write_image(self, image: ExportImage, *parts: str) -> None:
-        """Write the image next to its labels: a TIFF unchanged, any other format as an RGB TIFF; ``.tif`` is added.
+        """Write the image next to its labels, with ``.tif`` added.
+
+        A TIFF is copied unchanged; any other format, and a part of a stack, becomes an RGB TIFF.
 
         Raises
         ------
@@ -102,7 +104,7 @@ class ExportJob:
             The image cannot be read.
         """
         path = self.path(*parts[:-1], f"{parts[-1]}.tif")
-        if image.file.path.suffix.lower() not in (".tif", ".tiff"):
+        if image.file.path.suffix.lower() not in (".tif", ".tiff") or _is_part(image.file):
             with export_write(path) as file:
                 tifffile.imwrite(file, image.image.rgb(), photometric="rgb", compression="zlib", metadata=None)
             return
@@ -111,6 +113,12 @@ class ExportJob:
                 shutil.copyfileobj(pixels, file)
         except OSError as error:
             raise ImageReadError(f"Cannot read {image.file.path}: {error.strerror or error}.") from error
+
+
+def _is_part(file: ImageFile) -> bool:
+    """Return whether the options choose a plane, channels or a level: a copy of the file would be read differently."""
+    reading = file.reading
+    return reading is not None and (reading.plane, reading.channels, reading.level) != (None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class ImageFile:
     plane: int | None = None
 
     def read_as(self, options: ReadOptions) -> ImageFile:
-        """Return the image with other options; one that is a plane of a stack remains that plane."""
+        """Return the image with other options; an image that is a plane of a stack remains that plane."""
         return replace(self, reading=options if self.plane is None else options.changed(plane=self.plane))
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_cellseg.errors import ConfigError
 
-__all__ = ["LimitsChoice", "ReadOptions", "parse_channels", "parse_limits", "parse_plane"]
+__all__ = ["LimitsChoice", "ReadOptions", "parse_channels", "parse_limits", "parse_plane", "words_of"]
 
 LimitsChoice = Literal["auto", "dtype"] | tuple[float, float]
 Plane = Annotated[int, Field(ge=0)] | Literal["max", "mean"]
@@ -47,9 +47,25 @@ class ReadOptions(BaseModel):
         """Return the options with some fields chosen; the fields that no one chose remain open, see `over`."""
         return ReadOptions.model_validate({**self.model_dump(exclude_unset=True), **changes})
 
+    def without_plane(self) -> ReadOptions:
+        """Return the options as if no plane was chosen."""
+        return ReadOptions.model_validate(self.model_dump(exclude_unset=True, exclude={"plane"}))
+
     def over(self, base: ReadOptions) -> ReadOptions:
         """Return ``base``, for example the options of a model's training, with the fields that were chosen here."""
         return ReadOptions.model_validate({**base.model_dump(), **self.model_dump(exclude_unset=True)})
+
+
+def words_of(options: ReadOptions) -> list[str]:
+    """Return the options that were chosen as arguments of a command."""
+    words: list[str] = []
+    for name, value in options.model_dump(exclude_unset=True, exclude_none=True).items():
+        if name == "limits" and isinstance(value, tuple):
+            words += ["--limits", *(f"{limit:g}" for limit in value)]
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += [f"--{name}", text]
+    return words
 
 
 def parse_limits(words: list[str]) -> LimitsChoice:

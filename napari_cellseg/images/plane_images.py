@@ -10,12 +10,20 @@ from napari_cellseg.images.formats import plane_count
 from napari_cellseg.images.listing import ImageFile
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["all_planes", "each_plane", "plane_id"]
+__all__ = ["all_planes", "each_plane", "id_on_canvas", "plane_id"]
 
 
 def plane_id(image_id: str, plane: int) -> str:
     """Return the id of a plane of the stack ``image_id``."""
     return f"{image_id}_plane{plane}"
+
+
+def id_on_canvas(file: ImageFile, *, every_plane: bool) -> str:
+    """Return the id that the picture of ``file`` has when the planes of stacks become images, or stacks again."""
+    if not every_plane:
+        return file.image_id if file.plane is None else file.image_id.removesuffix(plane_id("", file.plane))
+    shown = None if file.reading is None else file.reading.plane
+    return plane_id(file.image_id, shown if isinstance(shown, int) else 0)
 
 
 def each_plane(file: ImageFile) -> list[ImageFile]:

@@ -16,8 +16,8 @@ __all__ = ["annotations_from_labels", "class_folder", "label_stamps", "labels_on
 
 
 def class_folder(file: ImageFile) -> Path | None:
-    """Return the folder for the ``class*.tif`` of an image; None if other images share that folder."""
-    return file.path.parent if has_own_folder(file.path) else None
+    """Return the folder for the ``class*.tif`` of an image; None if other images or planes share that folder."""
+    return file.path.parent if has_own_folder(file.path) and file.plane is None else None
 
 
 def label_stamps(file: ImageFile) -> LabelStamps:

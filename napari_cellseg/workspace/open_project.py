@@ -8,11 +8,12 @@ from pathlib import Path
 
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.images.listing import find_images
+from napari_cellseg.images.plane_images import all_planes
 from napari_cellseg.review import account_name
 from napari_cellseg.workspace.holds import Lease
 from napari_cellseg.workspace.places import state_folder
 from napari_cellseg.workspace.project import Project
-from napari_cellseg.workspace.project_file import read_classes
+from napari_cellseg.workspace.project_file import read_settings
 
 __all__ = ["look_at", "open_project"]
 
@@ -65,14 +66,16 @@ def _project(path: Path, user: str, lease: Lease | None) -> Project:
     listing = find_images(path)
     folder = path if path.is_dir() else path.parent
     state = state_folder(folder)
-    classes = read_classes(state, folder)
+    settings = read_settings(state, folder)
+    images = all_planes(listing.images) if settings.every_plane else listing.images
     return Project(
         path=path,
         folder=folder,
         state_folder=state,
         user=user,
-        images=listing.images,
-        classes=classes,
+        images=tuple(images),
+        classes=settings.classes,
         lease=lease,
         skipped=listing.skipped,
+        every_plane=settings.every_plane,
     )

@@ -19,7 +19,7 @@ from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.label_images import class_files
-from napari_cellseg.images.formats import image_size
+from napari_cellseg.images.formats import image_size, plane_count
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.workspace.annotations import ImageSummary
 from napari_cellseg.workspace.labels import class_folder
@@ -84,12 +84,33 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image and its state; ``pixels`` is 0 if its size cannot be read, ``entry`` is its last prediction."""
+    """An image and its state.
+
+    Attributes
+    ----------
+    file : ImageFile
+    state : ImageState
+    pixels : int
+        Its size; 0 if that cannot be read.
+    entry : LogEntry or None
+        Its last prediction.
+    planes_left_out : int
+        Planes of a stack that are not predicted, because no one chose a plane and the first one is read.
+    """
 
     file: ImageFile
     state: ImageState
     pixels: int
     entry: LogEntry | None
+    planes_left_out: int = 0
+
+
+def image_key(key: str, file: ImageFile) -> str:
+    """Return the key of the prediction of one image: ``key``, and how the image is read if that was chosen."""
+    chosen = {} if file.reading is None else file.reading.model_dump(mode="json", exclude_unset=True)
+    if not chosen:
+        return key
+    return hashlib.sha256(f"{key} {json.dumps(chosen, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
 def prediction_key(sha256: str, options: Mapping[str, Any], pixel_size_um: float | None) -> str:
@@ -153,10 +174,10 @@ class PredictionLog:
                 os.fsync(file.fileno())
 
     def note(self, file: ImageFile, key: str, model: str, cells: int = 0, problem: str = "") -> LogEntry:
-        """Append and return an entry about an image in its present state."""
+        """Append and return an entry about an image in its present state, read as its options say."""
         entry = LogEntry(
             image_id=file.image_id,
-            key=key,
+            key=image_key(key, file),
             model=model,
             stamp=_stamp(file),
             cells=cells,
@@ -203,7 +224,7 @@ def plan_images(
             entry is not None
             and not entry.problem
             and has_annotations
-            and (entry.key, entry.stamp) == (key, _stamp(file))
+            and (entry.key, entry.stamp) == (image_key(key, file), _stamp(file))
         )
         if unsaved:
             where = ImageState.UNSAVED
@@ -212,7 +233,7 @@ def plan_images(
         else:
             summary = now[file.image_id] if is_open else project.summary(file.image_id)
             where = ImageState.REVIEWED if _is_touched(file, summary) else ImageState.TO_DO
-        planned.append(PlannedImage(file, where, _pixels(file), entry))
+        planned.append(PlannedImage(file, where, _pixels(file), entry, _planes_left_out(file)))
     return tuple(planned)
 
 
@@ -230,6 +251,15 @@ def _pixels(file: ImageFile) -> int:
     except ImageReadError:  # reported when the image is predicted
         return 0
     return height * width
+
+
+def _planes_left_out(file: ImageFile) -> int:
+    if file.plane is not None or (file.reading is not None and file.reading.plane is not None):
+        return 0
+    try:
+        return plane_count(file.path, file.reading) - 1
+    except ImageReadError:  # reported when the image is predicted
+        return 0
 
 
 def _stamp(file: ImageFile) -> tuple[int, int]:

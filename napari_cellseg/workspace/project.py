@@ -9,6 +9,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.images.listing import ImageFile, Skipped, find_images
+from napari_cellseg.images.plane_images import all_planes
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.workspace.annotations import Annotations, ImageSummary, read_annotations, read_header
 from napari_cellseg.workspace.holds import Lease, folder_key
@@ -48,6 +49,8 @@ class Project:
         The share in the lock of the folder; None if the project is read-only.
     skipped : tuple of Skipped
         Files of the folder that look like an image or a mask but are not in ``images``.
+    every_plane : bool
+        Whether each plane of a stack is an image of the project.
     """
 
     path: Path
@@ -58,6 +61,7 @@ class Project:
     classes: ClassTable | None
     lease: Lease | None
     skipped: tuple[Skipped, ...] = ()
+    every_plane: bool = False
 
     # ---- the folder ----
 
@@ -105,8 +109,9 @@ class Project:
         """
         listing = find_images(self.path)
         reading = {file.image_id: file.reading for file in self.images}
-        images = tuple(replace(file, reading=reading.get(file.image_id)) for file in listing.images)
-        return replace(self, images=images, skipped=listing.skipped)
+        images = all_planes(listing.images) if self.every_plane else listing.images
+        as_before = tuple(file.read_as(before) if (before := reading.get(file.image_id)) else file for file in images)
+        return replace(self, images=as_before, skipped=listing.skipped)
 
     def shared(self) -> Project:
         """Return the project with its own share in the lock, to be closed separately."""

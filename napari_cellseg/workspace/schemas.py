@@ -130,7 +130,8 @@ class ProjectFile(_File):
 
     format: Literal["napari-cellseg project"]
     version: Annotated[int, Field(strict=True, ge=1)]
-    classes: Classes
+    classes: Classes | None = None
+    every_plane: bool = False
 
 
 def sound(model: type[_Model], data: object) -> tuple[_Model, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from napari_cellseg.workspace.open_image import OpenImage, open_image
 from napari_cellseg.workspace.open_project import open_project
 from napari_cellseg.workspace.places import journal_file
 from napari_cellseg.workspace.project import Project
-from napari_cellseg.workspace.project_file import write_classes
+from napari_cellseg.workspace.project_file import write_classes, write_every_plane
 from napari_cellseg.workspace.status import SaveStatus, status_of
 
 __all__ = ["Sessions"]
@@ -106,6 +106,19 @@ class Sessions:
             self._project = replace(self._project, classes=classes)
             if not self.read_only:
                 write_classes(self._project.state_folder, classes)
+
+    def set_every_plane(self, every_plane: bool) -> None:
+        """Make each plane of a stack an image of the project, or not; `Project.relisted` then gives the images.
+
+        Raises
+        ------
+        ExportError
+            It cannot be written.
+        """
+        self.check_mine()
+        project = self._project
+        write_every_plane(project.state_folder, every_plane)
+        self._project = replace(project, every_plane=every_plane)
 
     def show_listing(self, project: Project) -> None:
         """Use the images of `Project.relisted`; open reviews stay open."""

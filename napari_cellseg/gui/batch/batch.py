@@ -39,7 +39,7 @@ from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.workspace import Project, open_project
 from napari_cellseg.workspace.editing import taken_by
 from napari_cellseg.workspace.predictions import ImageState, PredictionLog
-from napari_cellseg.workspace.project_file import write_classes
+from napari_cellseg.workspace.project_file import write_classes, write_every_plane
 from napari_cellseg.workspace.store import ProposalStore, store_in_session
 
 __all__ = ["Batch"]
@@ -58,6 +58,8 @@ class Batch(QObject):
         What is in the folder.
     failures : dict of image_id to str
         Images that failed and the reason, of this run and of earlier runs that were not repeated.
+    warnings : list of str
+        What is remarkable about the images of this run.
     """
 
     planned = Signal()
@@ -68,7 +70,8 @@ class Batch(QObject):
     """The image_id whose cells were stored."""
     failures_changed = Signal()
     model_ready = Signal(object)
-    message = Signal(str)
+    warned = Signal()
+    """There is another entry in ``warnings``."""
     ranked = Signal(object)
     """A list of `ImageGain`, the largest first."""
 
@@ -82,6 +85,7 @@ class Batch(QObject):
         self.submit_job = Job(state, "writing the results", on_close="Writing the results stops.")
         self.plan: BatchPlan | None = None
         self.failures: dict[str, str] = {}
+        self.warnings: list[str] = []
         self._chosen: Path | None = None
         self._ids: Path | None = None
         self._run: BatchRun | None = None
@@ -119,12 +123,30 @@ class Batch(QObject):
     def choose_folder(self, folder: Path | None) -> None:
         """Use another folder, or (None) the open one; not during a run."""
         self._chosen, self._ids = folder, None
-        self.failures = {}
+        self.failures, self.warnings = {}, []
         self.failures_changed.emit()
+        self.warned.emit()
 
     def choose_ids(self, path: Path | None) -> None:
         """Use another id file, or (None) the one found automatically."""
         self._ids = path
+
+    def separate_planes(self, every_plane: bool) -> None:
+        """Make each plane of a stack an image of the folder, or each stack one image again.
+
+        Raises
+        ------
+        CellSegError
+            The folder cannot be written, or another viewer or window has it.
+        """
+        if self.is_open_folder:
+            self._opener.separate_planes(every_plane)
+            return
+        project = self._project()
+        try:
+            write_every_plane(project.state_folder, every_plane)
+        finally:
+            project.close()
 
     def look(self, key: str) -> None:
         """Scan the folder; `planned` is emitted at the end. ``key`` is that of the next prediction."""
@@ -174,8 +196,9 @@ class Batch(QObject):
         self._release()
         log, store = PredictionLog(project.folder), ProposalStore(project)
         run = self._run = BatchRun(model, match, scores, log, store, files, pixels)
-        self.failures = {}
+        self.failures, self.warnings = {}, []
         self.failures_changed.emit()
+        self.warned.emit()
         engine = self.engine
         self.job.start(
             lambda: predict_images(engine.run, files, model.options, model.pixel_size_um, partial(_store, run))
@@ -261,8 +284,9 @@ class Batch(QObject):
         elif isinstance(event, ModelReady):
             run.began_s = self.job.elapsed_s
             self.model_ready.emit(event)
-        elif isinstance(event, Message):
-            self.message.emit(event.text)
+        elif isinstance(event, Message) and event.level == "warning":
+            self.warnings.append(event.text)
+            self.warned.emit()
 
     def _on_image(self, run: BatchRun, finished: Finished) -> None:
         if finished.is_stored:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.active_learning import ImageGain
+from napari_cellseg.batch import BatchPlan
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady
 from napari_cellseg.gui.batch.batch import Batch
@@ -18,19 +19,30 @@ from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.dock import (
+    ERROR,
+    WARNING,
+    Dock,
+    PrimaryButton,
+    Section,
+    explain,
+    form_layout,
+    small_label,
+)
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
 from napari_cellseg.gui.widgets.model_picker import ModelPicker
 from napari_cellseg.gui.widgets.predict_fields import PixelSize, advanced_form, device_choice, prediction_options
 from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
 from napari_cellseg.gui.widgets.workflow import show_dock
+from napari_cellseg.wording import counted, listed
 from napari_cellseg.workspace.predictions import ImageState
 
 __all__ = ["BatchDock"]
 
 _STEPS = 100
 """Of the progress bar, for each image."""
+_MOST_IN_TOOLTIP = 30
 
 
 class BatchDock(Dock):
@@ -58,6 +70,10 @@ class BatchDock(Dock):
         self.use_open = QPushButton("Use the open folder")
         self.use_open.clicked.connect(lambda: self.use_folder(None))
         self.counts = small_label()
+        self.stacks = small_label()
+        self.stacks.setStyleSheet(f"color: {WARNING};")
+        self.every_plane = QCheckBox("Each plane of a stack is an image")
+        self.every_plane.clicked.connect(self._separate_planes)
         self.model = ModelPicker()
         self.device = device_choice()
         self.pixel_size = PixelSize()
@@ -72,6 +88,8 @@ class BatchDock(Dock):
         self.row = JobRow(self.batch.job, "Starting engine...", pausable=True)
         self.device_reason = small_label()
         self.failures, self.failure_why = FailureList(), small_label()
+        self.warnings = small_label()
+        self.warnings.setStyleSheet(f"color: {WARNING};")
         self.next_title = QLabel("<b>Review next</b>")
         self.next_hint = small_label()
         self.next_images, self.next_why = GainList(), small_label()
@@ -84,7 +102,8 @@ class BatchDock(Dock):
         form = form_layout()
         form.addRow("Folder", folder)
         form.addRow("", self.use_open)
-        form.addRow(self.counts)
+        for widget in (self.counts, self.stacks, self.every_plane):
+            form.addRow(widget)
         form.addRow("Model", self.model)
         form.addRow("Device", self.device)
         form.addRow("Pixel size", self.pixel_size)
@@ -94,13 +113,16 @@ class BatchDock(Dock):
         self.column.addLayout(form)
         self.column.addWidget(Section("Advanced", self.advanced))
         self.column.addWidget(Section("Minimum score", self.sliders))
-        for widget in (self.button, self.row, self.device_reason, self.failures, self.failure_why):
+        for widget in (self.button, self.row, self.device_reason, self.warnings, self.failures, self.failure_why):
             self.column.addWidget(widget)
         for widget in (self.next_title, self.next_hint, self.next_images, self.next_why, self.results):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         for widget in (
+            self.stacks,
+            self.every_plane,
             self.device_reason,
+            self.warnings,
             self.failures,
             self.failure_why,
             self.next_images,
@@ -116,6 +138,7 @@ class BatchDock(Dock):
         state.models_changed.connect(self.model.refresh)
         state.workspace_changed.connect(self._on_workspace)
         state.current_changed.connect(self._soon.start)
+        state.images_changed.connect(self._soon.start)
         state.loading_changed.connect(self._show)
         for changed in (self.pixel_size.valueChanged, self.advanced.changed):
             changed.connect(lambda *_: self._soon.start())
@@ -128,6 +151,7 @@ class BatchDock(Dock):
         batch.progressed.connect(self._on_progress)
         batch.model_ready.connect(self._on_ready)
         batch.failures_changed.connect(self._on_failures)
+        batch.warned.connect(self._on_warned)
         batch.ranked.connect(self._on_ranked)
         batch.rank_job.failed.connect(self._on_rank_failed)
         for rows, label in ((self.failures, self.failure_why), (self.next_images, self.next_why)):
@@ -210,11 +234,12 @@ class BatchDock(Dock):
         if plan is not None:
             numbers = {kind: sum(image.state is kind for image in plan.images) for kind in ImageState}
             parts = [f"{number} {kind.value}" for kind, number in numbers.items() if number]
-            self.counts.setText(f"{len(plan.images)} images: {', '.join(parts)}")
+            self.counts.setText(f"{counted(len(plan.images), 'image')}: {', '.join(parts)}")
             unsaved = [image.file.image_id for image in plan.images if image.state is ImageState.UNSAVED]
             self.counts.setToolTip(
                 f"Open these first and decide about their unsaved edits: {', '.join(unsaved)}" if unsaved else ""
             )
+            self._show_stacks(plan)
             has_reviewed = bool(numbers[ImageState.REVIEWED])
             self.reviewed.setVisible(has_reviewed)
             self._form.labelForField(self.reviewed).setVisible(has_reviewed)
@@ -224,14 +249,38 @@ class BatchDock(Dock):
             self.counts.setText("Open a folder of images, or choose one.")
         self._show()
 
+    def _show_stacks(self, plan: BatchPlan) -> None:
+        """Say of which stacks only the first plane is predicted, and offer all planes."""
+        stacks = plan.stacks
+        ids, planes = [image.file.image_id for image in stacks], sum(image.planes_left_out for image in stacks)
+        what = f"{listed(ids, 2)} {'is a stack' if len(ids) == 1 else 'are stacks'}"
+        self.stacks.setText(f"{what}: only plane 0 is predicted, {counted(planes, 'plane')} left out.")
+        self.stacks.setToolTip(", ".join(ids))
+        self.stacks.setVisible(bool(stacks))
+        self.every_plane.setChecked(plan.every_plane)
+        self.every_plane.setVisible(bool(stacks) or plan.every_plane)
+
+    def _separate_planes(self, every_plane: bool) -> None:
+        try:
+            self.batch.separate_planes(every_plane)
+        except CellSegError as error:
+            self.every_plane.setChecked(not every_plane)
+            self.row.set_message(str(error), ERROR)
+        else:
+            self._soon.start()
+
     def _show(self) -> None:
         files, _ = self.batch.files_to_do(**self._wish)
         number = "" if self.batch.plan is None else " 1 image" if len(files) == 1 else f" {len(files)} images"
         self.button.setText(f"Predict{number}")
         explain(self.button, self._why_not(len(files)), "Each image is stored when it is done. Finished images stay.")
         busy = "Wait for the end of the prediction, or stop it." if self.batch.job.is_busy else None
-        for widget in (self.choose, self.use_open):
-            explain(widget, busy, "Choose a folder other than the open one")
+        for widget, tip in (
+            (self.choose, "Choose a folder other than the open one"),
+            (self.use_open, "Predict the folder that is open"),
+            (self.every_plane, "Predict and list the planes of z-stacks and time series as separate images"),
+        ):
+            explain(widget, busy, tip)
         self.results.refresh()
 
     def _why_not(self, to_do: int) -> str | None:
@@ -274,6 +323,13 @@ class BatchDock(Dock):
 
     def _on_failures(self) -> None:
         self.failures.show_failures(self.batch.failures)
+
+    def _on_warned(self) -> None:
+        texts = self.batch.warnings
+        more = f"\n{counted(len(texts) - 1, 'more warning')} (tooltip)" if len(texts) > 1 else ""
+        self.warnings.setText(f"{texts[0]}{more}" if texts else "")
+        self.warnings.setToolTip("\n".join(texts[:_MOST_IN_TOOLTIP]))
+        self.warnings.setVisible(bool(texts))
 
     def _on_plan_failed(self, error: CellSegError) -> None:
         self.counts.setText(str(error))

@@ -130,7 +130,8 @@ class ResultsBox(QWidget):
         if model is None or folder is None:
             return None
         out = Path(self.folder.text().strip()).expanduser()
-        return predict_command(model.options, folder, out, self._batch.ids_file, model.pixel_size_um)
+        reading = [] if self._batch.plan is None else self._batch.plan.reading_words
+        return predict_command(model.options, folder, out, self._batch.ids_file, model.pixel_size_um, reading)
 
     def copy_command(self) -> None:
         """Copy the command to the clipboard, quoted for this system's shell."""

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image
 
-__all__ = ["LayerImage", "image_of_layer"]
+__all__ = ["LayerImage", "image_of_layer", "shows_other_plane"]
 
 
 class LayerImage(NamedTuple):
@@ -46,6 +47,14 @@ def image_of_layer(layer: Any, viewer: Any = None) -> LayerImage | str:
         options=options,
     )
     return LayerImage(image, image_id)
+
+
+def shows_other_plane(layer: Any, state: AppState) -> bool:
+    """Return whether a stack shows a plane that is not the current image any more."""
+    if state.workspace is not None or layer.ndim == 2:
+        return False
+    found = image_of_layer(layer, state.viewer)
+    return isinstance(found, str) or found.image_id != state.image_id
 
 
 def _place(layer: Any, viewer: Any, sides: tuple[int, ...]) -> tuple[int, ...]:

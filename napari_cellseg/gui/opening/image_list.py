@@ -30,7 +30,7 @@ def status_text(summary: ImageSummary | None) -> str:
 def _part_read(file: ImageFile) -> str:
     """Return which plane of a stack was chosen for an image, in brackets."""
     plane = None if file.reading is None else file.reading.plane
-    if plane is None:
+    if plane is None or file.plane is not None:  # its id has the plane
         return ""
     return f"  (plane {plane})" if isinstance(plane, int) else f"  ({plane} of planes)"
 

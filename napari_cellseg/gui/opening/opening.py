@@ -11,22 +11,28 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, QTimer
 
-from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import CellSegError, CheckpointError
+from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.opening.first_image import FirstImage
 from napari_cellseg.gui.opening.leaving import keep_or_log, may_leave, save_current
 from napari_cellseg.gui.opening.own_layer import OwnLayer
-from napari_cellseg.gui.opening.reviewing import begin_review, window_name
+from napari_cellseg.gui.opening.reviewing import (
+    begin_review,
+    listing_text,
+    model_classes,
+    offer_labels,
+    set_every_plane,
+    window_name,
+)
 from napari_cellseg.gui.opening.summaries import Summaries
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info, show_warning
+from napari_cellseg.gui.widgets.notify import show_error, show_info, show_warning
 from napari_cellseg.gui.widgets.questions import Answer, ask_about_recovery
 from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.plane_images import id_on_canvas
 from napari_cellseg.images.read import ImageFile
-from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.workspace import Sessions
 from napari_cellseg.workspace.editing import taken_by
@@ -125,18 +131,32 @@ class Opener(QObject):
             self._load(file)
 
     def read_as(self, options: ReadOptions, *, all_images: bool = False) -> None:
-        """Read the current image (with ``all_images`` each of the folder) in another way, and show it again."""
+        """Read the current image (with ``all_images`` each of the folder) in another way, and show it again.
+
+        While something is being opened, the image that was asked for last is read in this way afterwards.
+        """
         workspace, current = self._state.workspace, self._state.file
-        if workspace is None or current is None or self.job.is_busy or not self._leave():
+        if workspace is None or current is None or not self._leave():
             return
-        images = tuple(
-            replace(file, reading=options) if all_images or file.image_id == current.image_id else file
-            for file in self._state.images
-        )
+        wanted, options = self._wanted or current, options if current.plane is None else options.without_plane()
+        images = tuple(file.read_as(options) if all_images or file == current else file for file in self._state.images)
         workspace.show_listing(replace(workspace.project, images=images))
         self._state.set_images(images)
-        self._wanted = next(file for file in images if file.image_id == current.image_id)
-        self._load(self._wanted)
+        self._wanted = next((file for file in images if file.image_id == wanted.image_id), None)
+        if self._wanted is not None and not self.job.is_busy:  # else it is loaded when the job is done
+            self._load(self._wanted)
+
+    def separate_planes(self, every_plane: bool) -> None:
+        """Make each plane of a stack an image of the open folder, or each stack one image again."""
+        workspace, current = self._state.workspace, self._state.file
+        if workspace is None or not self._leave() or not set_every_plane(self._state, every_plane):
+            return
+        self._close_current()
+        self._wanted = self._loading = None
+        self._begin_with = None if current is None else id_on_canvas(current, every_plane=every_plane)
+        project, imported = workspace.project, self._imported
+        self._state.set_loading("Listing the planes..." if every_plane else "Listing the images...")
+        self.job.start(lambda: list_again(project, imported))
 
     def preview(self, rgb: npt.NDArray[np.uint8]) -> None:
         """Show the current image of the folder with other brightness, (H, W, 3), until it is read in that way."""
@@ -165,13 +185,6 @@ class Opener(QObject):
             self._forget_folder()
             session = ReviewSession(found.image.size, self._state.classes)
             self._state.set_current(ImageFile(found.image_id, Path(layer.name)), found.image, session)
-
-    def shows_other_plane(self, layer: Any) -> bool:
-        """Return whether a stack shows a plane that is not the current image any more."""
-        if self._state.workspace is not None or layer.ndim == 2:
-            return False
-        found = image_of_layer(layer, self._state.viewer)
-        return isinstance(found, str) or found.image_id != self._state.image_id
 
     def save(self) -> bool:
         """Save the annotations of the current image; returns whether there is nothing left to save."""
@@ -272,7 +285,7 @@ class Opener(QObject):
         if classes is not None:
             self._state.set_classes(classes)
         elif not self._state.classes_are_provisional:  # of the folder before
-            self._state.set_classes(self._model_classes(), provisional=True)
+            self._state.set_classes(model_classes(self._state), provisional=True)
         remember("folder", str(project.path))
         if opened.problem:
             show_warning(opened.problem)
@@ -288,20 +301,25 @@ class Opener(QObject):
         state, workspace = self._state, self._state.workspace
         if workspace is None or workspace.project.path != opened.project.path:  # another folder was opened meanwhile
             return
-        before = {image.image_id for image in state.images}
-        workspace.show_listing(opened.project)
+        before = {image.image_id: image for image in state.images}
+        # As read now: the options may have changed while the worker listed the files.
+        listed = opened.project.images
+        images = tuple(
+            replace(file, reading=before[file.image_id].reading) if file.image_id in before else file for file in listed
+        )
+        workspace.show_listing(replace(opened.project, images=images))
         self.summaries.replace(opened.summaries)
-        state.set_images(opened.project.images)
+        state.set_images(images)
         self.summaries.note_current()
         self.summaries.changed.emit()
         ids = [image.image_id for image in state.images]
-        new = len(set(ids) - before)
-        found = "no new image" if not new else "1 new image" if new == 1 else f"{new} new images"
-        show_info(f"{workspace.project.folder.name} is open already; it has {found}.")
+        show_info(listing_text(workspace.project, before))
         if self._begin_with in ids:
             self.show(self._begin_with)
         elif state.image_id not in ids:
             self.show(ids[0])
+        elif self._wanted is not None:  # asked for while the folder was listed
+            self._load(self._wanted)
 
     def _use_image(self, loaded: LoadedImage) -> None:
         self._wanted = self._loading = None
@@ -325,26 +343,13 @@ class Opener(QObject):
         if session is None:
             self._show_nothing()
             return
-        if state.workspace is not None and state.workspace.project.classes is not None:
-            state.set_classes(session.classes)
-        elif session.cells:
-            state.set_classes(session.classes, provisional=True)
-        else:
-            session.classes = state.classes
-        if session.min_scores:
-            state.set_min_scores(session.min_scores)
         self._own_layer.show(loaded.rgb, loaded.file.image_id)
         state.set_current(loaded.file, loaded.image, session)
         remember("image", loaded.file.image_id)
         self.summaries.note(loaded.file.image_id)
         self.summaries.note_problem(loaded.file.image_id, "")
         if loaded.labels_changed:
-            image_id = loaded.file.image_id
-            show_choice(
-                f"The class*.tif of {image_id} were changed after its annotations, which are shown, were saved.",
-                "Reload from class*.tif",
-                lambda: self.begin_anew(image_id),
-            )
+            offer_labels(loaded.file.image_id, self.begin_anew)
         if loaded.image.shown:
             show_info(f"Of {loaded.file.image_id}, {loaded.image.shown} is shown.")
 
@@ -377,12 +382,6 @@ class Opener(QObject):
             self._state.set_workspace(None, ())
             workspace.close()
         self.summaries.changed.emit()
-
-    def _model_classes(self) -> ClassTable:
-        try:
-            return ClassTable.numbered(1) if self._state.model is None else read_header(self._state.model).classes
-        except CheckpointError:
-            return ClassTable.numbered(1)
 
     def _keep_classes(self) -> None:
         workspace = self._state.workspace

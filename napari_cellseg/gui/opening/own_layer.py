@@ -44,6 +44,7 @@ class OwnLayer:
         if self._layer is not None:
             self._layer.data, self._layer.name = np.zeros((1, 1, 3), np.uint8), "no image"
             self._layer.visible = False
+            self._layer.thumbnail = np.zeros_like(self._layer.thumbnail)  # napari draws none of a hidden layer
             forget_extent(self._layer)
 
     def hide(self) -> None:

@@ -21,6 +21,7 @@ _SETTLED_MS = 600
 _MOST_CHANNELS = 8
 _AUTO_TIP = "Decide the limits from the image: not from padding, saturated or transparent pixels"
 _FULL_TIP = "From the lowest to the highest value that this type of pixel can hold"
+_EVERY_PLANE = "all"
 _PREVIEW_MS = 30
 _MOST_PREVIEWED = 16 * 2**20
 """Pixels of an image that is shown with other limits while a handle is dragged; a larger one follows afterwards."""
@@ -72,7 +73,11 @@ class ReadingRows(QWidget):
         self.sliders.settled.connect(self._read_with_limits)
         self.auto.clicked.connect(lambda: self._read(limits="auto"))
         self.full.clicked.connect(lambda: self._read(limits="dtype"))
-        self.plane.activated.connect(lambda _: self._read(plane=self.plane.currentData()))
+        self.plane.activated.connect(lambda _: self._on_plane())
+        self.whole_stacks = QPushButton("One image per stack")
+        self.whole_stacks.setToolTip("Show each stack as one image again, with a choice of its plane")
+        self.whole_stacks.clicked.connect(lambda: self._opener.separate_planes(False))
+        self._form.insertRow(4, "", self.whole_stacks)
         self.channels.activated.connect(lambda _: self._read(channels=self.channels.currentData()))
         state.current_changed.connect(self._show)
         self._show()
@@ -86,7 +91,7 @@ class ReadingRows(QWidget):
         self.setVisible(can_choose)
         if image is None or not can_choose:
             return
-        scaling, (planes, channels) = image.scaling, image.choices
+        file, scaling, (planes, channels) = self._state.file, image.scaling, image.choices
         decimals = 4 if image.pixels.dtype.kind == "f" and scaling.high <= 10 else 0
         for box, value in ((self.low, scaling.low), (self.high, scaling.high)):
             with QSignalBlocker(box):
@@ -97,7 +102,9 @@ class ReadingRows(QWidget):
         explain(self.full, "The limits are the full range already." if scaling.source == "dtype" else None, _FULL_TIP)
         _offer(self.plane, _plane_choices(planes), 0 if image.options.plane is None else image.options.plane)
         _offer(self.channels, _channel_choices(channels), _channels_shown(image, channels))
-        self._show_row(self.plane, visible=planes > 1)
+        is_plane = file is not None and file.plane is not None
+        self._show_row(self.plane, visible=planes > 1 and not is_plane)
+        self._show_row(self.whole_stacks, visible=is_plane)
         self._show_row(self.channels, visible=channels > 1)
         self.all_images.setVisible(len(self._state.images) > 1)
         self._warn()
@@ -150,6 +157,13 @@ class ReadingRows(QWidget):
         if image is not None and low < high and (low, high) != (image.scaling.low, image.scaling.high):
             self._read(limits=(low, high))
 
+    def _on_plane(self) -> None:
+        if self.plane.currentData() == _EVERY_PLANE:
+            self._opener.separate_planes(True)
+            self._show()  # the user may have chosen to stay
+        else:
+            self._read(plane=self.plane.currentData())
+
     def _read(self, **changes: Any) -> None:
         image = self._state.image
         if image is None:
@@ -184,7 +198,12 @@ def _limit(tip: str) -> QDoubleSpinBox:
 
 def _plane_choices(planes: int) -> list[tuple[str, Any]]:
     numbered: list[tuple[str, Any]] = [(f"plane {number} of {planes}", number) for number in range(planes)]
-    return [*numbered, ("maximum of all", "max"), ("mean of all", "mean")]
+    return [
+        *numbered,
+        ("maximum of all", "max"),
+        ("mean of all", "mean"),
+        ("each plane as an image", _EVERY_PLANE),
+    ]
 
 
 def _channel_choices(channels: int) -> list[tuple[str, Any]]:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
-from napari_cellseg.errors import CellSegError
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.notify import show_error, show_warning
+from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_warning
+from napari_cellseg.images.listing import ImageFile
+from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
+from napari_cellseg.wording import counted, listed
+from napari_cellseg.workspace import Project
 from napari_cellseg.workspace.open_any import LoadedImage
 
-__all__ = ["begin_review", "window_name"]
+__all__ = ["begin_review", "listing_text", "model_classes", "offer_labels", "set_every_plane", "window_name"]
 
 
 def begin_review(state: AppState, loaded: LoadedImage, source: str) -> ReviewSession | None:
-    """Open the cells that were read, with the proposals of a file named ``source``; None when they cannot be."""
+    """Open the cells that were read, with the proposals of a file named ``source``; None when they cannot be.
+
+    The viewer gets their classes and minimum scores; a review without cells gets the classes of the viewer.
+    """
     workspace = state.workspace
     if workspace is None:
+        _use_classes_of(state, loaded.cells.session)
         return loaded.cells.session
     try:
         session = workspace.open(loaded.cells)
@@ -29,7 +39,62 @@ def begin_review(state: AppState, loaded: LoadedImage, source: str) -> ReviewSes
         return None
     if loaded.cells.problem:
         show_warning(loaded.cells.problem)
+    _use_classes_of(state, session)
     return session
+
+
+def _use_classes_of(state: AppState, session: ReviewSession) -> None:
+    """Use the classes and minimum scores of a review; one without cells gets those of the viewer."""
+    if state.workspace is not None and state.workspace.project.classes is not None:
+        state.set_classes(session.classes)
+    elif session.cells:
+        state.set_classes(session.classes, provisional=True)
+    else:
+        session.classes = state.classes
+    if session.min_scores:
+        state.set_min_scores(session.min_scores)
+
+
+def model_classes(state: AppState) -> ClassTable:
+    """Return the classes of the chosen model; one class without a usable model."""
+    try:
+        return ClassTable.numbered(1) if state.model is None else read_header(state.model).classes
+    except CheckpointError:
+        return ClassTable.numbered(1)
+
+
+def listing_text(project: Project, before: Mapping[str, ImageFile]) -> str:
+    """Return what changed in the image list of a folder that is open already."""
+    now = {file.image_id for file in project.images}
+    if {file.plane is not None for file in before.values()} != {file.plane is not None for file in project.images}:
+        what = "each plane of a stack is an image" if project.every_plane else "each stack is one image again"
+        kept = [image_id for image_id in before if image_id not in now and project.annotations_file(image_id)]
+        stay = f" The cells of {listed(kept)} are kept, and are shown when this is changed back." if kept else ""
+        return f"In {project.folder.name}, {what}: {counted(len(now), 'image')}.{stay}"
+    new = len(now - before.keys())
+    return f"{project.folder.name} is open already; it has {counted(new, 'new image') if new else 'no new image'}."
+
+
+def set_every_plane(state: AppState, every_plane: bool) -> bool:
+    """Record whether each plane of a stack is an image; return whether that changed. An error is shown."""
+    workspace = state.workspace
+    if workspace is None or workspace.project.every_plane == every_plane:
+        return False
+    try:
+        workspace.set_every_plane(every_plane)
+    except CellSegError as error:
+        show_error(error, state.window)
+        return False
+    return True
+
+
+def offer_labels(image_id: str, begin_anew: Callable[[str], None]) -> None:
+    """Offer the ``class*.tif`` of an image that another program changed."""
+    show_choice(
+        f"The class*.tif of {image_id} were changed after its annotations, which are shown, were saved.",
+        "Reload from class*.tif",
+        lambda: begin_anew(image_id),
+    )
 
 
 def window_name(state: AppState) -> str:

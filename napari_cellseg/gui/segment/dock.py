@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, ScaleHint, TileDone
+from napari_cellseg.gui.canvas.foreign_layer import shows_other_plane
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
@@ -136,9 +137,9 @@ class SegmentDock(Dock):
 
     def _segment(self) -> None:
         layer = self._image_layer()
-        if layer is not None and (self.state.session is None or self.opener.shows_other_plane(layer)):
+        if layer is not None and (self.state.session is None or shows_other_plane(layer, self.state)):
             self.opener.show_pixels(layer)
-            if self.opener.shows_other_plane(layer):  # refused, and said why
+            if shows_other_plane(layer, self.state):  # refused, and said why
                 return
         header = self.model.header
         if header is None or self.state.session is None:
