@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,71 @@ def test_a_damaged_cell_is_left_out_and_said(saved: Path, place: int, value: Any
     (kept,) = saved.parent.glob("a.jsonl.damaged-*.bak")
     assert kept.read_bytes() == before
     assert kept.name in found.problem
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may have more than 10 bytes; second names of files take no space."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_damaged_file_on_a_full_disk_is_kept_by_a_second_name(saved: Path) -> None:
+    change_line(saved, LINE, with_value(1, 0))
+    before = saved.read_bytes()
+    with full_disk():
+        found = read_annotations(saved, SIZE)
+    (kept,) = saved.parent.glob("a.jsonl.damaged-*.bak")
+    assert kept.name in found.problem
+    write_annotations(saved, found, summarise(found.cells, {}))
+    assert kept.read_bytes() == before
+    assert saved.read_bytes() != before
+
+
+def test_a_damaged_file_that_cannot_be_kept_is_not_used(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    change_line(saved, LINE, with_value(1, 0))
+    before = saved.read_bytes()
+    monkeypatch.setattr(os, "link", no_links)
+    with (
+        full_disk(),
+        pytest.raises(AnnotationError, match=r"a\.jsonl is damaged: .*no copy.* File too large\. .* again"),
+    ):
+        read_annotations(saved, SIZE)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == ["a.jsonl"]
+    assert len(read_annotations(saved, SIZE).cells) == len(CELLS) - 1  # once there is space
+
+
+def test_a_damaged_file_in_a_read_only_folder_is_read(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_line(saved, LINE, with_value(1, 0))
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "open", refused_writes(Path.open))
+    monkeypatch.setattr(os, "link", refused)
+    found = read_annotations(saved, SIZE)
+    assert len(found.cells) == len(CELLS) - 1
+    assert "kept" not in found.problem
+
+
+def refused_writes(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Root may write into any folder, so a read-only one is imitated."""
+
+    def open_to_read(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if mode.startswith(("w", "x", "a")):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return plain(path, mode, *more, **options)
+
+    return open_to_read
 
 
 @pytest.mark.parametrize("row", [None, 5, [], "abc", {"a": 1}, [1, 2]])

@@ -180,14 +180,14 @@ class RunFolder:
         Raises
         ------
         TrainingError
-            The file cannot be read.
+            The file cannot be read, or is damaged and cannot be kept.
         """
         if not self.metrics.exists():
             return []
         content = read_bytes(self.metrics, most_bytes=_MOST_TABLE_BYTES, error=TrainingError, may_be_empty=True)
         rows, damaged = _sound_rows(content)
         if damaged:
-            keep_damaged(self.metrics, content, f"{damaged} of its rows are left out")
+            keep_damaged(self.metrics, content, f"{damaged} of its rows are left out", TrainingError)
         return [row for row in rows if before_epoch is None or row["epoch"] < before_epoch]
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
