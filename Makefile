@@ -1,5 +1,5 @@
 # Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
-# More: make lint | benchmarks | test-slow | test-faults | format | clean
+# More: make lint | docs | benchmarks | test-slow | test-faults | format | clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -18,7 +18,7 @@ ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 # Each benchmark is stopped after this time and counts as failed; all of them end well before on an idle machine.
 BENCHMARK_LIMIT_S ?= 580
 
-.PHONY: demo test test-slow test-faults lint format benchmarks setup system-libraries clean
+.PHONY: demo test test-slow test-faults lint format docs docs-links benchmarks setup system-libraries clean
 
 demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
@@ -43,6 +43,16 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# The documentation site, in docs/_build/html; every warning is an error, and every command of its pages is run.
+docs: setup
+	$(PYTHON) -m pytest -q -m "slow or not slow" tests/test_docs.py
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# Checks the links to other sites; needs the network.
+docs-links: setup
+	$(PYTHON) -m sphinx -q -b linkcheck docs docs/_build/links
+
 benchmarks: setup
 	@failed=""; \
 	for script in benchmarks/*.py; do \
@@ -63,7 +73,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments; run: apt-get install python3-venv"; exit 1; }
 	$(PYTHON3) -m venv $(VENV)
 	@echo "Installing (about 6 GB with PyTorch's CUDA libraries; a few minutes) ..."
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(QT),dev]"
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(QT),dev,docs]"
 	@touch $@
 
 system-libraries:
@@ -83,4 +93,4 @@ system-libraries:
 	fi
 
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) demo-output docs/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -263,6 +263,21 @@ def test_export_of_results_alone_says_what_is_missing(
 # ---- doctor, train, demo ----
 
 
+def test_a_torchvision_of_another_build_is_named_with_the_remedy(tmp_path: Path) -> None:
+    broken = tmp_path / "torchvision"
+    broken.mkdir()
+    (broken / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")\n')
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom napari_cellseg.cli import main\n"
+        "print(main(['doctor']), main(['demo', '--no-viewer', '--out', 'demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.stdout.splitlines()[-1] == "1 2"
+    assert "PROBLEM  torchvision does not load" in done.stdout
+    assert "Install both from the same index" in done.stderr
+    assert "bug" not in done.stderr
+
+
 def test_doctor_knows_the_machine_and_imports_no_qt() -> None:
     done = in_child(
         code="import sys; from napari_cellseg import cli\ncode = cli.main(['doctor', '--json'])\n"

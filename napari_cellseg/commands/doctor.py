@@ -100,7 +100,7 @@ def _devices() -> Found:
     try:
         import torch
 
-        from napari_cellseg.model.device import choose_device, choose_precision
+        from napari_cellseg.model.device import choose_device, choose_precision, torchvision_problem
     except (ImportError, OSError) as error:  # OSError: a library that torch loads is missing
         return {"device": "unknown"}, [f"PyTorch does not load: {error}"]
     device = choose_device()
@@ -108,7 +108,8 @@ def _devices() -> Found:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         facts[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    return facts, []
+    problem = torchvision_problem()
+    return facts, [problem] if problem else []
 
 
 def _codecs() -> Found:

@@ -12,7 +12,7 @@ import torch
 
 from napari_cellseg.errors import ConfigError
 
-__all__ = ["Device", "autocast", "bf16_pays", "choose_device", "choose_precision"]
+__all__ = ["Device", "autocast", "bf16_pays", "choose_device", "choose_precision", "torchvision_problem"]
 
 VRAM_LIMIT = "CELLSEG_VRAM_MIB"
 """The environment variable that limits the memory of a CUDA device for this process, MiB."""
@@ -31,6 +31,22 @@ class Device:
     def kind(self) -> str:
         """The name without its number: "cpu", "cuda" or "mps"."""
         return self.name.partition(":")[0]
+
+
+def torchvision_problem() -> str:
+    """Return why torchvision cannot be used, and what to do; empty if it can.
+
+    A torch for the CPU with the torchvision of PyPI, which is built for CUDA, is the usual case.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: its operators are built for another torch
+        return (
+            f"torchvision does not load ({error}): it was built for another torch than the installed "
+            f"{torch.__version__}. Install both from the same index, for example: "
+            "pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+        )
+    return ""
 
 
 def choose_device(name: str = "auto") -> Device:

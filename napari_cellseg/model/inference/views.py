@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from napari_cellseg.model.network.mask_rcnn import Detections
 
@@ -63,6 +62,8 @@ def fuse(found: Sequence[Detections], iou: float) -> Detections:
     boxes, scores = torch.cat([f.boxes for f in found]), torch.cat([f.scores for f in found])
     classes, masks = torch.cat([f.class_ids for f in found]), torch.cat([f.mask_probs for f in found])
     views = np.repeat(np.arange(len(found)), [len(f) for f in found])
+    from torchvision.ops import box_iou  # late: model.network explains why a torchvision does not load
+
     overlaps = box_iou(boxes, boxes).cpu().numpy()
     groups = _groups(overlaps, scores.cpu().numpy(), views, iou)
     if not groups:
