@@ -29,6 +29,7 @@ from napari_cellseg.gui.widgets.dock import (
     form_layout,
     small_label,
 )
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
 from napari_cellseg.gui.widgets.model_picker import ModelPicker
@@ -348,7 +349,7 @@ class BatchDock(Dock):
 
 
 def _choice(texts: tuple[str, ...]) -> QComboBox:
-    box = QComboBox()
+    box = ElidedComboBox()
     tame(box)
     box.addItems(texts)
     return box

@@ -68,6 +68,7 @@ class ResultsBox(QWidget):
         self.ids_name, self.ids = QLabel(), small_label()
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Choose a folder")
+        self.folder.textChanged.connect(self.folder.setToolTip)  # a path is longer than a dock is wide
         self.folder.textChanged.connect(self.refresh)
         self.write = QPushButton("Write results")
         self.write.clicked.connect(lambda: self.submit())

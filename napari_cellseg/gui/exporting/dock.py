@@ -35,6 +35,7 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, WARNING, Dock, PrimaryButton, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
@@ -84,7 +85,7 @@ class ExportDock(Dock):
         self.ids_preview = small_label()
         self.polygons = QCheckBox("polygons")
         self.polygons.setToolTip("Outlines instead of RLE masks. Holes are filled.")
-        self._csv = QComboBox()
+        self._csv = ElidedComboBox()
         tame(self._csv)
         self._csv.setMinimumContentsLength(6)
         self._csv.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -130,6 +131,7 @@ class ExportDock(Dock):
         self._which[Which.REVIEWED].setToolTip("Only images whose cells are all reviewed")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("Choose a folder")
+        self.folder.textChanged.connect(self.folder.setToolTip)  # a path is longer than a dock is wide
         self.folder.textChanged.connect(self._show)
         browse = QPushButton("...")
         browse.setFixedWidth(32)

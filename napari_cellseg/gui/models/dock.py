@@ -79,7 +79,7 @@ class ModelsDock(BottomDock):
     def _fill(self) -> None:
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
-        self.use.setMinimumWidth(130)
+        self.use.setMinimumWidth(150)
         buttons.addWidget(self.use)
         for button in (self.add, self.save, self.copy, self.rename, self.remove):
             buttons.addWidget(button)

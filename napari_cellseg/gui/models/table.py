@@ -14,6 +14,8 @@ from napari_cellseg.model.library import ModelEntry
 
 __all__ = ["ModelTable", "date_text", "size_text"]
 
+_ARROW_PX = 12
+"""Of the heading that the table is sorted by."""
 _COLUMNS = ("Name", "From", "AP50", "PQ", "Classes", "Date", "Size", "Data")
 _NUMBERS = {2, 3, 4, 6}
 _TIPS = (
@@ -169,6 +171,8 @@ class ModelTable(QTableView):
             self.selectRow(paths.index(select) if select in paths else 0)
         if not had_columns:
             self.resizeColumnsToContents()
+            for column in range(1, self.model().columnCount()):
+                self.setColumnWidth(column, self.columnWidth(column) + _ARROW_PX)
             self.setColumnWidth(0, min(max(self.columnWidth(0), 110), 180))
         self.picked.emit(self.entry)
 

@@ -11,6 +11,7 @@ from napari_cellseg.gui.opening.limit_sliders import LimitSliders
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small_label
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.images.brightness import Scaling
 from napari_cellseg.images.image import Image
@@ -43,7 +44,7 @@ class ReadingRows(QWidget):
         )
         self.sliders = LimitSliders()
         self.auto, self.full = QPushButton("Auto"), QPushButton("Full range")
-        self.plane, self.channels = QComboBox(), QComboBox()
+        self.plane, self.channels = ElidedComboBox(), ElidedComboBox()
         for box in (self.plane, self.channels):
             tame(box)
             box.setMinimumWidth(1)

@@ -7,15 +7,12 @@ from typing import Any
 
 from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
 from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QLabel,
     QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
-    QTreeView,
 )
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
@@ -26,9 +23,11 @@ from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_o
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.queue_model import QueueModel
+from napari_cellseg.gui.review.queue_rows import QueueList
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
 from napari_cellseg.review import CellFilter, ReviewSession, Status
 from napari_cellseg.review.queue import QueueOrder
 from napari_cellseg.wording import counted
@@ -75,14 +74,13 @@ class ReviewDock(Dock):
     # ---- what is in it ----
 
     def _add_queue(self) -> None:
-        self._title = QLabel()
+        self._title = ElidedLabel()
         self._title.setStyleSheet("font-weight: 600;")
         self._progress = QProgressBar()
         self._progress.setMinimumWidth(90)
         self._progress.setTextVisible(False)
         self._progress.setMaximumHeight(10)
         self.counts = QLabel()
-        self._title.setMinimumWidth(1)
         back, forward = self._buttons_of(Place.IMAGE)
         for made in (back, forward):
             made.setFixedWidth(28)
@@ -93,31 +91,20 @@ class ReviewDock(Dock):
         self.column.addLayout(_row(self.saved, self._save, stretch=0))
         self._folder = QLabel()
         self.column.addWidget(self._folder)
-        self._order = QComboBox()
+        self._order = ElidedComboBox()
         for order in QueueOrder:
             self._order.addItem(order.value, order)
-        self._class = QComboBox()
+        self._class = ElidedComboBox()
         self._class.setToolTip("Cells of this class, or of all")
         for box in (self._order, self._class):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            box.setMinimumWidth(80)
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.activated.connect(self._on_queue_choice)
         self._keys = self._button(action("keys"))
+        self._keys.setFixedWidth(28)
         self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
         self.queue_model = QueueModel()
-        self.queue_list = QTreeView()
-        self.queue_list.setModel(self.queue_model)
-        self.queue_list.setHeaderHidden(True)
-        self.queue_list.setRootIsDecorated(False)
-        self.queue_list.setUniformRowHeights(True)
-        self.queue_list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.queue_list.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.queue_list.setMinimumHeight(120)
-        self.queue_list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.queue_list.header().setMinimumSectionSize(30)
-        for column, width in enumerate((64, 76, 36)):
-            self.queue_list.setColumnWidth(column, width)
+        self.queue_list = QueueList(self.queue_model)
         self.queue_list.clicked.connect(lambda index: self._do.go_to(self.queue_model.item(index.row())))
         self.column.addWidget(self.queue_list, 1)
         self._hint = small_label()
@@ -135,7 +122,9 @@ class ReviewDock(Dock):
         tools = self._buttons_of(Place.TOOL)
         for row in (tools[:4], tools[4:]):
             self.column.addLayout(_row(*row))
-        self.column.addLayout(_row(*self._buttons_of(Place.SHAPE)))
+        shapes = _row(*self._buttons_of(Place.SHAPE))
+        shapes.setSpacing(2)  # five buttons in a dock of 300 px
+        self.column.addLayout(shapes)
 
     def _buttons_of(self, place: Place) -> list[QPushButton]:
         """Make the buttons of a row, in the order of the table."""
@@ -166,9 +155,7 @@ class ReviewDock(Dock):
         self.column.addWidget(self.filter_row)
 
     def _add_undo(self) -> None:
-        self._undo_text = QLabel()
-        self._undo_text.setWordWrap(True)
-        self._undo_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._undo_text = ElidedLabel()
         self.column.addLayout(_row(self._undo_text, *self._buttons_of(Place.HISTORY), stretch=0))
 
     def _add_show(self) -> None:
@@ -268,7 +255,6 @@ class ReviewDock(Dock):
         self._classes.explain(action("class_1").needs(self._do))
         undo = session.undo_text if session is not None else None
         self._undo_text.setText(self._do.undone_text or (f"Last: {undo}" if undo else ""))
-        self._undo_text.setToolTip(self._undo_text.text())
         self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
 
     def _show_pressed(self) -> None:

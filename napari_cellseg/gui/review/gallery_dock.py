@@ -8,12 +8,10 @@ from typing import Any
 from qtpy.QtCore import QEvent, QItemSelectionModel, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QLabel,
     QLayout,
     QListView,
-    QPushButton,
     QVBoxLayout,
 )
 
@@ -28,6 +26,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import explain
+from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox, ElidedLabel
 from napari_cellseg.review import Cell, Change, ChangeKind, Status
 
 __all__ = ["GalleryDock"]
@@ -59,7 +58,7 @@ class GalleryDock(BottomDock):
         self._on_current()
 
     def _build(self) -> None:
-        self.class_choice, self._sort = QComboBox(), QComboBox()
+        self.class_choice, self._sort = ElidedComboBox(), ElidedComboBox()
         for sort in GallerySort:
             self._sort.addItem(sort.value, sort)
         for box in (self.class_choice, self._sort):
@@ -69,7 +68,7 @@ class GalleryDock(BottomDock):
         self._forward = button(">", lambda: self._turn(1), "Next page")
         for made in (self._back, self._forward):
             made.setFixedWidth(28)
-        self._page = QLabel()
+        self._page = ElidedLabel()
         self._bar = QHBoxLayout()
         self._bar.setSpacing(6)
         for widget in (self.class_choice, self._sort, self._back, self._page, self._forward):
@@ -214,15 +213,15 @@ class GalleryDock(BottomDock):
             session.set_status((cell_id,), Status.PROPOSED if rejected else Status.REJECTED)
 
 
-class ClassTarget(QPushButton):
+class ClassTarget(ElidedButton):
     """A class that cells can be dropped on; a click gives it to the selected ones."""
 
     def __init__(self, class_id: int, name: str, colour: str, width: int, reclassify: Callable[..., None]) -> None:
         super().__init__()
         self._class_id, self._reclassify = class_id, reclassify
         self._tip = f"{name}: {class_key(class_id)}" if class_key(class_id) else name
-        shown = self.fontMetrics().elidedText(f"{class_id} {name}", Qt.TextElideMode.ElideRight, width)
-        self.setText(shown.replace("&", "&&"))
+        self.setText(f"{class_id} {name}".replace("&", "&&"))
+        self.setMaximumWidth(width + 40)
         self.setIcon(colour_icon(colour))
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAcceptDrops(True)

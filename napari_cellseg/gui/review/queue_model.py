@@ -1,11 +1,11 @@
-"""The queue as Qt shows it: number, class, score and reason of the first cells."""
+"""The queue as Qt shows it: number, class, score and reason of the first cells, one row per cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractListModel, QModelIndex, Qt
 from qtpy.QtGui import QColor
 
 from napari_cellseg.classes import ClassTable
@@ -14,8 +14,8 @@ from napari_cellseg.review.queue import QueueItem
 __all__ = ["QueueModel"]
 
 
-class QueueModel(QAbstractTableModel):
-    """Rows are items of the queue; columns their number with the colour of the class, class, score and reason."""
+class QueueModel(QAbstractListModel):
+    """Rows are items of the queue; `queue_rows` draws them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,26 +43,21 @@ class QueueModel(QAbstractTableModel):
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: D102
         return 0 if parent is not None and parent.isValid() else len(self._items)
 
-    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, D102
-        return 4
-
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: D102
-        item, column = self._items[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(item, column)
-        if role == Qt.ItemDataRole.DecorationRole and column == 0:
-            return QColor(self._classes.colour(item.class_id))
+        if role == Qt.ItemDataRole.DisplayRole:  # for screen readers too
+            return "  ".join(filter(None, self.texts(index.row())))
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "  ".join(filter(None, (self._text(item, i) for i in range(4))))
-        if role == Qt.ItemDataRole.TextAlignmentRole and column == 2:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            *first, reason = self.texts(index.row())
+            return "\n".join(filter(None, ("  ".join(filter(None, first)), reason)))
         return None
 
-    def _text(self, item: QueueItem, column: int) -> str:
-        if column == 0:
-            return f"#{item.cell_id}" if item.cell_id else "new?"
-        if column == 1:
-            return self._classes.name(item.class_id)
-        if column == 2:
-            return f"{item.score:.2f}" if item.cell_id else ""
-        return item.text
+    def texts(self, row: int) -> tuple[str, str, str, str]:
+        """Return number, class, score and reason of an item; a missed one has no number and no score."""
+        item = self._items[row]
+        is_cell = bool(item.cell_id)
+        number, score = (f"#{item.cell_id}", f"{item.score:.2f}") if is_cell else ("new?", "")
+        return number, self._classes.name(item.class_id), score, item.text
+
+    def colour(self, row: int) -> QColor:
+        """Return the colour of the class of an item."""
+        return QColor(self._classes.colour(self._items[row].class_id))

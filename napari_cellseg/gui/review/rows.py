@@ -8,14 +8,12 @@ from functools import partial
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QCheckBox,
     QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QRadioButton,
     QSizePolicy,
     QSpinBox,
     QVBoxLayout,
@@ -26,6 +24,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.canvas.colours import ColourMode
 from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import ACCENT, explain
+from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox
 from napari_cellseg.review import CellFilter, Status
 
 __all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
@@ -68,30 +67,34 @@ class ClassButtons(QWidget):
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(4)
+        for column in (0, 1):
+            self._grid.setColumnStretch(column, 1)
         self._buttons: list[QPushButton] = []
 
     def show_classes(self, classes: ClassTable) -> None:
         """Make the buttons of other classes."""
         for old in self._buttons:
             self._grid.removeWidget(old)
+            old.hide()  # deleted later, and seen until then
             old.deleteLater()
         self._buttons = []
         for class_id, name, colour in classes:
             key = class_key(class_id)
-            made = button("", partial(self.chosen.emit, class_id))
-            shown = made.fontMetrics().elidedText(f"{key}  {name}".strip(), Qt.TextElideMode.ElideMiddle, 118)
-            made.setText(shown.replace("&", "&&"))
+            text = f"{key}  {name}".strip().replace("&", "&&")
+            made = button(text, partial(self.chosen.emit, class_id), make=ElidedButton)
             made.setIcon(colour_icon(colour))
             made.setStyleSheet("padding: 4px 3px; text-align: left; min-width: 0px;")
             accepts = "Set this class; a cell that has the class already is accepted"
-            made.setProperty("tip", f"{name}\n{accepts} ({key})" if key else f"{name}\n{accepts}")
+            made.setProperty("name", name)
+            made.setProperty("tip", f"{accepts} ({key})" if key else accepts)
             self._grid.addWidget(made, *divmod(class_id - 1, 2))
             self._buttons.append(made)
 
     def explain(self, why_not: str | None) -> None:
         """Enable all buttons, or say why they cannot work."""
         for made in self._buttons:
-            explain(made, why_not, made.property("tip"))
+            name, tip = made.property("name"), made.property("tip")
+            explain(made, None if why_not is None else f"{name}\n{why_not}", f"{name}\n{tip}")
 
 
 class FilterRow(QWidget):
@@ -161,6 +164,13 @@ class FilterRow(QWidget):
             explain(made, why_not, "All cells still to be reviewed that are like this; one undo takes it back")
 
 
+_MODES = {
+    ColourMode.CLASS: "One colour per class",
+    ColourMode.CELL: "Neighbours in different colours",
+    ColourMode.STATUS: "Blue proposed, green accepted, orange edited",
+}
+
+
 class ShowRow(QWidget):
     """What the colours show, and whether contours are drawn."""
 
@@ -171,25 +181,15 @@ class ShowRow(QWidget):
         super().__init__()
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        self.setStyleSheet("QRadioButton, QCheckBox { spacing: 3px; }")
-        layout.addWidget(QLabel("Show"))
-        self._group = QButtonGroup(self)
-        tips = {
-            ColourMode.CLASS: "One colour per class",
-            ColourMode.CELL: "Neighbours in different colours",
-            ColourMode.STATUS: "Blue proposed, green accepted, orange edited",
-        }
-        self._modes: dict[ColourMode, QRadioButton] = {}
-        for mode in ColourMode:
-            choice = QRadioButton(mode.value)
-            choice.setToolTip(tips[mode])
-            choice.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            choice.clicked.connect(lambda _, mode=mode: self.mode_chosen.emit(mode))
-            self._group.addButton(choice)
-            self._modes[mode] = choice
-            layout.addWidget(choice)
-        layout.addStretch(1)
+        layout.setSpacing(4)
+        layout.addWidget(QLabel("Colour by"))
+        self._mode = ElidedComboBox()
+        self._mode.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        for mode, tip in _MODES.items():
+            self._mode.addItem(mode.value, mode)
+            self._mode.setItemData(self._mode.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self._mode.activated.connect(lambda _: self.mode_chosen.emit(self._mode.currentData()))
+        layout.addWidget(self._mode, 1)
         self._contour = QCheckBox("contour")
         self._contour.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._contour.toggled.connect(self.contour_chosen)
@@ -197,5 +197,5 @@ class ShowRow(QWidget):
 
     def show_choice(self, mode: ColourMode, *, contour: bool) -> None:
         """Show what is chosen."""
-        self._modes[mode].setChecked(True)
+        self._mode.setCurrentIndex(self._mode.findData(mode))
         self._contour.setChecked(contour)

@@ -37,6 +37,7 @@ __all__ = ["TableDock"]
 
 _MEASURE_DELAY_MS = 1500
 """Cells are measured again when the hand rests."""
+_ARROW_PX = 12
 _NO_ROWS = "No cell is shown."
 
 
@@ -71,7 +72,8 @@ class TableDock(BottomDock):
         self.filter_text = QLineEdit()
         self.filter_text.setPlaceholderText("Filter: class, status or #number")
         self.filter_text.setClearButtonEnabled(True)
-        self.filter_text.setMaximumWidth(260)
+        self.filter_text.setToolTip("Filter: class, status or #number")
+        self.filter_text.setMaximumWidth(300)
         self.filter_text.textChanged.connect(self._on_filter)
         self._state = QLabel()
         self._copy = button("Copy", self.copy, "The selected rows, or all, as text with tabs (Ctrl+C)")
@@ -82,6 +84,7 @@ class TableDock(BottomDock):
         self.view.setModel(self.model)
         self.view.setSortingEnabled(True)
         self.view.horizontalHeader().setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+        self.view.horizontalHeader().setHighlightSections(False)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setWordWrap(False)
         rows = self.view.verticalHeader()
@@ -93,8 +96,8 @@ class TableDock(BottomDock):
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
         copy.activated.connect(self.copy)
         bar = QHBoxLayout()
-        for widget in (self.filter_text, self._state):
-            bar.addWidget(widget)
+        bar.addWidget(self.filter_text, 2)
+        bar.addWidget(self._state)
         bar.addStretch(1)
         for widget in (self._copy, self._export):
             bar.addWidget(widget)
@@ -146,9 +149,16 @@ class TableDock(BottomDock):
         same = list(columns) == list(self.model.columns)
         self.model.show(columns, colours)
         if not same:
-            self.view.resizeColumnsToContents()
+            self._fit_columns()
         self._on_selection()
         self._show_state()
+
+    def _fit_columns(self) -> None:
+        """Make each column as wide as its heading, with the arrow of the sorting, and its values."""
+        self.view.resizeColumnsToContents()
+        head = self.view.horizontalHeader()
+        for column in range(self.model.columnCount()):
+            head.resizeSection(column, max(head.sectionSize(column), head.sectionSizeHint(column)) + _ARROW_PX)
 
     def _measurements(self, session: ReviewSession) -> dict[str, Column]:
         """Return what was measured, NaN for cells that came later."""

@@ -14,10 +14,36 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.measure import measure
 from napari_cellseg.review import Cell, ReviewSession
 
-__all__ = ["CellTable", "Column", "cell_columns", "measured_columns"]
+__all__ = ["CellTable", "Column", "cell_columns", "column_title", "measured_columns"]
 
 Column = npt.NDArray[Any]
 _BATCH = 500
+_UNITS = {"px": "px", "um": "\u00b5m", "um2": "\u00b5m\u00b2"}
+_TITLES = {
+    "cell_id": "Cell",
+    "by": "Decided by",
+    "area_px": "Area (px)",
+    "touches_border": "At the border",
+    "major_axis_px": "Long axis (px)",
+    "minor_axis_px": "Short axis (px)",
+    "major_axis_um": "Long axis (\u00b5m)",
+    "minor_axis_um": "Short axis (\u00b5m)",
+    "centroid_x_px": "Centre x (px)",
+    "centroid_y_px": "Centre y (px)",
+    "mean_red": "Mean red (0-255)",
+    "mean_green": "Mean green (0-255)",
+    "mean_blue": "Mean blue (0-255)",
+    "mean_grey": "Mean grey (0-255)",
+}
+
+
+def column_title(name: str) -> str:
+    """Return the heading of a column, in words with its unit: "Perimeter (px)" for ``perimeter_px``."""
+    if name in _TITLES:
+        return _TITLES[name]
+    words, _, unit = name.rpartition("_")
+    title = f"{words} ({_UNITS[unit]})" if unit in _UNITS else name
+    return (title[:1].upper() + title[1:]).replace("_", " ")
 
 
 def cell_columns(session: ReviewSession, cells: Sequence[Cell]) -> dict[str, Column]:
@@ -148,9 +174,12 @@ class CellTable(QAbstractTableModel):
     def headerData(  # noqa: D102
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return self._names[section]
-        return None
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        name = self._names[section]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return column_title(name)
+        return f"{name} in files" if role == Qt.ItemDataRole.ToolTipRole else None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:  # noqa: D102
         self.layoutAboutToBeChanged.emit()

@@ -13,6 +13,7 @@ from napari_cellseg.errors import CellSegError, CheckpointError, ConfigError
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.train.settings import epoch_seconds, fitted, start_hint
 from napari_cellseg.gui.widgets.dock import Section, form_layout, small_label
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import SettingsForm, tame
 from napari_cellseg.gui.widgets.job_row import clock
 from napari_cellseg.gui.widgets.notify import show_error
@@ -76,7 +77,7 @@ _EMPTY = {
 }
 
 
-class StartPicker(QComboBox):
+class StartPicker(ElidedComboBox):
     """The start weights: ImageNet, a model of the library, or any other file."""
 
     chosen = Signal()
@@ -189,7 +190,7 @@ class TrainForm(QWidget):
         self.start = StartPicker()
         self.start.setToolTip("The weights before the first step. Better weights need fewer images.")
         self.hint = small_label()
-        self.preset = QComboBox()
+        self.preset = ElidedComboBox()
         tame(self.preset)
         for name, preset in PRESETS.items():
             self.preset.addItem(name)

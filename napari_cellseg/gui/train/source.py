@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QComboBox, QFileDialog, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.formats.label_images import class_files
@@ -15,6 +15,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, WARNING, small_label
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.images.listing import has_own_folder, list_images
 from training.report import DataReport
@@ -48,7 +49,7 @@ class SourceBox(QWidget):
         super().__init__()
         self._state, self.opener = state, opener
         self._other: Path | None = None
-        self.choice = QComboBox()
+        self.choice = ElidedComboBox()
         tame(self.choice)
         self.choice.activated.connect(self._on_choice)
         self.counts = small_label()

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.lifetime import delete_with_dock
-from napari_cellseg.gui.widgets.workflow import dock_of
+from napari_cellseg.gui.widgets.workflow import dock_of, name_dock, name_of
 
 __all__ = ["BottomDock"]
 
@@ -48,6 +48,7 @@ class BottomDock(QWidget):
         dock, window = dock_of(self), self.state.window
         if dock is None or window is None or dock.isFloating():
             return
+        name_dock(dock, name_of(dock))
         below = Qt.DockWidgetArea.BottomDockWidgetArea
         others = [
             other

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.lifetime import delete_with_dock
-from napari_cellseg.gui.widgets.workflow import bring_docks, dock_of
+from napari_cellseg.gui.widgets.workflow import DOCK_WIDTH_PX, NARROW_PX, bring_docks, dock_of, name_of
 
 __all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
 
@@ -36,8 +36,8 @@ class Dock(QWidget):
         self.state = state
         content = QWidget()
         self.column = QVBoxLayout(content)
-        self.column.setContentsMargins(8, 8, 8, 8)
-        self.column.setSpacing(8)
+        self.column.setContentsMargins(6, 6, 6, 6)
+        self.column.setSpacing(6)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -46,7 +46,7 @@ class Dock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(NARROW_PX)
         self._is_followed = False
         # All tabs are in front for a moment when they are opened, which is not the user's choice.
         self._in_front = QTimer(self)
@@ -74,7 +74,7 @@ class Dock(QWidget):
     def _remember_tab(self) -> None:
         dock = dock_of(self)
         if dock is not None:
-            remember("tab", dock.windowTitle().partition(" (")[0])
+            remember("tab", name_of(dock))
 
     def _bring_docks(self) -> None:
         viewer = self.state.viewer
@@ -82,7 +82,7 @@ class Dock(QWidget):
             bring_docks(viewer, self)
 
     def sizeHint(self) -> QSize:  # noqa: D102
-        return QSize(340, 560)
+        return QSize(DOCK_WIDTH_PX, 480)
 
 
 class PrimaryButton(QPushButton):
@@ -149,6 +149,7 @@ def form_layout(parent: QWidget | None = None) -> QFormLayout:
     form.setContentsMargins(0, 0, 0, 0)
     form.setHorizontalSpacing(8)
     form.setVerticalSpacing(6)
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # in a narrow dock, below the label
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     return form

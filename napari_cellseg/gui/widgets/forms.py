@@ -16,7 +16,6 @@ from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QLineEdit,
     QSpinBox,
@@ -24,8 +23,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.gui.widgets.dock import form_layout
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 
 __all__ = ["SettingsForm", "tame"]
+
+
+_SPIN_BUTTONS_PX = 42
+"""The buttons of a spin box, and its margins, in napari's themes."""
 
 
 class SettingsForm(QWidget):
@@ -112,7 +116,7 @@ class _CheckField(_Field):
 
 class _ChoiceField(_Field):
     def __init__(self, choices: Sequence[Any]) -> None:
-        box = QComboBox()
+        box = ElidedComboBox()
         super().__init__(box)
         self._box = box
         for choice in choices:
@@ -154,6 +158,7 @@ class _NumberField(_Field):
         unit = extra.get("unit", "") if isinstance(extra, dict) else ""
         box.setSuffix(f" {unit}" if unit else "")
         box.setKeyboardTracking(False)
+        _make_room(box)
         box.valueChanged.connect(self.changed)
 
     def get(self) -> int | float | None:
@@ -195,6 +200,14 @@ class _FloatBox(QDoubleSpinBox):
             self.setValue(self.value() * 2.0**steps)
         else:
             super().stepBy(steps)
+
+
+def _make_room(box: QSpinBox | QDoubleSpinBox) -> None:
+    """Keep a spin box wide enough for its text, and for the word for "not set"."""
+    texts = (box.text(), box.specialValueText(), f"0000{box.suffix()}")
+    widest = max(box.fontMetrics().horizontalAdvance(text) for text in texts)
+    # As a style: the one of napari has a minimum too, and would replace one that is set otherwise.
+    box.setStyleSheet(f"min-width: {widest + _SPIN_BUTTONS_PX}px;")
 
 
 class _TextField(_Field):

@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog
+from qtpy.QtWidgets import QFileDialog
 
 from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
@@ -20,7 +21,7 @@ __all__ = ["ModelPicker"]
 _OTHER = "Other file..."
 
 
-class ModelPicker(QComboBox):
+class ModelPicker(ElidedComboBox):
     """A list of model files; the last entry opens a file dialog.
 
     Parameters
@@ -37,8 +38,6 @@ class ModelPicker(QComboBox):
         tame(self)
         self._memory = memory
         self._path: Path | None = None
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
         self.activated.connect(self._on_activated)
         self.refresh()
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox
 
 from napari_cellseg.gui.preferences import preferences
+from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import SettingsForm, tame
 from napari_cellseg.model.config import PredictOptions, config_error
 
@@ -26,7 +27,7 @@ def advanced_form() -> SettingsForm:
 
 def device_choice() -> QComboBox:
     """Make the choice of a device, initially that of the preferences."""
-    box = QComboBox()
+    box = ElidedComboBox()
     tame(box)
     for name in device_names():
         box.addItem(name)

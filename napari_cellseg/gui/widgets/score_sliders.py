@@ -7,12 +7,13 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
 
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.colour_chip import ColourChip
+from napari_cellseg.gui.widgets.elided import ElidedLabel
 from napari_cellseg.gui.widgets.forms import tame
 
 __all__ = ["ScoreSliders"]
 
 _STEPS = 100
-_NAME_WIDTH = 104
+_NAME_WIDTH = 150
 
 
 class ScoreSliders(QWidget):
@@ -61,13 +62,12 @@ class ScoreSliders(QWidget):
                 widget.deleteLater()
         self.sliders, self._numbers, self.counts = {}, {}, {}
         for row, (class_id, name, colour) in enumerate(self._state.classes):
-            title = QLabel()
-            title.setFixedWidth(_NAME_WIDTH)
-            title.setText(title.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _NAME_WIDTH - 10))
-            title.setToolTip(name)
+            title = ElidedLabel(name)
+            title.setMaximumWidth(_NAME_WIDTH)
             slider = QSlider(Qt.Orientation.Horizontal)
             tame(slider)
             slider.setRange(0, _STEPS)
+            slider.setMinimumWidth(60)
             slider.setToolTip(f"Proposed cells of {name} with a lower score are hidden. The model does not run again.")
             slider.valueChanged.connect(self._on_slider)
             number = QLabel()
