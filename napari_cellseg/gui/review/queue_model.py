@@ -56,7 +56,7 @@ class QueueModel(QAbstractListModel):
         item = self._items[row]
         is_cell = bool(item.cell_id)
         number, score = (f"#{item.cell_id}", f"{item.score:.2f}") if is_cell else ("new?", "")
-        return number, self._classes.name(item.class_id), score, item.text
+        return number, self._classes.name(item.class_id), score, item.text or "nothing unusual"
 
     def colour(self, row: int) -> QColor:
         """Return the colour of the class of an item."""
