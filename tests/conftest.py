@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from leftovers import Leftovers, is_looked_at, shares_with_other_tests
+from own_screen import XVFB, take_own_screen
 from thread_guard import ThreadGuard
 
 pytest_plugins = ["crash_guard"]
@@ -25,6 +26,7 @@ os.environ.setdefault("NAPARI_ASYNC", "0")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The processes share the cores: with a thread a core each, they would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+take_own_screen()
 HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool(
     os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 )
@@ -39,15 +41,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``: a file stays in one process, and all that open windows share one.
+    """With ``-n 2 --dist loadgroup``: a file stays in one process.
 
-    Two processes that open windows on one screen would take the keyboard from each other.
+    Where the processes cannot have a screen each, all files that open windows share one process.
     """
     for item in items:
         if item.get_closest_marker("xdist_group"):
             continue
         has_window = item.get_closest_marker("gui") or "qtbot" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("windows" if has_window else item.path.name))
+        shares_screen = has_window and XVFB is None
+        item.add_marker(pytest.mark.xdist_group("windows" if shares_screen else item.path.name))
 
 
 @pytest.fixture(autouse=True, scope="module")

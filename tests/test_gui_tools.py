@@ -487,6 +487,7 @@ def test_page_keys_open_the_images_and_say_where_the_list_ends(window: Window, f
 
 def test_enter_opens_the_next_image_once_every_cell_is_decided(window: Window, folder: list[str]) -> None:
     wait_until(lambda: is_open(window, folder[0]))
+    wait_until(lambda: not window.review.queue._truth.is_busy)  # the labels on disk make the queue once more
     session = window.review.session
     first = next(iter(session.cells))
     session.set_status(list(session.cells), Status.ACCEPTED)
