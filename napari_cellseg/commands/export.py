@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.export import ExportItem, ExportProgress, ExportSummary
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "is_results", "items_of_source", "run"]
 
 _EPILOG = """\
 SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder of <id>/image.tif with class1.tif ...,
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.wording import counted
 
     reading = reading_of(options)
-    items, classes = _items(options)
+    items, classes = items_of_source(options)
     items = [replace(item, file=replace(item.file, reading=reading)) for item in items]
     ids = _ids_to_write(options, items)
     plan = ExportPlan(
@@ -87,16 +87,18 @@ def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> P
     return None if ids is None else ids.path
 
 
-def _items(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+def items_of_source(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+    """Return the images and cells that ``source``, ``images``, ``ids``, ``classes`` and ``min_score`` name."""
     source: Path = options.source
     if source.is_dir():
         return _of_folder(options)
-    if _is_results(source):
+    if is_results(source):
         return _of_results(options)
     return _of_data(options)
 
 
-def _is_results(path: Path) -> bool:
+def is_results(path: Path) -> bool:
+    """Return whether a file is a results file (or a zip of one), not a COCO data set."""
     from napari_cellseg.formats.json_gate import read_json
 
     return path.suffix.lower() == ".zip" or isinstance(read_json(path), list)
@@ -165,7 +167,8 @@ def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTab
     from napari_cellseg.formats.ids import find_ids, match_ids
     from napari_cellseg.images.read import list_images
 
-    ids_path = options.ids or find_ids(options.source.parent)
+    places = [folder for folder in (options.source.parent, options.images) if folder is not None]
+    ids_path = options.ids or next(filter(None, map(find_ids, places)), None)
     if ids_path is None or options.images is None:
         raise ConfigError(f"{options.source} is a results file: give --ids FILE and --images DIR with it.")
     files = {file.image_id: file for file in list_images(options.images)}

@@ -13,6 +13,7 @@ from napari_cellseg.commands import (
     export,
     import_annotations,
     predict,
+    report,
     samples,
     train,
     validate,
@@ -21,7 +22,7 @@ from napari_cellseg.commands.options import LazyParser
 
 __all__ = ["make_parser"]
 
-_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, doctor, demo, samples)
+_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, report, doctor, demo, samples)
 
 
 def make_parser() -> argparse.ArgumentParser:

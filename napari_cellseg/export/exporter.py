@@ -13,14 +13,16 @@ import tifffile
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import ExportError, ImageReadError
+from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
 from napari_cellseg.export.plan import ExportPlan
 from napari_cellseg.formats.ids import IdMatch
+from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
+from napari_cellseg.workspace import Annotations
 
-__all__ = ["ExportImage", "ExportJob", "Exporter", "unique_names"]
+__all__ = ["ExportImage", "ExportJob", "Exporter", "read_image_of", "unique_names"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -153,6 +155,24 @@ class Exporter:
     finish: Callable[[ExportJob, list[Any]], None] | None = None
     needs_pixels: bool = False
     missing: Callable[[], str | None] = lambda: None
+
+
+def read_image_of(file: ImageFile, annotations: Annotations) -> Image:
+    """Read the image that annotations belong to.
+
+    Raises
+    ------
+    ImageReadError
+        It cannot be read.
+    AnnotationError
+        It has another size than the annotations.
+    """
+    image = read_image(file.path, options=file.reading)
+    if image.size != annotations.image_size:
+        raise AnnotationError(
+            f"The annotations of {file.image_id} are for {annotations.image_size}, the image has {image.size} px."
+        )
+    return image
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -8,13 +8,10 @@ from typing import Any
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ExportError, ImageReadError
-from napari_cellseg.export.exporter import ExportImage, ExportJob, unique_names
+from napari_cellseg.export.exporter import ExportImage, ExportJob, read_image_of, unique_names
 from napari_cellseg.export.exporters import exporters_of
 from napari_cellseg.export.plan import ExportItem, ExportPlan, ExportProgress, ExportSummary
 from napari_cellseg.formats.ids import match_ids
-from napari_cellseg.images.formats import read_image
-from napari_cellseg.images.read import Image, ImageFile
-from napari_cellseg.workspace import Annotations
 
 __all__ = ["export_folder"]
 
@@ -101,7 +98,7 @@ class _Export:
             size=annotations.image_size,
             cells=annotations.shown(),
             instances=annotations.instances(),
-            read=partial(_read_image, item.file, annotations),
+            read=partial(read_image_of, item.file, annotations),
         )
         if self._needs_pixels:
             _ = image.image  # read everything that may fail before anything is written
@@ -118,12 +115,3 @@ class _Export:
         for exporter in self._exporters:
             if exporter.finish is not None:
                 exporter.finish(self.job, self._collected[exporter.name])
-
-
-def _read_image(file: ImageFile, annotations: Annotations) -> Image:
-    image = read_image(file.path, options=file.reading)
-    if image.size != annotations.image_size:
-        raise AnnotationError(
-            f"The annotations of {file.image_id} are for {annotations.image_size}, the image has {image.size} px."
-        )
-    return image

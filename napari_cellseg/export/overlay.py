@@ -15,7 +15,10 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.review import Cell
 
-__all__ = ["OVERLAYS", "draw_overlay", "write_overlay"]
+__all__ = ["OVERLAYS", "draw_overlay", "outlined", "write_overlay"]
+
+_LEAST_PX = 24
+"""Smallest piece of tissue that is shown, px of the image: a speck needs its surroundings."""
 
 
 def draw_overlay(
@@ -29,6 +32,27 @@ def draw_overlay(
         inner = ndimage.binary_erosion(np.pad(cell.mask, 1), iterations=width)[1:-1, 1:-1]
         picture[y0:y1, x0:x1][cell.mask & ~inner] = colours[cell.class_id - 1]
     return picture
+
+
+def outlined(rgb: npt.NDArray[np.uint8], cell: Cell, colour: str) -> npt.NDArray[np.uint8]:
+    """Return a square piece of an image around a cell, (S, S, 3) uint8, with its contour; black beyond the image."""
+    x0, y0, x1, y1 = cell.box
+    side = max(int(1.5 * max(x1 - x0, y1 - y0)) + 4, _LEAST_PX)
+    left, top = (x0 + x1 - side) // 2, (y0 + y1 - side) // 2
+    height, width = rgb.shape[:2]
+    part = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
+    crop = np.zeros((side, side, 3), np.uint8)
+    dy, dx = max(-top, 0), max(-left, 0)
+    crop[dy : dy + part.shape[0], dx : dx + part.shape[1]] = part
+    mask = np.zeros((side, side), bool)
+    mask[y0 - top : y1 - top, x0 - left : x1 - left] = cell.mask
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    crop[mask & ~inner] = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return crop
 
 
 def write_overlay(path: Path, rgb: npt.NDArray[np.uint8], cells: Sequence[Cell], classes: ClassTable) -> None:

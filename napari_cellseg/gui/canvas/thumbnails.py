@@ -7,7 +7,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QRect, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 
-from napari_cellseg.gui.canvas.colours import to_rgb
+from napari_cellseg.export.overlay import outlined
 from napari_cellseg.review import Cell, Status
 
 __all__ = ["CROSS_PX", "THUMBNAIL_PX", "Thumbnails"]
@@ -15,8 +15,6 @@ __all__ = ["CROSS_PX", "THUMBNAIL_PX", "Thumbnails"]
 THUMBNAIL_PX = 72
 CROSS_PX = 18
 """Side of the corner, top right, in which a click rejects the cell."""
-_LEAST_PX = 24
-"""Smallest piece of tissue that is shown, px of the image: a speck needs its surroundings."""
 
 
 class Thumbnails:
@@ -54,27 +52,6 @@ class Thumbnails:
         _cross(painter, corner.adjusted(5, 5, -5, -5), QColor("white"), 2)
         painter.end()
         return picture
-
-
-def outlined(rgb: npt.NDArray[np.uint8], cell: Cell, colour: str) -> npt.NDArray[np.uint8]:
-    """Return a square piece of an image around a cell, (S, S, 3) uint8, with its contour; black beyond the image."""
-    x0, y0, x1, y1 = cell.box
-    side = max(int(1.5 * max(x1 - x0, y1 - y0)) + 4, _LEAST_PX)
-    left, top = (x0 + x1 - side) // 2, (y0 + y1 - side) // 2
-    height, width = rgb.shape[:2]
-    part = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
-    crop = np.zeros((side, side, 3), np.uint8)
-    dy, dx = max(-top, 0), max(-left, 0)
-    crop[dy : dy + part.shape[0], dx : dx + part.shape[1]] = part
-    mask = np.zeros((side, side), bool)
-    mask[y0 - top : y1 - top, x0 - left : x1 - left] = cell.mask
-    inner = mask.copy()
-    inner[1:] &= mask[:-1]
-    inner[:-1] &= mask[1:]
-    inner[:, 1:] &= mask[:, :-1]
-    inner[:, :-1] &= mask[:, 1:]
-    crop[mask & ~inner] = np.round(np.array(to_rgb(colour)) * 255)
-    return crop
 
 
 def _cross(painter: QPainter, area: QRect, colour: QColor, width: int) -> None:

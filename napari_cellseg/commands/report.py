@@ -1,0 +1,88 @@
+"""``napari-cellseg report``: one HTML page about results or a project."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cellseg.export import ExportProgress
+    from napari_cellseg.instances import InstanceMasks
+    from napari_cellseg.report.write import ReportSummary
+
+__all__ = ["add_parser", "run"]
+
+RESULTS_NAME = "test-results.json"
+_SCORE = 0.5
+
+_EPILOG = """\
+SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder, a COCO file, or a results file or the
+folder that predict wrote, with --images. A results file has every detection; the page shows those of --min-score.
+  napari-cellseg report data/train --html report.html
+  napari-cellseg report results --images test --truth data/test --html report.html"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the options of the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="write one HTML page with counts, plots, outliers and pictures",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="results or project, see below")
+    parser.add_argument("--html", type=Path, required=True, metavar="FILE", help="the page to write")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="where the images of results lie")
+    parser.add_argument(
+        "--ids",
+        type=Path,
+        metavar="FILE",
+        help="ids of the images (default: the file found next to the results or the images)",
+    )
+    parser.add_argument("--truth", type=Path, metavar="DIR", help="annotated images to compare with")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of the classes, in the order of their ids")
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="leave out cells with a lower score (default: 0.5 for results; else all that are shown)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the page; return 1 if an image had to be left out."""
+    from napari_cellseg.commands.export import is_results, items_of_source
+    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.report.write import write_report
+    from napari_cellseg.wording import counted
+
+    given = str(options.source)
+    if (options.source / RESULTS_NAME).is_file():
+        options.source = options.source / RESULTS_NAME
+    if options.min_score is None:
+        options.min_score = _SCORE if options.source.is_file() and is_results(options.source) else 0.0
+    items, classes = items_of_source(options)
+    truth = None if options.truth is None else _truth(options.truth)
+    with Bar("image") as bar:
+
+        def show(event: ExportProgress) -> None:
+            bar.at(event.image, event.images, event.image_id)
+
+        steps = write_report(items, classes, options.html, source=given, truth=truth)
+        summary: ReportSummary = drive(steps, show)
+    for image_id, text in summary.problems:
+        print(f"{image_id}: {text}", file=sys.stderr)
+    compared = f", {summary.compared} compared with the ground truth" if options.truth is not None else ""
+    print(f"{counted(summary.images, 'image')}, {counted(summary.cells, 'cell')}{compared} -> {summary.path}")
+    return 1 if summary.problems else 0
+
+
+def _truth(folder: Path) -> Mapping[str, InstanceMasks]:
+    from training.dataset import find_samples
+    from training.truth import truth_of
+
+    return truth_of(find_samples(folder))
