@@ -89,7 +89,7 @@ class ImageGain:
 
 
 class ClassCounts:
-    """The reviewed and the predicted cells of each class, summed over images."""
+    """The reviewed (or given) and the predicted cells of each class, summed over images."""
 
     def __init__(self) -> None:
         self.reviewed: dict[int, int] = {}
@@ -98,7 +98,7 @@ class ClassCounts:
     def add(self, cells: Iterable[Cell], thresholds: Mapping[int, float]) -> None:
         """Count the cells of an image, without rejected cells and proposals below their threshold."""
         for cell in cells:
-            if cell.status in (Status.ACCEPTED, Status.EDITED):
+            if cell.status in (Status.ACCEPTED, Status.EDITED, Status.GIVEN):
                 self.reviewed[cell.class_id] = self.reviewed.get(cell.class_id, 0) + 1
             elif cell.status is Status.PROPOSED and cell.score >= thresholds.get(cell.class_id, _DEFAULT_THRESHOLD):
                 self.predicted[cell.class_id] = self.predicted.get(cell.class_id, 0) + 1

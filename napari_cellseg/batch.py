@@ -265,7 +265,7 @@ def _read(item: ExportItem) -> Annotations | None:
 def _has_proposals(annotations: Annotations, thresholds: Mapping[int, float]) -> bool:
     """Return whether decisions are left: visible proposals, or no decided cell yet."""
     shown = replace(annotations, min_scores=thresholds).shown()
-    return any(not cell.reviewed for cell in shown) or not any(cell.reviewed for cell in annotations.cells)
+    return any(not cell.is_kept for cell in shown) or not any(cell.is_kept for cell in annotations.cells)
 
 
 def predict_command(

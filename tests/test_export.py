@@ -444,7 +444,7 @@ def test_cells_that_the_user_labelled_are_not_proposals(tmp_path, two_of_a_name)
     assert main(["export", source, "--out", str(tmp_path / "o"), "--to", "measurements"]) == 0
     with (tmp_path / "o" / "measurements.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {(row["status"], row["by"]) for row in rows} == {("accepted", "instances.json")}
+    assert {(row["status"], row["by"]) for row in rows} == {("given", "instances.json")}
     assert {row["image"] for row in rows} == {"slide1/tile", "slide2/tile"}
 
 

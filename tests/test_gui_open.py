@@ -71,12 +71,17 @@ def test_a_folder_shows_its_images_classes_and_the_first_image_with_its_cells(qt
     plugin.layers.finish()
 
     assert [row[0] for row in texts(dock)] == ["tissue_01", "tissue_02", "tissue_03"]
-    assert texts(dock)[0][1:] == [str(dock.state.session.count()), "done"]
-    assert texts(dock)[1][1:] == ["-", "-"]
+    assert texts(dock)[0][1:] == [str(dock.state.session.count()), "given"]
+    qtbot.waitUntil(lambda: texts(dock)[1][2] == "given", timeout=60_000)
+    assert all(int(row[1]) > 0 for row in texts(dock)), "those that were never opened are counted too"
+    before = texts(dock)[1]
+    show(qtbot, dock, "tissue_02")
+    show(qtbot, dock, "tissue_01")
+    assert texts(dock)[1] == before, "opened or not"
     assert dock.state.classes.names == TISSUE_CLASSES.names
     assert [layer.name for layer in viewer.layers] == ["tissue_01", *TISSUE_CLASSES.names]
     assert not dock.welcome.isVisibleTo(dock)
-    assert dock.images_title.text() == "<b>Images</b> (3), 1 done"
+    assert dock.images_title.text() == "<b>Images</b> (3)"
 
 
 def test_next_and_previous_go_through_the_list_and_say_why_not_at_its_ends(qtbot, dock, viewer, folder):
@@ -139,7 +144,7 @@ def test_an_image_that_cannot_be_saved_is_only_left_after_an_answer(qtbot, dock,
     show(qtbot, dock, "tissue_01")
     assert len(offered) == (answer is Answer.SAVE)
     kept = dock.state.session.cells[cell_id].status
-    assert kept is (Status.REJECTED if answer is Answer.SAVE else Status.ACCEPTED)
+    assert kept is (Status.REJECTED if answer is Answer.SAVE else Status.GIVEN)
 
 
 def test_proposals_that_nobody_touched_are_saved(qtbot, dock, tmp_path):
@@ -172,7 +177,7 @@ def test_edits_of_a_viewer_that_was_killed_are_offered(qtbot, dock, folder, monk
     if answer is Answer.CANCEL:
         assert dock.state.workspace is None, "nothing was opened"
     else:
-        expected = Status.REJECTED if answer is Answer.SAVE else Status.ACCEPTED
+        expected = Status.REJECTED if answer is Answer.SAVE else Status.GIVEN
         assert dock.state.session.cells[cell_id].status is expected
 
 
@@ -321,12 +326,12 @@ def test_class_files_changed_by_another_program_are_told_and_can_be_taken(qtbot,
     first = min(session.cells)
     session.reject([first])
     assert dock.opener.save()
-    count = session.count(statuses=[Status.ACCEPTED])
+    count = session.count(statuses=[Status.GIVEN])
     show(qtbot, dock, "tissue_02")
     path = folder / "tissue_01" / "class1.tif"
     tifffile.imwrite(path, tifffile.imread(path) * 0)
     show(qtbot, dock, "tissue_01")
-    assert dock.state.session.count(statuses=[Status.ACCEPTED]) == count, "the annotations are what is shown"
+    assert dock.state.session.count(statuses=[Status.GIVEN]) == count, "the annotations are what is shown"
     assert any("changed after its annotations" in text for text in errors())
 
     (_, begin_anew) = notification_manager.records[-1].actions[0]
@@ -335,7 +340,7 @@ def test_class_files_changed_by_another_program_are_told_and_can_be_taken(qtbot,
 
     assert dock.state.session.count(1) == 0
     assert dock.state.session.cells
-    assert {cell.status for cell in dock.state.session.cells.values()} == {Status.ACCEPTED}
+    assert {cell.status for cell in dock.state.session.cells.values()} == {Status.GIVEN}
 
 
 def test_a_large_image_is_shown_in_two_turns_and_none_is_lost(qtbot, dock, tmp_path):
@@ -413,7 +418,7 @@ def test_a_folder_whose_first_images_are_damaged_opens_at_the_first_readable_one
 
     assert [text for text in errors() if "tissue_01" in text] == errors()
     assert len(errors()) == 1
-    assert [row[2] for row in texts(dock)] == ["unreadable", "unreadable", "done"]
+    assert [row[2] for row in texts(dock)] == ["unreadable", "unreadable", "given"]
     tip = dock.images.model().index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
     assert "image.tif" in tip
     assert [index.row() for index in dock.images.selectionModel().selectedRows()] == [2]

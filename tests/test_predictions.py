@@ -128,7 +128,11 @@ def test_labels_on_disk_are_a_persons_work(tmp_path):
 
     write_training_folder(tmp_path, 1, (64, 64), seed=0)
     with Sessions.of_folder(tmp_path / "train") as labelled:
-        assert set(states(labelled).values()) == {ImageState.REVIEWED}
+        assert set(states(labelled).values()) == {ImageState.GIVEN}
+        labelled.open_session("tissue_01", (64, 64))
+        labelled.save("tissue_01")
+        labelled.close_session("tissue_01")
+        assert set(states(labelled).values()) == {ImageState.GIVEN}, "also when it was opened and saved"
 
 
 def test_edits_that_were_never_saved_are_not_touched(workspace):

@@ -41,7 +41,8 @@ def test_label_images_are_a_start_and_keep_their_values(folder):
     with Sessions.of_folder(folder) as workspace:
         session = workspace.open_session("a", SIZE)
         assert [cell.label_value for cell in session.cells.values()] == [7, 3, 9]
-        assert {cell.status for cell in session.cells.values()} == {Status.ACCEPTED}
+        assert {cell.status for cell in session.cells.values()} == {Status.GIVEN}
+        assert (session.progress.reviewed, session.progress.given) == (0, 3)
         assert session.instances().equals(to_instances(read_class_images(folder / "a"), SIZE))
         assert len(session.classes) == 2
         assert not workspace.is_modified("a")

@@ -224,7 +224,7 @@ def test_a_file_of_which_nothing_can_be_used_says_what_to_do(saved: Path, conten
 
 
 def test_annotations_of_a_later_version_say_so(saved: Path) -> None:
-    change_line(saved, 0, with_value("version", 2))
+    change_line(saved, 0, with_value("version", 99))
     with pytest.raises(AnnotationError, match="a later version of napari-cellseg wrote it"):
         read_annotations(saved, SIZE)
 

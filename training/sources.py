@@ -176,7 +176,7 @@ def _is_annotated(sessions: Sessions, image_id: str, also_labelled: bool) -> boo
         summary = sessions.summary(image_id)
     except AnnotationError:  # damaged; reported when the image is opened
         return False
-    return summary is not None and summary.progress.reviewed > 0
+    return summary is not None and (summary.progress.reviewed > 0 or (also_labelled and summary.progress.given > 0))
 
 
 def write_annotated(
@@ -235,7 +235,7 @@ def _unwritten(items: Sequence[ExportItem]) -> Generator[ScanStep, None, tuple[t
         annotations = item.read()
         if annotations is not None and _differs(annotations, item.file.path.parent):
             found.append(item)
-            undecided += sum(not cell.reviewed for cell in annotations.shown())
+            undecided += sum(not cell.is_kept for cell in annotations.shown())
         yield ScanStep(number, len(items), item.file.image_id)
     return tuple(found), undecided
 

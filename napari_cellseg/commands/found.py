@@ -72,7 +72,7 @@ def export_items(found: Iterable[FoundImage], classes: ClassTable, limits: Mappi
 def _annotations(image: FoundImage, classes: ClassTable, limits: Mapping[int, float]) -> Annotations:
     instances = image.instances
     # Cells that the user labelled are not proposals.
-    status = Status.ACCEPTED if image.source else Status.PROPOSED
+    status = Status.GIVEN if image.source else Status.PROPOSED
     cells = cells_from(instances, status, image.source, 0.0)
     if image.source:  # a minimum score hides only proposals
         cells = [cell for cell in cells if cell.score >= limits.get(cell.class_id, 0.0)]

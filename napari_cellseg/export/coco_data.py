@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from napari_cellseg.export.cell_details import cell_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
@@ -13,8 +14,12 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["COCO"]
 
 
-def _collect(_: ExportJob, image: ExportImage) -> tuple[ImageId, InstanceMasks]:
-    return ImageId(_name_in_folder(image), image.number, *image.size), image.instances
+_Found = tuple[ImageId, InstanceMasks, list[dict[str, str]]]
+
+
+def _collect(_: ExportJob, image: ExportImage) -> _Found:
+    details = [cell_details(cell) for cell in image.cells]
+    return ImageId(_name_in_folder(image), image.number, *image.size), image.instances, details
 
 
 def _name_in_folder(image: ExportImage) -> str:
@@ -25,9 +30,13 @@ def _name_in_folder(image: ExportImage) -> str:
     return str(name.with_name(name.name + path.suffix))
 
 
-def _finish(job: ExportJob, found: list[tuple[ImageId, InstanceMasks]]) -> None:
-    images = tuple(image for image, _ in found)
-    dataset = CocoDataset(images, job.classes, {image.id: instances for image, instances in found})
+def _finish(job: ExportJob, found: list[_Found]) -> None:
+    dataset = CocoDataset(
+        tuple(image for image, _, _ in found),
+        job.classes,
+        {image.id: instances for image, instances, _ in found},
+        {image.id: details for image, _, details in found},
+    )
     write_dataset(job.path("coco.json"), dataset, polygons=job.plan.polygons)
 
 

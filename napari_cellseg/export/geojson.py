@@ -13,6 +13,7 @@ import numpy as np
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.export.cell_details import cell_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.export.polygons import polygons_of, score_and_value
 from napari_cellseg.formats.json_gate import read_json, short
@@ -94,6 +95,7 @@ def _feature(cell: Cell, classes: ClassTable) -> dict[str, Any]:
             "name": f"#{cell.cell_id}",
             "classification": {"name": name, "color": [int(colour[i : i + 2], 16) for i in (1, 3, 5)]},
             "measurements": {"score": float(str(np.float32(cell.score))), "label_id": cell.label_value},
+            "metadata": cell_details(cell),
         },
     }
 

@@ -14,6 +14,7 @@ import roifile
 from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.export.cell_details import cell_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.export.polygons import polygons_of, score_and_value
 from napari_cellseg.formats.json_gate import short
@@ -100,7 +101,7 @@ def _roi(cell: Cell, classes: ClassTable) -> roifile.ImagejRoi:
         group=min(cell.class_id, 255),
         stroke_color=b"\xff" + bytes.fromhex(classes.colours[cell.class_id - 1][1:]),
     )
-    roi.properties = {"score": str(np.float32(cell.score)), "label_id": str(cell.label_value)}
+    roi.properties = {"score": str(np.float32(cell.score)), "label_id": str(cell.label_value), **cell_details(cell)}
     if len(rings) == 1:
         roi.roitype = roifile.ROI_TYPE.TRACED
         roi.integer_coordinates = rings[0] - np.array([left, top], np.int32)

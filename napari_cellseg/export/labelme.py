@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.export.cell_details import cell_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.export.polygons import polygons_of
 from napari_cellseg.review import Cell
@@ -45,7 +46,9 @@ def shapes_of(cell: Cell, classes: ClassTable) -> list[dict[str, Any]]:
     common: dict[str, Any] = {
         "label": classes.names[cell.class_id - 1],
         "group_id": cell.cell_id if len(polygons) > 1 else None,
-        "description": f"score {np.float32(cell.score)}",
+        "description": ", ".join(
+            (f"score {np.float32(cell.score)}", *(f"{n} {v}" for n, v in cell_details(cell).items()))
+        ),
         "flags": {},
     }
     if all(len(rings) == 1 for rings in polygons):

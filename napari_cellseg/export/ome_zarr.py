@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.atomic import replace_folder, write_errors
+from napari_cellseg.export.cell_details import cell_details
 from napari_cellseg.export.cell_labels import flat_labels
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 
@@ -118,6 +119,7 @@ def _about_cells(job: ExportJob, image: ExportImage) -> dict[str, Any]:
             "class": job.classes.names[cell.class_id - 1],
             "class_id": cell.class_id,
             "score": float(str(np.float32(cell.score))),
+            **cell_details(cell),
             "cell_id": cell.cell_id,
         }
         for number, cell in enumerate(image.cells, start=1)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,14 @@ class CocoDataset:
     classes : ClassTable
     cells : mapping
         The cells of each image, by ``ImageId.id``; an absent image has none.
+    details : mapping
+        More fields of each cell of an image, in the order of its cells, by ``ImageId.id``; not read back.
     """
 
     images: tuple[ImageId, ...]
     classes: ClassTable
     cells: Mapping[int, InstanceMasks] = field(default_factory=dict)
+    details: Mapping[int, Sequence[Mapping[str, str]]] = field(default_factory=dict)
 
     def instances(self, image: ImageId) -> InstanceMasks:
         """Return the cells of an image."""
@@ -97,8 +101,9 @@ def write_dataset(path: str | os.PathLike[str], dataset: CocoDataset, *, polygon
     """
     annotations: list[dict[str, Any]] = []
     for image in dataset.images:
-        for annotation in _annotations(dataset.instances(image), polygons=polygons):
-            annotations.append({"id": len(annotations) + 1, "image_id": image.id, **annotation})
+        more: Iterable[Mapping[str, str]] = dataset.details.get(image.id) or repeat({})
+        for annotation, details in zip(_annotations(dataset.instances(image), polygons=polygons), more, strict=False):
+            annotations.append({"id": len(annotations) + 1, "image_id": image.id, **annotation, **details})
     categories = [{"id": i, "name": name, "supercategory": "cell", "colour": c} for i, name, c in dataset.classes]
     images = [{"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width} for i in dataset.images]
     write_json(Path(path), {"images": images, "categories": categories, "annotations": annotations})

@@ -180,7 +180,7 @@ def export(
         path = Path(temporary) / f"{name}.tif"
         _write_tiff(path, pixels)
         annotations = Annotations(
-            image_size=cells.image_size, classes=classes, cells=tuple(cells_from(cells, Status.ACCEPTED, "layer", 0.0))
+            image_size=cells.image_size, classes=classes, cells=tuple(cells_from(cells, Status.GIVEN, "layer", 0.0))
         )
         items = [ExportItem(ImageFile(name, path), lambda: annotations)]
         summary = _last(export_folder(items, classes, ExportPlan(folder=folder, formats=frozenset(formats))))

@@ -6,16 +6,18 @@ Also the queue that sorts the most doubtful cells first.
 from __future__ import annotations
 
 from napari_cellseg.review.account import account_name
-from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
+from napari_cellseg.review.cells import UNDECIDED, BoolMask, Box, Cell, Status
 from napari_cellseg.review.commands import Author, CellCommand
 from napari_cellseg.review.conversion import cells_from, instances_of
 from napari_cellseg.review.doubts import Reason
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
-from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
-from napari_cellseg.review.session import Progress, ReviewSession
+from napari_cellseg.review.queue import QueueContent, QueueItem, QueueOrder, ReviewQueue
+from napari_cellseg.review.session import ReviewSession
+from napari_cellseg.review.shown import Progress
 
 __all__ = [
+    "UNDECIDED",
     "Author",
     "BoolMask",
     "Box",
@@ -25,6 +27,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "Progress",
+    "QueueContent",
     "QueueItem",
     "QueueOrder",
     "Reason",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 
-__all__ = ["BoolMask", "Box", "Cell", "Status", "check_cell", "overlap", "union_box"]
+__all__ = ["UNDECIDED", "BoolMask", "Box", "Cell", "Status", "check_cell", "overlap", "union_box"]
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in px, half-open."""
@@ -21,12 +21,20 @@ BoolMask = npt.NDArray[np.bool_]
 
 
 class Status(Enum):
-    """The user's decision about a cell."""
+    """The user's decision about a cell; PROPOSED and GIVEN await one.
+
+    A given cell comes from labels on disk: it is ground truth, but no one reviewed it here.
+    """
 
     PROPOSED = "proposed"
+    GIVEN = "given"
     ACCEPTED = "accepted"
     EDITED = "edited"
     REJECTED = "rejected"
+
+
+UNDECIDED = (Status.PROPOSED, Status.GIVEN)
+"""The statuses of cells that no one has decided about."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -85,6 +93,11 @@ class Cell:
     @property
     def reviewed(self) -> bool:
         """Whether the user has decided about the cell."""
+        return self.status not in UNDECIDED
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the cell stays when a model proposes others: the user decided about it, or it was given."""
         return self.status is not Status.PROPOSED
 
     def covers(self, y: int, x: int) -> bool:

@@ -18,7 +18,13 @@ __all__ = ["Author", "CellCommand", "Command"]
 Command = tuple[str, list[Pair]]
 """The text of the undo entry, and each changed cell before and after."""
 
-VERBS = {Status.ACCEPTED: "accept", Status.REJECTED: "reject", Status.PROPOSED: "reopen", Status.EDITED: "edit"}
+VERBS = {
+    Status.ACCEPTED: "accept",
+    Status.REJECTED: "reject",
+    Status.PROPOSED: "reopen",
+    Status.GIVEN: "reopen",
+    Status.EDITED: "edit",
+}
 
 
 @dataclass(frozen=True)

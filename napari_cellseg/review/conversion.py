@@ -29,7 +29,7 @@ def cells_from(
     instances : InstanceMasks
         N cells.
     status : Status
-        Status of all cells: ACCEPTED for the user's own labels, PROPOSED for a model's.
+        Status of all cells: GIVEN for labels on disk, PROPOSED for a model's.
     by : str
         Name of the user, model or file that made them.
     at : float

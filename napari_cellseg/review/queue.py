@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain, islice
 
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review.cells import BoolMask, Box, Cell
+from napari_cellseg.review.cells import UNDECIDED, BoolMask, Box, Cell, Status
 from napari_cellseg.review.doubts import (
     Doubt,
     Norm,
@@ -27,7 +27,7 @@ from napari_cellseg.review.history import Change, ChangeKind
 from napari_cellseg.review.session import ReviewSession
 from napari_cellseg.review.truth import Truth
 
-__all__ = ["QueueItem", "QueueOrder", "ReviewQueue"]
+__all__ = ["QueueContent", "QueueItem", "QueueOrder", "ReviewQueue"]
 
 Key = tuple[float, float, int]
 BATCH = 100
@@ -46,6 +46,19 @@ class QueueOrder(Enum):
     SMALLEST = "smallest"
     LARGEST = "largest"
     POSITION = "top to bottom"
+
+
+class QueueContent(Enum):
+    """Which cells await a decision; the value is the text to display."""
+
+    PROPOSED = "proposed cells"
+    GIVEN = "given labels"
+    ALL = "proposed and given"
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses of these cells."""
+        return {QueueContent.PROPOSED: (Status.PROPOSED,), QueueContent.GIVEN: (Status.GIVEN,)}.get(self, UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +100,8 @@ class ReviewQueue:
         self._session = session
         self._truth = None if truth is None else Truth(truth)
         self._order = order
+        self.content = QueueContent.PROPOSED
+        """Which cells await a decision."""
         self._generation = 0
         self._ready = False
         self._is_whole = False
@@ -154,6 +169,10 @@ class ReviewQueue:
         end = bisect_left(keys, self._keys[before]) if before in self._keys else 0
         return self._first_wanted(chain(keys[:end][::-1], keys[end:][::-1]), before, class_id, reviewed_too)
 
+    def awaits(self, cell_id: int) -> bool:
+        """Return whether a cell of the session awaits a decision in this queue."""
+        return self._session.cells[cell_id].status in self.content.statuses
+
     def label(self, item_id: int) -> Cell | None:
         """Return the cell on disk of an item with a negative id."""
         return self._truth.label(-item_id) if self._truth is not None and item_id < 0 else None
@@ -181,7 +200,7 @@ class ReviewQueue:
     def _is_wanted(self, item: QueueItem, class_id: int | None, reviewed_too: bool) -> bool:
         if class_id not in (None, item.class_id):
             return False
-        return reviewed_too or item.is_missed or not self._session.cells[item.cell_id].reviewed
+        return reviewed_too or item.is_missed or self.awaits(item.cell_id)
 
     def _key(self, item: QueueItem) -> Key:
         x0, y0, _, _ = item.box
@@ -279,6 +298,8 @@ class ReviewQueue:
     # ---- following ----
 
     def _on_change(self, change: Change) -> None:
+        if not change:  # such as a minimum score that hides no cell
+            return
         if len(change.cell_ids) > MANY or (change.kind is ChangeKind.VIEW and not change.cell_ids):
             self._generation += 1  # as good as another image, or renamed classes
             self._is_whole = self._ready = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -20,18 +19,10 @@ from napari_cellseg.review.conversion import cells_from, instances_of, known_alr
 from napari_cellseg.review.edits import cut_by_line, cut_by_seeds, tightened
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind, History, Pair
-from napari_cellseg.review.shown import ShownCells, boxes_by_class
+from napari_cellseg.review.shown import Progress, ShownCells, boxes_by_class
 from napari_cellseg.review.strokes import read_stroke
 
-__all__ = ["Progress", "ReviewSession"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The number of decided cells, of all that are shown or rejected."""
-
-    reviewed: int
-    total: int
+__all__ = ["ReviewSession"]
 
 
 class ReviewSession:
@@ -144,8 +135,7 @@ class ReviewSession:
     @property
     def progress(self) -> Progress:
         """The progress of the review."""
-        total = self.count()
-        return Progress(total - self.count(statuses=(Status.PROPOSED,)), total)
+        return self._shown.progress
 
     # ---- queries ----
 
@@ -328,10 +318,10 @@ class ReviewSession:
     # ---- proposals ----
 
     def load_proposals(self, instances: InstanceMasks, by: str = "model") -> Change:
-        """Replace the proposed cells by a model's predictions; cells that the user decided about stay.
+        """Replace the proposed cells by a model's predictions; other cells stay.
 
-        A prediction is left out if its overlap with an accepted or edited cell exceeds a quarter of the smaller area,
-        or if it repeats a rejected cell (same class, intersection over union above 0.7).
+        A prediction is left out if its overlap with a given, accepted or edited cell exceeds a quarter of the smaller
+        area, or if it repeats a rejected cell (same class, intersection over union above 0.7).
 
         Raises
         ------
@@ -343,11 +333,11 @@ class ReviewSession:
                 f"The cells are for an image of {instances.image_size}, this one is {self.image_size} (height, width)."
             )
         mine = [cell for _, cell in sorted(self.cells.items())]
-        known = known_already(instances, [cell for cell in mine if cell.reviewed], self.image_size)
+        known = known_already(instances, [cell for cell in mine if cell.is_kept], self.image_size)
         new = cells_from(
             instances.select(~known), Status.PROPOSED, by, self._clock(), first_id=self._next_id, label_values=False
         )
-        pairs: list[Pair] = [*((cell, None) for cell in mine if not cell.reviewed), *((None, cell) for cell in new)]
+        pairs: list[Pair] = [*((cell, None) for cell in mine if not cell.is_kept), *((None, cell) for cell in new)]
         return self._do((f"{len(new)} proposals from {by}", pairs))
 
     def restore(self, cells: Iterable[Cell], text: str) -> Change:

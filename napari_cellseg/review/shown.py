@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.review.cells import Box, Cell, Status, overlap, union_box
+from napari_cellseg.review.cells import UNDECIDED, Box, Cell, Status, overlap, union_box
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.grid import CellGrid
 from napari_cellseg.review.history import Pair
 
-__all__ = ["ShownCells"]
+__all__ = ["Progress", "ShownCells", "boxes_by_class"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The number of decided cells, of all that are shown or rejected; ``given`` labels are undecided."""
+
+    reviewed: int
+    total: int
+    given: int = 0
 
 
 class ShownCells:
@@ -68,6 +78,12 @@ class ShownCells:
             for (of_class, status), number in self._tally.items()
             if class_id in (None, of_class) and (statuses is None or status in statuses)
         )
+
+    @property
+    def progress(self) -> Progress:
+        """The progress of the review."""
+        total = self.count(None, None)
+        return Progress(total - self.count(None, UNDECIDED), total, self.count(None, (Status.GIVEN,)))
 
     # ---- changing ----
 

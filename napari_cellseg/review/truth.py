@@ -28,7 +28,7 @@ class Truth:
     def __init__(self, labels: InstanceMasks) -> None:
         self._grid = CellGrid()
         self._class_ids = sorted(set(labels.class_ids.tolist()))
-        for cell in cells_from(labels, Status.ACCEPTED, "labels", 0.0):
+        for cell in cells_from(labels, Status.GIVEN, "labels", 0.0):
             self._grid.put(cell)
 
     def doubts(self, cell: Cell, class_names: Sequence[str]) -> list[Doubt]:

@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 FORMAT = "napari-cellseg annotations"
-VERSION = 1
+VERSION = 2
+"""Version 1 had no given cells: those of label images were accepted."""
 _MOST_BYTES = 2**30
 _MOST_HEADER_BYTES = 4 * 2**20
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -132,6 +133,7 @@ def write_annotations(
         "shown": {str(class_id): number for class_id, number in summary.cells.items()},
         "reviewed": summary.progress.reviewed,
         "reviewable": summary.progress.total,
+        "given": summary.progress.given,
     }
     if lines is None:
         lines = cell_lines(annotations.cells)
@@ -204,7 +206,7 @@ def read_header(path: Path) -> Header:
     if problems or None in (line.shown, line.reviewed, line.reviewable, line.revision):
         whole = read_annotations(path)
         return Header(summarise(whole.cells, whole.min_scores, line.saved_at), whole.revision, whole.labels)
-    progress = Progress(line.reviewed or 0, line.reviewable or 0)
+    progress = Progress(line.reviewed or 0, line.reviewable or 0, line.given or 0)
     return Header(ImageSummary(line.shown or {}, progress, line.saved_at), line.revision or "", line.labels or {})
 
 
@@ -222,6 +224,8 @@ def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:
         raise AnnotationError("a later version of napari-cellseg wrote it; update to read it")
     if type(version) is not int:
         wrong = (*wrong, f"version = {short(version)}")
+    elif version < VERSION and header.labels:  # its count of reviewed cells includes given ones
+        header = header.model_copy(update={"reviewed": None})
     return header, [f"first line: {text}" for text in wrong]
 
 
@@ -255,16 +259,16 @@ def _cannot_read(path: Path, reason: object) -> str:
 def summarise(cells: Sequence[Cell], min_scores: Mapping[int, float], saved_at: float | None = None) -> ImageSummary:
     """Count the visible cells."""
     shown: dict[int, int] = {}
-    reviewed = rejected = 0
+    reviewed = rejected = given = 0
     for cell in cells:
         if cell.status is Status.REJECTED:
             rejected += 1
         elif _is_shown(cell, min_scores):
             shown[cell.class_id] = shown.get(cell.class_id, 0) + 1
             reviewed += cell.reviewed
-    return ImageSummary(
-        dict(sorted(shown.items())), Progress(reviewed + rejected, rejected + sum(shown.values())), saved_at
-    )
+            given += cell.status is Status.GIVEN
+    progress = Progress(reviewed + rejected, rejected + sum(shown.values()), given)
+    return ImageSummary(dict(sorted(shown.items())), progress, saved_at)
 
 
 def summary_of(session: ReviewSession) -> ImageSummary:

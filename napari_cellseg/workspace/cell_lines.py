@@ -20,10 +20,13 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.json_gate import short
 from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.rle import MAX_CROP_PIXELS
-from napari_cellseg.review import BoolMask, Box, Cell
+from napari_cellseg.review import BoolMask, Box, Cell, Status
 from napari_cellseg.workspace.schemas import CELL_ROW, text_of
 
-__all__ = ["cells_of_rows", "rows_of_cells", "sound_cells"]
+__all__ = ["FROM_LABELS", "cells_of_rows", "rows_of_cells", "sound_cells"]
+
+FROM_LABELS = "class*.tif"
+"""The author of cells that come from the label images on disk, until the user changes them."""
 
 DEFLATED = 256
 """Masks above this size, bytes, are deflated."""
@@ -81,6 +84,8 @@ def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None
             box, mask = before[cell_id].box, before[cell_id].mask
         else:
             mask = _unpacked(bits or "", box, budget)
+        if status is Status.ACCEPTED and by == FROM_LABELS:
+            status = Status.GIVEN  # version 1 called them accepted, though no one had decided about them
         return Cell(
             cell_id=cell_id,
             class_id=class_id,

@@ -29,7 +29,7 @@ from napari_cellseg.workspace.schemas import ChangeRecord, JournalStart
 __all__ = ["Journal", "Recovery", "change_record", "pack", "read_journal", "start_record"]
 
 FORMAT = "napari-cellseg journal"
-VERSION = 1
+VERSION = 2
 _MOST_BYTES = 2**30
 
 
@@ -174,7 +174,12 @@ def read_journal(path: Path) -> Journal | None:
     """
     if not path.exists():
         return None
-    content = read_bytes(path, most_bytes=_MOST_BYTES, may_be_empty=True)
+    try:
+        content = read_bytes(path, most_bytes=_MOST_BYTES, may_be_empty=True)
+    except AnnotationError:
+        if not path.exists():  # its writer removed it meanwhile, after a save
+            return None
+        raise
     records: list[dict[str, Any]] = []
     end = 0
     for line in content.splitlines(keepends=True):

@@ -10,9 +10,17 @@ from napari_cellseg.formats.label_images import class_files, read_class_images, 
 from napari_cellseg.images.listing import ImageFile, has_own_folder
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Status, cells_from
-from napari_cellseg.workspace.annotations import Annotations, LabelStamps, new_revision
+from napari_cellseg.workspace.annotations import Annotations, ImageSummary, LabelStamps, new_revision, summarise
+from napari_cellseg.workspace.cell_lines import FROM_LABELS
 
-__all__ = ["annotations_from_labels", "class_folder", "label_stamps", "labels_on_disk", "long_enough"]
+__all__ = [
+    "annotations_from_labels",
+    "class_folder",
+    "label_stamps",
+    "labels_on_disk",
+    "long_enough",
+    "summary_of_labels",
+]
 
 
 def class_folder(file: ImageFile) -> Path | None:
@@ -46,17 +54,31 @@ def labels_on_disk(file: ImageFile, image_size: tuple[int, int] | None = None) -
 def annotations_from_labels(
     file: ImageFile, image_size: tuple[int, int] | None, classes: ClassTable | None
 ) -> Annotations | None:
-    """Return the cells of the label images as accepted, or no cells; None if the size is unknown then."""
+    """Return the cells of the label images as given, or no cells; None if the size is unknown then."""
     labels = labels_on_disk(file, image_size)
     size = image_size if labels is None else labels.image_size
     if size is None:
         return None
-    cells = [] if labels is None else cells_from(labels, Status.ACCEPTED, "class*.tif", file.path.stat().st_mtime)
+    cells = [] if labels is None else cells_from(labels, Status.GIVEN, FROM_LABELS, file.path.stat().st_mtime)
     table = classes or ClassTable.numbered(1)
     table = long_enough(table, table, cells)
     return Annotations(
         image_size=size, classes=table, cells=tuple(cells), next_id=len(cells) + 1, revision=new_revision()
     )
+
+
+def summary_of_labels(file: ImageFile) -> ImageSummary | None:
+    """Count the cells of the label images; None if there are none. Reads the files.
+
+    Raises
+    ------
+    AnnotationError
+        They are damaged.
+    """
+    labels = labels_on_disk(file)
+    if labels is None:
+        return None
+    return summarise(cells_from(labels, Status.GIVEN, FROM_LABELS, 0.0), {})
 
 
 def long_enough(table: ClassTable, more: ClassTable, cells: Sequence[Cell]) -> ClassTable:

@@ -57,7 +57,7 @@ def load_cells(
     *,
     recover: bool = False,
 ) -> LoadedCells:
-    """Read the initial cells of a review: the saved cells, else ``class*.tif`` (accepted), else none.
+    """Read the initial cells of a review: the saved cells, else ``class*.tif`` (given), else none.
 
     Parameters
     ----------

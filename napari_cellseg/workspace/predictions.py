@@ -49,6 +49,7 @@ class ImageState(Enum):
     TO_DO = "to do"
     PREDICTED = "predicted"
     REVIEWED = "reviewed"
+    GIVEN = "with given labels"
     UNSAVED = "unsaved edits"
 
 
@@ -232,17 +233,19 @@ def plan_images(
             where = ImageState.PREDICTED
         else:
             summary = now[file.image_id] if is_open else project.summary(file.image_id)
-            where = ImageState.REVIEWED if _is_touched(file, summary) else ImageState.TO_DO
+            where = _decided(file, summary)
         planned.append(PlannedImage(file, where, _pixels(file), entry, _planes_left_out(file)))
     return tuple(planned)
 
 
-def _is_touched(file: ImageFile, summary: ImageSummary | None) -> bool:
-    """Return whether the user decided about cells of an image, here or in ``class*.tif``."""
+def _decided(file: ImageFile, summary: ImageSummary | None) -> ImageState:
+    """Return whether the user decided about cells of an image, or gave labels in ``class*.tif``."""
+    if summary is not None and summary.progress.reviewed:
+        return ImageState.REVIEWED
     if summary is not None:
-        return summary.progress.reviewed > 0
+        return ImageState.GIVEN if summary.progress.given else ImageState.TO_DO
     folder = class_folder(file)
-    return folder is not None and bool(class_files(folder))
+    return ImageState.GIVEN if folder is not None and class_files(folder) else ImageState.TO_DO
 
 
 def _pixels(file: ImageFile) -> int:

@@ -79,6 +79,7 @@ class HeaderLine(_File):
     shown: dict[ClassKey, Number] | None = None
     reviewed: Number | None = None
     reviewable: Number | None = None
+    given: Number | None = None
 
 
 class JournalStart(_File):

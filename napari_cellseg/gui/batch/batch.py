@@ -207,7 +207,7 @@ class Batch(QObject):
     def files_to_do(self, *, reviewed_too: bool, again: bool) -> tuple[list[ImageFile], list[int]]:
         """Return the images that `start` would predict, and their sizes in px."""
         wanted = {ImageState.TO_DO}
-        wanted |= {ImageState.REVIEWED} if reviewed_too else set()
+        wanted |= {ImageState.REVIEWED, ImageState.GIVEN} if reviewed_too else set()
         wanted |= {ImageState.PREDICTED} if again else set()
         images = [image for image in (self.plan.images if self.plan else ()) if image.state in wanted]
         return [image.file for image in images], [image.pixels for image in images]

@@ -82,7 +82,9 @@ class BatchDock(Dock):
         self.which = _choice(("not predicted yet", "all again"))
         self.which.setToolTip("An image is done if this model predicted the unchanged file with these options")
         self.reviewed = _choice(("leave as they are", "predict the remaining images"))
-        self.reviewed.setToolTip("Accepted, edited and rejected cells always stay. Only proposed cells are replaced.")
+        self.reviewed.setToolTip(
+            "Given, accepted, edited and rejected cells always stay. Only proposed cells are replaced."
+        )
         self.sliders = ScoreSliders(self.state)
         self.button = PrimaryButton("Predict")
         self.button.clicked.connect(self._start)
@@ -241,7 +243,7 @@ class BatchDock(Dock):
                 f"Open these first and decide about their unsaved edits: {', '.join(unsaved)}" if unsaved else ""
             )
             self._show_stacks(plan)
-            has_reviewed = bool(numbers[ImageState.REVIEWED])
+            has_reviewed = bool(numbers[ImageState.REVIEWED] + numbers[ImageState.GIVEN])
             self.reviewed.setVisible(has_reviewed)
             self._form.labelForField(self.reviewed).setVisible(has_reviewed)
             if not batch.job.is_busy and not batch.rank_job.is_busy:

@@ -17,6 +17,7 @@ FILL_OPACITY = 0.4
 
 STATUS_COLOURS: Mapping[Status, str] = {
     Status.PROPOSED: "#56b4e9",
+    Status.GIVEN: "#cc79a7",
     Status.ACCEPTED: "#009e73",
     Status.EDITED: "#e69f00",
     Status.REJECTED: "#d55e00",

@@ -24,7 +24,9 @@ def status_text(summary: ImageSummary | None) -> str:
     if summary is None or not summary.progress.total:
         return "-" if summary is None or summary.saved_at is None else "no cells"
     reviewed, total = summary.progress.reviewed, summary.progress.total
-    return "done" if reviewed == total else f"{reviewed} / {total}" if reviewed else "predicted"
+    if reviewed:
+        return "done" if reviewed == total else f"{reviewed} / {total}"
+    return "given" if summary.progress.given == total else "predicted"
 
 
 def _part_read(file: ImageFile) -> str:

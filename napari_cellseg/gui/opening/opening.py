@@ -278,7 +278,7 @@ class Opener(QObject):
             project.close()
             show_error(error, self._state.window)
             return
-        self.summaries.replace(opened.summaries)
+        self.summaries.replace(opened.summaries, project.images)
         self._imported = opened.imported
         self._state.set_workspace(workspace, project.images)
         classes = opened.classes or project.classes
@@ -308,7 +308,7 @@ class Opener(QObject):
             replace(file, reading=before[file.image_id].reading) if file.image_id in before else file for file in listed
         )
         workspace.show_listing(replace(opened.project, images=images))
-        self.summaries.replace(opened.summaries)
+        self.summaries.replace(opened.summaries, images)
         state.set_images(images)
         self.summaries.note_current()
         self.summaries.changed.emit()

@@ -19,6 +19,7 @@ from napari_cellseg.gui.canvas.tools import Tool, Tools
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.review.cutting import Cutting
 from napari_cellseg.gui.review.next_cell import NextCell
+from napari_cellseg.gui.review.queue_text import end_text, nothing_text
 from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
@@ -112,13 +113,13 @@ class ReviewActions(QObject):
         self._decide(lambda session, ids: session.delete(ids))
 
     def accept_in_view(self) -> None:
-        """Accept all proposed cells that lie, by half of their pixels or more, in the part of the image in view."""
+        """Accept all undecided cells of the queue's kind that lie, by half of their pixels or more, in view."""
         session = self._state.session
         if session is None:
             return
         shown = [layer.class_id for layer in self._layers if layer.visible]
         box = view_box(self._state.viewer)
-        ids = session.find(CellFilter(class_ids=shown, statuses=(Status.PROPOSED,), box=box))
+        ids = session.find(CellFilter(class_ids=shown, statuses=self.queue.content.statuses, box=box))
         if not ids:
             self.say("No cell in view awaits a decision.")
         elif self._run(lambda session: session.accept(ids)):
@@ -253,7 +254,7 @@ class ReviewActions(QObject):
         session = self._state.session
         if session is None or not ids:
             return
-        if len(ids) == 1 and session.cells[ids[0]].status is Status.PROPOSED and cell_ids is None:
+        if len(ids) == 1 and not session.cells[ids[0]].reviewed and cell_ids is None:
             self._place.leave(ids[0])
         if self._run(lambda session: command(session, ids)) is None:
             return
@@ -324,12 +325,7 @@ class ReviewActions(QObject):
     @property
     def end_text(self) -> str:
         """What to do at the end of the queue; empty while cells await a decision, or when there are no cells."""
-        if not self.queue.is_finished:
-            return ""
-        images = self._state.images
-        if not images or images[-1] == self._state.file:
-            return "All cells of this image are decided."
-        return "All cells of this image are decided. Enter opens the next image."
+        return end_text(self._state, self.queue)
 
     def _current(self) -> int | None:
         return self._state.selection[0] if self._state.selection else self._missed
@@ -340,7 +336,7 @@ class ReviewActions(QObject):
         self._place.arrive(item)
         if item is None:
             self._state.select(())
-            self.say(self.end_text or "Nothing is left in the queue.")
+            self.say(nothing_text(self._state, self.queue))
             self.changed.emit()
         elif not item.is_missed:
             self.show_cell(item.cell_id)

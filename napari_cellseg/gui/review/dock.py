@@ -28,8 +28,8 @@ from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, but
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
-from napari_cellseg.review import CellFilter, ReviewSession, Status
-from napari_cellseg.review.queue import QueueOrder
+from napari_cellseg.review import CellFilter, ReviewSession
+from napari_cellseg.review.queue import QueueContent, QueueOrder
 from napari_cellseg.wording import counted
 from napari_cellseg.workspace import SaveKind
 
@@ -96,13 +96,19 @@ class ReviewDock(Dock):
             self._order.addItem(order.value, order)
         self._class = ElidedComboBox()
         self._class.setToolTip("Cells of this class, or of all")
-        for box in (self._order, self._class):
+        self._content = ElidedComboBox()
+        self._content.setToolTip("Cells that a model proposed, or labels of the class*.tif on disk, to check them")
+        for content in QueueContent:
+            self._content.addItem(content.value, content)
+        for box in (self._order, self._class, self._content):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.activated.connect(self._on_queue_choice)
         self._keys = self._button(action("keys"))
         self._keys.setFixedWidth(28)
         self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
+        self._check = QLabel("Check")
+        self.column.addLayout(_row(self._check, self._content, stretch=1))
         self.queue_model = QueueModel()
         self.queue_list = QueueList(self.queue_model)
         self.queue_list.clicked.connect(lambda index: self._do.go_to(self.queue_model.item(index.row())))
@@ -198,7 +204,7 @@ class ReviewDock(Dock):
         self.refresh()
 
     def _on_queue_choice(self) -> None:
-        self._do.queue.choose(self._class.currentData(), self._order.currentData())
+        self._do.queue.choose(self._class.currentData(), self._order.currentData(), self._content.currentData())
         self.queue_list.setFocus()
 
     def _show_progress(self, session: ReviewSession | None) -> None:
@@ -213,12 +219,18 @@ class ReviewDock(Dock):
             self._progress.setValue(0)
             return
         progress = session.progress
-        self.counts.setText(f"{progress.reviewed:,} / {progress.total:,} reviewed")
+        given = f"{progress.given:,} given, " if progress.given else ""
+        self.counts.setText(f"{given}{progress.reviewed:,} / {progress.total:,} reviewed")
+        given = f"{counted(progress.given, 'label')} of the class*.tif, not reviewed here" if progress.given else ""
+        self.counts.setToolTip(given)
         self._progress.setMaximum(max(progress.total, 1))
         self._progress.setValue(progress.reviewed)
 
     def _show_queue(self, session: ReviewSession | None) -> None:
         queue = self._do.queue
+        has_choice = session is not None and (session.progress.given > 0 or queue.content is not QueueContent.PROPOSED)
+        for widget in (self._check, self._content):
+            widget.setVisible(has_choice)
         items = queue.items(_LISTED)
         self.queue_model.show(items, self.state.classes if session is None else session.classes)
         row = self.queue_model.row_of(self.state.selection[0]) if self.state.selection else None
@@ -245,7 +257,7 @@ class ReviewDock(Dock):
             return f"No cells yet: run a model in Segment, or draw: {draw}"
         if waiting:
             return ""
-        left = session.count(statuses=(Status.PROPOSED,))
+        left = session.count(statuses=queue.content.statuses)
         return self._do.end_text or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
 
     def _show_buttons(self, session: ReviewSession | None) -> None:
@@ -266,7 +278,8 @@ class ReviewDock(Dock):
         self._show.show_choice(self.layers.colour_mode, contour=self.layers.contour > 0)
 
     def _filtered(self) -> tuple[int, ...]:
-        wanted: CellFilter = self.filter_row.wanted(self._do.queue.class_id)
+        queue = self._do.queue
+        wanted: CellFilter = self.filter_row.wanted(queue.class_id, queue.content.statuses)
         return () if self.state.session is None else self.state.session.find(wanted)
 
     # ---- saving ----

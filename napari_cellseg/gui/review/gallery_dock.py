@@ -209,8 +209,9 @@ class GalleryDock(BottomDock):
         """Reject a cell, or take its rejection back."""
         session = self.state.session
         if session is not None and cell_id in session.cells:
-            rejected = session.cells[cell_id].status is Status.REJECTED
-            session.set_status((cell_id,), Status.PROPOSED if rejected else Status.REJECTED)
+            cell = session.cells[cell_id]
+            before = Status.GIVEN if cell.label_value else Status.PROPOSED
+            session.set_status((cell_id,), before if cell.status is Status.REJECTED else Status.REJECTED)
 
 
 class ClassTarget(ElidedButton):

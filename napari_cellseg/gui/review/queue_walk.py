@@ -11,8 +11,8 @@ from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Change, ReviewSession, Status
-from napari_cellseg.review.queue import QueueItem, QueueOrder, ReviewQueue
+from napari_cellseg.review import Cell, Change, ReviewSession
+from napari_cellseg.review.queue import QueueContent, QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.workspace import Project
 
 __all__ = ["QueueWalk"]
@@ -25,6 +25,8 @@ class QueueWalk(QObject):
     ----------
     class_id : int or None
         Only this class; None for all.
+    content : QueueContent
+        Which cells await a decision.
     assessed : (int, int) or None
         How many cells of how many are assessed; None when all are.
     """
@@ -37,6 +39,7 @@ class QueueWalk(QObject):
         self._state = state
         self._queue: ReviewQueue | None = None
         self._order = QueueOrder.WORST
+        self.content = QueueContent.PROPOSED
         self._is_wanted = False
         self.class_id: int | None = None
         self.assessed: tuple[int, int] | None = None
@@ -61,11 +64,11 @@ class QueueWalk(QObject):
         """What comes first."""
         return self._order
 
-    def choose(self, class_id: int | None, order: QueueOrder) -> None:
+    def choose(self, class_id: int | None, order: QueueOrder, content: QueueContent = QueueContent.PROPOSED) -> None:
         """Choose what the queue holds and what comes first."""
-        self.class_id, self._order = class_id, order
+        self.class_id, self._order, self.content = class_id, order, content
         if self._queue is not None:
-            self._queue.order = order
+            self._queue.order, self._queue.content = order, content
         self.changed.emit()
 
     def items(self, limit: int) -> list[QueueItem]:
@@ -101,15 +104,17 @@ class QueueWalk(QObject):
             item = None if cell_id is None else self.item(cell_id)
             if item is None or session is None or self.class_id not in (None, item.class_id):
                 continue
-            if item.is_missed or session.cells[item.cell_id].status is Status.PROPOSED:
+            if item.is_missed or (self._queue is not None and self._queue.awaits(item.cell_id)):
                 return item
         return None
 
     @property
     def is_finished(self) -> bool:
-        """Whether the image has cells, and every one of them is decided."""
+        """Whether the image has cells, and none that the queue is for awaits a decision."""
         session = self._state.session
-        if session is None or not self.is_ready or not session.count() or session.count(statuses=(Status.PROPOSED,)):
+        if session is None or not self.is_ready or not session.count():
+            return False
+        if session.count(statuses=self.content.statuses):
             return False
         return self._queue is not None and self._queue.next() is None
 
@@ -152,6 +157,7 @@ class QueueWalk(QObject):
         if self._queue is not None:
             self._queue.close()
         self._queue = queue
+        queue.content = self.content
         self._turn.stop()
         self._assess()
 

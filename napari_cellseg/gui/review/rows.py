@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
@@ -142,11 +142,11 @@ class FilterRow(QWidget):
         """Whether any condition is."""
         return any(field.value() for field in (self.score, self._low, self._high))
 
-    def wanted(self, class_id: int | None) -> CellFilter:
-        """Return the conditions, for proposed cells of a class or of all."""
+    def wanted(self, class_id: int | None, statuses: Collection[Status]) -> CellFilter:
+        """Return the conditions, for cells of some statuses, of a class or of all."""
         return CellFilter(
             class_ids=None if class_id is None else (class_id,),
-            statuses=(Status.PROPOSED,),
+            statuses=statuses,
             max_score=self.score.value() or None,
             min_area=self._low.value() or None,
             max_area=self._high.value() or None,
@@ -167,7 +167,7 @@ class FilterRow(QWidget):
 _MODES = {
     ColourMode.CLASS: "One colour per class",
     ColourMode.CELL: "Neighbours in different colours",
-    ColourMode.STATUS: "Blue proposed, green accepted, orange edited",
+    ColourMode.STATUS: "Blue proposed, purple given, green accepted, orange edited",
 }
 
 

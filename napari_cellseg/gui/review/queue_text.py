@@ -1,0 +1,37 @@
+"""What the review says when its queue has no cell to show."""
+
+from __future__ import annotations
+
+from napari_cellseg.gui.review.queue_walk import QueueWalk
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.review.queue import QueueContent
+from napari_cellseg.wording import counted
+
+__all__ = ["end_text", "nothing_text"]
+
+
+def end_text(state: AppState, queue: QueueWalk) -> str:
+    """Return what to do at the end of the queue; empty while cells await a decision, or when there are no cells."""
+    session = state.session
+    if session is None or not queue.is_finished:
+        return ""
+    left = session.progress.total - session.progress.reviewed
+    if left:
+        given = queue.content is QueueContent.PROPOSED
+        kind, choice = ("given label", QueueContent.GIVEN) if given else ("proposed cell", QueueContent.PROPOSED)
+        return f"{counted(left, kind)} not reviewed. Choose {choice.value!r} above to check {_them(left)}."
+    if not state.images or state.images[-1] == state.file:
+        return "All cells of this image are decided."
+    return "All cells of this image are decided. Enter opens the next image."
+
+
+def nothing_text(state: AppState, queue: QueueWalk) -> str:
+    """Return why the queue gives no cell."""
+    session = state.session
+    if session is None or not session.cells:
+        return "This image has no cells yet. Segment it, or draw cells."
+    return end_text(state, queue) or "No cell of this class awaits a decision."
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"
