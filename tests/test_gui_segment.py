@@ -198,7 +198,7 @@ def test_a_16_bit_layer_in_micrometres_is_read_as_its_file_would_be(qtbot, dock,
 
 def test_the_model_brings_its_best_minimum_scores(dock):
     assert dock.state.min_scores == {1: 0.5, 2: 0.4, 3: 0.3, 4: 0.2}
-    assert [slider.value() for slider in dock.sliders.sliders.values()] == [50, 40, 30, 20]
+    assert [slider.value() for slider in dock.sliders.sliders.values()] == [500, 400, 300, 200]
 
 
 def test_a_project_without_classes_shows_those_of_the_model(dock):
@@ -221,13 +221,29 @@ def test_a_slider_filters_what_is_shown_without_running_again(qtbot, dock):
     assert dock.state.session.count() == len(FOUND)
     of_class = FOUND.class_ids == 3
 
-    dock.sliders.sliders[3].setValue(100)
+    dock.sliders.sliders[3].setValue(dock.sliders.sliders[3].maximum())
     qtbot.waitUntil(lambda: dock.state.session.count(3) == 0, timeout=60_000)
     assert dock.state.session.count() == len(FOUND) - of_class.sum()
     dock.sliders.sliders[3].setValue(0)
     qtbot.waitUntil(lambda: dock.state.session.count() == len(FOUND), timeout=60_000)
     assert dock.sliders.counts[3].text() == str(of_class.sum())
     assert len(run.calls) == 1
+
+
+@pytest.mark.usefixtures("image")
+def test_a_slider_moved_there_and_back_shows_as_many_cells_as_before(qtbot, dock):
+    segment(qtbot, dock, answer(GOOD))
+    score = float(FOUND.scores[FOUND.class_ids == 3][1]) - 0.00004  # between two positions of the slider
+    dock.state.set_min_scores({**dict.fromkeys(TISSUE_CLASSES.class_ids, 0.4321), 3: score})
+    before = dock.state.session.count()
+    slider = dock.sliders.sliders[3]
+    place = slider.value()
+    slider.setValue(place + 37)
+    qtbot.waitUntil(lambda: dock.state.min_scores[3] == (place + 37) / slider.maximum())
+    assert dock.state.min_scores[1] == 0.4321, "the other sliders were not moved"
+    slider.setValue(place)
+    qtbot.waitUntil(lambda: dock.state.min_scores[3] == score)
+    assert dock.state.session.count() == before
 
 
 @pytest.mark.usefixtures("image")

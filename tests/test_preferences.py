@@ -39,9 +39,32 @@ def settings(tmp_path):
 def test_what_is_set_in_napari_is_what_the_program_reads(settings):
     assert preferences() == Preferences()
     settings.general.device = "cpu"
-    settings.cells.min_score = 0.25
+    settings.cells.min_score_percent = 25
     settings.colours.palette = "Tol muted"
-    assert preferences() == Preferences(device="cpu", min_score=0.25, palette="Tol muted")
+    assert preferences() == Preferences(device="cpu", min_score_percent=25, palette="Tol muted")
+
+
+@pytest.mark.gui
+@pytest.mark.parametrize("typed", [85, 90, 100])
+def test_a_number_typed_key_by_key_in_the_dialog_is_the_one_that_counts(settings, qtbot, typed):
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QAbstractSpinBox
+
+    dialog = PreferencesDialog()
+    qtbot.addWidget(dialog)
+    form = dialog._widget_builder(
+        *dialog._get_page_dict("colours", type(settings).model_fields["colours"], settings), "colours", settings
+    )
+    qtbot.addWidget(form)
+    form.show()
+    field = form.findChild(QAbstractSpinBox)
+    field.setFocus()
+    field.selectAll()
+    for key in str(typed):
+        QTest.keyClicks(field, key)
+    assert preferences().fill_opacity == typed / 100
+    assert field.value() == typed
 
 
 def test_the_device_is_the_one_that_segment_begins_with(settings, open_dock):
@@ -53,7 +76,7 @@ def test_the_device_is_the_one_that_segment_begins_with(settings, open_dock):
 
 def test_a_model_begins_with_its_own_scores_or_the_preferred_one_or_those_of_last_time(settings):
     assert first_min_scores(HEADER) == {1: 0.3, 2: 0.6}
-    settings.cells.min_score = 0.45
+    settings.cells.min_score_percent = 45
     assert first_min_scores(HEADER) == {1: 0.45, 2: 0.45}
     keep_min_scores(HEADER, {1: 0.1, 2: 0.9})
     assert first_min_scores(HEADER) == {1: 0.1, 2: 0.9}

@@ -62,9 +62,9 @@ def test_a_slider_that_was_moved_is_where_it_was_left(folder):
     with open_window() as window:
         dock = window.dock("Segment")
         class_id, slider = next(iter(dock.sliders.sliders.items()))
-        slider.setValue(77)
+        slider.setValue(770)
         wait(lambda: window.state.min_scores.get(class_id) == 0.77)
     with open_window() as window:
         _, dock = window.viewer.window.add_plugin_dock_widget("napari-cellseg", "Segment")
         assert window.state.min_scores[class_id] == 0.77
-        assert dock.sliders.sliders[class_id].value() == 77
+        assert dock.sliders.sliders[class_id].value() == 770

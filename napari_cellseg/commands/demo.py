@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
     from napari_cellseg.model.config import PredictOptions
+    from napari_cellseg.wording import counted
 
     header = read_header(options.checkpoint or bundled())
     settings = PredictOptions.parse({"checkpoint": options.checkpoint, "device": options.device})
@@ -51,10 +52,17 @@ def run(options: argparse.Namespace) -> int:
     write_found(options.out, found, header.classes, limits, formats)
     table = _table(found, header.classes.names, limits)
     _write_text(options.out / "table.txt", table)
+    shown, predicted = sum(_counts(image, limits)[0] for image in found), sum(len(image.instances) for image in found)
+    print(f"{shown:,} of the {counted(predicted, 'predicted cell')} reach the minimum score of their class:")
     print(table)
-    code = 0 if options.no_viewer else _show(options, images)
-    print(f"-> {options.out.resolve()}")
-    return code
+    print(f"Files: {options.out.resolve()}", flush=True)
+    if options.no_viewer:
+        return 0
+    if options.stay:
+        print(
+            "The viewer opens. Press N for the first cell of the queue; close the window to end the demo.", flush=True
+        )
+    return _show(options, images)
 
 
 def write_samples(folder: Path) -> None:
@@ -79,20 +87,26 @@ def write_samples(folder: Path) -> None:
             tifffile.imwrite(file, rgb, photometric="rgb", compression="zlib", metadata=None)
 
 
+def _counts(image: FoundImage, limits: dict[int, float]) -> tuple[int, dict[int, int]]:
+    """Return how many cells reach the minimum score of their class, in all and by class_id."""
+    kept = [
+        class_id
+        for class_id, score in zip(image.instances.class_ids.tolist(), image.instances.scores.tolist(), strict=True)
+        if score >= limits.get(class_id, 0.0)
+    ]
+    return len(kept), {class_id: kept.count(class_id) for class_id in set(kept)}
+
+
 def _table(found: Sequence[FoundImage], names: Sequence[str], limits: dict[int, float]) -> str:
     """Return the number of cells of each image and class, at or above the model's own score thresholds."""
-    import numpy as np
-
     width = max(len("image"), *(len(image.file.image_id) for image in found))
     columns = [max(5, len(name)) for name in names]
     header = [f"{name:>{size}}" for name, size in zip(names, columns, strict=True)]
     lines = ["  ".join([f"{'image':<{width}}", *header, "cells"])]
     for image in found:
-        lowest = np.array([0.0, *(limits.get(i, 0.0) for i in range(1, len(names) + 1))])
-        kept = image.instances.class_ids[image.instances.scores >= lowest[image.instances.class_ids]]
-        counts = [int((kept == i).sum()) for i in range(1, len(names) + 1)]
-        cells = [f"{count:>{size}}" for count, size in zip(counts, columns, strict=True)]
-        lines.append("  ".join([f"{image.file.image_id:<{width}}", *cells, f"{sum(counts):>5}"]))
+        total, counts = _counts(image, limits)
+        cells = [f"{counts.get(i, 0):>{size}}" for i, size in enumerate(columns, start=1)]
+        lines.append("  ".join([f"{image.file.image_id:<{width}}", *cells, f"{total:>5}"]))
     return "\n".join(lines)
 
 

@@ -24,6 +24,8 @@ from napari_cellseg.errors import ExportError
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.segment.dock import SegmentDock
+from napari_cellseg.gui.widgets.notify import show_info
+from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.model.bundled import bundled
 
 __all__ = ["main"]
@@ -99,7 +101,10 @@ class _Demo:
         except ExportError as error:
             self._fail(str(error))
             return
-        if not self.stay:
+        if self.stay:
+            show_dock(self.viewer, "Review")
+            show_info(f"{self.state.image_id} is segmented. Press N for the first cell of the queue, A to accept it.")
+        else:
             self.viewer.close()
 
     def _fail(self, text: str) -> None:

@@ -34,14 +34,15 @@ class Preferences:
         Memory for training images; 0 chooses by the free memory.
     vram_budget_mib : int
         GPU memory that models may use; 0 for all of it.
-    min_score : float
-        The initial minimum score of a model, 0..1; 0 for its own best score per class.
+    min_score_percent : int
+        The initial minimum score of a model, 0..100; 0 for its own best score per class. A whole number, since
+        napari's field replaces a decimal number while it is typed ("0.85" became 0.8).
     autosave_min : int
         Autosave interval in minutes; 0 is off.
     palette : str
         Initial colours of classes, see `gui.palettes`.
-    fill_opacity : float
-        Opacity of the fill of cells, 0..1; contours are always opaque.
+    fill_percent : int
+        Opacity of the fill of cells, 0..100; contours are always opaque.
     """
 
     engine: EnginePlace = "engine process"
@@ -49,10 +50,20 @@ class Preferences:
     warm_start: bool = True
     ram_budget_mib: int = 0
     vram_budget_mib: int = 0
-    min_score: float = 0.0
+    min_score_percent: int = 0
     autosave_min: int = 0
     palette: str = "Okabe-Ito"
-    fill_opacity: float = 0.4
+    fill_percent: int = 40
+
+    @property
+    def min_score(self) -> float:
+        """Return the initial minimum score, 0..1."""
+        return self.min_score_percent / 100
+
+    @property
+    def fill_opacity(self) -> float:
+        """Return the opacity of the fill of cells, 0..1."""
+        return self.fill_percent / 100
 
 
 def preferences() -> Preferences:

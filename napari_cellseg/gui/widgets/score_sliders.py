@@ -12,7 +12,8 @@ from napari_cellseg.gui.widgets.forms import tame
 
 __all__ = ["ScoreSliders"]
 
-_STEPS = 100
+_STEPS = 1000
+_STEP_OF_A_KEY, _STEP_OF_A_PAGE = 10, 50
 _NAME_WIDTH = 150
 
 
@@ -31,6 +32,7 @@ class ScoreSliders(QWidget):
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(2, 1)
         self.sliders: dict[int, QSlider] = {}
+        self._given: dict[int, float] = {}
         self._numbers: dict[int, QLabel] = {}
         self.counts: dict[int, QLabel] = {}
         # Filtering 10,000 cells takes longer than a slider takes to send its next value.
@@ -44,8 +46,12 @@ class ScoreSliders(QWidget):
         self._build()
 
     def values(self) -> dict[int, float]:
-        """Return the minimum score of each class_id."""
-        return {class_id: slider.value() / _STEPS for class_id, slider in self.sliders.items()}
+        """Return the minimum score of each class_id; a slider where it was put has the exact score it was given."""
+        return {class_id: self._value(class_id) for class_id in self.sliders}
+
+    def _value(self, class_id: int) -> float:
+        position, given = self.sliders[class_id].value(), self._given.get(class_id, 0.0)
+        return given if position == round(given * _STEPS) else position / _STEPS
 
     def show_counts(self) -> None:
         """Show how many cells of each class there are now."""
@@ -67,6 +73,8 @@ class ScoreSliders(QWidget):
             slider = QSlider(Qt.Orientation.Horizontal)
             tame(slider)
             slider.setRange(0, _STEPS)
+            slider.setSingleStep(_STEP_OF_A_KEY)
+            slider.setPageStep(_STEP_OF_A_PAGE)
             slider.setMinimumWidth(60)
             slider.setToolTip(f"Proposed cells of {name} with a lower score are hidden. The model does not run again.")
             slider.valueChanged.connect(self._on_slider)
@@ -84,12 +92,13 @@ class ScoreSliders(QWidget):
 
     def _show(self) -> None:
         for class_id, slider in self.sliders.items():
-            value = round(self._state.min_scores.get(class_id, 0.0) * _STEPS)
-            if slider.value() != value and not self._soon.isActive():
+            score = self._state.min_scores.get(class_id, 0.0)
+            if not self._soon.isActive() and score != self._value(class_id):
+                self._given[class_id] = score
                 slider.blockSignals(True)
-                slider.setValue(value)
+                slider.setValue(round(score * _STEPS))
                 slider.blockSignals(False)
-            self._numbers[class_id].setText(f"{slider.value() / _STEPS:.2f}")
+            self._numbers[class_id].setText(f"{self._value(class_id):.2f}")
         self.show_counts()
 
     def _on_slider(self) -> None:
