@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
 import tifffile
 from engine_tasks import TASKS
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
@@ -340,6 +343,22 @@ def test_a_better_scale_is_offered_and_used_with_one_click(qtbot, dock):
     use(None)
     qtbot.waitUntil(lambda: len(run.calls) == 2 and not dock.segmentation.job.is_busy, timeout=60_000)
     assert run.calls[1].options.scale == 3
+
+
+def test_the_offer_of_a_scale_does_not_keep_a_closed_dock(qtbot, viewer, plugin):
+    assert plugin.state.viewer is viewer
+    dock = docks.Segment(viewer)
+    notification_manager.records.clear()
+    dock._on_scale(ScaleHint("warning", "tissue: try scale 3", 3.0))
+    gone = ref(dock)
+    dock.close()
+    dock.deleteLater()
+    del dock
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and gone() is None)
+    (_, use) = notification_manager.records[0].actions[0]
+    use(None)
+    assert "Segment at scale 3: not done" in str(notification_manager.records[-1].message)
 
 
 @pytest.mark.usefixtures("image")

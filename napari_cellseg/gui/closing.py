@@ -71,6 +71,8 @@ class CloseGuard(QObject):
             event.ignore()
             QTimer.singleShot(0, lambda: window.close(quit_app=window._quit_app))
             return True
+        if window.isHidden():  # never shown, so that no event says when it has closed
+            self._close()
         return False
 
     def _may_close(self, *, is_told: bool) -> bool:

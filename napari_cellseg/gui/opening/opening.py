@@ -349,7 +349,7 @@ class Opener(QObject):
         self.summaries.note(loaded.file.image_id)
         self.summaries.note_problem(loaded.file.image_id, "")
         if loaded.labels_changed:
-            offer_labels(loaded.file.image_id, self.begin_anew)
+            offer_labels(loaded.file.image_id, self.begin_anew, self)
         if loaded.image.shown:
             show_info(f"Of {loaded.file.image_id}, {loaded.image.shown} is shown.")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from qtpy.QtCore import QObject
+
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.state import AppState
@@ -88,12 +90,13 @@ def set_every_plane(state: AppState, every_plane: bool) -> bool:
     return True
 
 
-def offer_labels(image_id: str, begin_anew: Callable[[str], None]) -> None:
+def offer_labels(image_id: str, begin_anew: Callable[[str], None], owner: QObject) -> None:
     """Offer the ``class*.tif`` of an image that another program changed."""
     show_choice(
         f"The class*.tif of {image_id} were changed after its annotations, which are shown, were saved.",
         "Reload from class*.tif",
         lambda: begin_anew(image_id),
+        owner,
     )
 
 

@@ -245,7 +245,7 @@ class SegmentDock(Dock):
             if self._why_not() is None:
                 self._segment()
 
-        show_choice(hint.text, f"Segment at scale {hint.scale:g}", use)
+        show_choice(hint.text, f"Segment at scale {hint.scale:g}", use, self)
 
     def _on_tile(self, event: TileDone) -> None:
         self.row.set_progress(event.tile, event.tiles, f"tile {event.tile}/{event.tiles}")

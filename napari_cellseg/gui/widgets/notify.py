@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
@@ -29,18 +30,32 @@ def show_info(text: str) -> None:
     _show(text, "info")
 
 
-def show_choice(text: str, label: str, on_click: Callable[[], object]) -> None:
-    """Show a warning with a button."""
+def show_choice(text: str, label: str, on_click: Callable[[], object], owner: QObject) -> None:
+    """Show a warning with a button, which says so when ``owner`` was closed meanwhile.
+
+    napari keeps every notification until the program ends, so ``on_click`` is released with its owner.
+    """
     from napari.utils.notifications import Notification, notification_manager
 
-    notification_manager.dispatch(Notification(text, "warning", [(label, lambda *_: on_click())]))
+    kept = [on_click]
+    owner.destroyed.connect(lambda *_: kept.clear())
+
+    def click(*_: Any) -> None:
+        if not kept:
+            show_info(f"{label}: not done, because the panel that offered it is closed. Open it and try again.")
+        for each in kept:
+            each()
+
+    notification_manager.dispatch(Notification(text, "warning", [(label, click)]))
 
 
 def _show(text: str, severity: str, details: str = "", window: QWidget | None = None) -> None:
     from napari.utils.notifications import Notification, notification_manager
 
+    parent = (lambda: None) if window is None else ref(window)  # napari keeps every notification
+
     def open_details(*_: Any) -> None:
-        DetailsDialog(text, details, window).show()
+        DetailsDialog(text, details, parent()).show()
 
     actions = [("Details", open_details)] if details else []
     notification_manager.dispatch(Notification(text, severity, actions))
