@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["counted", "listed"]
+__all__ = ["about_time", "counted", "listed"]
 
 
 def counted(number: int, what: str, plural: str = "") -> str:
@@ -16,3 +16,13 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Return "a, b, c and 4 more" with at most ``most`` names."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def about_time(seconds: float) -> str:
+    """Return a time that is only estimated, as people say it: "about 40 s", "about 20 min", "about 3 h"."""
+    for limit, unit, size in ((90, "s", 1), (90 * 60, "min", 60)):
+        if seconds < limit:
+            number = max(1, round(seconds / size))
+            return f"about {number if number < 10 else round(number / 5) * 5} {unit}"
+    hours = seconds / 3600
+    return f"about {hours:.1f} h".replace(".0 h", " h") if hours < 10 else f"about {hours:.0f} h"

@@ -91,12 +91,18 @@ def test_a_long_run_stays_a_line_of_a_thousand_points():
 def test_a_history_says_how_far_how_good_and_how_long(tmp_path):
     history = RunHistory(tmp_path)
     events = one_run(tmp_path, epochs=20)
-    for event in events[:9]:
+    history.take(events[0])
+    history.take(step_done(1, 2))
+    told = "Chunk 1/2, step 2/4, 0:41 left in the epoch; about 25 min at most, usually stops earlier"
+    assert step_text(history) == told, "in the first epoch already"
+    for event in events[1:9]:
         history.take(event)
     assert history.best_text() == "best AP50 0.100 at epoch 1; stops in 10 epochs without improvement"
     history.take(step_done(2, 3))
     assert progress_of(history) == (3, 4, "epoch 2/20")
-    assert step_text(history) == "Chunk 1/2, step 3/4, 0:41 left in the epoch; at most 4:17 in all"
+    assert (
+        step_text(history) == "Chunk 1/2, step 3/4, 0:41 left in the epoch; about 4 min at most, usually stops earlier"
+    )
     assert resource_text(history, 1024, 24 * 1024) == (
         "RAM 0.9 GB of 24.0 GB, images at most 1.0 GB; 2 images/s; learning rate 0.0003"
     )

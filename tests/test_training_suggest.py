@@ -79,6 +79,11 @@ def test_few_images_are_seen_often_and_many_once() -> None:
         assert 20 <= config.epochs <= 150
 
 
+@pytest.mark.parametrize(("images", "most"), [(1, 20), (8, 64), (19, 150), (27, 150)])
+def test_a_run_on_few_images_has_fewer_epochs(images: int, most: int) -> None:
+    assert suggest(report(images=images, size=(256, 256))).epochs == most
+
+
 def test_little_memory_means_small_crops_and_a_small_budget() -> None:
     small, large = (suggest(report(), ram_mib=ram) for ram in (3000, 64_000))
     assert (small.augment.crop, small.optimizer.batch, small.data.ram_budget_mib) == (384, 1, 375)

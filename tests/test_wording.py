@@ -15,6 +15,7 @@ from napari_cellseg.events import RunFinished, StopReason
 from napari_cellseg.export import ExportSummary
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.images.samples import generate_tissue
+from napari_cellseg.wording import about_time
 from training.history import run_line
 from training.report import scan
 
@@ -82,3 +83,12 @@ def test_a_message_is_logged_once():
     assert not passes("%s: no size", "a.tif")
     assert passes("%s: no size", "b.tif")
     assert passes("%s: no size", "a.tif", level=logging.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "about 1 s"), (7, "about 7 s"), (41, "about 40 s"), (130, "about 2 min"), (1290, "about 20 min"),
+     (5500, "about 1.5 h"), (10_700, "about 3 h"), (86_400, "about 24 h")],
+)  # fmt: skip
+def test_an_estimated_time_is_told_as_people_say_it(seconds, text):
+    assert about_time(seconds) == text

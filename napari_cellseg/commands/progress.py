@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Self, TypeVar
@@ -10,6 +11,8 @@ from typing import Self, TypeVar
 from tqdm import tqdm
 
 __all__ = ["Bar", "drive"]
+
+_LOG_INTERVAL_S = 30.0
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -33,7 +36,7 @@ def drive(events: Generator[Event, None, Result], show: Callable[[Event], None])
 
 
 class Bar:
-    """A progress bar on standard error if that is a terminal; lines are printed in any case.
+    """A progress bar on standard error if that is a terminal, else a line now and then; lines are printed in any case.
 
     Parameters
     ----------
@@ -46,12 +49,16 @@ class Bar:
     """
 
     def __init__(self, unit: str, *, to_stderr: bool = False, quiet: bool = False) -> None:
-        self._quiet = quiet
+        self._quiet, self._unit = quiet, unit
+        self._told_at = time.monotonic()
         self._lines = sys.stderr if to_stderr else sys.stdout
         self._bar = tqdm(total=0, unit=unit, disable=True if quiet else None, dynamic_ncols=True, leave=False)
 
     def at(self, done: float, total: float, text: str = "") -> None:
-        """Update the progress."""
+        """Update the progress; without a terminal, print it every half minute, for a log."""
+        if self._bar.disable and time.monotonic() - self._told_at >= _LOG_INTERVAL_S:
+            self._told_at = time.monotonic()
+            self.line(f"{self._unit} {done:g} of {total:g}{f': {text}' if text else ''}")
         if not self._bar.disable:
             self._bar.total = total
             self._bar.n = round(done, 2)
@@ -61,6 +68,7 @@ class Bar:
     def line(self, text: str) -> None:
         """Print a line above the bar."""
         if not self._quiet:
+            self._told_at = time.monotonic()
             self._bar.write(text, file=self._lines)
             self._lines.flush()
 

@@ -160,12 +160,14 @@ def _setting(text: str) -> tuple[str, Any]:
 def show_training(event: TrainEvent, bar: Bar, told: Collection[str] = ()) -> None:
     """Show an event of a training run, except the warnings in ``told``, which were shown before."""
     from napari_cellseg.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ValidationStep
-    from napari_cellseg.wording import counted
+    from napari_cellseg.wording import about_time, counted
     from training.history import epoch_line, run_line
 
     if isinstance(event, StepDone):
         loss = sum(event.losses.values()) if "loss" not in event.losses else event.losses["loss"]
-        bar.at(event.step, event.steps, f"epoch {event.epoch}, chunk {event.chunk}/{event.chunks}, loss {loss:.3f}")
+        where = f"epoch {event.epoch}, chunk {event.chunk}/{event.chunks}"
+        left = f"{about_time(event.seconds_left)} left in the epoch"
+        bar.at(event.step, event.steps, f"{where}, loss {loss:.3f}, {left}")
     elif isinstance(event, ValidationStep):
         bar.at(event.image, event.images, f"epoch {event.epoch}, measuring")
     elif isinstance(event, EpochDone):

@@ -15,13 +15,13 @@ from napari_cellseg.gui.train.settings import epoch_seconds, fitted, start_hint
 from napari_cellseg.gui.widgets.dock import Section, form_layout, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import SettingsForm, tame
-from napari_cellseg.gui.widgets.job_row import clock
 from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.gui.widgets.predict_fields import device_choice
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.presets import PRESETS
+from napari_cellseg.wording import about_time, counted
 from training.config import (
     AugmentConfig,
     DataConfig,
@@ -327,5 +327,7 @@ class TrainForm(QWidget):
             return str(error)
         seconds = epoch_seconds(config, self._report)
         if seconds is None:
-            return f"At most {config.epochs} epochs; the first steps tell how long one takes."
-        return f"At most {config.epochs} epochs of about {clock(seconds)} with validation on top."
+            return f"At most {counted(config.epochs, 'epoch')}; the first steps tell how long the run takes."
+        whole = about_time(seconds * config.epochs).capitalize()
+        sooner = "" if config.stopping.patience is None else ", usually stops earlier"
+        return f"{whole} at most{sooner}: {counted(config.epochs, 'epoch')} of {about_time(seconds)}, plus validation."

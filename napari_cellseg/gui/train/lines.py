@@ -7,6 +7,7 @@ import math
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import StepDone, ValidationStep
 from napari_cellseg.gui.widgets.job_row import clock
+from napari_cellseg.wording import about_time
 from training.history import RunHistory, monitor_name
 
 __all__ = ["end_text", "progress_of", "resource_text", "step_text", "stopped_text"]
@@ -23,7 +24,7 @@ def progress_of(history: RunHistory) -> tuple[int, int, str]:
 
 
 def step_text(history: RunHistory) -> str:
-    """Return "chunk 3/10, step 12/40, 0:41 left in the epoch; at most 2:10:00 in all"."""
+    """Return "Chunk 3/10, step 12/40, 0:41 left in the epoch; about 3 h at most, usually stops earlier"."""
     now = history.now
     if isinstance(now, ValidationStep):
         return f"Validating image {now.image} of {now.images}"
@@ -32,9 +33,13 @@ def step_text(history: RunHistory) -> str:
     text = f"Chunk {now.chunk}/{now.chunks}, step {now.step}/{now.steps}, {clock(now.seconds_left)} left in the epoch"
     seconds = [row["seconds"] for row in history.rows if "seconds" in row]
     if seconds:
-        rest = now.seconds_left + sum(seconds) / len(seconds) * max(0, history.epochs - now.epoch)
-        text += f"; at most {clock(rest)} in all"
-    return text
+        an_epoch = sum(seconds) / len(seconds)
+    elif now.step < now.steps:  # in the first epoch: as fast as it was so far
+        an_epoch = now.seconds_left * now.steps / (now.steps - now.step)
+    else:
+        return text
+    rest = now.seconds_left + an_epoch * max(0, history.epochs - now.epoch)
+    return f"{text}; {about_time(rest)} at most, usually stops earlier"
 
 
 def resource_text(history: RunHistory, budget_mib: int | None, total_mib: float, vram_budget_mib: int = 0) -> str:
