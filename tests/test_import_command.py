@@ -181,7 +181,7 @@ def test_training_says_what_was_left_out(tmp_path: Path, capsys) -> None:
     assert "1 of 3 annotations left out: it is a box without a mask." in texts
     assert "1 kept cell: a part of fewer than three points was dropped." in texts
     out = tmp_path / "out"
-    assert main(["export", str(path), "--out", str(out), "--to", "class-images"]) == 0
+    assert main(["export", str(path), "--out", str(out), "--to", "class-images"]) == 1
     assert "1 of 3 annotations left out: it is a box without a mask." in capsys.readouterr().err
 
 

@@ -29,6 +29,7 @@ from napari_cellseg.images.listing import Listing, Skipped, find_images, has_own
 from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.importers import Imported, ImportOptions, import_annotations, is_recognised
 from napari_cellseg.instances import InstanceMasks
+from training.exact_cells import exact_cells
 
 __all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
 
@@ -48,7 +49,7 @@ class Sample:
     image : Path
         The image file; its class files are in the same folder.
     cells : InstanceMasks, optional
-        The cells themselves, when they come from a COCO file.
+        The cells themselves, when they come from a file of annotations or overlap others of their class.
     reading : ReadOptions
         How to read the image.
     """
@@ -63,7 +64,8 @@ class Sample:
 class DataSource:
     """The samples of a folder or a file of annotations, in natural order, and their classes.
 
-    ``remarks`` are sentences about annotations that were left out and other oddities. ``listing`` names the files of a
+    ``remarks`` are sentences about annotations that were left out and other oddities. ``left_out`` are those about the
+    annotations or images that were left out. ``listing`` names the files of a
     training folder that look like an image or a mask and are not used; None for other data.
     """
 
@@ -71,7 +73,12 @@ class DataSource:
     samples: tuple[Sample, ...]
     classes: ClassTable
     remarks: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     listing: Listing | None = None
+
+    def lines(self) -> list[str]:
+        """Return the remarks, and the files of a training folder that are not used, in one line per reason."""
+        return [*self.remarks, *(self.listing.skipped_lines() if self.listing is not None else ())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,9 +228,11 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
         listing = find_images(root)
     except ImageReadError as error:
         raise AnnotationError(f"{root} holds no training image: {error} {_LAYOUT}") from error
-    samples = tuple(Sample(file.image_id, file.path) for file in listing.images if has_own_folder(file.path))
-    if not samples:
+    used = [file for file in listing.images if has_own_folder(file.path)]
+    if not used:
         raise AnnotationError(f"{root} holds no training image. {_LAYOUT}")
+    cells, remarks = exact_cells(root, [file.path for file in used])
+    samples = tuple(Sample(file.image_id, file.path, cells.get(file.path)) for file in used)
     unused = [Skipped(f.path, "without a folder of its own") for f in listing.images if not has_own_folder(f.path)]
     skipped = replace(listing, skipped=(*listing.skipped, *unused))
     named = _named_classes(data)
@@ -233,7 +242,12 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
             "order is that of class1.tif, class2.tif, ...: correct the settings, or classes.json."
         )
     return DataSource(
-        path=data, samples=samples, classes=classes or named or _numbered_classes(samples), listing=skipped
+        path=data,
+        samples=samples,
+        classes=classes or named or _numbered_classes(samples),
+        remarks=remarks,
+        left_out=tuple(replace(listing, skipped=tuple(unused)).skipped_lines()),
+        listing=skipped,
     )
 
 
@@ -262,7 +276,11 @@ def _imported_samples(path: Path, classes: ClassTable | None, images: Path | Non
     samples.sort(key=lambda sample: natural_key(sample.image_id))
     left_out = [f"{count:,} of {result.rows:,} annotations left out: {reason}." for reason, count in result.reasons()]
     return DataSource(
-        path=path, samples=tuple(samples), classes=classes or result.classes, remarks=(*left_out, *result.notes)
+        path=path,
+        samples=tuple(samples),
+        classes=classes or result.classes,
+        remarks=(*left_out, *result.notes),
+        left_out=tuple(left_out),
     )
 
 

@@ -18,6 +18,7 @@ from napari_cellseg.errors import AnnotationError, TrainingError
 from napari_cellseg.export import ExportItem, ExportPlan, ExportProgress, ExportSummary, Which, export_folder, items_of
 from napari_cellseg.formats.label_images import class_files, from_instances, read_class_images
 from napari_cellseg.images.listing import has_own_folder, list_images
+from napari_cellseg.importers.write import EXACT_NAME
 from napari_cellseg.workspace import Annotations, Project, Sessions
 from napari_cellseg.workspace.places import state_folder
 from training.report import DataProblem, DataReport, ScanStep
@@ -251,7 +252,8 @@ def _differs(annotations: Annotations, folder: Path) -> bool:
 
 def _stamps(path: Path) -> tuple[Any, ...]:
     """Describe the files of a training folder (or COCO file), so that a replaced file is noticed."""
-    files = [path] if path.is_file() else [*path.glob("classes.json"), *path.parent.glob("classes.json")]
+    tables = [path / "classes.json", path / EXACT_NAME, path.parent / "classes.json"]
+    files = [path] if path.is_file() else [table for table in tables if table.is_file()]
     if path.is_dir():
         folders = {file.path.parent for file in list_images(path) if has_own_folder(file.path)}
         files += [file for folder in sorted(folders) for file in sorted(folder.iterdir()) if file.is_file()]

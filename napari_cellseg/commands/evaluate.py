@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate and print the table."""
+    """Evaluate and print the table; return 1 if annotations or images were left out, which are listed."""
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.formats.coco_images import write_json
     from training.dataset import find_samples
@@ -44,26 +44,26 @@ def run(options: argparse.Namespace) -> int:
     if options.results is not None and options.checkpoint is not None:
         raise ConfigError("Give either --results or --checkpoint, not both.")
     source = find_samples(options.data)
-    for remark in source.remarks:
-        print(remark, file=sys.stderr)
+    for line in source.lines():
+        print(line, file=sys.stderr)
     limits: Mapping[int, float] | None = None
     if options.results is not None:
-        truth, found, classes = _of_results(options, source)
+        truth, found, classes, missing = _of_results(options, source)
     else:
-        truth, found, classes, limits = _of_model(options, source)
+        truth, found, classes, limits, missing = _of_model(options, source)
     if options.min_score is not None:
         limits = dict.fromkeys(classes.class_ids, options.min_score)
     evaluation = evaluate(truth, found, classes, min_scores=limits)
     print(evaluation.table())
     if options.json is not None:
         write_json(options.json, evaluation.to_json(), indent=1)
-    return 0
+    return 1 if source.left_out or missing else 0
 
 
 Cells = dict[str, "InstanceMasks"]
 
 
-def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable]:
+def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable, list[str]]:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.errors import AnnotationError
     from napari_cellseg.formats.coco import read_results
@@ -75,18 +75,19 @@ def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells,
     truth = truth_of(source, images)
     if not truth:
         raise AnnotationError(f"None of the images of {options.data} is in {options.ids}.")
-    if len(truth) < len(source.samples):
-        print(f"{len(source.samples) - len(truth)} images of {options.data} are not in {options.ids}", file=sys.stderr)
+    missing = [sample.image_id for sample in source.samples if sample.image_id not in truth]
+    if missing:
+        print(f"left out, because {options.ids} does not list them: {', '.join(missing)}", file=sys.stderr)
     results = read_results(options.results, ids.entries)
     found = {image_id: results[images[image_id].id] for image_id in truth}
     highest = max(int(cells.class_ids.max(initial=1)) for cells in found.values())
     more = highest > len(source.classes) and not has_names(source)
-    return truth, found, ClassTable.numbered(highest) if more else source.classes
+    return truth, found, ClassTable.numbered(highest) if more else source.classes, missing
 
 
 def _of_model(
     options: argparse.Namespace, source: DataSource
-) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None]:
+) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None, list[str]]:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ImageReadError
     from napari_cellseg.images.read import ImageFile
@@ -97,12 +98,15 @@ def _of_model(
     settings = prediction_options(options, None)
     header = read_header(settings.checkpoint or bundled())
     classes = common_classes(source, header.classes)
-    truth = truth_of(source)
     reading = reading_of(options, header.config.reading)
     files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
     with Bar("image", to_stderr=True) as bar:
         found, failed = predict_files(files, settings, options.pixel_size, bar)
-    if failed:
-        raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
+    for image_id, text in failed:
+        print(f"{image_id}: {text}", file=sys.stderr)
+    if not found:
+        raise ImageReadError("No image could be read, so there is nothing to evaluate.")
+    cells = {image.file.image_id: image.instances for image in found}
+    truth = truth_of(source, cells)
     limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
-    return truth, {image.file.image_id: image.instances for image in found}, classes, limits
+    return truth, cells, classes, limits, [image_id for image_id, _ in failed]

@@ -48,14 +48,14 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert; return 1 if an image had to be left out."""
+    """Convert; return 1 if annotations or images had to be left out, which are listed."""
     from napari_cellseg.commands.progress import Bar, drive
     from napari_cellseg.export import ExportPlan, export_folder
     from napari_cellseg.wording import counted
 
     reading = reading_of(options)
-    items, classes = items_of_source(options)
-    items = [replace(item, file=replace(item.file, reading=reading)) for item in items]
+    items, classes, left_out = items_of_source(options)
+    items = [replace(item, file=item.file.read_as(reading)) for item in items]
     ids = _ids_to_write(options, items)
     plan = ExportPlan(
         folder=options.out,
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     if summary.hint:
         print(f"warning: {summary.hint}", file=sys.stderr)
     print(f"{summary}, {counted(summary.cells, 'cell')} -> {options.out}")
-    return 1 if summary.problems or summary.damaged else 0  # what is damaged was logged when it was read
+    return 1 if left_out or summary.problems or summary.damaged else 0  # what is damaged was logged when it was read
 
 
 def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> Path | None:
@@ -87,14 +87,16 @@ def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> P
     return None if ids is None else ids.path
 
 
-def items_of_source(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
-    """Return the images and cells that ``source``, ``images``, ``ids``, ``classes`` and ``min_score`` name."""
+def items_of_source(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable, list[str]]:
+    """Return the images and cells that ``source``, ``images``, ``ids``, ``classes`` and ``min_score`` name.
+
+    The list has what is left out, which is also printed.
+    """
     source: Path = options.source
-    if source.is_dir():
-        return _of_folder(options)
-    if is_results(source):
-        return _of_results(options)
-    return _of_data(options)
+    left_out: list[str] = []
+    read = _of_folder if source.is_dir() else _of_results if is_results(source) else _of_data
+    items, classes = read(options, left_out)
+    return items, classes, left_out
 
 
 def is_results(path: Path) -> bool:
@@ -110,14 +112,14 @@ def _named(options: argparse.Namespace) -> ClassTable | None:
     return ClassTable(tuple(options.classes)) if options.classes else None
 
 
-def _of_folder(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+def _of_folder(options: argparse.Namespace, left_out: list[str]) -> tuple[list[ExportItem], ClassTable]:
     """Read a reviewed folder as saved, and any other folder as a training folder."""
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.export import Which, items_of
     from napari_cellseg.workspace import Sessions, look_at
 
     if not (options.source / ".cellseg").is_dir():
-        return _of_data(options)
+        return _of_data(options, left_out)
     if options.images is not None:
         raise ConfigError(f"{options.source} holds its images itself; leave out --images.")
     with Sessions(look_at(options.source)) as sessions:  # a viewer may have the folder open
@@ -132,7 +134,7 @@ def _no_cells(source: Path) -> ClassTable:
     raise AnnotationError(f"No image of {source} has annotations yet.")
 
 
-def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+def _of_data(options: argparse.Namespace, left_out: list[str]) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.formats.label_images import to_instances
     from napari_cellseg.images.formats import image_size
@@ -140,8 +142,9 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
     from training.dataset import find_samples, label_images_of
 
     source = find_samples(options.source, _named(options), images=options.images)
-    for remark in source.remarks:
-        print(remark, file=sys.stderr)
+    for line in source.lines():
+        print(line, file=sys.stderr)
+    left_out += source.left_out
     remarks: list[str] = []
 
     def found() -> Iterator[FoundImage]:
@@ -159,7 +162,7 @@ def _of_data(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]
     return export_items(found(), source.classes, limits), source.classes
 
 
-def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable]:
+def _of_results(options: argparse.Namespace, left_out: list[str]) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.commands.found import FoundImage, export_items
     from napari_cellseg.errors import ConfigError
@@ -175,6 +178,9 @@ def _of_results(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTab
     ids = match_ids(ids_path, files)
     if not ids.of_image:
         raise ConfigError(f"None of the images of {ids_path} is in {options.images}.")
+    if ids.missing:
+        print(f"left out, because {options.images} does not have them: {', '.join(ids.missing)}", file=sys.stderr)
+        left_out += ids.missing
     results = read_results(options.source, ids.entries)
     highest = max((int(cells.class_ids.max(initial=1)) for cells in results.values()), default=1)
     classes = _named(options) or ClassTable.numbered(highest)

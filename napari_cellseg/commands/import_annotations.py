@@ -147,7 +147,7 @@ def _write(result: Imported, out: Path) -> bool:
         print(
             "Cells of one class overlap, and the smaller is on top: class*.tif lacks "
             f"{counted(lost.pixels, 'pixel')} of {counted(lost.cells, 'cell')}{hidden}. {out / EXACT_NAME} has every "
-            "cell whole; train on it to use them."
+            "cell whole; training and evaluation of the folder use them."
         )
     if result.left_out:
         print(f"The list of what was left out is {out / LEFT_OUT_NAME}.")

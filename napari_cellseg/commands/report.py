@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         options.source = options.source / RESULTS_NAME
     if options.min_score is None:
         options.min_score = _SCORE if options.source.is_file() and is_results(options.source) else 0.0
-    items, classes = items_of_source(options)
+    items, classes, left_out = items_of_source(options)
     truth = None if options.truth is None else _truth(options.truth)
     with Bar("image") as bar:
 
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{image_id}: {text}", file=sys.stderr)
     compared = f", {summary.compared} compared with the ground truth" if options.truth is not None else ""
     print(f"{counted(summary.images, 'image')}, {counted(summary.cells, 'cell')}{compared} -> {summary.path}")
-    return 1 if summary.problems else 0
+    return 1 if left_out or summary.problems else 0
 
 
 def _truth(folder: Path) -> Mapping[str, InstanceMasks]:

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.formats.class_names import read_class_names
-from napari_cellseg.formats.coco import CocoDataset, ImageId, write_dataset
+from napari_cellseg.formats.coco import CocoDataset, ImageId, read_dataset, write_dataset
 from napari_cellseg.formats.ids import short_names
 from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.formats.layers import Covered, covered
@@ -72,10 +72,12 @@ def write_training_folder(result: Imported, folder: Path) -> Generator[WriteStep
         A file cannot be written.
     ConfigError
         The folder's own ``classes.json`` is invalid.
+    AnnotationError
+        The ``instances.json`` of an earlier import into the folder is invalid.
     """
     classes, new_ids = _joined_classes(folder, result.classes)
     folder.mkdir(parents=True, exist_ok=True)
-    total, failed = Covered(), []
+    total, failed, before = Covered(), [], _exact_before(folder)
     numbered = [ImageId(image.name, n, *image.size) for n, image in enumerate(result.images, start=1)]
     exact: dict[int, InstanceMasks] = {}
     rows: list[ImageId] = []
@@ -94,11 +96,29 @@ def write_training_folder(result: Imported, folder: Path) -> Generator[WriteStep
         yield WriteStep(entry.id, len(result.images), name)
     with export_write(folder / "classes.json") as file:
         file.write(json.dumps(classes.to_json(), ensure_ascii=False, indent=1).encode())
-    if total.cells:
-        write_dataset(folder / EXACT_NAME, CocoDataset(tuple(rows), classes, exact))
+    if total.cells or before is not None:
+        write_dataset(folder / EXACT_NAME, _with_earlier(CocoDataset(tuple(rows), classes, exact), before))
     if result.left_out:
         _write_left_out(result, folder / LEFT_OUT_NAME)
     return Written(classes, total, tuple(failed))
+
+
+def _exact_before(folder: Path) -> CocoDataset | None:
+    """Return the whole cells of an earlier import into the same folder."""
+    path = folder / EXACT_NAME
+    return read_dataset(path) if path.is_file() else None
+
+
+def _with_earlier(dataset: CocoDataset, before: CocoDataset | None) -> CocoDataset:
+    """Add the images of an earlier import that were not imported again; its classes are the first of the folder's."""
+    if before is None or before.classes.names != dataset.classes.names[: len(before.classes)]:
+        return dataset
+    names, next_id = {image.file_name for image in dataset.images}, max((i.id for i in dataset.images), default=0) + 1
+    images, cells = list(dataset.images), dict(dataset.cells)
+    for number, image in enumerate((i for i in before.images if i.file_name not in names), start=next_id):
+        images.append(replace(image, id=number))
+        cells[number] = before.instances(image)
+    return CocoDataset(tuple(images), dataset.classes, cells)
 
 
 def _joined_classes(folder: Path, classes: ClassTable) -> tuple[ClassTable, dict[int, int]]:
