@@ -137,3 +137,35 @@ def test_an_id_file_of_the_folder_is_found_and_its_match_shown(qtbot, dock, fold
     assert not dock.ids_preview.isVisibleTo(dock)
     assert not dock.ids_button.isVisibleTo(dock)
     assert dock.polygons.isVisibleTo(dock)
+
+
+def test_the_report_is_one_page_about_the_chosen_images(qtbot, dock, folder):
+    assert dock.report.button.toolTip() == "Open a folder of images first."
+    open_folder(qtbot, dock, folder)
+    dock.choose(frozenset(), Which.ALL, folder.parent / "out")
+    assert dock.report.button.isEnabled()
+    dock.report.button.click()
+    assert not dock.report.button.isEnabled()
+    qtbot.waitUntil(lambda: not dock.report.job.is_busy, timeout=60_000)
+    page = (folder.parent / "out/report.html").read_text(encoding="utf-8")
+    assert "tissue_01: " in page
+    assert "tissue_02: " in page
+    assert dock.report.row.message.text().startswith("2 images, ")
+    assert not dock.report.open_button.isHidden()
+    dock.choose(frozenset(), Which.ONE, folder.parent / "one")
+    dock.report.button.click()
+    qtbot.waitUntil(lambda: not dock.report.job.is_busy, timeout=60_000)
+    assert dock.report.row.message.text().startswith("1 image, ")
+
+
+def test_a_report_without_cells_says_what_to_do(qtbot, dock, folder):
+    open_folder(qtbot, dock, folder)
+    for path in folder.rglob("class*.tif"):
+        path.unlink()
+    dock._which[Which.REVIEWED].setChecked(True)
+    dock.folder.setText(str(folder.parent / "out"))
+    dock.report._items = lambda: ()
+    dock.report.button.click()
+    qtbot.waitUntil(lambda: not dock.report.job.is_busy, timeout=60_000)
+    assert "There is nothing to report" in dock.report.row.message.text()
+    assert dock.report.open_button.isHidden()

@@ -85,6 +85,13 @@ def test_a_damaged_image_is_named_and_the_others_are_on_the_page(samples, result
     assert "tissue_03: " in page
 
 
+def test_the_folder_of_the_page_is_made_or_the_reason_is_said(samples, tmp_path, capsys):
+    _page([str(samples / "train")], tmp_path / "a/b/report.html")
+    (tmp_path / "file").write_text("x")
+    assert main(["report", str(samples / "train"), "--html", str(tmp_path / "file/report.html")]) == 2
+    assert "file" in capsys.readouterr().err
+
+
 def test_names_are_escaped(samples, tmp_path):
     copy = tmp_path / "a & <b>"
     shutil.copytree(samples, copy)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cellseg import __version__
-from napari_cellseg.atomic import export_write
+from napari_cellseg.atomic import export_write, write_errors
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.export.plan import ExportItem, ExportProgress
@@ -50,7 +50,7 @@ def write_report(
         From `items_of`; an image without annotations is left out.
     classes : ClassTable
     path : Path
-        The HTML file.
+        The HTML file; its folder is created if it does not exist.
     source : str
         Where the cells come from, for the page.
     truth : mapping of str to InstanceMasks, optional
@@ -96,6 +96,8 @@ def write_report(
         problems=problems,
         without=len(chosen) - len(images) - len(problems),
     )
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with export_write(path) as file:
         file.write(html_page(content).encode())
     return ReportSummary(

@@ -23,6 +23,7 @@ from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.export import (
     EXPORTER_NAMES,
     EXPORTERS,
+    ExportItem,
     ExportPlan,
     ExportProgress,
     ExportSummary,
@@ -31,6 +32,7 @@ from napari_cellseg.export import (
     items_of,
 )
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, match_ids
+from napari_cellseg.gui.exporting.report import ReportRow
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
 from napari_cellseg.gui.state import AppState
@@ -66,12 +68,14 @@ class ExportDock(Dock):
         self.open_button.clicked.connect(self._open_folder)
         self.problems = small_label()
         self.problems.setStyleSheet(f"color: {ERROR};")
-        for widget in (self.export_button, self.row, self.problems, self.open_button):
+        self.report = ReportRow(self.state, self._items, lambda: Path(self.folder.text()))
+        for widget in (self.export_button, self.row, self.problems, self.open_button, self.report):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         self.job.reported.connect(self._on_event)
         self.job.finished.connect(self._on_finished)
         self.job.changed.connect(self._show)
+        self.report.job.changed.connect(self._show)
         self.state.workspace_changed.connect(self._on_workspace)
         self.state.current_changed.connect(self._show)
         self._on_workspace()
@@ -196,7 +200,7 @@ class ExportDock(Dock):
         remember("export_formats", ",".join(sorted(plan.formats)))
         remember("csv_style", style)
         try:
-            items = items_of(workspace, self.which, self.state.image_id)
+            items = self._items()
         except CellSegError as error:
             show_error(error, self.window())
             return
@@ -204,6 +208,10 @@ class ExportDock(Dock):
         self._summary = None
         self.problems.hide()
         self.job.start(lambda: export_folder(items, classes, plan))
+
+    def _items(self) -> tuple[ExportItem, ...]:
+        workspace = self.state.workspace
+        return () if workspace is None else items_of(workspace, self.which, self.state.image_id)
 
     def _on_event(self, event: ExportProgress) -> None:
         self.row.set_progress(event.image, event.images, f"image {event.image} of {event.images}")
@@ -230,6 +238,7 @@ class ExportDock(Dock):
             self.folder.setText(str(folder.parent / f"{folder.name}-export"))
         self._summary = None
         self.problems.hide()
+        self.report.forget()
         self.set_ids(None if workspace is None else find_ids(workspace.project.folder))
         self._show()
 
@@ -255,15 +264,17 @@ class ExportDock(Dock):
             "Outlines instead of RLE masks. Holes are filled.",
         )
         self.open_button.setVisible(self._summary is not None)
+        self.report.show_reason(self._no_place())
 
     def _why_not(self) -> str | None:
+        if self.state.workspace is not None and not self.formats:
+            return "Tick what to export first."
+        return self._no_place() or ("An export is running." if self.job.is_busy else None)
+
+    def _no_place(self) -> str | None:
         if self.state.workspace is None:
             return "Open a folder of images first."
-        if not self.formats:
-            return "Tick what to export first."
-        if not self.folder.text().strip():
-            return "Choose a folder first."
-        return "An export is running." if self.job.is_busy else None
+        return None if self.folder.text().strip() else "Choose a folder first."
 
     def _choose_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
