@@ -19,7 +19,7 @@ from napari_cellseg.review import Status, cells_from
 from napari_cellseg.workspace.annotations import Annotations, summarise, write_annotations
 
 BLOCKS = {page: list(blocks_of(page)) for page in pages()}
-NOT_RUN = 12
+NOT_RUN = 13
 """Blocks that carry a reason why they are not run; a new one must change this number, and its reason is read then."""
 RUN = ("bash", "python")
 
@@ -66,6 +66,21 @@ def test_the_reader_on_the_page_of_file_formats_reads_a_saved_image(tmp_path, mo
     exec(block.code, names)
     assert np.array_equal(names["mask"], found.cells[-1].mask)
     assert names["class_id"] == found.cells[-1].class_id
+
+
+@pytest.mark.slow  # 20 s; `make docs` runs it too
+def test_the_notebook_runs_and_its_cells_are_stored_without_output(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "docs/notebooks/whole_loop.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    last = [cell.outputs[-1]["data"]["text/plain"] for cell in code if cell.outputs and "data" in cell.outputs[-1]]
+    assert last[-1] == "True"  # the report is there
+    assert "[]" in last  # the results file has no problem
+    assert (tmp_path / "runs/first/best.safetensors").is_file()
 
 
 def test_the_blocks_that_are_not_run_are_counted_and_say_why():
