@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent
+    from napari_cellseg.export.exporter import Exporter
     from napari_cellseg.formats.ids import IdMatch
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
@@ -101,12 +102,13 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.model.checkpoint import read_header
 
     files = list_inputs(options.images)
-    exporters_of(options.to)  # refuse an unavailable format before anything is computed
+    exporters = exporters_of(options.to)  # refuse an unavailable format before anything is computed
     settings = prediction_options(options, options.min_score)
     header = read_header(settings.checkpoint or bundled())
     files = as_read(files, options, header.config.reading)
     if options.plane not in (None, "all"):
         check_readable(files)
+    _check_slides(files, exporters)
     ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
     _check_ids(files, ids)
     if not options.quiet:
@@ -165,6 +167,23 @@ def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
         ids.entry(file.image_id)
         with suppress(ImageReadError):  # reported when the image is predicted
             ids.entry(file.image_id, _size_as_read(file))
+
+
+def _check_slides(files: Sequence[ImageFile], exporters: Sequence[Exporter]) -> None:
+    """Refuse, before anything is computed, formats that hold a whole slide in memory."""
+    from contextlib import suppress
+
+    from napari_cellseg.errors import ExportError, ImageReadError
+    from napari_cellseg.images.slide import is_slide
+
+    large = [exporter.name for exporter in exporters if not exporter.suits_slides]
+    for file in files if large else ():
+        with suppress(ImageReadError):  # reported when the image is predicted
+            if file.reading is not None and is_slide(file.path, file.reading):
+                raise ExportError(
+                    f"--to {' '.join(large)}: these formats need all of {file.path} in memory, and it is too large. "
+                    f"Choose a coarser --level, or formats that list the cells: coco, geojson, rois."
+                )
 
 
 def _size_as_read(file: ImageFile) -> tuple[int, int]:

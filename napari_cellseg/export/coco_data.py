@@ -46,5 +46,6 @@ COCO = Exporter(
     tip="One JSON file with images, classes and cells",
     per="folder",
     write=_collect,
+    suits_slides=True,
     finish=_finish,
 )

@@ -143,6 +143,8 @@ class Exporter:
         Called once with all collected values, in the order of the images.
     needs_pixels : bool
         Whether the image is read; this happens before anything is written.
+    suits_slides : bool
+        Whether memory grows with the cells only and not with the area of the image.
     missing : callable, optional
         Returns the missing optional package and how to install it; None if the exporter can be used.
     """
@@ -154,6 +156,7 @@ class Exporter:
     write: Callable[[ExportJob, ExportImage], Any]
     finish: Callable[[ExportJob, list[Any]], None] | None = None
     needs_pixels: bool = False
+    suits_slides: bool = False
     missing: Callable[[], str | None] = lambda: None
 
 

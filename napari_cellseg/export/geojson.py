@@ -110,4 +110,5 @@ GEOJSON = Exporter(
     tip="One file per image, for QuPath",
     per="image",
     write=_write,
+    suits_slides=True,
 )

@@ -130,4 +130,5 @@ ROIS = Exporter(
     tip="One zip per image, for the ROI Manager of ImageJ or Fiji",
     per="image",
     write=_write,
+    suits_slides=True,
 )

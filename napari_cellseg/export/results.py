@@ -39,5 +39,6 @@ RESULTS = Exporter(
     tip="COCO results with RLE masks, checked after writing, and a zip of only this file",
     per="folder",
     write=_rows,
+    suits_slides=True,
     finish=_finish,
 )

@@ -40,6 +40,8 @@ class Image:
     path : Path
     options : ReadOptions
         The limits, plane and channels of the picture.
+    levels_skipped : int
+        Finer resolution levels of the file that do not fit into memory.
     """
 
     pixels: npt.NDArray[Any]
@@ -47,6 +49,7 @@ class Image:
     pixel_size_um: float | None
     path: Path
     options: ReadOptions = field(default_factory=ReadOptions)
+    levels_skipped: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -104,6 +107,11 @@ class Image:
     def warnings(self) -> list[str]:
         """Return warnings about how the file was read, each as a clause that follows the file name."""
         found = brightness_warnings(*_colours(self._picture[0]), self.scaling)
+        if level := self.levels_skipped:
+            found.append(
+                f"it is read at resolution level {level}, the finest that fits into memory; "
+                "napari-cellseg predict --level 0 reads the finest by regions"
+            )
         planes, channels = self.choices
         if planes > 1 and self.options.plane is None:
             found.append(f"it has {planes} planes, and plane 0 is read; --plane chooses another, max, mean or all")

@@ -75,7 +75,14 @@ def check_shapes(tif: tifffile.TiffFile) -> None:
 
 
 def check_limits(
-    series: Any, page: Any, file_bytes: int, *, one_page: bool = False, labels: bool = False, is_known: bool = False
+    series: Any,
+    page: Any,
+    file_bytes: int,
+    *,
+    one_page: bool = False,
+    labels: bool = False,
+    is_known: bool = False,
+    by_region: bool = False,
 ) -> None:
     """Refuse, by the header alone, images that are too large, implausibly compressed, or incomplete.
 
@@ -90,6 +97,8 @@ def check_limits(
         Whether it is a label image, which may be nearly empty.
     is_known : bool
         Whether its height and width are those of an image that was already read.
+    by_region : bool
+        Whether only a few of its tiles are in memory at a time.
     """
     height, width = int(page.imagelength), int(page.imagewidth)
     if min(height, width) < 1 or max(height, width) > MAX_SIDE:
@@ -97,6 +106,8 @@ def check_limits(
     shape = page.shape if one_page else series.shape
     decoded = int(np.prod([int(n) for n in shape], dtype=object)) * series.dtype.itemsize
     tile = int(page.tilewidth) * int(page.tilelength) * series.dtype.itemsize if page.is_tiled else 0
+    if by_region:
+        decoded = tile
     if max(decoded, tile) > MAX_BYTES:
         raise ImageReadError(
             f"it would take {max(decoded, tile) / 2**30:.1f} GiB of memory ({height} x {width} px, {series.dtype}); "

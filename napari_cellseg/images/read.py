@@ -27,22 +27,28 @@ from napari_cellseg.images.tags import colour_axes, pixel_size_um, to_colours
 __all__ = [
     "MAX_BYTES",
     "MAX_SIDE",
+    "READ_ERRORS",
     "Image",
     "ImageFile",
     "ReadOptions",
+    "choose_level",
     "count_planes",
+    "decoded_bytes",
     "list_images",
     "natural_key",
+    "opened",
+    "read_errors",
     "read_raw",
     "read_size",
     "read_tiff",
+    "watched_log",
 ]
 
-# All errors that tifffile and the codecs raise on a damaged file.
-_READ_ERRORS = (
+READ_ERRORS = (
     OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
     RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
+"""All errors that tifffile and the codecs raise on a damaged file."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,30 +81,32 @@ def read_tiff(
         The file does not exist, is not a TIFF, is damaged or too large, or of an unsupported kind.
     """
     path = Path(path)
-    with _opened(path) as (tif, log):
+    with opened(path) as (tif, log):
         options = options or ReadOptions()
-        series, full = _choose_level(tif, options.level if level is None else level)
+        level = options.level if level is None else level
+        series, full = choose_level(tif, level)
+        coarser = 0 if level is not None else full.levels.index(series)
         pixels, axes = _decode_checked(series, path, page, log)
         pixels, axes = to_colours(pixels, axes, series.keyframe)
         size = pixel_size_um(tif, full.keyframe)
         if size is not None:
             size *= float(full.keyframe.imagewidth / series.keyframe.imagewidth)
-    return Image(pixels=pixels, axes=axes, pixel_size_um=size, path=path, options=options)
+    return Image(pixels=pixels, axes=axes, pixel_size_um=size, path=path, options=options, levels_skipped=coarser)
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return height and width, px, from the header alone; errors as `read_tiff`."""
     path = Path(path)
-    with _opened(path) as (tif, _):
-        series = _choose_level(tif, 0)[0]
-        check_limits(series, series.keyframe, path.stat().st_size, is_known=True)  # nothing is decoded
+    with opened(path) as (tif, _):
+        series = choose_level(tif, 0)[0]
+        check_limits(series, series.keyframe, path.stat().st_size, by_region=True)  # nothing is decoded
         return int(series.keyframe.imagelength), int(series.keyframe.imagewidth)
 
 
 def count_planes(path: str | os.PathLike[str], *, options: ReadOptions) -> int:
     """Return the number of planes of the first series from the header alone; errors as `read_tiff`."""
-    with _opened(Path(path)) as (tif, _):
-        series = _choose_level(tif, options.level)[0]
+    with opened(Path(path)) as (tif, _):
+        series = choose_level(tif, options.level)[0]
         pixels, axes = colour_axes(Stack.stand_in(series.shape), series.axes, series.keyframe)
         return Stack(pixels, axes, options.channels is not None).planes
 
@@ -118,8 +126,8 @@ def read_raw(path: str | os.PathLike[str], image_size: tuple[int, ...] | None = 
         As `read_tiff`.
     """
     path = Path(path)
-    with _opened(path) as (tif, log):
-        series = _choose_level(tif, 0)[0]
+    with opened(path) as (tif, log):
+        series = choose_level(tif, 0)[0]
         size = (int(series.keyframe.imagelength), int(series.keyframe.imagewidth))
         if image_size is not None and size != tuple(image_size):
             raise ImageReadError(
@@ -130,27 +138,33 @@ def read_raw(path: str | os.PathLike[str], image_size: tuple[int, ...] | None = 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
+def opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Log]]:
     """Open a TIFF; any error in the block becomes one `ImageReadError` that names the file."""
     check_regular_file(path)
+    with read_errors(path), watched_log() as log, tifffile.TiffFile(path) as tif:
+        yield tif, log
+
+
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn any error of tifffile or a codec into one `ImageReadError` that names the file."""
     try:
-        with _watched_log() as log, tifffile.TiffFile(path) as tif:
-            yield tif, log
+        yield
     except ImageReadError as error:
         raise ImageReadError(f"Cannot read {path}: {error}.") from error.__cause__
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ImageReadError(
             f"Cannot read {path}: it is not a TIFF, or damaged or of an unknown kind ({_one_line(error)})."
         ) from error
 
 
-def _choose_level(tif: tifffile.TiffFile, level: int | None) -> tuple[Any, Any]:
+def choose_level(tif: tifffile.TiffFile, level: int | None) -> tuple[Any, Any]:
     """Return the requested level of the image's pyramid (None: the finest that fits), and its full resolution."""
     check_pages(tif)
     check_shapes(tif)
     levels = _main_series(tif).levels
     if level is None:
-        level = next((i for i, each in enumerate(levels) if _decoded_bytes(each) <= MAX_BYTES), 0)
+        level = next((i for i, each in enumerate(levels) if decoded_bytes(each) <= MAX_BYTES), 0)
     if not 0 <= level < len(levels):
         raise ImageReadError(f"it has no resolution level {level}; there are {len(levels)}, counted from 0")
     return levels[level], levels[0]
@@ -162,11 +176,12 @@ def _main_series(tif: tifffile.TiffFile) -> Any:
         raise ImageReadError("it has no image inside")
     whole = [series for series in tif.series if not series.keyframe.is_reduced] or list(tif.series)
     if tif.is_scn:  # the overview of the glass comes first
-        return max(whole, key=_decoded_bytes)
+        return max(whole, key=decoded_bytes)
     return whole[0]
 
 
-def _decoded_bytes(series: Any) -> int:
+def decoded_bytes(series: Any) -> int:
+    """Return the size of a level in memory, bytes."""
     return int(np.prod([int(n) for n in series.shape], dtype=object)) * int(series.dtype.itemsize)
 
 
@@ -208,7 +223,7 @@ def _decode(series: Any, plane: int | None) -> tuple[npt.NDArray[Any], str]:
 
 
 @contextmanager
-def _watched_log() -> Iterator[Log]:
+def watched_log() -> Iterator[Log]:
     """Collect the records that tifffile logs in this thread at warning level and above."""
     lines: Log = []
     thread = threading.get_ident()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from napari_cellseg.errors import CellSegError, ImageReadError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary, ScaleHint
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
+from napari_cellseg.images.slide import Slide, is_slide, open_slide
 from napari_cellseg.images.statistics import picture_facts
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.bundled import bundled
@@ -110,16 +112,17 @@ def predict(
     for number, item in enumerate(items, 1):
         start = time.perf_counter()
         try:
-            rgb, pixel_size_um, warnings = _pixels(item, header.config.reading)
-            factor, scale = predictor.scale(pixel_size_um)
-            if unlike := unlike_training(picture_facts(rgb), header, _others()):
-                warnings.append(unlike)
-            for warning in warnings:
-                yield Message("warning", f"{item.image_id}: {warning}")
-            if scale != scale_told:
-                yield Message("info", f"{item.image_id}: scale {scale}")
-                scale_told = scale
-            found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)))
+            with _picture(item, header.config.reading) as (rgb, pixel_size_um, warnings):
+                factor, scale = predictor.scale(pixel_size_um)
+                small = rgb.overview.rgb() if isinstance(rgb, Slide) else rgb
+                if unlike := unlike_training(picture_facts(small), header, _others()):
+                    warnings.append(unlike)
+                for warning in warnings:
+                    yield Message("warning", f"{item.image_id}: {warning}")
+                if scale != scale_told:
+                    yield Message("info", f"{item.image_id}: scale {scale}")
+                    scale_told = scale
+                found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)))
             if pixel_size_um is None and options.scale is None and (better := scale_hint(found, header, factor)):
                 text = f"{item.image_id}: {_better_scale(better, factor, header)}"
                 yield ScaleHint("warning", text, better)
@@ -160,6 +163,19 @@ def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:
     return list(items[rank::ranks])
 
 
+@contextmanager
+def _picture(
+    item: PredictItem, reading: ReadOptions
+) -> Iterator[tuple[npt.NDArray[np.uint8] | Slide, float | None, list[str]]]:
+    """Return the picture, its pixel size and warnings; a level that does not fit into memory is read by regions."""
+    chosen = item.reading.over(reading) if item.reading else reading
+    if not isinstance(item.source, Path) or not is_slide(item.source, chosen):
+        yield _pixels(item, chosen)
+        return
+    with open_slide(item.source, chosen) as slide:
+        yield slide, item.pixel_size_um or slide.pixel_size_um, slide.overview.warnings()
+
+
 def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uint8], float | None, list[str]]:
     """Return rgb, pixel size and warnings."""
     if isinstance(item.source, np.ndarray):
@@ -170,7 +186,7 @@ def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uin
                 " (height, width, 3) and type uint8 is needed."
             )
         return rgb, item.pixel_size_um, []
-    image = read_image(item.source, options=item.reading.over(reading) if item.reading else reading)
+    image = read_image(item.source, options=reading)
     return image.rgb(), item.pixel_size_um or image.pixel_size_um, image.warnings()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_cellseg.events import TileDone
+from napari_cellseg.images.slide import Slide
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.checkpoint import CheckpointHeader
@@ -83,14 +84,14 @@ class Predictor:
         return network_scale(config.working_scale, config.pixel_size_um, pixel_size_um, self.options.scale)
 
     def image(
-        self, rgb: npt.NDArray[np.uint8], pixel_size_um: float | None = None, *, place: tuple[int, int] = (1, 1)
+        self, rgb: npt.NDArray[np.uint8] | Slide, pixel_size_um: float | None = None, *, place: tuple[int, int] = (1, 1)
     ) -> Generator[TileDone, None, InstanceMasks]:
         """Predict the cells of an image; stops at the next tile when closed.
 
         Parameters
         ----------
         rgb : (H, W, 3) uint8
-            Any size from 1 px up; may be a memory map.
+            Any size from 1 px up; a `Slide` is read tile by tile.
         pixel_size_um : float, optional
             Pixel size of the image.
         place : (int, int)
@@ -120,7 +121,7 @@ class Predictor:
                     return_free_memory()
         return merge_tiles(parts, iou=self.nms, margin=max(2, math.ceil(_CUT_MARGIN / scale)))
 
-    def _cells(self, rgb: npt.NDArray[np.uint8], tiles: Sequence[Tile]) -> list[InstanceMasks]:
+    def _cells(self, rgb: npt.NDArray[np.uint8] | Slide, tiles: Sequence[Tile]) -> list[InstanceMasks]:
         crops = [rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (tile.box for tile in tiles)]
         shown = [i for i, crop in enumerate(crops) if np.ptp(crop.reshape(-1, 3), 0).max() >= _FLAT]
         cells = [InstanceMasks.empty((int(rgb.shape[0]), int(rgb.shape[1])))] * len(tiles)

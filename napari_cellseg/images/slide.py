@@ -1,0 +1,163 @@
+"""`Slide`: one resolution level of a tiled TIFF, read by regions, so that memory does not grow with the image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_cellseg.errors import ImageReadError
+from napari_cellseg.images.formats import FORMATS, format_of
+from napari_cellseg.images.image import Image
+from napari_cellseg.images.limits import MAX_BYTES, check_limits
+from napari_cellseg.images.listing import check_regular_file
+from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.read import READ_ERRORS, Log, choose_level, decoded_bytes, opened, read_errors, watched_log
+from napari_cellseg.images.tags import pixel_size_um, to_colours
+
+__all__ = ["Slide", "is_slide", "open_slide"]
+
+OVERVIEW_PX = 4096
+"""Longest side of the picture that decides the brightness limits of a slide."""
+
+
+class Slide:
+    """An image that is read by regions: ``slide[y0:y1, x0:x1]`` is (y1-y0, x1-x0, 3) uint8.
+
+    Attributes
+    ----------
+    shape : (H, W, 3)
+    pixel_size_um : float or None
+    overview : Image
+        The slide at a lower resolution, or a sample of its tiles. Its brightness limits are those of every region.
+    """
+
+    def __init__(self, page: tifffile.TiffPage, overview: Image, size_um: float | None, log: Log) -> None:
+        self._page, self._log = page, log
+        self.overview = overview
+        self.pixel_size_um = size_um
+        self.shape = int(page.imagelength), int(page.imagewidth), 3
+
+    def __getitem__(self, region: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
+        rows, columns = region
+        y0, y1, _ = rows.indices(self.shape[0])
+        x0, x1, _ = columns.indices(self.shape[1])
+        with read_errors(self.overview.path):
+            pixels, axes = to_colours(_read_region(self._page, (y0, x0, y1, x1)), self._page.axes, self._page)
+            if self._log:  # some damage is only logged, and the pixels stay black
+                raise ImageReadError(f"its data is damaged near x {x0}, y {y0} px ({self._log[0][1]})")
+        part = Image(
+            pixels=pixels, axes=axes, pixel_size_um=None, path=self.overview.path, options=self.overview.options
+        )
+        return part.rgb_between(self.overview.scaling)
+
+
+def is_slide(path: str | os.PathLike[str], options: ReadOptions) -> bool:
+    """Return whether the chosen level of a TIFF is too large for memory but can be read by regions.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_tiff`.
+    """
+    known = format_of(Path(path))
+    if options.level is None or (known is not None and known.module != FORMATS[0].module):
+        return False  # without a level, the finest that fits into memory is read
+    with opened(Path(path)) as (tif, _):
+        series, _ = choose_level(tif, options.level)
+        return decoded_bytes(series) > MAX_BYTES and _has_regions(series)
+
+
+@contextmanager
+def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[Slide]:
+    """Open the chosen level of a tiled TIFF for reading by regions.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_tiff`; or the image is not stored in tiles, or a tile is damaged.
+    """
+    path = Path(path)
+    check_regular_file(path)
+    with ExitStack() as files:
+        with read_errors(path):  # and not around the work of the caller, whose errors are others
+            log = files.enter_context(watched_log())
+            tif = files.enter_context(tifffile.TiffFile(path))
+            series, full = choose_level(tif, options.level)
+            page = series.keyframe
+            if not _has_regions(series):
+                raise ImageReadError("it is not one plane stored in tiles; save it as a tiled, pyramidal TIFF")
+            check_limits(series, page, path.stat().st_size, by_region=True)
+            size_um = pixel_size_um(tif, full.keyframe)
+            if size_um is not None:
+                size_um *= float(full.keyframe.imagewidth / page.imagewidth)
+            pixels, axes = _overview(full.levels[options.level or 0 :])
+            overview = Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
+            log.clear()
+            slide = Slide(page, overview, size_um, log)
+        yield slide
+
+
+def _has_regions(series: Any) -> bool:
+    page = series.keyframe
+    return bool(page.is_tiled and len(series.pages) == 1 and page.axes in ("YX", "YXS"))
+
+
+def _overview(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
+    """Return pixels and axes of the finest level that is small; without one, tiles from all over the coarsest."""
+    small = [level for level in levels if max(level.keyframe.shape[:2]) <= OVERVIEW_PX]
+    page = (small or levels[-1:])[0].keyframe
+    if not page.is_tiled:  # a small level is often stored in strips
+        return to_colours(np.asarray(page.asarray(maxworkers=1)), page.axes, page)
+    height, width = page.shape[:2]
+    rows = [
+        np.concatenate([_read_region(page, (y0, x0, y1, x1)) for x0, x1 in _spread(width, int(page.tilewidth))], axis=1)
+        for y0, y1 in _spread(height, int(page.tilelength))
+    ]
+    return to_colours(np.concatenate(rows), page.axes, page)
+
+
+def _spread(length: int, tile: int) -> list[tuple[int, int]]:
+    """Return start and end of tiles along a side: all of them up to `OVERVIEW_PX`, else as many evenly spread."""
+    tiles = -(-length // tile)
+    chosen = np.unique(np.linspace(0, tiles - 1, max(1, min(tiles, OVERVIEW_PX // tile))).astype(int))
+    return [(int(i) * tile, min((int(i) + 1) * tile, length)) for i in chosen]
+
+
+def _read_region(page: Any, box: tuple[int, int, int, int]) -> npt.NDArray[Any]:
+    """Decode the tiles that a box (y0, x0, y1, x1) touches, and return its pixels as they are stored."""
+    y0, x0, y1, x1 = box
+    height, width = int(page.tilelength), int(page.tilewidth)
+    across = -(-int(page.imagewidth) // width)
+    region = np.zeros((y1 - y0, x1 - x0, *page.shape[2:]), page.dtype)
+    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if _is_jpeg(page) else {}
+    for row in range(y0 // height, -(-y1 // height)):
+        for column in range(x0 // width, -(-x1 // width)):
+            index = row * across + column
+            offset, count = page.dataoffsets[index], page.databytecounts[index]
+            if not offset or not count:  # a blank part of the slide
+                continue
+            page.parent.filehandle.seek(offset)
+            data = page.parent.filehandle.read(count)
+            top, left = row * height, column * width
+            try:
+                tile = page.decode(data, index, _fullsize=True, **tables)[0]
+            except READ_ERRORS as error:
+                raise ImageReadError(f"its data is damaged near x {left}, y {top} px ({error})") from error
+            if tile is None:
+                continue
+            ys, xs = max(top, y0), max(left, x0)
+            ye, xe = min(top + height, y1), min(left + width, x1)
+            part = tile[0, ys - top : ye - top, xs - left : xe - left]
+            region[ys - y0 : ye - y0, xs - x0 : xe - x0] = part.reshape(part.shape[:2] + region.shape[2:])
+    return region
+
+
+def _is_jpeg(page: Any) -> bool:
+    return int(page.compression) in (6, 7, 33007, 34892)
