@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.review import QueueContent, ReviewSession, Status
 from tests.review_window import CLASSES, SIZE, Window, make_session
 
@@ -86,3 +87,19 @@ def test_the_choice_is_not_shown_where_nothing_is_given(window: Window) -> None:
     if dock._content.isVisible():  # chosen by another test in this window
         choose_first(dock)
     assert not dock._content.isVisible()
+
+
+def rows_of_layer_list(window: Window) -> list[str]:
+    view = window.viewer.window._qt_viewer.layers
+    model = view.model()
+    rows = [row for row in range(model.rowCount()) if not view.isRowHidden(row)]
+    return [model.index(row, 0).data() for row in rows]
+
+
+def test_the_layer_list_has_only_the_classes_of_the_open_image(window: Window) -> None:
+    window.open()
+    assert set(CLASSES.names) <= set(rows_of_layer_list(window))
+    window.open(ReviewSession(SIZE, ClassTable(("nucleus",)), user="tester"))
+    assert sorted(rows_of_layer_list(window)) == ["nucleus", "tissue"]
+    window.open()
+    assert sorted(rows_of_layer_list(window)) == sorted([*CLASSES.names, "tissue"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
@@ -20,6 +21,7 @@ from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.formats import FORMATS
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
+from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Sessions, recoverable
 
@@ -455,3 +457,20 @@ def test_a_folder_without_a_readable_image_leaves_nothing_of_the_folder_before(
     plugin.layers.finish()
     assert [layer.name for layer in viewer.layers] == ["tissue_01", *TISSUE_CLASSES.names]
     assert all(layer.visible and layer.editable for layer in viewer.layers)
+
+
+def test_another_folder_brings_its_own_classes(qtbot, dock, tmp_path):
+    labelled, plain = tmp_path / "labelled" / "a", tmp_path / "plain"
+    white, cells = np.full((60, 60, 3), 200, np.uint8), np.zeros((60, 60), np.uint16)
+    cells[10:30, 10:30] = 1
+    for folder in (labelled, plain):
+        folder.mkdir(parents=True)
+        tifffile.imwrite(folder / "image.tif", white, photometric="rgb")
+    tifffile.imwrite(labelled / "class1.tif", cells)
+    open_path(qtbot, dock, labelled.parent)
+    assert dock.state.classes.names == ("class1",)
+    open_path(qtbot, dock, plain)
+    expected = read_header(dock.state.model).classes.names if dock.state.model else ("class1",)
+    assert dock.state.classes.names == expected, "those of the model, and not of the folder before"
+    assert dock.state.session.classes.names == expected
+    assert dock.state.classes_are_provisional

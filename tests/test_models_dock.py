@@ -82,9 +82,9 @@ def test_the_bundled_model_is_there_and_cannot_be_renamed_or_deleted(dock):
 def test_an_imported_model_is_listed_by_the_name_of_its_run_and_chosen(dock, own):
     assert names(dock) == ["gut", "lite-consep"]
     assert own.name == "gut"
-    row = [dock.table.model().index(0, column).data() for column in range(8)]
-    assert row[:5] == ["gut", "imported", "0.500", "0.400", "2"]
-    assert row[7] == "gut <1>"
+    row = [dock.table.model().index(0, column).data() for column in range(9)]
+    assert row[:5] == ["gut", "imported", "0.500", "0.400", "-"]
+    assert row[8] == "gut <1>"
     assert dock.row.message.text() == "gut was added to the library."
 
 

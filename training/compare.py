@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from napari_cellseg.class_match import is_placeholder
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message
@@ -104,6 +105,7 @@ def compare(
         new=_together([scores.new for scores in compared if scores.old is not None]),
         images=images,
         seconds=time.perf_counter() - begin,
+        by_number=is_placeholder(older.classes) or is_placeholder(newer.classes),
     )
 
 
@@ -162,8 +164,7 @@ class _Model:
 
 def _by_name(own: ClassTable, classes: ClassTable) -> dict[int, int]:
     """Return the class_id in ``classes`` of each own class, by name, or by number where one side has no names."""
-    unnamed = [table.names == ClassTable.numbered(len(table)).names for table in (own, classes)]
-    if any(unnamed):
+    if is_placeholder(own) or is_placeholder(classes):
         return {class_id: class_id for class_id in own.class_ids if class_id <= len(classes)}
     return {class_id: classes.class_id(name) for class_id, name, _ in own if name in classes.names}
 

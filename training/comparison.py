@@ -125,6 +125,8 @@ class Comparison:
     new: ModelScores
     images: tuple[ImageComparison, ...]
     seconds: float
+    by_number: bool = False
+    """Whether the classes of the models are matched by number, because one of them has no names; else by name."""
 
     @property
     def gained(self) -> int:

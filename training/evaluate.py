@@ -86,6 +86,9 @@ class Evaluation:
         """Return every number under a flat name: ``ap50``, ``ap50/epithelial``, ``pq``, ``f1/epithelial``, ..."""
         result = {name: self.mean(name) for name in _AP_NAMES}
         result |= self.all_cells
+        cells = sum(scores.cells for scores in self.classes)
+        result |= {"measured/images": self.images, "measured/cells": cells}
+        result |= {f"cells/{scores.name}": scores.cells for scores in self.classes}
         for name in _TABLE_NAMES:
             result |= {f"{name}/{scores.name}": getattr(scores, name) for scores in self.classes}
         return result

@@ -19,9 +19,13 @@ from napari_cellseg.events import (
     TrainEvent,
     ValidationStep,
 )
+from napari_cellseg.wording import counted
 from training.run_folder import RunFolder
 
-__all__ = ["Curve", "RunHistory", "epoch_line", "run_line"]
+__all__ = ["FEW_CELLS", "Curve", "RunHistory", "epoch_line", "run_line"]
+
+FEW_CELLS = 20
+"""Figures from fewer validation cells are called too few to rely on."""
 
 _LINES = 500
 _POINTS = 1000
@@ -154,12 +158,28 @@ class RunHistory:
         if self.last_epoch is None or self.last_epoch.stops_in is None or self.finished is not None:
             return text
         left = self.last_epoch.stops_in * self.every
+        if self.epochs and self.last_epoch.epoch + left > self.epochs:  # the run is over before
+            return text
         return f"{text}; stops in {left} {'epoch' if left == 1 else 'epochs'} without improvement"
 
     def precision_text(self, row: Mapping[str, float], names: Sequence[str]) -> str:
         """Return the AP50 of the classes that were measured: "other 0.310, epithelial 0.520"."""
         known = [(name, row[f"ap50/{name}"]) for name in names if f"ap50/{name}" in row]
         return ", ".join(f"{name} {value:.3f}" for name, value in known if math.isfinite(value))
+
+    def basis_text(self, row: Mapping[str, float], names: Sequence[str]) -> str:
+        """Return what the figures of an epoch rest on, such as "Measured on 1 image with 1 cell: too few to rely on".
+
+        Empty for a row without these counts.
+        """
+        if not math.isfinite(row.get("measured/cells", math.nan)):
+            return ""
+        cells, images = int(row["measured/cells"]), row.get("measured/images", math.nan)
+        where = f"{counted(int(images), 'image')} with " if math.isfinite(images) else ""
+        text = f"Measured on {where}{counted(cells, 'cell')}"
+        text += ": too few to rely on." if cells < FEW_CELLS else "."
+        absent = [name for name in names if row.get(f"cells/{name}") == 0]
+        return text + (f" No validation cells of {', '.join(absent)}: not measured." if absent else "")
 
     def _take_start(self, event: RunStarted) -> None:
         self.started, self.epochs, self.folder = event, event.epochs, event.run_folder

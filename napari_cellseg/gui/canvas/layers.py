@@ -14,6 +14,7 @@ from napari_cellseg.gui.canvas.colours import ColourMode, Looks
 from napari_cellseg.gui.canvas.covered_tiles import draw_covered_tiles
 from napari_cellseg.gui.canvas.features import cell_features
 from napari_cellseg.gui.canvas.layer_pictures import ClassPainter, ClassPicture
+from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.canvas.painting import brush_aim, brush_target, take_over
 from napari_cellseg.gui.canvas.warm_up import warm_up
 from napari_cellseg.gui.preferences import on_preferences_changed, preferences
@@ -206,9 +207,8 @@ class ClassLayers(QObject):
 
     def show_refusal(self) -> None:
         """Let the tools of napari draw only where edits are not refused."""
-        may_edit = self._session is not None and not self._session.refusal
         for layer in self:
-            layer.editable = may_edit
+            layer.editable = self._session is not None and not self._session.refusal
 
     def _put_away_spare(self) -> None:
         """Hide and empty the layers of classes that this image does not have; they are kept, see `_on_current`."""
@@ -216,7 +216,7 @@ class ClassLayers(QObject):
         for class_id, (layer, _) in self._spare.items():
             layer.visible = False
             layer.take(ClassPicture.empty(size), self._looks.mode, layer.class_colour)
-            layer.editable, layer.name = False, f"class {class_id} (not in use)"
+            rename(self._state.viewer, layer, f"class {class_id} (not in use)", is_listed=False)
             forget_extent(layer)
 
     def _make(self, picture: ClassPicture, session: ReviewSession, class_id: int) -> CellsLayer:
@@ -245,7 +245,7 @@ class ClassLayers(QObject):
         """Show the cells of another image in a layer that is there already."""
         class_id = layer.class_id
         self._layers[class_id] = layer
-        layer.name = session.classes.name(class_id)
+        rename(self._state.viewer, layer, session.classes.name(class_id), is_listed=True)
         layer.take(picture, self._looks.mode, session.classes.colour(class_id))
         layer.visible = visible
         forget_extent(layer)

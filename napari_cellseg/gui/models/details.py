@@ -54,13 +54,15 @@ def _classes(header: CheckpointHeader) -> str:
     head = "".join(f'<th align="{"left" if i == 0 else "right"}">{name}</th>' for i, name in enumerate(_CLASS_COLUMNS))
     rows = []
     for (_, name, colour), limit in zip(header.classes, limits, strict=True):
+        count = metrics.get(f"cells/{name}")
         numbers = (metrics.get(f"ap50/{name}"), metrics.get(f"pq/{name}"), limit)
-        cells = "".join(f'<td align="right">{_number(number)}</td>' for number in numbers)
+        texts = ("-" if count is None else f"{count:,.0f}", *map(_number, numbers))
+        cells = "".join(f'<td align="right">{text}</td>' for text in texts)
         rows.append(f'<tr><td><span style="color: {colour}">&#9632;</span> {escape(name)}</td>{cells}</tr>')
     return f'<table cellpadding="2" width="100%"><tr>{head}</tr>{"".join(rows)}</table>'
 
 
-_CLASS_COLUMNS = ("Class", "AP50", "PQ", "Score from")
+_CLASS_COLUMNS = ("Class", "Cells", "AP50", "PQ", "Score from")
 
 
 def _facts(entry: ModelEntry, header: CheckpointHeader) -> Iterable[tuple[str, str]]:

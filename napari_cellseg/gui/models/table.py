@@ -16,13 +16,14 @@ __all__ = ["ModelTable", "date_text", "size_text"]
 
 _ARROW_PX = 12
 """Of the heading that the table is sorted by."""
-_COLUMNS = ("Name", "From", "AP50", "PQ", "Classes", "Date", "Size", "Data")
-_NUMBERS = {2, 3, 4, 6}
+_COLUMNS = ("Name", "From", "AP50", "PQ", "Cells", "Classes", "Date", "Size", "Data")
+_NUMBERS = {2, 3, 4, 5, 7}
 _TIPS = (
     "F2 or a double click renames the model",
     "bundled with the program, your own run, or imported",
     "Average precision at an intersection over union of 0.5, mean over the classes, on validation images",
     "Panoptic quality, mean over the classes, on validation images",
+    "Validation cells that AP50 and PQ were measured on; - if the file does not state them",
     "Number of classes",
     "When it was made",
     "Of the file",
@@ -97,17 +98,18 @@ class _Models(QAbstractTableModel):
 
     def _texts(self, entry: ModelEntry) -> tuple[str, ...]:
         if entry.header is None:
-            return entry.name, entry.origin, "", "", "", "", size_text(entry.size_bytes), "cannot be read"
+            return entry.name, entry.origin, "", "", "", "", "", size_text(entry.size_bytes), "cannot be read"
         metrics = entry.metrics
         scores = tuple(f"{metrics[name]:.3f}" if name in metrics else "-" for name in ("ap50", "pq"))
         about = str(len(entry.class_names)), date_text(entry.created), size_text(entry.size_bytes), entry.data
-        return entry.name, entry.origin, *scores, *about
+        cells = f"{metrics['measured/cells']:,.0f}" if "measured/cells" in metrics else "-"
+        return entry.name, entry.origin, *scores, cells, *about
 
     def _keys(self, entry: ModelEntry) -> tuple[Any, ...]:
         metrics = entry.metrics
         ap50, pq = metrics.get("ap50", -1.0), metrics.get("pq", -1.0)
         sizes = (len(entry.class_names), entry.created, entry.size_bytes)
-        return entry.name, entry.origin, ap50, pq, *sizes, entry.data
+        return entry.name, entry.origin, ap50, pq, metrics.get("measured/cells", -1.0), *sizes, entry.data
 
 
 class _Sorted(QSortFilterProxyModel):

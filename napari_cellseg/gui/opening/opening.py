@@ -284,7 +284,7 @@ class Opener(QObject):
         classes = opened.classes or project.classes
         if classes is not None:
             self._state.set_classes(classes)
-        elif not self._state.classes_are_provisional:  # of the folder before
+        else:  # not those of the folder before
             self._state.set_classes(model_classes(self._state), provisional=True)
         remember("folder", str(project.path))
         if opened.problem:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from qtpy.QtCore import QObject
 
+from napari_cellseg.class_match import is_placeholder
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
 from napari_cellseg.gui.state import AppState
@@ -50,6 +51,8 @@ def _use_classes_of(state: AppState, session: ReviewSession) -> None:
     if state.workspace is not None and state.workspace.project.classes is not None:
         state.set_classes(session.classes)
     elif session.cells:
+        if is_placeholder(state.classes) and len(state.classes) > len(session.classes):
+            session.classes = state.classes  # another image of the folder has more classes
         state.set_classes(session.classes, provisional=True)
     else:
         session.classes = state.classes

@@ -7,6 +7,8 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
+from napari_cellseg.class_match import lacking_classes
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.events import ModelReady, ScaleHint, TileDone
 from napari_cellseg.gui.canvas.foreign_layer import shows_other_plane
@@ -150,6 +152,18 @@ class SegmentDock(Dock):
             self.segmentation.start(self.options(), header.classes, name, self.pixel_size.chosen_um, header.config)
         except CellSegError as error:
             self.row.set_message(str(error), ERROR)
+            if lacking := lacking_classes(header.classes, self.state.classes):
+                show_choice(str(error), f"Add {', '.join(lacking)}", lambda: self._add_classes(header.classes), self)
+
+    def _add_classes(self, wanted: ClassTable) -> None:
+        """Add the classes of a model that the project lacks, and segment."""
+        names, colours = list(self.state.classes.names), list(self.state.classes.colours)
+        for name in lacking_classes(wanted, self.state.classes):
+            names.append(name)
+            colours.append(wanted.colours[wanted.class_id(name) - 1])
+        self.state.set_classes(ClassTable(tuple(names), tuple(colours)))
+        if self._why_not() is None:
+            self._segment()
 
     def _on_request(self) -> None:
         if self._why_not() is None:

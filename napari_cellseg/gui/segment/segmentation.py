@@ -63,7 +63,7 @@ class Segmentation(QObject):
     scale_offered = Signal(object)
     """A `ScaleHint`."""
     done = Signal(int, float)
-    """Number of cells shown, and seconds."""
+    """Number of cells shown, and the seconds since *Segment*, with the start of the engine."""
 
     def __init__(self, state: AppState, engine: Engine) -> None:
         super().__init__(state)
@@ -154,7 +154,7 @@ class Segmentation(QObject):
         except CellSegError as error:  # the classes were edited during the run
             show_error(error)
         else:
-            self.done.emit(target.session.count(), event.seconds)
+            self.done.emit(target.session.count(), self.job.elapsed_s)
 
     def _on_current(self) -> None:
         if self._target is not None and self._target.session is not self._state.session:

@@ -34,8 +34,10 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.wording import counted
 from training.comparison import Comparison, ImageComparison, ModelScores
 from training.dataset import find_samples
+from training.history import FEW_CELLS
 
 __all__ = ["CompareWindow", "compared_pictures"]
 
@@ -44,6 +46,12 @@ _FILL = 0.45
 _COLUMNS = ("Class", "Cells", "AP50 old", "new", "PQ old", "new", "F1 old", "new", "Gained", "Lost")
 _TIPS = {
     "Cells": "Ground-truth cells of these images",
+    "AP50 old": "Average precision: masks of the same class with an IoU of 0.5 or more, over all scores",
+    "PQ old": "Panoptic quality: masks of the same class with an IoU above 0.5, at the score thresholds",
+    "F1 old": (
+        "Agreement of the classes of cells whose centroids are at most 12 px apart, as in HoVer-Net. Masks do not "
+        "count, so F1 can be above 0 where AP50 and PQ are 0."
+    ),
     "Gained": "Ground-truth cells that only the new model predicted",
     "Lost": "Ground-truth cells that only the old model predicted",
 }
@@ -213,8 +221,16 @@ def _summary(comparison: Comparison) -> str:
     return (
         f"On {images} validation {'image' if images == 1 else 'images'}, {comparison.new_name} predicted "
         f"{comparison.gained:,} cells that {comparison.old_name} missed, and missed {comparison.lost:,} that it had "
-        f"predicted (same class, IoU above 0.5, each model at its own score thresholds)."
+        f"predicted (same class, IoU above 0.5, each model at its own score thresholds). {_basis(comparison)}"
     )
+
+
+def _basis(comparison: Comparison) -> str:
+    """Say what the figures rest on, and how the classes of the two models are matched."""
+    cells = sum(scores.cells for scores in comparison.classes)
+    few = f" {counted(cells, 'ground-truth cell')} are too few to rely on." if cells < FEW_CELLS else ""
+    how = "by number, because one model has no class names" if comparison.by_number else "by name"
+    return f"Classes are matched {how}. F1 compares centroids, AP50 and PQ compare masks.{few}"
 
 
 def _legend() -> str:

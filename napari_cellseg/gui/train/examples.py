@@ -42,6 +42,7 @@ class ExampleLayer(QObject):
         self.job = Job(state, "reading examples")
         self.job.finished.connect(self._show)
         state.viewer.layers.events.removed.connect(self._on_removed)
+        state.current_changed.connect(self._leave)
 
     @property
     def is_shown(self) -> bool:
@@ -59,6 +60,12 @@ class ExampleLayer(QObject):
             if self._camera is not None:
                 camera = camera_of(self._state.viewer)
                 camera.center, camera.zoom = self._camera
+
+    def _leave(self) -> None:
+        """Remove the layer with the image that it lay next to; the camera is that of the next image."""
+        self.job.stop()
+        self._camera = None
+        self.hide()
 
     def _show(self, found: tuple[int, npt.NDArray[np.uint8]] | None) -> None:
         if found is None:

@@ -71,6 +71,8 @@ def end_text(history: RunHistory, classes: ClassTable) -> str:
         lines.append(f"Best epoch {end.best_epoch}: {monitor_name(history.monitor)} {end.best_value:.3f}.")
     if of_classes := history.precision_text(history.best_row, classes.names):
         lines.append(f"AP50: {of_classes}.")
+    if basis := history.basis_text(history.best_row, classes.names):
+        lines.append(basis)
     return " ".join(lines)
 
 

@@ -1,0 +1,28 @@
+"""Rows of napari's layer list: a layer that is kept for later has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt
+
+__all__ = ["rename"]
+
+_ITEM_ROLE = Qt.ItemDataRole.UserRole
+"""The role under which napari's list gives the layer of a row."""
+
+
+def rename(viewer: Any, layer: Any, name: str, *, is_listed: bool) -> None:
+    """Rename a layer, and list it or, not editable any more, take it out of napari's layer list.
+
+    The list remembers a hidden row when rows move.
+    """
+    layer.name = name
+    if not is_listed:
+        layer.editable = False
+    view: Any = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "layers", None)
+    model: Any = None if view is None else view.model()
+    for row in range(0 if model is None else model.rowCount()):
+        if model.index(row, 0).data(_ITEM_ROLE) is layer:
+            view.setRowHidden(row, not is_listed)
+            return
