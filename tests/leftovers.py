@@ -21,25 +21,13 @@ KEPT_THREADS = (
     "ThreadPoolExecutor-",  # napari's slicing and dask, both kept for reuse
     "zarr_io",  # the event loop of zarr, with its workers
     "asyncio_",
+    "tqdm_monitor",  # one for all progress bars
     "crash-guard",  # of the test command itself
     "execnet",
 )
 KEPT_PROCESSES = ("multiprocessing.resource_tracker",)  # Python's own, started with the first shared memory
 KEPT_WINDOWS = ("QTipLabel",)  # a tooltip goes when Qt thinks so
 KEPT_TIMERS = ("napari.", "vispy.", "superqt.", "pyqtgraph.", "qtconsole.")  # modules of their owners
-
-NOT_LOOKED_AT_YET = frozenset(
-    f"test_{name}.py"
-    for name in (
-        "batch_real", "camera", "dock_lifetime", "engine_process", "gui_activity", "gui_pause",
-        "functions", "gui_change_image", "gui_closing", "gui_closing_real", "gui_demo", "gui_nucleus_scale",
-        "gui_engine_training", "gui_forms", "gui_import", "gui_mouse", "gui_never_lost", "gui_reading",
-        "gui_review_more", "gui_tools", "models_dock", "napari_hooks", "other_layers", "preferences", "presets",
-        "remembered", "review_action_table", "train_dock_settings", "train_dock_tensorboard", "viewer_first",
-        "whole_loop",
-    )
-)  # fmt: skip
-"""Files of the window that these fixtures were never run on; take a name out, run the file, and fix what it leaves."""
 
 
 class Leftovers:
@@ -81,9 +69,9 @@ class Leftovers:
 
 
 def is_looked_at(item: pytest.Item) -> bool:
-    """Whether a test is one of the window, of a file that the fixtures apply to."""
+    """Whether a test is one of the window."""
     names = {"qapp", "qtbot"}.intersection(getattr(item, "fixturenames", ()))
-    return bool(names or item.get_closest_marker("gui")) and item.path.name not in NOT_LOOKED_AT_YET
+    return bool(names or item.get_closest_marker("gui"))
 
 
 def shares_with_other_tests(item: pytest.Item) -> bool:
