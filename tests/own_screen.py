@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
+import sys
 
 XVFB = shutil.which("Xvfb") if os.environ.get("DISPLAY") else None
 
@@ -20,6 +23,7 @@ def take_own_screen(size: str = "1600x1000x24") -> None:
         pass_fds=[writable],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     atexit.register(screen.kill)
     os.close(writable)
@@ -29,3 +33,8 @@ def take_own_screen(size: str = "1600x1000x24") -> None:
         raise RuntimeError(f"{XVFB} did not start; run the tests with -n 1 or -n 0")
     os.environ["DISPLAY"] = f":{display}"
     os.environ.pop("XAUTHORITY", None)  # of the other screen
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process with the one that started it, which a crash may end without its clean-up."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
