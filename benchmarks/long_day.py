@@ -27,11 +27,12 @@ os.environ.setdefault("QT_API", "pyqt5")
 
 import napari
 import psutil
+from napari.utils import progress
 from qtpy.QtCore import QEvent, QObject, QSettings, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.events import StepDone
-from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.train.run import Plan
 from napari_cellseg.gui.widgets.workflow import dock_of
@@ -119,6 +120,10 @@ class Day:
         spin(lambda: self.state.session is not None)
         self.segment = self.open_dock("Segment")
         settle()
+        # The engine warms up, and napari opens the animation of its first progress bar, at a time of their own.
+        spin(lambda: not any(job.is_busy for job in self.state.findChildren(Job)))
+        with progress(total=1):
+            settle()
         self.segment.model.choose(self.model)
         self.segment.advanced.set_values({"tile": SIDE, "overlap": 32, "scale": 1.0})
 
