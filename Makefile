@@ -1,12 +1,16 @@
 # Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
 # More: make lint | docs | benchmarks | test-slow | test-faults | format | clean
 
-VENV := .venv
+# `make demo VENV=/path/of/an/environment` installs into it and keeps its torch, if it has one.
+VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 QT ?= pyqt5
 # The first Python that runs and is new enough; PYTHON3=/path/to/python chooses another.
 PYTHON3 ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
+# Where torch comes from: pypi (on Linux with CUDA's libraries), or cpu (PyTorch's index for CPUs, a third of the size).
+TORCH ?= pypi
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # What Qt and OpenGL need of a Debian or Ubuntu system, and a virtual screen for machines without one.
 SYSTEM_LIBRARIES := xvfb xauth libgl1 libegl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
 	libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3
@@ -71,9 +75,21 @@ setup: system-libraries $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON3)" || { echo "Python 3.11 or newer is needed; install it, for example: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON3) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON3) cannot make virtual environments; run: apt-get install python3-venv"; exit 1; }
-	$(PYTHON3) -m venv $(VENV)
-	@echo "Installing (about 6 GB with PyTorch's CUDA libraries; a few minutes) ..."
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(QT),dev,docs]"
+	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	@grep -vE '^(torch|torchvision|triton|nvidia-|cuda-)' constraints.txt > $(VENV)/constraints.txt; \
+	if [ -e $(VENV)/.own-torch ] || { [ ! -e $@ ] && $(PYTHON) -c 'import torch, torchvision' 2>/dev/null; }; then \
+		touch $(VENV)/.own-torch; \
+		echo "Installing into $(VENV), which has torch already: about 1.5 GB; a few minutes ..."; \
+	elif [ "$(TORCH)" = cpu ]; then \
+		echo "Installing into $(VENV): about 2.5 GB on disk, 0.8 GB of it torch for the CPU; a few minutes ..."; \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check torch torchvision --index-url $(TORCH_INDEX) || exit 1; \
+		touch $(VENV)/.own-torch; \
+	else \
+		echo "Installing into $(VENV): about 7 GB on disk, most of it torch with CUDA's libraries; a few minutes."; \
+		echo "Without a GPU, 'make $(MAKECMDGOALS) TORCH=cpu' takes about 2.5 GB. Ctrl-C stops."; \
+		cp constraints.txt $(VENV)/constraints.txt; \
+	fi
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e ".[$(QT),dev,docs]"
 	@touch $@
 
 system-libraries:

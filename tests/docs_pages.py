@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/*.md"), ROOT / "README.md"])
 MADE = {"commands.md", "settings.md", "contributing.md", "changelog.md", "model-card.md"}
 
-_BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^>]+?) -->\n)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
+_BLOCK = re.compile(r"(?:^ *<!-- (?P<mark>[^>]+?) -->\n)?^ *```(?P<language>\w*)\n(?P<code>.*?)^ *```$", re.M | re.S)
 _INLINE = re.compile(r"`(napari-cellseg [^`\n]+)`")
 
 
@@ -55,7 +56,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
             page.relative_to(ROOT).as_posix(),
             text.count("\n", 0, match.start()) + 1,
             match["language"],
-            match["code"],
+            dedent(match["code"]),
             mark.removeprefix("not run: ") if mark.startswith("not run: ") else "",
             mark.removeprefix("test adds: ") if mark.startswith("test adds: ") else "",
         )

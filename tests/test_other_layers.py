@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
-import sysconfig
 from fnmatch import fnmatch
 from pathlib import Path
 
 import npe2
 import pytest
+from package_environment import environment_without_us, install_wheel, plain
 
 import napari_cellseg
 
@@ -63,38 +60,3 @@ def test_napari_saves_and_opens_the_same_with_the_wheel_installed(tmp_path: Path
 
     assert {name: after[name] for name in before if after[name] != before[name]} == {}
     assert any(found["files"].get("seg.tif") for found in after.values())
-
-
-def plain() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-
-def environment_without_us(folder: Path) -> Path:
-    """Make a virtual environment that sees all packages of this one, but not this project."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    python = folder / "bin" / "python"
-    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    own = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    links = folder / "packages"
-    links.mkdir()
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if "cellseg" not in entry.name and not entry.name.startswith("__editable__") and entry.suffix != ".pth":
-            (links / entry.name).symlink_to(entry)
-    (Path(own) / "packages.pth").write_text(f"{links}\n")
-    return python
-
-
-def install_wheel(folder: Path, python: Path) -> None:
-    """Build the wheel from a copy of the sources, and unpack it as pip does."""
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
-    for name in ("napari_cellseg", "training"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, source]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = folder.glob("*.whl")
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel]
-    subprocess.run(command, check=True, capture_output=True, env=plain())
