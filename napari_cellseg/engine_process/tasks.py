@@ -16,11 +16,12 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import Message, PredictEvent, PredictSummary, TrainEvent, TrainSummary
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
+from napari_cellseg.model.inference.prompts import CellAnswer, CellPrompt
 from training.comparison import Comparison, ComparisonStep
 from training.config import TrainConfig
 from training.report import DataReport, ScanStep
 
-__all__ = ["TASKS", "Compare", "Predict", "Report", "Run", "Target", "Task", "TaskRunner", "Train"]
+__all__ = ["TASKS", "Compare", "Predict", "Prompt", "Report", "Run", "Target", "Task", "TaskRunner", "Train"]
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -51,6 +52,15 @@ class Predict(Task[PredictEvent, PredictSummary]):
 
     name = "predict"
     items: Sequence[PredictItem]
+    options: PredictOptions
+
+
+@dataclass(frozen=True)
+class Prompt(Task[Message, CellAnswer | None]):
+    """Find the cell at a place; see `model.inference.prompted`. Without a prompt, only the model is loaded."""
+
+    name = "prompt"
+    prompt: CellPrompt | None
     options: PredictOptions
 
 
@@ -119,11 +129,12 @@ class TaskRunner:
 
     def load(self, task: str) -> Callable[..., Generator[Any, None, Any]]:
         """Import and return the target of a task."""
-        if task not in self._loaded:
-            module, name = self._tasks[task].target.split(":")
+        where = self._tasks[task].target  # tasks with the same target share its state
+        if where not in self._loaded:
+            module, name = where.split(":")
             target = getattr(importlib.import_module(module), name)
-            self._loaded[task] = target() if isinstance(target, type) else target
-        return self._loaded[task]
+            self._loaded[where] = target() if isinstance(target, type) else target
+        return self._loaded[where]
 
 
 def warm_up() -> Generator[None, None, None]:
@@ -136,6 +147,7 @@ _TARGETS = "napari_cellseg.engine_process.targets"
 TASKS: Mapping[str, Target] = {
     "warm_up": Target("napari_cellseg.engine_process.tasks:warm_up"),
     Predict.name: Target(f"{_TARGETS}:Prediction"),
+    Prompt.name: Target(f"{_TARGETS}:Prediction"),
     # Time to finish a step and write the state from which the run can be resumed.
     Train.name: Target(
         f"{_TARGETS}:train", grace_s=1.4, after_death="The saved state of the run is kept. Resume the run to continue."

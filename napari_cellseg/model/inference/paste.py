@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["paste_crops"]
+__all__ = ["paste_crops", "soft_masks"]
 
 _GROUP_PIXELS = 1 << 20
 """Largest number of pixels per resize; keeps the working memory near 20 MiB for any number of cells."""
@@ -79,6 +79,26 @@ def paste_crops(
     )
 
 
+def soft_masks(mask_probs: Floats, boxes: Floats, size: tuple[int, int]) -> Floats:
+    """Resize each soft mask to its box in a small image: (N, height, width) float32, 0 outside the box.
+
+    Parameters
+    ----------
+    mask_probs : (N, M, M) float32
+        Soft masks, 0..1.
+    boxes : (N, 4) float32
+        x0, y0, x1, y1 in px of that image; may reach beyond it.
+    size : (int, int)
+        Height and width of the image, px; the result has N times its pixels.
+    """
+    frames = _frames(boxes, mask_probs.shape[-1])
+    height, width = size
+    rows = _sampled(np.arange(height)[None], frames[:, 1], frames[:, 3], mask_probs.shape[-2])
+    columns = _sampled(np.arange(width)[None], frames[:, 0], frames[:, 2], mask_probs.shape[-1])
+    soft: Floats = np.matmul(rows @ mask_probs, columns.transpose(0, 2, 1))
+    return soft
+
+
 def _frames(boxes: Floats, resolution: int) -> Ints:
     """Return the pixel frames (N, 4) x0, y0, x1, y1, half-open, of the masks with their zero border."""
     scale = np.float32((resolution + 2) / resolution)
@@ -123,12 +143,18 @@ def _weights(low: Ints, high: Ints, limit: int, resolution: int) -> tuple[Ints, 
     """
     first, last = np.maximum(low, 0), np.minimum(high, limit)
     pixels = first[:, None] + np.arange(max(1, int((last - first).max())))
-    scale = (np.float32(resolution + 2) / (high - low).astype(np.float32))[:, None]
-    sampled = ((pixels - low[:, None]).astype(np.float32) + np.float32(0.5)) * scale - np.float32(1.5)
-    weights = 1 - np.abs(sampled[:, :, None] - np.arange(resolution, dtype=np.float32))
-    np.maximum(weights, 0, out=weights)
+    weights = _sampled(pixels, low, high, resolution)
     weights[pixels >= last[:, None]] = 0
     return first, weights
+
+
+def _sampled(pixels: Ints, low: Ints, high: Ints, resolution: int) -> Floats:
+    """Return the weights (n, p, resolution) of pixels (n or 1, p); those outside the frame weigh zero."""
+    scale = (np.float32(resolution + 2) / (high - low).astype(np.float32))[:, None]
+    sampled = ((pixels - low[:, None]).astype(np.float32) + np.float32(0.5)) * scale - np.float32(1.5)
+    weights: Floats = 1 - np.abs(sampled[:, :, None] - np.arange(resolution, dtype=np.float32))
+    np.maximum(weights, 0, out=weights)
+    return weights
 
 
 def _tight(masks: npt.NDArray[np.bool_]) -> Ints:

@@ -26,7 +26,7 @@ from napari_cellseg.model.inference.tiles import Tile, network_scale, plan_tiles
 from napari_cellseg.model.inference.views import VIEWS, fuse
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "to_network"]
 
 _TILES_TO_TRIM = 16
 """Tiles after which free memory returns to the system: at 10,000 px the peak is 1.3 GB instead of 2.4 GB."""
@@ -126,7 +126,7 @@ class Predictor:
         shown = [i for i, crop in enumerate(crops) if np.ptp(crop.reshape(-1, 3), 0).max() >= _FLAT]
         cells = [InstanceMasks.empty((int(rgb.shape[0]), int(rgb.shape[1])))] * len(tiles)
         if shown:
-            images = [_to_network(crops[i], tiles[i].size) for i in shown]
+            images = [to_network(crops[i], tiles[i].size) for i in shown]
             for i, found in zip(shown, self._detect(images), strict=True):
                 cells[i] = self._paste(found, tiles[i], cells[i].image_size)
         return cells
@@ -172,7 +172,7 @@ def _gates(model: CellMaskRCNN, min_score: float, nms: float) -> Iterator[None]:
         heads.score_thresh, heads.nms_thresh = before
 
 
-def _to_network(crop: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+def to_network(crop: npt.NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     """Resize (h, w, 3) to a (3, *size) uint8 tensor."""
     # torch requires a writable array; a read-only memory map is copied.
     image = torch.from_numpy(np.require(crop, requirements=("C", "W"))).permute(2, 0, 1)

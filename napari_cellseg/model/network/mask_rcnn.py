@@ -102,6 +102,11 @@ class CellMaskRCNN(nn.Module):
         assert isinstance(found, list)  # without targets it always is
         return found
 
+    @torch.inference_mode()
+    def features_of(self, image: Tensor) -> Mapping[str, Tensor]:
+        """Return the feature maps of one (3, H, W) image as it is, without the resizing of `min_size`."""
+        return self.backbone(self._batch([image], [(int(image.shape[-2]), int(image.shape[-1]))]).tensors)
+
     def _network_size(self, image: Tensor) -> tuple[int, int]:
         height, width = int(image.shape[-2]), int(image.shape[-1])
         least, most = self.config.min_size, self.config.max_size

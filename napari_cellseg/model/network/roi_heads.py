@@ -82,10 +82,7 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
         """
         if targets is not None:
             return [], self._losses(features, proposals, targets)
-        logits, deltas, overlap = self._box_outputs(features, proposals)
-        scores = logits.softmax(1)[:, 1:]
-        if overlap is not None:
-            scores = (scores * overlap.sigmoid()[:, None]).sqrt()
+        scores, deltas = self._scored(features, proposals)
         counts = [len(boxes) for boxes in proposals]
         results = []
         for part_scores, part_deltas, boxes, shape in zip(
@@ -94,6 +91,24 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
             results.append(self._select(part_scores, part_deltas, boxes, shape))
         self._draw_masks(features, results)
         return results, {}
+
+    def assess(self, features: Mapping[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the class scores (B, K), 0..1, of boxes (B, 4) of one image, and the boxes that the head corrects."""
+        scores, deltas = self._scored(features, [boxes])
+        own = deltas[:, 0] if deltas.shape[1] == 1 else deltas[torch.arange(len(boxes)), scores.argmax(1) + 1]
+        return scores, self.box_coder.decode_single(own, boxes)
+
+    def masks_of(self, features: Mapping[str, Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+        """Return the soft masks (B, M, M), 0..1, in boxes (B, 4) of one image, for labels (B,) 1..K."""
+        result = {"boxes": boxes, "labels": labels}
+        self._draw_masks(features, [result])
+        return result["masks"]
+
+    def _scored(self, features: Mapping[str, Tensor], proposals: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return class scores (P, K), 0..1, and box deltas (P, K+1 or 1, 4)."""
+        logits, deltas, overlap = self._box_outputs(features, proposals)
+        scores = logits.softmax(1)[:, 1:]
+        return scores if overlap is None else (scores * overlap.sigmoid()[:, None]).sqrt(), deltas
 
     def _box_outputs(
         self, features: Mapping[str, Tensor], proposals: list[Tensor]
