@@ -56,12 +56,13 @@ class Window:
     review: Any
     docks: dict[str, Any] = field(default_factory=dict)
 
-    def open(self, session: ReviewSession | None = None) -> ReviewSession:
-        """Put an image under review."""
+    def open(self, session: ReviewSession | None = None, rgb: np.ndarray | None = None) -> ReviewSession:
+        """Put an image under review; noise if no pixels are given."""
         from napari_cellseg.images.read import Image, ImageFile
 
         session = make_session() if session is None else session
-        rgb = np.random.default_rng(0).integers(120, 220, (*session.image_size, 3), np.uint8)
+        if rgb is None:
+            rgb = np.random.default_rng(0).integers(120, 220, (*session.image_size, 3), np.uint8)
         image = Image(pixels=rgb, axes="YXS", pixel_size_um=None, path=Path("tissue.tif"))
         self.state.set_classes(session.classes)
         self.state.set_min_scores({})

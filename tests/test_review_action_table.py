@@ -18,16 +18,17 @@ from napari_cellseg.gui.review.keys_page import keys_page
 def test_no_name_stands_twice_and_no_key_has_two_meanings():
     names = [row.id for row in REVIEW_ACTIONS]
     assert len(set(names)) == len(names)
-    for moment in (Where.SPLITTING, Where.END):  # never at the same time
-        others = {Where.SPLITTING, Where.END} - {moment}
+    passing = {Where.SPLITTING, Where.CLICKING, Where.END}
+    for moment in passing:  # never at the same time
+        others = passing - {moment}
         keys = [key for row in REVIEW_ACTIONS if row.where not in others for key in row.keys]
         assert len(set(keys)) == len(keys)
 
 
-def test_the_digits_set_classes_and_c_is_free_for_a_click_on_a_missed_cell():
+def test_the_digits_set_classes_and_c_clicks_missed_cells():
     keys = {key: row.id for row in REVIEW_ACTIONS for key in row.keys}
     assert all(keys[str(class_id)] == f"class_{class_id}" for class_id in range(1, 10))
-    assert "C" not in keys
+    assert keys["C"] == "click_cell"
 
 
 @pytest.mark.parametrize("key", [key for row in REVIEW_ACTIONS for key in row.keys])

@@ -147,7 +147,8 @@ _TARGETS = "napari_cellseg.engine_process.targets"
 TASKS: Mapping[str, Target] = {
     "warm_up": Target("napari_cellseg.engine_process.tasks:warm_up"),
     Predict.name: Target(f"{_TARGETS}:Prediction"),
-    Prompt.name: Target(f"{_TARGETS}:Prediction"),
+    # An answer takes 0.1 s, the first one some seconds; a process that is killed meanwhile would have to start again.
+    Prompt.name: Target(f"{_TARGETS}:Prediction", grace_s=10.0),
     # Time to finish a step and write the state from which the run can be resumed.
     Train.name: Target(
         f"{_TARGETS}:train", grace_s=1.4, after_death="The saved state of the run is kept. Resume the run to continue."

@@ -19,6 +19,7 @@ from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.save_watch import SaveWatch
 from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.review.cell_finder import CellFinder
 from napari_cellseg.gui.review.keys import bind_review_keys
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.state import AppState
@@ -91,9 +92,10 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     opener = Opener(state)
     saving = SaveWatch(state)
     autosave = Autosave(state, opener)
-    review = ReviewActions(state, layers, opener)
-    bind_review_keys(layers, review)
     segmentation = Segmentation(state, make_engine(state))
+    finder = CellFinder(state, make_engine(state), lambda: segmentation.settings)
+    review = ReviewActions(state, layers, opener, finder)
+    bind_review_keys(layers, review)
     batch = Batch(state, opener, make_engine(state))
     training = TrainRun(state, make_engine(state))
     plugin = _PLUGINS[viewer] = Plugin(

@@ -37,6 +37,8 @@ class Pointing:
             return
         more = "Shift" in event.modifiers or "Control" in event.modifiers
         tool = self._tools.tool
+        if tool is Tool.CELL and not more:  # `new_cell` follows the mouse
+            return
         lasso = "Control" in event.modifiers or (not more and tool is Tool.LASSO)
         if not (more or lasso or tool is Tool.BOX):
             start = np.asarray(event.pos)

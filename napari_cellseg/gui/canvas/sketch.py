@@ -30,6 +30,11 @@ class Sketch:
             kind = "polygon" if closed and len(points) > 2 else "path"
             self._show([np.asarray(points, float)], kind)
 
+    def outline(self, points: Sequence[Point], colour: str) -> None:
+        """Show a closed line in a colour on black, so that it is seen on any tissue."""
+        ring = np.asarray([*points, points[0]], float)
+        self._show([ring, ring], "path", widths=(4, 2), colours=("black", colour))
+
     def dots(self, points: Sequence[Point]) -> None:
         """Show points."""
         radius = 4 / camera_of(self._viewer).zoom
@@ -41,7 +46,13 @@ class Sketch:
             self._viewer.layers.remove(self._layer)
         self._layer = None
 
-    def _show(self, shapes: list[Any], kind: str) -> None:
+    def _show(
+        self,
+        shapes: list[Any],
+        kind: str,
+        widths: Sequence[float] | float = 2,
+        colours: Sequence[str] | str = "white",
+    ) -> None:
         layers = self._viewer.layers
         if self._layer is None or self._layer not in layers:
             chosen = layers.selection.active
@@ -50,9 +61,9 @@ class Sketch:
             self._layer.mouse_pan = False
             layers.selection.active = chosen
         self._layer.data = []
-        width = 2 / camera_of(self._viewer).zoom
+        width = (np.asarray(widths) / camera_of(self._viewer).zoom).tolist()
         fill = "white" if kind == "ellipse" else "transparent"
-        self._layer.add(shapes, shape_type=kind, edge_width=width, edge_color="white", face_color=fill)
+        self._layer.add(shapes, shape_type=kind, edge_width=width, edge_color=colours, face_color=fill)
         self._layer.selected_data = set()
 
 

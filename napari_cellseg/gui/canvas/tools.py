@@ -25,6 +25,7 @@ class Tool(Enum):
     POLYGON = "polygon"
     BOX = "box"
     LASSO = "lasso"
+    CELL = "click a missed cell"
 
 
 _MODES = {Tool.BRUSH: "paint", Tool.ERASER: "erase", Tool.FILL: "fill", Tool.POLYGON: "polygon"}
@@ -99,7 +100,7 @@ class Tools(QObject):
         """Adopt a mode that was set by a button of napari."""
         if self._is_writing or layer is not self._state.viewer.layers.selection.active:
             return
-        if self._tool in (Tool.BOX, Tool.LASSO) and str(layer.mode) == _PAN:
+        if self._tool in (Tool.BOX, Tool.LASSO, Tool.CELL) and str(layer.mode) == _PAN:
             return
         tool = _TOOLS.get(str(layer.mode), Tool.POINT)
         if tool is not self._tool:

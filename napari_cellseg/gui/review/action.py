@@ -32,6 +32,7 @@ class Where(Enum):
     REVIEW = "on the canvas and in *Review*"
     END = "on the canvas and in the queue, once all cells are decided"
     SPLITTING = "on the canvas, while a cell is being split"
+    CLICKING = "on the canvas, while missed cells are clicked"
 
 
 Needs = Callable[[ReviewActions], str | None]

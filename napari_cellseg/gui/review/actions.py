@@ -17,7 +17,9 @@ from napari_cellseg.gui.canvas.pointing import Pointing
 from napari_cellseg.gui.canvas.showing import Showing
 from napari_cellseg.gui.canvas.tools import Tool, Tools
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.review.cell_finder import CellFinder
 from napari_cellseg.gui.review.cutting import Cutting
+from napari_cellseg.gui.review.new_cell import NewCell
 from napari_cellseg.gui.review.next_cell import NextCell
 from napari_cellseg.gui.review.queue_text import end_text, nothing_text
 from napari_cellseg.gui.review.queue_walk import QueueWalk
@@ -42,7 +44,7 @@ class ReviewActions(QObject):
     keys_requested = Signal()
     """The list of keys is asked for."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, finder: CellFinder) -> None:
         super().__init__()
         self._state, self._layers, self.opener = state, layers, opener
         self.queue = QueueWalk(state, layers)
@@ -54,12 +56,13 @@ class ReviewActions(QObject):
         self._undone_prediction = "", 0  # the command and its cells
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers, self.tools)
+        self.new_cell = NewCell(state, layers, self.tools, finder)
         self.cutting.changed.connect(self._on_cutting)
         layers.session_changed.connect(self._on_change)
         layers.undo_requested.connect(self.undo)
         layers.redo_requested.connect(self.redo)
         self.queue.changed.connect(self._move_on)
-        for signal in (self.queue.changed, self.tools.changed, self.showing.changed):
+        for signal in (self.queue.changed, self.tools.changed, self.showing.changed, self.new_cell.changed):
             signal.connect(self.changed)
         state.current_changed.connect(self._on_current)
         state.selection_changed.connect(self._on_selection)
@@ -80,6 +83,9 @@ class ReviewActions(QObject):
 
     def accept(self) -> None:
         """Mark the selected cells as correct; add the cell on disk that the queue shows as missed."""
+        if self.new_cell.is_shown:
+            self._run(self.new_cell.accept)
+            return
         label = None if self._missed is None else self.queue.label(self._missed)
         if label is not None:
             self._run(lambda session: session.add(label.class_id, label.box, label.mask))
@@ -96,7 +102,9 @@ class ReviewActions(QObject):
 
         Cells that have the class already are accepted.
         """
-        if self.draws_new:
+        if self.new_cell.is_shown:
+            self.new_cell.use_class(class_id)
+        elif self.draws_new:
             self._layers.activate(class_id)
             self._layers.settle()
             self.say(f"New cells get the class {self.class_names()[class_id - 1]}.")
@@ -169,6 +177,12 @@ class ReviewActions(QObject):
         active = self._state.viewer.layers.selection.active
         self.say(f"Draw a new cell of the class {active.name}; a class key changes the class.")
 
+    def click_cells(self) -> None:
+        """Let the next click, or drawn box, find a cell that the model missed."""
+        self._state.select(())
+        self.use_tool(Tool.CELL)
+        self.new_cell.begin()
+
     @property
     def draws_new(self) -> bool:
         """Whether the next stroke draws a new cell."""
@@ -177,7 +191,10 @@ class ReviewActions(QObject):
     # ---- one stack ----
 
     def undo(self) -> None:
-        """Take the last command back and show where it was."""
+        """Take the last command back and show where it was; a new cell that is not accepted is dropped first."""
+        if self.new_cell.is_shown:
+            self.new_cell.drop()
+            return
         self._step_back(lambda session: session.undo(), "There is nothing to undo.")
 
     def redo(self) -> None:
@@ -243,6 +260,7 @@ class ReviewActions(QObject):
     def close(self) -> None:
         """Stop assessing the queue."""
         self.showing.show()
+        self.new_cell.drop()
         self.queue.close()
 
     # ---- how ----

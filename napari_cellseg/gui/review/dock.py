@@ -247,8 +247,8 @@ class ReviewDock(Dock):
         queue = self._do.queue
         if session is None:
             return "Open an image first; then run a model in Segment, or draw cells in the class layers."
-        if self._do.cutting.hint:
-            return self._do.cutting.hint
+        if hint := self._do.cutting.hint or self._do.new_cell.hint:
+            return hint
         if not queue.is_ready:
             done, of = queue.assessed or (0, 1)
             return f"Checking for doubtful cells: {100 * done // max(of, 1)} %"

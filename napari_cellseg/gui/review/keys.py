@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBox
 
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.gui.review.action import ReviewAction, Where
 from napari_cellseg.gui.review.action_table import MOUSE, REVIEW_ACTIONS, perform
 from napari_cellseg.gui.review.actions import ReviewActions
@@ -117,7 +118,7 @@ class _PassingKeys:
         """Bind what is needed now on all layers."""
         self._bound = self._wanted()
         for layer in self._layers:
-            for key, _ in _keys(Where.SPLITTING, Where.END):
+            for key, _ in _keys(Where.SPLITTING, Where.CLICKING, Where.END):
                 layer.bind_key(_napari_name(key), None, overwrite=True)
             for key, row in () if self._bound is None else _keys(self._bound):
                 _bind(layer, key, partial(perform, row, self._actions))
@@ -125,6 +126,8 @@ class _PassingKeys:
     def _wanted(self) -> Where | None:
         if self._actions.cutting.cell_id is not None:
             return Where.SPLITTING
+        if self._actions.tools.tool is Tool.CELL:
+            return Where.CLICKING
         return Where.END if not self._actions.tools.draws and self._actions.queue.is_finished else None
 
 

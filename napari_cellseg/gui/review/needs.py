@@ -5,9 +5,9 @@ from __future__ import annotations
 from napari_cellseg.gui.review.actions import ReviewActions
 
 __all__ = [
-    "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_queue", "accept_now", "an_image", "an_image_after",
-    "an_image_before", "class_now", "edits", "nothing", "one_cell", "redo_now", "something_done", "something_undone",
-    "the_end", "two_cells", "undo_now", "with_count",
+    "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_image",
+    "an_image_after", "an_image_before", "class_now", "edits", "nothing", "one_cell", "redo_now", "something_done",
+    "something_undone", "the_end", "two_cells", "undo_now", "with_count",
 ]  # fmt: skip
 
 
@@ -38,7 +38,9 @@ def a_cell(do: ReviewActions) -> str | None:
 
 def a_cell_or_a_missed_one(do: ReviewActions) -> str | None:
     """Say why no cell can be accepted."""
-    return edits(do) if do.missed is not None else a_cell(do)
+    if do.new_cell.is_waiting:
+        return do.new_cell.hint
+    return edits(do) if do.missed is not None or do.new_cell.is_shown else a_cell(do)
 
 
 def one_cell(do: ReviewActions) -> str | None:
@@ -60,7 +62,7 @@ def a_queue(do: ReviewActions) -> str | None:
 def a_class(class_id: int, do: ReviewActions) -> str | None:
     """Say why no class can be set."""
     unknown = None if class_id <= len(do.class_names()) else f"There is no class {class_id}."
-    return (edits(do) if do.draws_new else a_cell(do)) or unknown
+    return (edits(do) if do.draws_new or do.new_cell.is_shown else a_cell(do)) or unknown
 
 
 def something_done(do: ReviewActions) -> str | None:
@@ -104,6 +106,11 @@ def the_end(do: ReviewActions) -> str | None:
     return an_image(do) or undecided or an_image_after(do)
 
 
+def a_new_cell(do: ReviewActions) -> str | None:
+    """Say why there is no new cell to change."""
+    return edits(do) or (None if do.new_cell.is_shown else do.new_cell.hint)
+
+
 def a_model(do: ReviewActions) -> str | None:
     """Say why the image cannot be segmented."""
     return edits(do) or (None if do.opener.state.model is not None else "Choose a model in Segment first.")
@@ -119,6 +126,8 @@ def with_count(tip: str, do: ReviewActions) -> str:
 
 def accept_now(do: ReviewActions) -> str:
     """Say what accepting would do."""
+    if do.new_cell.is_shown:
+        return "Add the new cell"
     return with_count("Mark as correct", do) if do.missed is None else "Add the cell on disk"
 
 

@@ -24,6 +24,7 @@ from napari_cellseg.events import (
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
+from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.images.read import Image
@@ -73,6 +74,7 @@ class Segmentation(QObject):
         self.job = Job(state, "segmenting cells", on_close="Segmenting stops.")
         self.job.reported.connect(self._on_event)
         self._warm_up = Job(state, "starting the engine")
+        self._used: tuple[PredictOptions, float | None] | None = None
         state.current_changed.connect(self._on_current)
 
     def close(self) -> None:
@@ -83,6 +85,13 @@ class Segmentation(QObject):
         """Start the engine in the background before it is needed."""
         if not self.job.is_busy and not self._warm_up.is_busy:
             self._warm_up.start(self.engine.warm_up)
+
+    @property
+    def settings(self) -> tuple[PredictOptions, float | None]:
+        """The options and the pixel size of the last run; the defaults if another model was chosen since."""
+        if self._used is not None and self._used[0].checkpoint == self._state.model:
+            return self._used
+        return PredictOptions(checkpoint=self._state.model, device=preferences().device), None
 
     def start(
         self,
@@ -121,6 +130,7 @@ class Segmentation(QObject):
             image = image.with_options(image.options.over(config.reading))  # what was chosen in Open takes precedence
         self._adopt(classes, session)
         match_classes(classes, self._state.classes)
+        self._used = options, pixel_size_um
         self._target = _Target(file.image_id, session, classes, name)
         engine, size = self.engine, pixel_size_um or image.pixel_size_um
         self.job.start(lambda: _predict(engine, file.image_id, image, size, options))

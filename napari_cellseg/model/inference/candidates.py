@@ -88,7 +88,7 @@ class Candidates:
 def ladder(
     candidates: Candidates, quality: Floats, first: BoolMask, at: tuple[int, int]
 ) -> tuple[list[BoolMask], list[int], int]:
-    """Return the same cell from small to large: masks (h, w), the candidate of each (-1 for ``first``), the place of it.
+    """Return the same cell from small to large: masks (h, w), the candidate of each (-1: ``first``), its place.
 
     The areas grow in steps of a third; of each size the best candidate at the best threshold is taken.
 

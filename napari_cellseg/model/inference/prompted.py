@@ -155,7 +155,9 @@ class PromptedModel:
         found, of_class, masks = self.masks_in(seen, boxes, passes)
         scores = of_class.float().cpu().numpy()
         soft = soft_masks(
-            masks.float().cpu().numpy(), found.float().cpu().numpy() / seen.scale, prompt.pixels.shape[:2]
+            masks.float().cpu().numpy(),
+            (found.float().cpu().numpy() / seen.scale).astype(np.float32),
+            prompt.pixels.shape[:2],
         )
         return found, scores, Candidates(soft, scores.max(1), prompt.pixels, prompt.taken)
 

@@ -38,8 +38,8 @@ def nuclear_stain(rgb: npt.NDArray[np.uint8], sigma: float = 1.0) -> npt.NDArray
 def answer_by_stain(prompt: CellPrompt) -> CellAnswer | None:
     """Return the nucleus at a click, or in a drawn box, by a watershed on the stain; None if nothing stands out.
 
-    The marker-controlled watershed (Meyer & Beucher, J. Vis. Commun. Image Represent. 1990) floods the stain from its
-    peak at the click, against all other peaks and the cells that are there already.
+    A marker-controlled watershed (Meyer & Beucher, J. Vis. Commun. Image Represent. 1990) of the depth within stained
+    tissue floods from the click, against all other nuclei and the cells that are there already.
     """
     from skimage.segmentation import watershed  # 0.3 s to import
 
@@ -51,13 +51,10 @@ def answer_by_stain(prompt: CellPrompt) -> CellAnswer | None:
     contrast = float(stain[y, x]) - background
     if contrast < _LEAST_CONTRAST:
         return None
-    peaks = (ndimage.maximum_filter(stain, 7) == stain) & (stain > background + contrast / 2)
-    peaks[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = False
-    seeds, _ = ndimage.label(peaks)
-    seeds[seeds > 0] += 1
-    seeds[y, x] = 1
-    basins = watershed(-stain, seeds, mask=reach & ~prompt.taken | (seeds == 1))
-    whole = basins == 1
+    free = reach & ~prompt.taken
+    free[y, x] = True
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(free & (stain > background + contrast / 2)), 1)
+    whole = watershed(-depth, _seeds(depth, y, x), mask=free) == 1
     masks = []
     for level in reversed(_LEVELS):
         pieces, _ = ndimage.label(whole & (stain > background + level * contrast))
@@ -69,6 +66,18 @@ def answer_by_stain(prompt: CellPrompt) -> CellAnswer | None:
         prompt.image_size, [(x0, y0)] * len(kept), [masks[i] for i in kept], np.ones(len(kept), np.int32)
     )
     return CellAnswer(sizes=cells, first=kept.index(len(masks) // 2), way=Way.STAIN)
+
+
+def _seeds(depth: npt.NDArray[np.float64], y: int, x: int) -> npt.NDArray[np.int32]:
+    """Return 1 at the click, and 2, 3, ... at the middles of all nuclei that the click does not lie in."""
+    peaks = (ndimage.maximum_filter(depth, 7) == depth) & (depth > 1)
+    rows, columns = np.nonzero(peaks)
+    own = np.hypot(rows - y, columns - x) < depth[rows, columns]
+    peaks[rows[own], columns[own]] = False
+    seeds, _ = ndimage.label(peaks, np.ones((3, 3)))
+    numbered = np.where(seeds > 0, seeds + 1, 0).astype(np.int32)
+    numbered[y, x] = 1
+    return numbered
 
 
 def _reach(prompt: CellPrompt) -> npt.NDArray[np.bool_]:

@@ -105,7 +105,10 @@ class CellMaskRCNN(nn.Module):
     @torch.inference_mode()
     def features_of(self, image: Tensor) -> Mapping[str, Tensor]:
         """Return the feature maps of one (3, H, W) image as it is, without the resizing of `min_size`."""
-        return self.backbone(self._batch([image], [(int(image.shape[-2]), int(image.shape[-1]))]).tensors)
+        features: Mapping[str, Tensor] = self.backbone(
+            self._batch([image], [(int(image.shape[-2]), int(image.shape[-1]))]).tensors
+        )
+        return features
 
     def _network_size(self, image: Tensor) -> tuple[int, int]:
         height, width = int(image.shape[-2]), int(image.shape[-1])
