@@ -319,7 +319,7 @@ def test_the_button_starts_it_and_the_dock_says_what_to_do(
 ) -> None:
     dock = window.dock("Review")
     dock.refresh()
-    assert dock.buttons["click_cell"].text() == "Click cell C"
+    assert dock.buttons["click_cell"].text() == "Missed C"
     QTest.mouseClick(dock.buttons["click_cell"], Qt.LeftButton)
     dock.refresh()
     assert dock.buttons["click_cell"].isChecked()

@@ -194,7 +194,7 @@ def test_every_tool_has_a_button_that_shows_its_key_and_that_it_is_chosen(
     dock = window.dock("Review")
     dock.refresh()
     rows = [row for row in REVIEW_ACTIONS if row.place is Place.TOOL]
-    assert len(rows) == 8
+    assert len(rows) == 9
     for row in rows:
         window.state.select((1,))
         made = dock.buttons[row.id]

@@ -118,7 +118,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
     *(_class_action(class_id) for class_id in range(1, CLASSES_WITH_KEY + 1)),
     ReviewAction(
         id="click_cell",
-        text="Click cell",
+        text="Missed",
         tip="Click a cell that the model missed, or drag a box around it: it appears; A adds it, Esc drops it",
         keys=("C",),
         place=Place.TOOL,
