@@ -87,6 +87,22 @@ def test_the_title_of_a_dock_is_its_name_alone_and_stays_so_when_it_floats(windo
     assert dock.titleBarWidget().title.text() == name
 
 
+@pytest.mark.parametrize("name", ["Gallery", "Table", "Models"])
+def test_a_dock_below_the_canvas_leaves_the_tab_in_front_that_was_there(window, name: str) -> None:
+    from napari_cellseg.gui.widgets.workflow import dock_of, front_dock, show_dock
+
+    window.dock("Open")
+    pump(0.2)
+    review = show_dock(window.viewer, "Review")
+    pump(0.2)
+    below = dock_of(show_dock(window.viewer, name))
+    pump(0.3)
+    assert front_dock(window.viewer.window._qt_window) is dock_of(review)
+    below.destroyOnClose()
+    window.docks.pop(name, None)
+    pump(0.2)
+
+
 def test_the_walk_finds_a_cut_label_a_cut_button_and_a_widget_that_reaches_out(qtbot) -> None:
     from cut_text import cut_texts
 

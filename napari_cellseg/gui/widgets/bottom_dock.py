@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.lifetime import delete_with_dock
-from napari_cellseg.gui.widgets.workflow import dock_of, name_dock, name_of
+from napari_cellseg.gui.widgets.workflow import dock_of, front_dock, name_dock, name_of
 
 __all__ = ["BottomDock"]
 
@@ -29,6 +29,8 @@ class BottomDock(QWidget):
         super().__init__()
         self.state = state
         self._is_placed = False
+        # napari puts this dock in front of it; when this one moves away, Qt would show the last tab.
+        self._before = None if state.window is None else front_dock(state.window)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         # napari puts it on the right at first; if it were wide there, the window would grow.
@@ -60,6 +62,9 @@ class BottomDock(QWidget):
             window.tabifyDockWidget(other, dock)
         dock.show()
         dock.raise_()
+        if self._before is not None:
+            self._before.raise_()
+            self._before = None
         window.resizeDocks([dock], [_HEIGHT_PX], Qt.Orientation.Vertical)
 
 

@@ -49,7 +49,9 @@ class ElidedLabel(QLabel):
         self._fit()
 
     def sizeHint(self) -> QSize:  # noqa: D102
-        return QSize(self.fontMetrics().horizontalAdvance(self._full) + 2, super().sizeHint().height())
+        hint, metrics = super().sizeHint(), self.fontMetrics()
+        margins = hint.width() - metrics.horizontalAdvance(super().text())
+        return QSize(metrics.horizontalAdvance(self._full) + max(margins, 0) + 2, hint.height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
         return QSize(_LEAST_PX, super().minimumSizeHint().height())
@@ -61,6 +63,7 @@ class ElidedLabel(QLabel):
     def changeEvent(self, event: Any) -> None:  # noqa: D102
         super().changeEvent(event)
         self._fit()  # of another font, more or less fits
+        self.updateGeometry()
 
     def _fit(self) -> None:
         shown = self.fontMetrics().elidedText(self._full, _MIDDLE, max(self.contentsRect().width(), _LEAST_PX))

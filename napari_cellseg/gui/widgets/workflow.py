@@ -8,7 +8,17 @@ from typing import Any
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QTabWidget, QWidget
 
-__all__ = ["DOCK_WIDTH_PX", "NARROW_PX", "bring_docks", "dock_of", "is_in_front", "name_dock", "name_of", "show_dock"]
+__all__ = [
+    "DOCK_WIDTH_PX",
+    "NARROW_PX",
+    "bring_docks",
+    "dock_of",
+    "front_dock",
+    "is_in_front",
+    "name_dock",
+    "name_of",
+    "show_dock",
+]
 
 PLUGIN = "napari-cellseg"
 WORKFLOW = ("Open", "Segment", "Review", "Train", "Export")
@@ -59,6 +69,12 @@ def is_in_front(widget: QWidget) -> bool:
     window = widget.window()
     # Not `visibleRegion`: it leaves out what opaque children cover, which may be all of a dock.
     return bool(window.rect().intersects(QRect(widget.mapTo(window, QPoint(0, 0)), widget.size())))
+
+
+def front_dock(window: QMainWindow) -> QDockWidget | None:
+    """Return the dock of the workflow whose tab is in front."""
+    docks = [dock for dock in window.findChildren(QDockWidget) if name_of(dock) in WORKFLOW]
+    return next((dock for dock in docks if not dock.isFloating() and is_in_front(dock)), None)
 
 
 def bring_docks(viewer: Any, asked: QWidget) -> None:
