@@ -1,5 +1,5 @@
 # Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
-# More: make lint | docs | benchmarks | test-slow | test-faults | format | clean
+# More: make lint | docs | screenshots | benchmarks | test-slow | test-faults | format | clean
 
 # `make demo VENV=/path/of/an/environment` installs into it and keeps its torch, if it has one.
 VENV ?= .venv
@@ -22,7 +22,7 @@ ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 # Each benchmark is stopped after this time and counts as failed; all of them end well before on an idle machine.
 BENCHMARK_LIMIT_S ?= 580
 
-.PHONY: demo test test-slow test-faults lint format docs docs-links benchmarks setup system-libraries clean
+.PHONY: demo test test-slow test-faults lint format docs docs-links screenshots benchmarks setup system-libraries clean
 
 demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
@@ -56,6 +56,10 @@ docs: setup
 # Checks the links to other sites; needs the network.
 docs-links: setup
 	$(PYTHON) -m sphinx -q -b linkcheck docs docs/_build/links
+
+# The pictures of docs/images, taken from the running program; five minutes on two cores.
+screenshots: setup
+	$(VIRTUAL_SCREEN) $(PYTHON) docs/screenshots.py
 
 benchmarks: setup
 	@failed=""; \

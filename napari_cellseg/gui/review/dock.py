@@ -129,7 +129,7 @@ class ReviewDock(Dock):
         for row in (tools[:4], tools[4:]):
             self.column.addLayout(_row(*row))
         shapes = _row(*self._buttons_of(Place.SHAPE))
-        shapes.setSpacing(2)  # five buttons in a dock of 300 px
+        shapes.setSpacing(1)  # five buttons in a dock of 300 px
         self.column.addLayout(shapes)
 
     def _buttons_of(self, place: Place) -> list[QPushButton]:

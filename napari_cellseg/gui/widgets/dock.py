@@ -36,7 +36,7 @@ class Dock(QWidget):
         self.state = state
         content = QWidget()
         self.column = QVBoxLayout(content)
-        self.column.setContentsMargins(6, 6, 6, 6)
+        self.column.setContentsMargins(4, 6, 4, 6)
         self.column.setSpacing(6)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
