@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -34,15 +35,19 @@ def main() -> int:
     parser.add_argument("--size", default="1280x800", help="of the window, default: 1280x800")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home:
+    home = Path(tempfile.gettempdir()) / "cellseg-pictures"  # its name is in the pictures
+    home.mkdir()
+    try:
         for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
-            os.environ[name] = home
+            os.environ[name] = str(home)
         width, height = map(int, options.size.split("x"))
-        shots = Shots(options.out, options.theme, (width, height), Path(home))
+        shots = Shots(options.out, options.theme, (width, height), home)
         for scene, of_scene in SCENES:
             if set(of_scene) & set(options.only):
                 scene(shots, {name: name in options.only for name in of_scene})
         shots.close()
+    finally:
+        shutil.rmtree(home)
     return 0
 
 
@@ -197,6 +202,7 @@ def review_scene(shots: Shots, wanted: dict[str, bool]) -> None:
             shots.hide(dock)
     if wanted["models"]:
         dock = shots.dock("Models")
+        dock.details.verticalScrollBar().setValue(40)  # below the path, which is this machine's
         shots.take("models")
         shots.hide(dock)
 

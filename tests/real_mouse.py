@@ -30,13 +30,15 @@ class Mouse:
         self.drag([(y, x)])
 
     def _move(self, place: Any, keys: Any) -> None:
-        from qtpy.QtCore import QEvent
+        from qtpy.QtCore import QEvent, QPointF
         from qtpy.QtGui import QMouseEvent
         from qtpy.QtWidgets import QApplication
 
         # QTest.mouseMove sends no pressed button, which is no drag.
         where = self._window.canvas.mapToGlobal(place)
-        event = QMouseEvent(QEvent.MouseMove, place, where, self._qt.NoButton, self._qt.LeftButton, keys)
+        event = QMouseEvent(
+            QEvent.MouseMove, QPointF(place), QPointF(where), self._qt.NoButton, self._qt.LeftButton, keys
+        )
         QApplication.sendEvent(self._window.canvas, event)
         pump()
 

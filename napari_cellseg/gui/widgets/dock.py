@@ -147,7 +147,7 @@ def form_layout(parent: QWidget | None = None) -> QFormLayout:
     """Make a form with its labels on the left and its fields, as wide as they can be, on the right."""
     form = QFormLayout(parent) if parent is not None else QFormLayout()
     form.setContentsMargins(0, 0, 0, 0)
-    form.setHorizontalSpacing(8)
+    form.setHorizontalSpacing(0)  # labels have a margin; Qt forgets a spacing when it wraps a row
     form.setVerticalSpacing(6)
     form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # in a narrow dock, below the label
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)

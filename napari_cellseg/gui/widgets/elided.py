@@ -20,6 +20,8 @@ __all__ = ["ElidedButton", "ElidedComboBox", "ElidedLabel"]
 
 _MIDDLE = Qt.TextElideMode.ElideMiddle
 _LEAST_PX = 24
+_SLACK_PX = 4
+"""A theme draws that much closer to the frame, rather than to shorten a text that just fits."""
 _LEAST_CHOICE_PX = 72
 
 
@@ -49,9 +51,8 @@ class ElidedLabel(QLabel):
         self._fit()
 
     def sizeHint(self) -> QSize:  # noqa: D102
-        hint, metrics = super().sizeHint(), self.fontMetrics()
-        margins = hint.width() - metrics.horizontalAdvance(super().text())
-        return QSize(metrics.horizontalAdvance(self._full) + max(margins, 0) + 2, hint.height())
+        width = self.fontMetrics().horizontalAdvance(self._full) + self._margins() + 2
+        return QSize(width, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
         return QSize(_LEAST_PX, super().minimumSizeHint().height())
@@ -65,8 +66,15 @@ class ElidedLabel(QLabel):
         self._fit()  # of another font, more or less fits
         self.updateGeometry()
 
+    def _margins(self) -> int:
+        """Return what the theme adds around a text, px."""
+        shown = super().text()
+        added = super().sizeHint().width() - self.fontMetrics().horizontalAdvance(shown) if shown else 0
+        return max(added, 0)
+
     def _fit(self) -> None:
-        shown = self.fontMetrics().elidedText(self._full, _MIDDLE, max(self.contentsRect().width(), _LEAST_PX))
+        room = max(self.width() - self._margins(), _LEAST_PX)
+        shown = self.fontMetrics().elidedText(self._full, _MIDDLE, room)
         if shown != super().text():
             super().setText(shown)
         whole = self._full if shown != self._full else ""
@@ -84,8 +92,9 @@ class ElidedButton(QPushButton):
         self.initStyleOption(option)
         room = self.style().subElementRect(QStyle.SubElement.SE_PushButtonContents, option, self).width()
         if not option.icon.isNull():
-            room -= option.iconSize.width() + 6
-        option.text = option.fontMetrics.elidedText(option.text, _MIDDLE, room)
+            room -= option.iconSize.width() + 4
+        if option.fontMetrics.horizontalAdvance(option.text) > room + _SLACK_PX:
+            option.text = option.fontMetrics.elidedText(option.text, _MIDDLE, room)
         QStylePainter(self).drawControl(QStyle.ControlElement.CE_PushButton, option)
 
 
