@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """Check and print; return 1 if something is missing."""
     facts: dict[str, str] = {}
     problems: list[str] = []
-    for look in (_system, _packages, _window, _devices, _codecs, _model):
+    for look in (_system, _packages, _window, _devices, _codecs, _model, _unpacked):
         found, missing = look()
         facts |= found
         problems += missing
@@ -122,6 +122,14 @@ def _codecs() -> Found:
         f"imagecodecs lacks {name}; TIFFs packed with it cannot be read" for name in _CODECS if name not in there
     ]
     return {"codecs": ", ".join(there)}, missing
+
+
+def _unpacked() -> Found:
+    from napari_cellseg.importers.unpacked_cache import MOST_BYTES, MOST_DAYS, cache_folder, unpacked_folders
+
+    total = sum(folder.size_bytes for folder in unpacked_folders())
+    bounds = f"removed after {MOST_DAYS} days without use, the oldest above {MOST_BYTES / 2**30:.0f} GiB"
+    return {"unpacked zips": f"{total / 2**30:.2f} GiB in {cache_folder()} ({bounds})"}, []
 
 
 def _model() -> Found:

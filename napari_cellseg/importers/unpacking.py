@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import platformdirs
-
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.zip_gate import opened_zip
 from napari_cellseg.importers.image_index import is_image
+from napari_cellseg.importers.unpacked_cache import cache_folder, mark_open, trim
 
 __all__ = ["unpacked"]
 
 _WANTED = (".json", ".geojson", ".xml", ".roi", ".zip", ".npy", ".mat", ".csv")
 _MOST_BYTES = 2**34
 
+logger = logging.getLogger(__name__)
+
 
 def unpacked(path: Path) -> Path:
     """Return the folder, in the user's cache, of an unpacked zip; any other path, and a zip of ROIs, unchanged.
+
+    The cache is trimmed afterwards; see `unpacked_cache`.
 
     Raises
     ------
@@ -36,9 +40,8 @@ def unpacked(path: Path) -> Path:
             return path
         status = path.stat()
         key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-        folder = (
-            platformdirs.user_cache_path("napari-cellseg") / "unpacked" / hashlib.sha256(key.encode()).hexdigest()[:16]
-        )
+        folder = cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:16]
+        mark_open(folder)
         if folder.is_dir():
             return folder
         members = [name for name in archive.names if _is_wanted(name)]
@@ -52,6 +55,8 @@ def unpacked(path: Path) -> Path:
                 _write(partial.joinpath(*PurePosixPath(name).parts), content)
         with _disk_errors(folder):
             partial.rename(folder)
+    for removed in trim():
+        logger.info("removed the unpacked zip %s, which was not used for long", removed)
     return folder
 
 
