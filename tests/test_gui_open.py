@@ -426,6 +426,7 @@ def test_a_folder_whose_first_images_are_damaged_opens_at_the_first_readable_one
     assert [index.row() for index in dock.images.selectionModel().selectedRows()] == [2]
     assert viewer.layers[0].data.shape == (80, 112, 3)
     assert viewer.layers[0].visible
+    assert dock._row.message.text() == ""  # the failure of the first image is not that of the folder
 
 
 def test_a_folder_without_a_readable_image_leaves_nothing_of_the_folder_before(
@@ -447,6 +448,7 @@ def test_a_folder_without_a_readable_image_leaves_nothing_of_the_folder_before(
     for layer in viewer.layers:
         assert not layer.visible
         assert not layer.data.any()
+    assert not viewer.layers[0].thumbnail[..., :3].any()
     for layer in viewer.layers[1:]:
         assert not layer.editable
         layer.visible = True

@@ -155,9 +155,31 @@ def test_of_a_stack_the_plane_on_show_is_segmented_and_said(qtbot, dock, viewer)
     assert dock.row.message.text().endswith("Segmented: z-stack, plane 1.")
     dock.layers.finish()
 
+    viewer.layers["epithelial"].visible = False
+    viewer.dims.set_point(0, 2)
+    assert not any(layer.visible for layer in dock.layers)
+    told = [record.message for record in notification_manager.records]
+    assert told[-1] == "The cells belong to z-stack, plane 1, and are shown only on that plane."
+    viewer.dims.set_point(0, 1)
+    assert [layer.name for layer in dock.layers if not layer.visible] == ["epithelial"]
+
     first = dock.state.session
     segment(qtbot, dock, run)  # the same plane again keeps what was reviewed
     assert dock.state.session is first
+
+
+def test_the_layers_hidden_on_another_plane_are_visible_for_the_next_image(qtbot, dock, viewer, monkeypatch):
+    monkeypatch.setattr("napari_cellseg.gui.opening.leaving.ask_to_drop", lambda *_: True)
+    viewer.add_image(np.stack([RGB, 255 - RGB]), name="z-stack", rgb=True)
+    viewer.dims.set_point(0, 0)
+    segment(qtbot, dock, answer(GOOD))
+    dock.layers.finish()
+    viewer.dims.set_point(0, 1)
+    assert not any(layer.visible for layer in dock.layers)
+    dock.opener.show_pixels(viewer.add_image(RGB, name="flat", rgb=True))
+    dock.layers.finish()
+    assert len(list(dock.layers)) == len(TISSUE_CLASSES)
+    assert all(layer.visible for layer in dock.layers)
 
 
 def test_the_next_plane_of_a_stack_is_a_new_image_after_a_question(qtbot, dock, viewer, monkeypatch):

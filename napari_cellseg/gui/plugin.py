@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from napari_cellseg.gui.autosave import Autosave
 from napari_cellseg.gui.batch.batch import Batch
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.plane_watch import PlaneWatch
 from napari_cellseg.gui.closing import CloseGuard
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.opening.opening import Opener
@@ -24,6 +25,7 @@ from napari_cellseg.gui.review.keys import bind_review_keys
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.run import TrainRun
+from napari_cellseg.gui.widgets.notify import show_info
 
 __all__ = ["Plugin", "build_plugin", "plugin_of"]
 
@@ -38,6 +40,8 @@ class Plugin:
     ----------
     state : AppState
         What is open and chosen.
+    planes : PlaneWatch
+        Whether the plane with the cells is on show.
     layers : ClassLayers
         The class layers on the canvas.
     opener : Opener
@@ -56,6 +60,7 @@ class Plugin:
     """
 
     state: AppState
+    planes: PlaneWatch
     layers: ClassLayers
     opener: Opener
     saving: SaveWatch
@@ -72,7 +77,7 @@ class Plugin:
         self.state.close()
         for part in (
             self.training, self.batch, self.segmentation, self.review,
-            self.autosave, self.saving, self.opener, self.layers,
+            self.autosave, self.saving, self.opener, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
 
@@ -88,7 +93,10 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     viewer = _unwrapped(viewer)
     assert viewer not in _PLUGINS, "a viewer has one plugin"
     state = AppState(viewer)
+    planes = PlaneWatch(state)
     layers = ClassLayers(state)
+    planes.told.connect(show_info)
+    layers.ready.connect(planes.check)
     opener = Opener(state)
     saving = SaveWatch(state)
     autosave = Autosave(state, opener)
@@ -100,6 +108,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     training = TrainRun(state, make_engine(state))
     plugin = _PLUGINS[viewer] = Plugin(
         state=state,
+        planes=planes,
         layers=layers,
         opener=opener,
         saving=saving,

@@ -11,7 +11,9 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image
 
-__all__ = ["LayerImage", "image_of_layer", "shows_other_plane"]
+__all__ = ["LayerImage", "image_of_layer", "is_plane_of", "shows_other_plane"]
+
+_PLANE = ", plane "
 
 
 class LayerImage(NamedTuple):
@@ -33,10 +35,10 @@ def image_of_layer(layer: Any, viewer: Any = None) -> LayerImage | str:
     if leading:
         if viewer is None:
             return f"it is a stack of {layer.ndim} dimensions"
-        if viewer.dims.ndisplay != 2 or tuple(viewer.dims.displayed) != (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
+        if not _is_shown_by_plane(viewer):
             return "it is a stack that is not shown plane by plane; show it in 2D, with its last two axes"
         place = _place(layer, viewer, data.shape[:leading])
-        data, image_id = data[place], f"{layer.name}, plane {', '.join(map(str, place))}"
+        data, image_id = data[place], f"{layer.name}{_plane_text(place)}"
         options = ReadOptions(plane=0)  # chosen by the view: a plane of the model's training images has no meaning here
     axes = "YXS" if layer.rgb else "YX"
     image = Image(
@@ -49,12 +51,29 @@ def image_of_layer(layer: Any, viewer: Any = None) -> LayerImage | str:
     return LayerImage(image, image_id)
 
 
+def is_plane_of(layer: Any, image_id: str) -> bool:
+    """Return whether an image id is that of a plane of a stack."""
+    return bool(layer.ndim > 2) and image_id.startswith(f"{layer.name}{_PLANE}")
+
+
 def shows_other_plane(layer: Any, state: AppState) -> bool:
     """Return whether a stack shows a plane that is not the current image any more."""
     if state.workspace is not None or layer.ndim == 2:
         return False
-    found = image_of_layer(layer, state.viewer)
-    return isinstance(found, str) or found.image_id != state.image_id
+    if not _is_shown_by_plane(state.viewer):
+        return True
+    data = layer.data[0] if layer.multiscale else layer.data
+    place = _place(layer, state.viewer, data.shape[: layer.ndim - 2])
+    # Without the name, which the user may have changed since.
+    return state.image_id is None or not state.image_id.endswith(_plane_text(place))
+
+
+def _is_shown_by_plane(viewer: Any) -> bool:
+    return viewer.dims.ndisplay == 2 and tuple(viewer.dims.displayed) == (viewer.dims.ndim - 2, viewer.dims.ndim - 1)
+
+
+def _plane_text(place: tuple[int, ...]) -> str:
+    return _PLANE + ", ".join(map(str, place))
 
 
 def _place(layer: Any, viewer: Any, sides: tuple[int, ...]) -> tuple[int, ...]:

@@ -126,8 +126,9 @@ class JobRow(QWidget):
                 self.set_message(f"Stopped after {clock(self._job.elapsed_s)}.")
 
     def _on_failed(self, error: CellSegError) -> None:
-        self.set_message(f"Failed: {error}", ERROR)
-        self._details.setVisible(bool(error.details))
+        if not self._job.is_busy:  # else the job answered the failure with another run, as at the next image
+            self.set_message(f"Failed: {error}", ERROR)
+            self._details.setVisible(bool(error.details))
         if self._notify:
             show_error(error, self.window())
 
