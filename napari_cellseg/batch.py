@@ -20,7 +20,7 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.flags import given_flags
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.workspace import Annotations, ImageSummary, Project, look_at
-from napari_cellseg.workspace.predictions import PlannedImage, plan_images
+from napari_cellseg.workspace.predictions import ImageState, PlannedImage, plan_images
 
 __all__ = [
     "BatchPlan",
@@ -54,6 +54,11 @@ class BatchPlan:
     def stacks(self) -> tuple[PlannedImage, ...]:
         """The stacks of which only the first plane is read, because no one chose otherwise."""
         return tuple(image for image in self.images if image.planes_left_out)
+
+    def with_predicted(self, image_id: str) -> BatchPlan:
+        """Return the plan after an image was predicted."""
+        done = (replace(i, state=ImageState.PREDICTED) if i.file.image_id == image_id else i for i in self.images)
+        return replace(self, images=tuple(done))
 
     @property
     def reading_words(self) -> list[str]:

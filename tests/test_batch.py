@@ -194,7 +194,7 @@ def test_a_failure_is_listed_with_its_reason_and_the_others_go_on(qtbot, dock, e
         ["b", "The engine process was killed from outside."],
     ]
     assert dock.failures.isVisibleTo(dock)
-    assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
+    assert dock.counts.text() == "3 images: 1 predicted, 2 failed"
     engine.behaviour = {}
     predict(qtbot, dock)
     assert not dock.failures.isVisibleTo(dock)
@@ -308,7 +308,7 @@ def test_closing_a_dock_does_not_disturb_the_run_and_another_one_shows_it(qtbot,
     press(qtbot, dock)
     closed.deleteLater()
     qtbot.waitUntil(lambda: engine.predicted == ["b", "c"], timeout=60_000)
-    qtbot.waitUntil(lambda: dock.counts.text() == "3 images: 1 to do, 2 predicted", timeout=60_000)
+    qtbot.waitUntil(lambda: dock.counts.text() == "3 images: 2 predicted, 1 failed", timeout=60_000)
     assert rows(dock.failures) == [["a", "cut off"]]
 
 
@@ -412,6 +412,53 @@ def test_another_plane_for_all_images_is_another_prediction_and_stands_on_the_co
     assert dock.counts.text() == "1 image: 1 to do"
     parsed = make_parser().parse_args(dock.results.command()[1:])
     assert reading_of(parsed) == ReadOptions(plane="max", limits=(0, 250))
+
+
+def test_the_counter_moves_during_the_run(qtbot, dock, engine, folder):
+    engine.behaviour["b"] = "Cannot read b.tif: it is cut off."
+    engine.behaviour["c"] = 3.0
+    open_folder(qtbot, dock, folder)
+    press(qtbot, dock)
+    qtbot.waitUntil(lambda: bool(dock.batch.failures), timeout=60_000)
+    assert dock.batch.job.is_busy
+    assert dock.counts.text() == "3 images: 1 to do, 1 predicted, 1 failed"
+    qtbot.waitUntil(lambda: not dock.batch.job.is_busy, timeout=60_000)
+    assert dock.counts.text() == "3 images: 2 predicted, 1 failed"
+    assert dock.opener.summaries.problems == {"b": "Cannot read b.tif: it is cut off."}
+
+
+def test_ids_made_without_an_id_file_stay_when_a_broken_image_is_repaired(qtbot, dock, engine, folder, tmp_path):
+    engine.behaviour["b"] = "Cannot read b.tif: it is cut off."
+    open_folder(qtbot, dock, folder)
+    ids = []
+    for number in range(2):
+        predict(qtbot, dock)
+        dock.results.folder.setText(str(tmp_path / f"out{number}"))
+        qtbot.waitUntil(lambda: dock.results.write.isEnabled(), timeout=60_000)
+        dock.results.write.click()
+        qtbot.waitUntil(lambda: not dock.batch.submit_job.is_busy, timeout=60_000)
+        entries = read_image_ids(tmp_path / f"out{number}" / "test_image_name_to_ids.json")
+        ids.append({entry.file_name: entry.id for entry in entries})
+        engine.behaviour.clear()
+    assert ids == [{"a.tif": 1, "c.tif": 3}, {"a.tif": 1, "b.tif": 2, "c.tif": 3}]
+
+
+def test_what_segment_predicted_counts_once_it_is_saved(qtbot, dock, engine, folder, plugin):
+    open_folder(qtbot, dock, folder)
+    model, segmentation = dock.chosen_model(), plugin.segmentation
+    segmentation.engine.run = engine.run
+    segmentation.start(model.options, HEADER.classes, model.name, model.pixel_size_um, HEADER.config, HEADER.sha256)
+    qtbot.waitUntil(lambda: not segmentation.job.is_busy and bool(dock.state.session.cells), timeout=60_000)
+    settle(qtbot, dock)
+    assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
+    dock.opener.save()
+    dock.opener.show("b")
+    qtbot.waitUntil(lambda: dock.state.image_id == "b", timeout=60_000)
+    settle(qtbot, dock)
+    assert dock.counts.text() == "3 images: 2 to do, 1 predicted"
+    dock.advanced.set_values({"nms": 0.3})
+    settle(qtbot, dock)
+    assert dock.counts.text() == "3 images: 3 to do"
 
 
 def test_warnings_of_the_run_are_shown(qtbot, dock, engine, folder):

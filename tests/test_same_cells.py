@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pytest
 import tifffile
 
+from napari_cellseg.batch import make_plan, predict_images
 from napari_cellseg.cli import main
 from napari_cellseg.events import ImageDone
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
-from napari_cellseg.images.read import read_tiff
+from napari_cellseg.images.read import ImageFile, read_tiff
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import load_checkpoint
@@ -61,6 +62,7 @@ FILES: dict[str, Callable[[], tuple[Pixels, dict[str, Any]]]] = {
     "12 bits in 16": lambda: (twelve_bits(), {}),
     "12 bits and alpha": lambda: (rgba(twelve_bits()), {"extrasamples": ["unassalpha"]}),
     "16 bits planar": lambda: (np.moveaxis(RGB.astype(np.uint16) * 257, -1, 0), {"planarconfig": "separate"}),
+    "16 bits and alpha": lambda: (rgba(RGB.astype(np.uint16) * 257), {"extrasamples": ["unassalpha"]}),
     "float": lambda: ((RGB / 255).astype(np.float32), {}),
 }
 
@@ -69,6 +71,19 @@ def assert_same(cells: list[Any], expected: list[Any]) -> None:
     assert abs(len(cells) - len(expected)) <= max(1, 0.02 * len(expected))
     same = sum(np.abs(np.subtract(expected, box)).max(1).min() <= 2 for box in cells)
     assert same >= 0.95 * len(expected)
+
+
+def coarse() -> Pixels:
+    """Return the picture in at most 64 colours, the middle of each, as a palette stores it."""
+    return RGB // 64 * 64 + 32
+
+
+def palette() -> tuple[Pixels, dict[str, Any]]:
+    """Return indices, and the table of their colours."""
+    colours, places = np.unique(coarse().reshape(-1, 3), axis=0, return_inverse=True)
+    table = np.zeros((3, 256), np.uint16)
+    table[:, : len(colours)] = colours.T.astype(np.uint16) * 257
+    return places.reshape(RGB.shape[:2]).astype(np.uint8), {"photometric": "palette", "colormap": table}
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -94,6 +109,38 @@ def test_layer(expected: list[Any], make: Callable[[], Pixels]) -> None:
     found = image_of_layer(layer(make()))
     assert not isinstance(found, str)
     assert_same(cells_of(found.image.rgb()), expected)
+
+
+def test_batch_gives_the_cells_of_the_file_however_it_is_stored(tmp_path: Path, expected: list[Any]) -> None:
+    """As the dock calls it, with the model in this process."""
+    for number, (pixels, options) in enumerate(make() for make in FILES.values()):
+        tifffile.imwrite(tmp_path / f"{number}.tif", pixels, photometric="rgb", **options)
+    tifffile.imwrite(tmp_path / "coarse.tif", coarse(), photometric="rgb")
+    indices, how = palette()
+    tifffile.imwrite(tmp_path / "palette.tif", indices, **how)
+    plan = drive(make_plan(tmp_path, "key", None))
+    found: dict[str, list[Any]] = {}
+
+    def keep(file: ImageFile, event: ImageDone) -> bool:
+        found[file.image_id] = event.instances.boxes.tolist()
+        return True
+
+    options = PredictOptions(device="cpu", precision="fp32")
+    files = [image.file for image in plan.images]
+    drive(predict_images(lambda task: predict(task.items, task.options, cache=CACHE), files, options, None, keep))
+    same_as_coarse = found.pop("palette")
+    assert_same(same_as_coarse, found.pop("coarse"))
+    assert len(found) == len(FILES)
+    for cells in found.values():
+        assert_same(cells, expected)
+
+
+def drive(steps: Generator[Any, None, Any]) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def test_training_reads_the_picture_that_the_model_will_see(tmp_path: Path) -> None:

@@ -22,11 +22,15 @@ __all__ = ["FoundImage", "export_found", "export_items", "write_found"]
 
 @dataclass(frozen=True, eq=False)
 class FoundImage:
-    """An image and its cells, predicted by a model or read from annotations, which ``source`` names."""
+    """An image and its cells, predicted by a model or read from annotations, which ``source`` names.
+
+    ``number`` is its id in files that number the images; 0 for its place among the images found.
+    """
 
     file: ImageFile
     instances: InstanceMasks
     source: str = ""
+    number: int = 0
 
 
 def write_found(
@@ -66,7 +70,7 @@ def export_found(
 
 def export_items(found: Iterable[FoundImage], classes: ClassTable, limits: Mapping[int, float]) -> list[ExportItem]:
     """Return the items for `export_folder`, without cells below the limit of their class."""
-    return [ExportItem(image.file, partial(_annotations, image, classes, limits)) for image in found]
+    return [ExportItem(image.file, partial(_annotations, image, classes, limits), image.number) for image in found]
 
 
 def _annotations(image: FoundImage, classes: ClassTable, limits: Mapping[int, float]) -> Annotations:

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,8 @@ def run(options: argparse.Namespace) -> int:
             start = time.monotonic()
             found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar)
             found, failed = ranks.joined(files, found, failed)
+            place = {file.image_id: number for number, file in enumerate(files, start=1)}
+            found = [replace(image, number=place[image.file.image_id]) for image in found]
             bar.line(total_line(found, time.monotonic() - start))
         if not ranks.is_first:
             return 0

@@ -37,7 +37,7 @@ class ExportImage:
     folder_name : str
         The name without sub folders, also unique.
     number : int
-        1, 2, ... among the exported images.
+        1, 2, ... among the images, also those that are left out.
     size : (int, int)
         Height and width, px.
     cells : sequence of Cell

@@ -51,7 +51,7 @@ def export_folder(
     for number, (item, name, folder_name) in enumerate(zip(chosen, names, folder_names, strict=True), start=1):
         cells = 0
         try:
-            cells = work.add(item, name, folder_name)
+            cells = work.add(item, name, folder_name, item.number or number)
         except (AnnotationError, ImageReadError) as error:
             problems.append((item.file.image_id, str(error)))
         yield ExportProgress(number, len(chosen), item.file.image_id, cells)
@@ -85,7 +85,7 @@ class _Export:
         except OSError as error:
             raise ExportError(f"Cannot create the folder {job.plan.folder}: {error.strerror or error}.") from error
 
-    def add(self, item: ExportItem, name: str, folder_name: str) -> int:
+    def add(self, item: ExportItem, name: str, folder_name: str, number: int) -> int:
         """Export one image; returns its number of cells."""
         annotations = item.read()
         if annotations is None:
@@ -94,7 +94,7 @@ class _Export:
             file=item.file,
             name=name,
             folder_name=folder_name,
-            number=len(self.cell_counts) + 1,
+            number=number,
             size=annotations.image_size,
             cells=annotations.shown(),
             instances=annotations.instances(),

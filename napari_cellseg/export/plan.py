@@ -36,7 +36,7 @@ class ExportPlan:
         Names of `EXPORTERS`.
     ids_file : Path, optional
         The names and ids of the images for ``test-results.json``; if left out, 1, 2, ... in order, and written next
-        to it.
+        to it. An image that is left out keeps its number, so that the ids stay when it is repaired.
     polygons : bool
         Outlines in the COCO data set instead of RLE; holes are filled.
     csv : CsvStyle
@@ -52,10 +52,20 @@ class ExportPlan:
 
 @dataclass(frozen=True)
 class ExportItem:
-    """One image; ``read()`` returns its cells, or None if it has no annotations."""
+    """One image.
+
+    Attributes
+    ----------
+    file : ImageFile
+    read : callable
+        Returns its cells, or None if it has no annotations.
+    number : int
+        Its id in files that number the images; 0 for its place in the export.
+    """
 
     file: ImageFile
     read: Callable[[], Annotations | None]
+    number: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.coco_images import ImageId, read_image_ids
 from napari_cellseg.wording import counted, listed
 
-__all__ = ["IDS_NAME", "IdMatch", "find_ids", "match_ids", "match_names", "short_names"]
+__all__ = ["IDS_NAME", "IdMatch", "find_ids", "match_ids", "match_names", "missing_text", "short_names"]
 
 IDS_NAME = "test_image_name_to_ids.json"
 """The usual name of an id file; *Export* writes it next to ``test-results.json`` if none was given."""
@@ -77,10 +77,15 @@ class IdMatch:
         if self.by_name:
             lines.append(f"Matched by file name, in another folder: {listed(self.by_name)}")
         if self.missing:
-            lines.append(f"Not in this folder, so without a row: {listed(self.missing)}")
+            lines.append(missing_text(self.missing))
         if self.unknown:
             lines.append(f"Not in the id file, so left out: {listed(self.unknown)}")
         return lines
+
+
+def missing_text(names: Sequence[str]) -> str:
+    """Return the line about the names of an id file for which there is no image."""
+    return f"Not in this folder, so without a row: {listed(names)}"
 
 
 def find_ids(folder: Path) -> Path | None:

@@ -72,6 +72,8 @@ class LogEntry:
         Time, seconds since 1970.
     problem : str
         Why the prediction failed; empty if it did not.
+    is_saved : bool
+        Whether the cells were saved when the entry was written; *Segment* leaves that to the user.
     """
 
     image_id: str
@@ -81,6 +83,7 @@ class LogEntry:
     cells: int = 0
     at: float = 0.0
     problem: str = ""
+    is_saved: bool = True
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,9 @@ class PredictionLog:
                 file.flush()
                 os.fsync(file.fileno())
 
-    def note(self, file: ImageFile, key: str, model: str, cells: int = 0, problem: str = "") -> LogEntry:
+    def note(
+        self, file: ImageFile, key: str, model: str, cells: int = 0, problem: str = "", *, is_saved: bool = True
+    ) -> LogEntry:
         """Append and return an entry about an image in its present state, read as its options say."""
         entry = LogEntry(
             image_id=file.image_id,
@@ -184,6 +189,7 @@ class PredictionLog:
             cells=cells,
             at=time.time(),
             problem=problem,
+            is_saved=is_saved,
         )
         self.add(entry)
         return entry
@@ -220,7 +226,7 @@ def plan_images(
         entry = entries.get(file.image_id)
         is_open = file.image_id in now
         unsaved = not is_open and journal_file(project.state_folder, file.image_id).exists()
-        has_annotations = is_open or project.annotations_file(file.image_id) is not None
+        has_annotations = is_open or _was_saved(project.annotations_file(file.image_id), entry)
         is_done = (
             entry is not None
             and not entry.problem
@@ -236,6 +242,11 @@ def plan_images(
             where = _decided(file, summary)
         planned.append(PlannedImage(file, where, _pixels(file), entry, _planes_left_out(file)))
     return tuple(planned)
+
+
+def _was_saved(path: Path | None, entry: LogEntry | None) -> bool:
+    """Return whether there are annotations of an image, saved after the prediction of ``entry``."""
+    return path is not None and (entry is None or entry.is_saved or path.stat().st_mtime >= entry.at)
 
 
 def _decided(file: ImageFile, summary: ImageSummary | None) -> ImageState:

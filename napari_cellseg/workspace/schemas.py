@@ -113,6 +113,7 @@ class LogLine(_File):
     cells: Number = 0
     at: Moment = 0.0
     problem: Text = ""
+    is_saved: bool = True
 
 
 class LockFile(_File):

@@ -321,12 +321,16 @@ class Batch(QObject):
             run.log.note(file, run.model.key, run.model.name, len(cells))
 
     def _tell_stored(self, image_id: str) -> None:
+        if self.plan is not None:
+            self.plan = self.plan.with_predicted(image_id)
         if self.is_open_folder:
             self._opener.summaries.note(image_id)
         self.stored.emit(image_id)
 
     def _note_failure(self, run: BatchRun, file: ImageFile, reason: str) -> None:
         self.failures[file.image_id] = reason
+        if self.is_open_folder:
+            self._opener.summaries.note_problem(file.image_id, reason)
         self.failures_changed.emit()
         try:
             run.log.note(file, run.model.key, run.model.name, problem=reason)

@@ -118,7 +118,7 @@ class BatchDock(Dock):
         self.column.addWidget(Section("Minimum score", self.sliders))
         for widget in (self.button, self.row, self.device_reason, self.warnings, self.failures, self.failure_why):
             self.column.addWidget(widget)
-        for widget in (self.next_title, self.next_hint, self.next_images, self.next_why, self.results):
+        for widget in (self.results, self.next_title, self.next_hint, self.next_images, self.next_why):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         for widget in (
@@ -154,6 +154,7 @@ class BatchDock(Dock):
         batch.progressed.connect(self._on_progress)
         batch.model_ready.connect(self._on_ready)
         batch.failures_changed.connect(self._on_failures)
+        batch.stored.connect(self._on_stored)
         batch.warned.connect(self._on_warned)
         batch.ranked.connect(self._on_ranked)
         batch.rank_job.failed.connect(self._on_rank_failed)
@@ -235,9 +236,7 @@ class BatchDock(Dock):
         self.folder.setToolTip(str(folder or ""))
         self.use_open.setVisible(self.state.workspace is not None and not batch.is_open_folder)
         if plan is not None:
-            numbers = {kind: sum(image.state is kind for image in plan.images) for kind in ImageState}
-            parts = [f"{number} {kind.value}" for kind, number in numbers.items() if number]
-            self.counts.setText(f"{counted(len(plan.images), 'image')}: {', '.join(parts)}")
+            numbers = self._count(plan)
             unsaved = [image.file.image_id for image in plan.images if image.state is ImageState.UNSAVED]
             self.counts.setToolTip(
                 f"Open these first and decide about their unsaved edits: {', '.join(unsaved)}" if unsaved else ""
@@ -251,6 +250,21 @@ class BatchDock(Dock):
         elif folder is None:
             self.counts.setText("Open a folder of images, or choose one.")
         self._show()
+
+    def _count(self, plan: BatchPlan) -> dict[ImageState, int]:
+        """Show and return how many images are in which state."""
+        failed = self.batch.failures
+        ids = {image.file.image_id for image in plan.images if image.state is ImageState.TO_DO} & failed.keys()
+        numbers = {kind: sum(image.state is kind for image in plan.images) for kind in ImageState}
+        shown = {kind.value: number for kind, number in numbers.items()}
+        shown[ImageState.TO_DO.value] -= len(ids)
+        parts = [f"{number} {text}" for text, number in {**shown, "failed": len(ids)}.items() if number]
+        self.counts.setText(f"{counted(len(plan.images), 'image')}: {', '.join(parts)}")
+        return numbers
+
+    def _on_stored(self, _: str) -> None:
+        if self.batch.plan is not None:
+            self._count(self.batch.plan)
 
     def _show_stacks(self, plan: BatchPlan) -> None:
         """Say of which stacks only the first plane is predicted, and offer all planes."""
@@ -326,6 +340,7 @@ class BatchDock(Dock):
 
     def _on_failures(self) -> None:
         self.failures.show_failures(self.batch.failures)
+        self._on_stored("")
 
     def _on_warned(self) -> None:
         texts = self.batch.warnings

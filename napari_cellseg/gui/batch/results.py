@@ -25,12 +25,12 @@ from qtpy.QtWidgets import (
 from napari_cellseg.batch import BatchPlan, predict_command
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export import ExportProgress, ExportSummary
+from napari_cellseg.formats.ids import missing_text
 from napari_cellseg.gui.batch.batch import Batch
 from napari_cellseg.gui.batch.run import BatchModel
 from napari_cellseg.gui.widgets.dock import WARNING, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error, show_info
-from napari_cellseg.wording import listed
 
 __all__ = ["ResultsBox", "ids_text"]
 
@@ -199,7 +199,7 @@ class ResultsBox(QWidget):
         plan = self._batch.plan
         missing = plan.ids.missing if plan is not None and plan.ids is not None else ()
         lines = [f"{image_id}: {text}" for image_id, text in summary.problems[:_NAMED]]
-        lines += [f"Not in this folder, so without a row: {listed(missing)}"] if missing else []
+        lines += [missing_text(missing)] if missing else []
         self.problems.setText("\n".join(lines))
         self.problems.setVisible(bool(lines))
         self.open.show()

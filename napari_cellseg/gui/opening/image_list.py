@@ -92,7 +92,10 @@ class ImageModel(QAbstractTableModel):
             return f"{image_id} *" if workspace is not None and workspace.is_modified(image_id) else image_id
         if column == 1:
             return "-" if summary is None else f"{summary.total:,}"
-        return "unreadable" if self._opener.summaries.problems.get(image_id) else status_text(summary)
+        problem = self._opener.summaries.problems.get(image_id)
+        if problem:  # the tooltip has the reason
+            return "unreadable" if problem.startswith("Cannot read") else "failed"
+        return status_text(summary)
 
     def _on_status(self, image_id: str) -> None:
         row = self.row_of(image_id)

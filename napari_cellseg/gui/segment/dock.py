@@ -149,7 +149,9 @@ class SegmentDock(Dock):
         name = header.name or self.model.currentText()
         self.nucleus.hide_circle()
         try:
-            self.segmentation.start(self.options(), header.classes, name, self.pixel_size.chosen_um, header.config)
+            self.segmentation.start(
+                self.options(), header.classes, name, self.pixel_size.chosen_um, header.config, header.sha256
+            )
         except CellSegError as error:
             self.row.set_message(str(error), ERROR)
             if lacking := lacking_classes(header.classes, self.state.classes):

@@ -27,11 +27,12 @@ from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
-from napari_cellseg.images.read import Image
+from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.suitability import check_pixel_size
 from napari_cellseg.review import ReviewSession
+from napari_cellseg.workspace.predictions import PredictionLog, prediction_key
 
 __all__ = ["Segmentation"]
 
@@ -44,6 +45,9 @@ class _Target:
     session: ReviewSession
     model_classes: ClassTable
     model_name: str
+    log: PredictionLog | None
+    file: ImageFile
+    key: str
 
 
 class Segmentation(QObject):
@@ -100,6 +104,7 @@ class Segmentation(QObject):
         name: str,
         pixel_size_um: float | None,
         config: ModelConfig | None = None,
+        sha256: str = "",
     ) -> None:
         """Predict the current image.
 
@@ -114,6 +119,8 @@ class Segmentation(QObject):
             Used instead of the image's own pixel size.
         config : ModelConfig, optional
             Of the model: how its training images were read, and their pixel size.
+        sha256 : str
+            Of the model's weights, for the log of predictions that *Batch* reads.
 
         Raises
         ------
@@ -131,7 +138,10 @@ class Segmentation(QObject):
         self._adopt(classes, session)
         match_classes(classes, self._state.classes)
         self._used = options, pixel_size_um
-        self._target = _Target(file.image_id, session, classes, name)
+        workspace = self._state.workspace
+        log = None if workspace is None or workspace.read_only else PredictionLog(workspace.project.folder)
+        key = prediction_key(sha256, options.model_dump(mode="json"), pixel_size_um)
+        self._target = _Target(file.image_id, session, classes, name, log, file, key)
         engine, size = self.engine, pixel_size_um or image.pixel_size_um
         self.job.start(lambda: _predict(engine, file.image_id, image, size, options))
 
@@ -161,6 +171,8 @@ class Segmentation(QObject):
         try:
             cells = with_class_ids(event.instances, match_classes(target.model_classes, self._state.classes))
             target.session.load_proposals(cells, target.model_name)
+            if target.log is not None:
+                target.log.note(target.file, target.key, target.model_name, len(cells), is_saved=False)
         except CellSegError as error:  # the classes were edited during the run
             show_error(error)
         else:
