@@ -55,7 +55,7 @@ def mark_open(folder: Path) -> None:
 
 
 def trim(most_bytes: int = MOST_BYTES, most_days: float = MOST_DAYS) -> list[Path]:
-    """Remove the folders that were not used for ``most_days``, then the oldest while all take over ``most_bytes``."""
+    """Remove the folders that were not used for ``most_days``, then the oldest while all exceed ``most_bytes``."""
     folders = sorted(unpacked_folders(), key=lambda folder: folder.used_at)
     total = sum(folder.size_bytes for folder in folders)
     oldest = time.time() - most_days * 86_400
