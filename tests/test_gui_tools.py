@@ -17,6 +17,7 @@ from napari_cellseg.gui.canvas.camera import camera_of, fit_image
 from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.gui.review.action import Place
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action
+from napari_cellseg.gui.review.queue_text import end_text
 from napari_cellseg.review import ReviewSession, Status
 from tests.real_mouse import Mouse
 from tests.review_window import SIZE, Window, make_session, pump
@@ -505,7 +506,7 @@ def test_enter_opens_the_next_image_once_every_cell_is_decided(window: Window, f
 
 def test_an_image_without_cells_is_not_said_to_be_finished(window: Window) -> None:
     window.open(make_session(0, 0))
-    assert window.review.end_text == ""
+    assert end_text(window.state, window.review.queue) == ""
     assert action("next_from_end").needs(window.review) is not None
     assert window.layers.layer(1) is not None
 

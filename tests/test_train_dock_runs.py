@@ -185,3 +185,23 @@ def test_gained_and_lost_cells_are_filled_in_their_colours(tmp_path):
     assert np.argmax(old[y0, x0]) == np.argmax(LOST)
     assert (old[y1, x1] == 100).all()
     assert (new[y0, x0] == 100).all()
+
+
+def test_the_examples_leave_with_the_image(qtbot, make_napari_viewer, tmp_path):
+    import numpy as np
+    from PIL import Image as Picture
+
+    from napari_cellseg.gui.state import AppState
+    from napari_cellseg.gui.train.examples import ExampleLayer
+
+    (tmp_path / "examples").mkdir()
+    Picture.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / "examples" / "epoch3_a.png")
+    viewer = make_napari_viewer()
+    state = AppState(viewer)
+    examples = ExampleLayer(state)
+    examples.show(tmp_path)
+    qtbot.waitUntil(lambda: examples.is_shown, timeout=30_000)
+    state.set_current(None, None, None)
+    assert not examples.is_shown
+    assert not viewer.layers
+    state.close()

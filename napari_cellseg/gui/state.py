@@ -49,6 +49,8 @@ class AppState(QObject):
         The checkpoint that *Segment* uses; a bundled one, one of the library, or any file.
     selection : tuple of int
         Ids of the selected cells, the same on canvas, gallery and table.
+    wants_comparison : bool
+        Whether the next prediction is to be shown next to the labels of its image.
     loading : str
         Description of what is being opened; empty if nothing is.
     has_docks : bool
@@ -73,6 +75,8 @@ class AppState(QObject):
     """Models of the library were added, removed or renamed."""
     segment_requested = Signal()
     """Requests a run of *Segment* on the current image with the current model."""
+    answered = Signal(str, object)
+    """The image_id and the `InstanceMasks` that a model predicted for it, of all scores, with the class_ids here."""
     selection_changed = Signal()
     loading_changed = Signal()
     status_changed = Signal(str)
@@ -95,6 +99,7 @@ class AppState(QObject):
         self.min_scores: dict[int, float] = {}
         self.model: Path | None = None
         self.selection: tuple[int, ...] = ()
+        self.wants_comparison = False
         self.loading = ""
         self.has_docks = False
         self.is_closed = False

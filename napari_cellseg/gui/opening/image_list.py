@@ -95,7 +95,8 @@ class ImageModel(QAbstractTableModel):
         problem = self._opener.summaries.problems.get(image_id)
         if problem:  # the tooltip has the reason
             return "unreadable" if problem.startswith("Cannot read") else "failed"
-        return status_text(summary)
+        pq = self._opener.summaries.quality.get(image_id)
+        return status_text(summary) + ("" if pq is None else f", PQ {pq:.2f}")
 
     def _on_status(self, image_id: str) -> None:
         row = self.row_of(image_id)

@@ -26,6 +26,8 @@ class Summaries(QObject):
     of : dict of str to ImageSummary or None
         By image_id; None for an image without annotations. That of the current image is as old as the last `note`.
         The labels on disk of an image that was never saved are counted by a job, after the folder is open.
+    quality : dict of str to float
+        By image_id, the panoptic quality of the last prediction against the labels of the image.
     problems : dict of str to str
         By image_id, why an image could not be opened when that was last tried.
     """
@@ -38,6 +40,7 @@ class Summaries(QObject):
         self._state = state
         self.of: dict[str, ImageSummary | None] = {}
         self.problems: dict[str, str] = {}
+        self.quality: dict[str, float] = {}
         self._given: dict[str, ImageSummary] = {}
         self.job = Job(state, "counting the labels on disk")
         self.job.reported.connect(self._on_counted)
@@ -46,6 +49,7 @@ class Summaries(QObject):
         """Use the summaries of another list of images; ``changed`` is for the caller to send, once all is replaced."""
         self.of = dict(summaries)
         self.problems = {}
+        self.quality = {}
         self._given = {}
         unsaved = [file for file in images if summaries.get(file.image_id) is None]
         if unsaved:
@@ -59,6 +63,11 @@ class Summaries(QObject):
         if workspace is not None:
             self.of[image_id] = workspace.summary(image_id) or self._given.get(image_id)
             self._state.status_changed.emit(image_id)
+
+    def note_quality(self, image_id: str, pq: float) -> None:
+        """Note how well a prediction agrees with the labels of an image, 0..1."""
+        self.quality[image_id] = pq
+        self._state.status_changed.emit(image_id)
 
     def note_problem(self, image_id: str, text: str) -> None:
         """Mark an image that cannot be opened; an empty text takes the mark away."""

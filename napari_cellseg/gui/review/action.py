@@ -21,6 +21,7 @@ class Place(Enum):
     SHAPE = "shape"
     HISTORY = "history"
     SHOW = "show"
+    CHECK = "check"
     NONE = "none"
 
 

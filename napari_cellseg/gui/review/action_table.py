@@ -280,6 +280,16 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         is_on=lambda do: do.showing.outlines_only,
     ),
     ReviewAction(
+        id="truth",
+        text="Compare",
+        tip="Show the cells of the model next to the image: matched (blue), false (red) and missed (yellow) cells",
+        keys=("T",),
+        place=Place.CHECK,
+        needs=needs.an_answer,
+        run=lambda do: do.truth.toggle(),
+        is_on=lambda do: do.truth.is_shown,
+    ),
+    ReviewAction(
         id="previous_image",
         text="<",
         tip="Open the previous image; edits are saved",

@@ -21,8 +21,9 @@ from napari_cellseg.gui.review.cell_finder import CellFinder
 from napari_cellseg.gui.review.cutting import Cutting
 from napari_cellseg.gui.review.new_cell import NewCell
 from napari_cellseg.gui.review.next_cell import NextCell
-from napari_cellseg.gui.review.queue_text import end_text, nothing_text
+from napari_cellseg.gui.review.queue_text import nothing_text
 from napari_cellseg.gui.review.queue_walk import QueueWalk
+from napari_cellseg.gui.review.truth_view import TruthView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.review import Author, CellCommand, CellFilter, Change, ChangeKind, ReviewSession, Status
@@ -50,6 +51,7 @@ class ReviewActions(QObject):
         self.queue = QueueWalk(state, layers)
         self._place = NextCell(self.queue)
         self.tools, self.showing = Tools(state, layers), Showing(layers)
+        self.truth = TruthView(state, layers, opener.summaries)
         self.auto_advance = True
         self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
@@ -62,8 +64,8 @@ class ReviewActions(QObject):
         layers.undo_requested.connect(self.undo)
         layers.redo_requested.connect(self.redo)
         self.queue.changed.connect(self._move_on)
-        for signal in (self.queue.changed, self.tools.changed, self.showing.changed, self.new_cell.changed):
-            signal.connect(self.changed)
+        for part in (self.queue, self.tools, self.showing, self.new_cell, self.truth):
+            part.changed.connect(self.changed)
         state.current_changed.connect(self._on_current)
         state.selection_changed.connect(self._on_selection)
 
@@ -261,6 +263,7 @@ class ReviewActions(QObject):
         """Stop assessing the queue."""
         self.showing.show()
         self.new_cell.drop()
+        self.truth.close()
         self.queue.close()
 
     # ---- how ----
@@ -329,8 +332,7 @@ class ReviewActions(QObject):
         layer = self._layers.layer(where.class_id)
         if layer is not None and not is_in_view(layer, where.box):
             move_to(self._state.viewer, where.box, session.image_size)
-        verb = "Undone" if change.kind is ChangeKind.UNDO else "Done again"
-        self.say(self.undone_text or f"{verb}: {change.text}")
+        self.say(self.undone_text or f"{'Undone' if change.kind is ChangeKind.UNDO else 'Done again'}: {change.text}")
 
     @property
     def undone_text(self) -> str:
@@ -339,11 +341,6 @@ class ReviewActions(QObject):
         if not cells or self._state.session is None or self._state.session.redo_text != command:
             return ""
         return f"{counted(cells, 'cell')} of the model removed. Redo (Ctrl+Shift+Z) brings them back."
-
-    @property
-    def end_text(self) -> str:
-        """What to do at the end of the queue; empty while cells await a decision, or when there are no cells."""
-        return end_text(self._state, self.queue)
 
     def _current(self) -> int | None:
         return self._state.selection[0] if self._state.selection else self._missed

@@ -24,6 +24,7 @@ from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.queue_rows import QueueList
+from napari_cellseg.gui.review.queue_text import end_text
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
@@ -108,7 +109,10 @@ class ReviewDock(Dock):
         self._keys.setFixedWidth(28)
         self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
         self._check = QLabel("Check")
-        self.column.addLayout(_row(self._check, self._content, stretch=1))
+        (self._truth,) = self._buttons_of(Place.CHECK)
+        self.column.addLayout(_row(self._check, self._content, self._truth, stretch=1))
+        self._agreement = small_label()
+        self.column.addWidget(self._agreement)
         self.queue_model = QueueModel()
         self.queue_list = QueueList(self.queue_model)
         self.queue_list.clicked.connect(lambda index: self._do.go_to(self.queue_model.item(index.row())))
@@ -231,6 +235,10 @@ class ReviewDock(Dock):
         has_choice = session is not None and (session.progress.given > 0 or queue.content is not QueueContent.PROPOSED)
         for widget in (self._check, self._content):
             widget.setVisible(has_choice)
+        truth = self._do.truth
+        self._truth.setVisible(has_choice or truth.why_not is None)
+        self._agreement.setText(truth.picture.text if truth.picture is not None and truth.is_shown else "")
+        self._agreement.setVisible(bool(self._agreement.text()))
         items = queue.items(_LISTED)
         self.queue_model.show(items, self.state.classes if session is None else session.classes)
         row = self.queue_model.row_of(self.state.selection[0]) if self.state.selection else None
@@ -258,7 +266,7 @@ class ReviewDock(Dock):
         if waiting:
             return ""
         left = session.count(statuses=queue.content.statuses)
-        return self._do.end_text or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
+        return end_text(self.state, queue) or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
 
     def _show_buttons(self, session: ReviewSession | None) -> None:
         for action_id, made in self.buttons.items():

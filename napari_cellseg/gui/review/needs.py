@@ -5,9 +5,9 @@ from __future__ import annotations
 from napari_cellseg.gui.review.actions import ReviewActions
 
 __all__ = [
-    "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_image",
-    "an_image_after", "an_image_before", "class_now", "edits", "nothing", "one_cell", "redo_now", "something_done",
-    "something_undone", "the_end", "two_cells", "undo_now", "with_count",
+    "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer",
+    "an_image", "an_image_after", "an_image_before", "class_now", "edits", "nothing", "one_cell", "redo_now",
+    "something_done", "something_undone", "the_end", "two_cells", "undo_now", "with_count",
 ]  # fmt: skip
 
 
@@ -98,6 +98,11 @@ def _another_image(do: ReviewActions, end: int, at_end: str) -> str | None:
     if state.loading:
         return "An image is being opened."
     return at_end if state.images[end] == state.file else None
+
+
+def an_answer(do: ReviewActions) -> str | None:
+    """Say why no model can be compared with the labels."""
+    return do.truth.why_not
 
 
 def the_end(do: ReviewActions) -> str | None:

@@ -173,6 +173,7 @@ class Segmentation(QObject):
             target.session.load_proposals(cells, target.model_name)
             if target.log is not None:
                 target.log.note(target.file, target.key, target.model_name, len(cells), is_saved=False)
+            self._state.answered.emit(target.image_id, cells)
         except CellSegError as error:  # the classes were edited during the run
             show_error(error)
         else:

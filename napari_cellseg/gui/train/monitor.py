@@ -236,6 +236,7 @@ class TrainMonitor(QWidget):
             return
         again = " and the open image is segmented again" if self._state.session is not None else ""
         self.use_row.set_message(f'Segment now uses "{entry.name}"{again}.')
+        self._state.wants_comparison = True
         self._state.segment_requested.emit()
 
 
