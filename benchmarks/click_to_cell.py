@@ -109,6 +109,7 @@ class Score:
         self.by_way: dict[Way | None, list[float]] = {}
         self.times: list[float] = []
         self.again: list[float] = []
+        self.processor: list[float] = []
 
 
 def first_of(answer: CellAnswer | None, truth: InstanceMasks, of: int) -> float:
@@ -120,9 +121,10 @@ def click(
 ) -> None:
     of, y, x = place
     prompt = prompt_of(tile, scale, (x, y, x, y), is_click=True)
-    begin = time.perf_counter()
+    begin, processor = time.perf_counter(), time.process_time()
     answer = model.answer(prompt) or answer_by_stain(prompt)
     score.times.append(time.perf_counter() - begin)
+    score.processor.append(time.process_time() - processor)
     begin = time.perf_counter()
     model.answer(prompt)
     score.again.append(time.perf_counter() - begin)
@@ -170,7 +172,7 @@ def main() -> None:
 
 def report(score: Score, missed: int) -> None:
     corrected = np.maximum(score.wheel, score.box)
-    stated = np.array(score.times) * 1e3, np.array(score.again) * 1e3
+    stated = [np.array(times) * 1e3 for times in (score.times, score.again, score.processor)]
     print(
         f"{len(score.first)} of {missed} missed cells, load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} threads"
     )
@@ -188,7 +190,8 @@ def report(score: Score, missed: int) -> None:
     for way, values in score.by_way.items():
         name = "nothing" if way is None else way.value
         print(f"  {len(values) / len(score.first):4.0%} by {name}, IoU {np.mean(values):.3f}")
-    for name, values in zip(("a new region", "the same region again"), stated, strict=True):
+    names = ("a new region", "the same region again", "a new region, processor time of all threads")
+    for name, values in zip(names, stated, strict=True):
         print(f"  {np.median(values):.0f} ms, 95 % within {np.percentile(values, 95):.0f} ms   {name}")
 
 

@@ -56,7 +56,7 @@ class Sketch:
         layers = self._viewer.layers
         if self._layer is None or self._layer not in layers:
             chosen = layers.selection.active
-            self._layer = Shapes(name="sketch", ndim=2)
+            self._layer = Shapes(name="sketch", ndim=2, opacity=1.0)
             self._viewer.add_layer(self._layer)
             self._layer.mouse_pan = False
             layers.selection.active = chosen
