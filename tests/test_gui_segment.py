@@ -449,3 +449,21 @@ def test_the_dock_brings_no_torch():
         "import sys, napari_cellseg.gui.segment.dock, napari_cellseg.gui.opening.dock; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[1]).returncode == 0
+
+
+@pytest.mark.usefixtures("image")
+def test_a_class_that_the_model_needs_is_added_with_a_button(qtbot, dock):
+    dock.state.set_classes(ClassTable((TISSUE_CLASSES.names[0], "mitosis")))
+    shown = []
+    notification_manager.notification_ready.connect(shown.append)
+    segment(qtbot, dock, answer(GOOD))
+    assert not dock.state.session.cells
+    (offer,) = [each for each in shown if each.actions]
+    label, add = offer.actions[0]
+    assert label == f"Add {', '.join(TISSUE_CLASSES.names[1:])}"
+    add(None)
+    qtbot.waitUntil(lambda: not dock.segmentation.job.is_busy, timeout=60_000)
+    assert dock.state.classes.names == (TISSUE_CLASSES.names[0], "mitosis", *TISSUE_CLASSES.names[1:])
+    assert dock.state.classes.colours[2] == TISSUE_CLASSES.colours[1]
+    assert len(dock.state.session.cells) == len(FOUND)
+    notification_manager.notification_ready.disconnect(shown.append)
