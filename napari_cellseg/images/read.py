@@ -46,7 +46,7 @@ __all__ = [
 
 READ_ERRORS = (
     OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
-    RuntimeError, MemoryError, struct.error, zlib.error,
+    RuntimeError, MemoryError, struct.error, zlib.error, tifffile.TiffFileError,  # no ValueError before tifffile 2025
 )  # fmt: skip
 """All errors that tifffile and the codecs raise on a damaged file."""
 
