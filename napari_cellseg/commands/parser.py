@@ -12,6 +12,7 @@ from napari_cellseg.commands import (
     experiment,
     export,
     import_annotations,
+    package,
     predict,
     report,
     samples,
@@ -22,7 +23,20 @@ from napari_cellseg.commands.options import LazyParser
 
 __all__ = ["make_parser"]
 
-_COMMANDS = (predict, train, experiment, evaluate, validate, import_annotations, export, report, doctor, demo, samples)
+_COMMANDS = (
+    predict,
+    train,
+    experiment,
+    evaluate,
+    validate,
+    import_annotations,
+    export,
+    report,
+    package,
+    doctor,
+    demo,
+    samples,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
