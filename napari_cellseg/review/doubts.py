@@ -88,9 +88,8 @@ def odd_shape(shape: Shape, norm: Norm | None) -> list[Doubt]:
     doubts = []
     size = (shape.log_area - norm.log_area) / norm.log_area_spread
     if abs(size) > 2.5:
-        times = math.exp(abs(shape.log_area - norm.log_area))
-        word = f"{times:.1f} x the usual size" if size > 0 else f"1/{times:.1f} of the usual size"
-        doubts.append(Doubt(Reason.SIZE, _degree(abs(size)), word))
+        times = math.exp(shape.log_area - norm.log_area)
+        doubts.append(Doubt(Reason.SIZE, _degree(abs(size)), f"{times:.2g} x the usual area"))
     fit = (norm.fit - shape.fit) / norm.fit_spread
     if fit > 2.5:
         doubts.append(Doubt(Reason.SHAPE, _degree(fit), "odd shape"))
