@@ -38,7 +38,7 @@ def test_a_sure_cell_of_odd_size_comes_before_an_unsure_one_of_usual_size():
     queue = ReviewQueue(session_of(GRID, [6] * 11 + [2], [1] * 12, [0.8] * 11 + [0.99]))
     first = queue.items()[0]
     assert (first.cell_id, first.reason) == (12, Reason.SIZE)
-    assert first.text.startswith("1/8")
+    assert first.text.startswith("0.12 x the usual area")
 
 
 def test_a_bent_cell_is_an_odd_shape():
