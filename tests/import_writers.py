@@ -274,8 +274,96 @@ def bowl(folder: Path, rows: list[Written]) -> list[Written]:
     return rows
 
 
+def via3(folder: Path, rows: list[Written]) -> list[Written]:
+    image(folder)
+    regions: dict[str, Any] = {}
+    for number, row in enumerate(rows):
+        region: dict[str, Any] = {"vid": "1", "flg": 0, "z": [], "xy": [7, *flat(row.ring)]}
+        region["av"] = {"1": "" if row.fault == "no class" else str(row.class_id - 1)}
+        changes = {"box": {"xy": [2, 1, 1, 4, 4]}, "orphan": {"vid": "77"}}
+        regions[f"1_{number}"] = "no row" if row.fault == "no row" else region | changes.get(row.fault, {})
+    options = dict(zip("01", CLASSES, strict=True))
+    data = {
+        "project": {"pid": "x", "data_format_version": "3.1.1"},
+        "config": {},
+        "attribute": {"1": {"aname": "cell type", "anchor_id": "FILE1_Z0_XY1", "type": 4, "options": options}},
+        "file": {"1": {"fid": "1", "fname": "a.tif", "type": 2, "loc": 1, "src": ""}},
+        "metadata": regions,
+        "view": {"1": {"fid_list": ["1"]}},
+    }
+    write_json(folder / "via_project.json", data)
+    return rows
+
+
+def rle_pack(mask: np.ndarray) -> list[int]:
+    """Pack an RGBA image of a mask as Label Studio does: blocks of equal values, and one block of single values."""
+    values = np.repeat(mask.ravel().astype(np.uint8) * 255, 4)
+    bits = f"{len(values):032b}" + f"{7:05b}" + "".join(f"{width - 1:04b}" for width in (2, 4, 8, 16))
+    starts = np.flatnonzero(np.diff(values, prepend=values[0] ^ 1))
+    for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
+        for first in range(start, end, 2**16):
+            count = min(end - first, 2**16)
+            if count < 9:
+                bits += f"001{count - 1:04b}" + f"{values[first]:08b}" * count
+            else:
+                bits += f"111{count - 1:016b}{values[first]:08b}"
+    return np.packbits(np.array(list(bits), np.uint8)).tolist()
+
+
+def label_studio(folder: Path, rows: list[Written]) -> list[Written]:
+    image(folder)
+    regions: list[Any] = []
+    for number, row in enumerate(rows):
+        region: dict[str, Any] = {"id": f"r{number}", "from_name": "label", "to_name": "image", "image_rotation": 0}
+        region |= {"original_width": SIZE[1], "original_height": SIZE[0], "type": "polygonlabels"}
+        points = [[x if isinstance(x, str) else 100 * x / SIZE[1], 100 * y / SIZE[0]] for x, y in row.ring]
+        value: dict[str, Any] = {"points": points, "closed": True, "polygonlabels": [CLASSES[row.class_id - 1]]}
+        if not row.fault and number % 2:
+            region["type"] = "brushlabels"
+            value = {"format": "rle", "rle": rle_pack(row.mask), "brushlabels": [CLASSES[row.class_id - 1]]}
+        changes: dict[str, dict[str, Any]] = {
+            "no class": {"value": {"points": points}}, "box": {"value": {"x": 1, "y": 1, "width": 5, "height": 5}},
+            "wrong size": {"value": value | {"rle": rle_pack(np.ones((3, 3), bool))}},
+            "bad counts": {"value": value | {"rle": rle_pack(row.mask)[:9]}},
+        }  # fmt: skip
+        regions.append("no row" if row.fault == "no row" else region | {"value": value} | changes.get(row.fault, {}))
+    task = {"id": 1, "data": {"image": "/data/upload/1/0a1b2c3d-a.tif"}, "predictions": []}
+    write_json(
+        folder / "project.json", [task | {"annotations": [{"id": 1, "was_cancelled": False, "result": regions}]}]
+    )
+    return rows
+
+
+def cvat(folder: Path, rows: list[Written]) -> list[Written]:
+    image(folder)
+    shapes, written = [], []
+    for number, row in enumerate(rows):
+        label = f'label="{CLASSES[row.class_id - 1] if row.fault != "no class" else ""}" source="manual" occluded="0"'
+        points = ";".join(f"{x},{y}" for x, y in row.ring)
+        shape = f'<polygon {label} points="{points}" z_order="0"><attribute name="a">b</attribute></polygon>'
+        if not row.fault and number % 2:
+            place = f'left="{row.x - 1}" top="{row.y}" width="{row.side + 1}" height="{row.side}"'
+            shape = f'<mask {label} rle="{", ".join([f"1, {row.side}"] * row.side)}" {place} z_order="0"></mask>'
+        changes = {
+            "box": f'<box {label} xtl="1" ytl="1" xbr="4" ybr="4"/>',
+            "no row": f"<polygon {label}/>",
+            "wrong size": f'<mask {label} rle="0, 999999" left="0" top="0" width="999" height="1001"/>',
+            "bad counts": f'<mask {label} rle="1, 3" left="0" top="0" width="5" height="5"/>',
+        }
+        shapes.append(changes.get(row.fault, shape))
+        written.append(row)
+    names = "".join(f"<label><name>{name}</name><color>#0000ff</color></label>" for name in CLASSES)
+    meta = f"<meta><job><labels>{names}</labels></job></meta>"
+    picture = f'<image id="0" name="a.tif" width="{SIZE[1]}" height="{SIZE[0]}">{"".join(shapes)}</image>'
+    (folder / "annotations.xml").write_text(
+        f'<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>{meta}{picture}</annotations>'
+    )
+    return written
+
+
 WRITERS: dict[str, Callable[[Path, list[Written]], list[Written]]] = {
-    "coco": coco, "datumaro": datumaro, "via": via, "labelme": labelme, "geojson": geojson, "imagej": imagej,
+    "coco": coco, "datumaro": datumaro, "via": via, "via3": via3, "label-studio": label_studio,
+    "cvat": cvat, "labelme": labelme, "geojson": geojson, "imagej": imagej,
     "aperio": aperio, "mat": mat, "pannuke": pannuke, "cellpose": cellpose, "bowl": bowl, "labels": labels,
 }  # fmt: skip
 FAULTS = (*OUTLINE_FAULTS, "orphan", "no class", "box", "no row", "wrong size", "bad counts")

@@ -18,8 +18,9 @@ _MOST_ROWS = 50
 
 _EPILOG = """\
 PATH is a file, a folder or a zip of annotations with their images: COCO (CVAT, Label Studio, Roboflow, VIA, ...),
-Datumaro, VIA and labelme JSON, QuPath GeoJSON, ImageJ ROIs, Aperio XML (MoNuSAC, MoNuSeg), CoNSeP and Lizard .mat,
-PanNuke .npy, Cellpose and StarDist masks, Data Science Bowl folders, label images.
+Datumaro, VIA 2 and 3, Label Studio and labelme JSON, CVAT XML, QuPath GeoJSON, ImageJ ROIs,
+Aperio XML (MoNuSAC, MoNuSeg), CoNSeP and Lizard .mat, PanNuke .npy,
+Cellpose and StarDist masks, Data Science Bowl folders, label images.
   napari-cellseg import task_1.zip --out project
   napari-cellseg import masks --images images --out project --split touching
   napari-cellseg import CoNSeP/Train --out project --rename "fibroblast=spindle" "muscle=spindle"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from napari_cellseg.errors import AnnotationError, CellSegError
-from napari_cellseg.formats.file_gate import read_bytes
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.formats.xml_gate import read_xml, root_tag
 from napari_cellseg.importers.collect import Collector
 from napari_cellseg.importers.drawing import drawn
 from napari_cellseg.importers.matching import draft_of_stem
@@ -17,22 +16,12 @@ from napari_cellseg.importers.source import Source
 
 __all__ = ["find", "read"]
 
-_MAX_BYTES, _MAX_DEPTH = 2**29, 32
 _PLAIN_NAMES = ("description", "")  # ImageScope's default name of an attribute
 
 
 def find(source: Source) -> list[Path]:
     """Return the XML files with annotations of ImageScope."""
-    return [file for file in source.named(".xml") if _looks_right(file)]
-
-
-def _looks_right(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(4096)
-    except OSError:
-        return False
-    return b"<Annotations" in head
+    return [file for file in source.named(".xml") if root_tag(file, "Annotations")]
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
@@ -40,7 +29,7 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
     for file in files:
         name = source.shown(file)
         try:
-            root = _parsed(file)
+            root = read_xml(file)
         except CellSegError as error:
             collector.leave_out_file(name, str(error))
             continue
@@ -57,23 +46,6 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
                     cell, remark = drawn([[ring]], draft.size)
                     row.keep(class_name, cell, remark=remark)
                     collector.declare(class_name, _colour(annotation.get("LineColor", "")))
-
-
-def _parsed(file: Path) -> ElementTree.Element:
-    content = read_bytes(file, most_bytes=_MAX_BYTES)
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:  # entities can expand to any size
-        raise AnnotationError(f"{file.name} defines its own entities; such XML is not read")
-    depth = 0
-    try:
-        events = ElementTree.iterparse(io.BytesIO(content), events=("start", "end"))
-        for event, _ in events:
-            depth += 1 if event == "start" else -1
-            if depth > _MAX_DEPTH:
-                raise AnnotationError(f"{file.name} has elements more than {_MAX_DEPTH} deep; ImageScope writes 6")
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise AnnotationError(f"{file.name} is not XML: {error}") from error
-    root: ElementTree.Element = events.root  # type: ignore[attr-defined]  # set when all is read
-    return root
 
 
 def _class_name(annotation: ElementTree.Element) -> str:

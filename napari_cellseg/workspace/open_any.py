@@ -200,7 +200,8 @@ def _is_results(path: Path) -> bool:
     """Return whether a JSON file starts like a list of results."""
     with path.open("rb") as file:
         head = file.read(256).lstrip()
-    return head.startswith(b"[") and b'"Feature"' not in head and b"geometry" not in head
+    others = (b'"Feature"', b"geometry", b'"data"', b'"annotations"', b'"completions"')  # of QuPath and Label Studio
+    return head.startswith(b"[") and not any(word in head for word in others)
 
 
 def _read_results(path: Path) -> Imported:
