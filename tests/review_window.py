@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +127,14 @@ def pump(seconds: float = 0.0) -> None:
     while time.monotonic() < end:
         time.sleep(0.01)
         QApplication.processEvents()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Let Qt work until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        pump(0.02)
 
 
 def stroke(layer: Any, points: list[tuple[int, int]], size: int = 5, *, erase: bool = False) -> None:

@@ -13,13 +13,17 @@ from napari_cellseg.gui.exporting.dock import ExportDock
 from napari_cellseg.gui.models.dock import ModelsDock
 from napari_cellseg.gui.opening.dock import OpenDock
 from napari_cellseg.gui.plugin import plugin_of
+from napari_cellseg.gui.review.action import Where
 from napari_cellseg.gui.review.dock import ReviewDock
 from napari_cellseg.gui.review.gallery_dock import GalleryDock
+from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.table_dock import TableDock
 from napari_cellseg.gui.segment.dock import SegmentDock
 from napari_cellseg.gui.train.dock import TrainDock
 
 __all__ = ["Batch", "Export", "Gallery", "Models", "Open", "Review", "Segment", "Table", "Train"]
+
+_KEYS = (Where.EVERYWHERE, Where.REVIEW)
 
 
 class Open(OpenDock):
@@ -28,6 +32,7 @@ class Open(OpenDock):
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
         super().__init__(plugin.state, plugin.layers, plugin.opener, plugin.saving)
+        add_dock_keys(self, plugin.review, *_KEYS)  # else the list of images takes letters as a search
 
 
 class Segment(SegmentDock):
@@ -36,6 +41,7 @@ class Segment(SegmentDock):
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
         super().__init__(plugin.state, plugin.layers, plugin.opener, plugin.segmentation)
+        add_dock_keys(self, plugin.review, *_KEYS)
 
 
 class Review(ReviewDock):

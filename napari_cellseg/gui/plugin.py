@@ -21,7 +21,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.save_watch import SaveWatch
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.cell_finder import CellFinder
-from napari_cellseg.gui.review.keys import bind_review_keys
+from napari_cellseg.gui.review.keys import ReviewKeys
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.run import TrainRun
@@ -51,6 +51,8 @@ class Plugin:
     autosave : Autosave
     review : ReviewActions
         What keys and buttons of a review do.
+    keys : ReviewKeys
+        The keys of a review on the canvas.
     segmentation : Segmentation
         Predicts the image on the canvas.
     batch : Batch
@@ -66,6 +68,7 @@ class Plugin:
     saving: SaveWatch
     autosave: Autosave
     review: ReviewActions
+    keys: ReviewKeys
     segmentation: Segmentation
     batch: Batch
     training: TrainRun
@@ -76,7 +79,7 @@ class Plugin:
             return
         self.state.close()
         for part in (
-            self.training, self.batch, self.segmentation, self.review,
+            self.training, self.batch, self.segmentation, self.keys, self.review,
             self.autosave, self.saving, self.opener, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
@@ -103,7 +106,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     segmentation = Segmentation(state, make_engine(state))
     finder = CellFinder(state, make_engine(state), lambda: segmentation.settings)
     review = ReviewActions(state, layers, opener, finder)
-    bind_review_keys(layers, review)
+    keys = ReviewKeys(state, layers, review)
     batch = Batch(state, opener, make_engine(state))
     training = TrainRun(state, make_engine(state))
     plugin = _PLUGINS[viewer] = Plugin(
@@ -114,6 +117,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         saving=saving,
         autosave=autosave,
         review=review,
+        keys=keys,
         segmentation=segmentation,
         batch=batch,
         training=training,

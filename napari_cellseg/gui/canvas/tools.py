@@ -47,6 +47,7 @@ class Tools(QObject):
         super().__init__()
         self._state, self._layers = state, layers
         self._tool = Tool.POINT
+        self._class_id = 1  # of the class layer that was active last
         self._is_writing = False
         for layer in layers:
             self._follow(layer)
@@ -67,8 +68,10 @@ class Tools(QObject):
         return self._tool in _MODES
 
     def choose(self, tool: Tool) -> None:
-        """Use a tool on whichever class layer is active, now and later."""
+        """Use a tool on whichever class layer is active, now and later; one that draws activates a class layer."""
         self._layers.settle()
+        if tool in _MODES:
+            self._leave_the_image()
         is_other, self._tool = tool is not self._tool, tool
         self._write()
         if is_other:
@@ -77,6 +80,15 @@ class Tools(QObject):
     def point(self) -> None:
         """Return to panning and selecting."""
         self.choose(Tool.POINT)
+
+    def _leave_the_image(self) -> None:
+        """Activate the class layer of the selected cell, or the last active one, to draw on, unless one is active."""
+        state = self._state
+        if state.session is None or isinstance(state.viewer.layers.selection.active, CellsLayer):
+            return
+        cells = (state.session.cells.get(i) for i in state.selection)
+        self._layers.activate(next((cell.class_id for cell in cells if cell is not None), self._class_id))
+        self._layers.settle()
 
     def _follow(self, layer: CellsLayer) -> None:
         layer.events.mode.connect(lambda _: self._on_mode(layer))
@@ -94,6 +106,7 @@ class Tools(QObject):
 
     def _on_active(self, event: Any) -> None:
         if isinstance(event.value, CellsLayer):
+            self._class_id = event.value.class_id
             self._write()
 
     def _on_mode(self, layer: CellsLayer) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image as ImageLayer
 
 from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
+from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.state import AppState
 
 __all__ = ["OwnLayer"]
@@ -24,7 +24,7 @@ class OwnLayer:
     def bring(self, name: str) -> None:
         """Put the layer, still empty, at the bottom of the canvas, unless it is there."""
         if self._layer is None or self._layer not in self._state.viewer.layers:
-            self._layer = ImageLayer(np.zeros((1, 1, 3), np.uint8), name=name, rgb=True)
+            self._layer = PluginImage(np.zeros((1, 1, 3), np.uint8), name=name, rgb=True)
             self._state.viewer.layers.insert(0, self._layer)
 
     def show(self, rgb: npt.NDArray[np.uint8], name: str) -> None:

@@ -1,23 +1,27 @@
-"""The keys of a review: bound on the class layers themselves, so that napari's own do not win, and in our docks."""
+"""The keys of a review: bound on the layers of the plugin, so that napari's own do not win, and in our docks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.plugin_image import is_own_layer
 from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.gui.review.action import ReviewAction, Where
 from napari_cellseg.gui.review.action_table import MOUSE, REVIEW_ACTIONS, perform
 from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.state import AppState
 
-__all__ = ["KeysDialog", "add_dock_keys", "bind_review_keys"]
+__all__ = ["KeysDialog", "ReviewKeys", "add_dock_keys"]
 
+_CANVAS = (Where.EVERYWHERE, Where.CANVAS, Where.REVIEW)
+_PASSING = (Where.SPLITTING, Where.CLICKING, Where.END)
 _WINDOW_KEYS = ("?",)
 """Keys that napari has no name for: the window itself gets them."""
 _NAPARI_NAMES = {"PgUp": "PageUp", "PgDown": "PageDown"}
@@ -25,20 +29,94 @@ _ENTER = {"Enter": ("Return", "Enter")}
 """Qt has two keys for one: that of the letters, and that of the digits."""
 
 
-def bind_review_keys(layers: ClassLayers, actions: ReviewActions) -> None:
-    """Bind the keys on all class layers, present and future, and those of the window."""
-    for layer in layers:
-        _bind_layer_keys(layer, actions)
-    layers.layer_added.connect(lambda layer: _bind_layer_keys(layer, actions))
-    passing = _PassingKeys(layers, actions)
-    actions.cutting.changed.connect(lambda: passing.update())  # functions: Qt keeps no object alive for its method
-    actions.changed.connect(passing.update_soon)
-    layers.ready.connect(lambda: passing.bind())
-    actions.keys_requested.connect(lambda: KeysDialog(actions, actions.window).show())
-    if actions.window is not None:
-        for key, row in _keys(Where.EVERYWHERE):
-            if key in _WINDOW_KEYS:
-                QShortcut(QKeySequence(key), actions.window).activated.connect(partial(perform, row, actions))
+class ReviewKeys:
+    """The keys on the canvas: of every layer of the plugin, and of the viewer while no layer is active.
+
+    Layers of the user and of other plugins keep their keys, and napari's. Some sets come and go: those of a split, of a
+    clicked cell, and Enter at the end of the queue.
+    """
+
+    def __init__(self, state: AppState, layers: ClassLayers, actions: ReviewActions) -> None:
+        self._state, self._actions = state, actions
+        self._passing: tuple[Where, ...] = ()
+        self._replaced: dict[str, Any] | None = None  # of the viewer, while our keys are bound on it
+        self._turn = QTimer()
+        self._turn.setSingleShot(True)
+        self._turn.timeout.connect(lambda: self._update())
+        viewer = state.viewer
+        for layer in self._own_layers():
+            self._bind(layer)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.selection.events.active.connect(self._on_active)
+        state.current_changed.connect(lambda: self._on_active())
+        # In the middle of a change the queue is not up to date; functions, as Qt keeps no object alive for its method.
+        for signal in (actions.cutting.changed, actions.changed, layers.ready):
+            signal.connect(lambda: self._turn.start(0))
+        actions.cutting.changed.connect(lambda: self._update())
+        actions.keys_requested.connect(lambda: KeysDialog(actions, actions.window).show())
+        if actions.window is not None:
+            for key, row in _keys(Where.EVERYWHERE):
+                if key in _WINDOW_KEYS:
+                    QShortcut(QKeySequence(key), actions.window).activated.connect(partial(perform, row, actions))
+
+    def close(self) -> None:
+        """Give the viewer its own keys back."""
+        self._turn.stop()
+        self._release_viewer()
+
+    def _own_layers(self) -> list[Any]:
+        viewer = self._state.viewer
+        return [] if viewer is None else [layer for layer in viewer.layers if is_own_layer(layer)]
+
+    def _on_inserted(self, event: Any) -> None:
+        if is_own_layer(event.value):
+            self._bind(event.value)
+
+    def _on_active(self, _: object = None) -> None:
+        """Bind the keys on the viewer while no layer is active: none or several are selected in the layer list."""
+        viewer = self._state.viewer
+        if viewer is None or self._state.session is None or viewer.layers.selection.active is not None:
+            self._release_viewer()
+        elif self._replaced is None:
+            self._replaced = self._bind(viewer)
+
+    def _release_viewer(self) -> None:
+        viewer, replaced, self._replaced = self._state.viewer, self._replaced, None
+        if viewer is not None and replaced is not None:
+            for name in self._passing_names():
+                replaced.setdefault(name, None)
+            for name, call in replaced.items():
+                viewer.bind_key(name, call, overwrite=True)
+
+    def _bind(self, holder: Any) -> dict[str, Any]:
+        """Bind all keys that work now on a layer or the viewer, before napari's; return what they replace."""
+        rows = [row for row in _keys(*_CANVAS, *self._passing) if row[0] not in _WINDOW_KEYS]
+        return {_napari_name(key): _bind(holder, key, partial(perform, row, self._actions)) for key, row in rows}
+
+    def _update(self) -> None:
+        """Bind the keys that come and go, if others are needed now; napari's polygons get theirs back afterwards."""
+        wanted = self._wanted()
+        if wanted == self._passing:
+            return
+        self._passing = wanted
+        viewer = [] if self._replaced is None else [self._state.viewer]
+        for holder in (*self._own_layers(), *viewer):
+            for name in self._passing_names():
+                holder.bind_key(name, None, overwrite=True)
+            for key, row in _keys(*wanted):
+                _bind(holder, key, partial(perform, row, self._actions))
+
+    @staticmethod
+    def _passing_names() -> list[str]:
+        return [_napari_name(key) for key, _ in _keys(*_PASSING)]
+
+    def _wanted(self) -> tuple[Where, ...]:
+        if self._actions.cutting.cell_id is not None:
+            return (Where.SPLITTING,)
+        if self._actions.tools.tool is Tool.CELL:
+            return (Where.CLICKING,)
+        at_end = not self._actions.tools.draws and self._actions.queue.is_finished
+        return (Where.END,) if at_end else ()
 
 
 def add_dock_keys(dock: QWidget, actions: ReviewActions, *where: Where) -> None:
@@ -90,53 +168,12 @@ def _keys(*where: Where) -> list[tuple[str, ReviewAction]]:
     return [(key, row) for row in REVIEW_ACTIONS if row.where in where for key in row.keys]
 
 
-def _bind_layer_keys(layer: CellsLayer, actions: ReviewActions) -> None:
-    """Bind the keys on one layer; they come before those that napari binds on all Labels layers."""
-    for key, row in _keys(Where.EVERYWHERE, Where.CANVAS, Where.REVIEW):
-        if key not in _WINDOW_KEYS:
-            _bind(layer, key, partial(perform, row, actions))
-
-
-class _PassingKeys:
-    """Binds the keys of a split, or of the end of the queue, and returns them to napari's polygons afterwards."""
-
-    def __init__(self, layers: ClassLayers, actions: ReviewActions) -> None:
-        self._layers, self._actions = layers, actions
-        self._bound: Where | None = None
-        self._turn = QTimer()
-        self._turn.setSingleShot(True)
-        self._turn.timeout.connect(lambda: self.update())
-        self.update_soon = lambda: self._turn.start(0)  # in the middle of a change, the queue is not up to date
-        """Bind what is needed once the present change is complete."""
-
-    def update(self) -> None:
-        """Bind what is needed now, if that has changed."""
-        if self._wanted() is not self._bound:
-            self.bind()
-
-    def bind(self) -> None:
-        """Bind what is needed now on all layers."""
-        self._bound = self._wanted()
-        for layer in self._layers:
-            for key, _ in _keys(Where.SPLITTING, Where.CLICKING, Where.END):
-                layer.bind_key(_napari_name(key), None, overwrite=True)
-            for key, row in () if self._bound is None else _keys(self._bound):
-                _bind(layer, key, partial(perform, row, self._actions))
-
-    def _wanted(self) -> Where | None:
-        if self._actions.cutting.cell_id is not None:
-            return Where.SPLITTING
-        if self._actions.tools.tool is Tool.CELL:
-            return Where.CLICKING
-        return Where.END if not self._actions.tools.draws and self._actions.queue.is_finished else None
-
-
 def _napari_name(key: str) -> str:
     return "-".join(_NAPARI_NAMES.get(part, part) for part in key.split("+"))
 
 
-def _bind(layer: CellsLayer, keys: str, call: Callable[[], None]) -> None:
-    def review_key(_: CellsLayer) -> None:  # a function: napari asks what is bound for its name
+def _bind(holder: Any, key: str, call: Callable[[], None]) -> Any:
+    def review_key(_: Any) -> None:  # a function: napari asks what is bound for its name
         call()
 
-    layer.bind_key(_napari_name(keys), review_key, overwrite=True)
+    return holder.bind_key(_napari_name(key), review_key, overwrite=True)

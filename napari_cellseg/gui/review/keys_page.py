@@ -15,7 +15,9 @@ _HEAD = """\
 
 Made from the table `REVIEW_ACTIONS` by `python -m napari_cellseg.gui.review.keys_page > docs/keys.md`; do not edit.
 
-The keys work on the canvas while a class layer is active, and in *Review*, *Gallery* and *Table*. F1 shows this list.
+The keys work on the canvas while a class layer, the image of the open folder or no layer is active, and in *Open*,
+*Segment*, *Review*, *Gallery* and *Table*. Layers of other plugins, and images that napari opened, keep napari's keys.
+Enter or Escape leaves a number field. F1 shows this list.
 
 | Key | Button | What it does |
 | --- | --- | --- |

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QKeySequence, QPixmap, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -121,6 +121,9 @@ class FilterRow(QWidget):
             field.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             field.valueChanged.connect(self.changed)
             field.editingFinished.connect(field.clearFocus)  # else the keys of the review would end here
+            leave = QShortcut(QKeySequence("Escape"), field)
+            leave.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            leave.activated.connect(field.clearFocus)
         self.reject_button = button("Reject", reject)
         self._accept = button("Accept", accept)
         self._select = button("Select", select)

@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from qtpy.QtCore import QObject, Signal
 
 from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from training.run_folder import RunFolder
@@ -80,7 +81,7 @@ class ExampleLayer(QObject):
         active = viewer.layers.selection.active
         camera = camera_of(viewer)
         self._camera = (camera.center, camera.zoom)
-        self._layer = viewer.add_image(picture, name=name, rgb=True, translate=(0, offset))
+        self._layer = viewer.add_layer(PluginImage(picture, name=name, rgb=True, translate=(0, offset)))
         viewer.layers.selection.active = active  # the user may be painting
         viewer.reset_view()
         self.changed.emit()
