@@ -135,6 +135,7 @@ class StopReason(Enum):
     FINISHED = "all epochs done"
     NO_IMPROVEMENT = "no improvement"
     MAX_STEPS = "step limit reached"
+    MAX_MINUTES = "time limit reached"
     STOPPED = "stopped"
 
 

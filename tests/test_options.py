@@ -44,6 +44,7 @@ TRAIN = [
     ("--start-from=random", {"start_from": "random"}),
     ("--epochs=3", {"epochs": 3}),
     ("--max-steps=7", {"max_steps": 7}),
+    ("--minutes=5", {"max_minutes": 5}),
     ("--seed=5", {"seed": 5}),
     ("--device=cpu", {"device": "cpu"}),
     ("--devices=2", {"devices": 2}),

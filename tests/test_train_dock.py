@@ -95,6 +95,16 @@ def test_a_run_from_the_button_to_the_summary(qtbot, dock, workspace, engine):
 
 
 @pytest.mark.usefixtures("workspace")
+def test_a_time_limit_is_promised_and_given_to_the_run(qtbot, dock, engine):
+    dock.form.limit.widget("max_minutes").setValue(5)
+    assert dock.form.time.text().startswith("At most 5 min, then the validation.")
+    train(qtbot, dock)
+    assert engine.trained[0].config.max_minutes == 5
+    dock.form.limit.widget("max_minutes").setValue(0)
+    assert dock.form.config().max_minutes is None
+
+
+@pytest.mark.usefixtures("workspace")
 def test_while_it_trains_every_button_that_cannot_work_says_why(qtbot, dock, engine):
     engine.wait_s = 0.05
     dock.button.click()

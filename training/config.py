@@ -186,6 +186,14 @@ class TrainConfig(_Section):
     max_steps: int | None = _field(
         None, "Stop after this many optimiser steps. Empty: no limit.", "steps", "--max-steps", ge=1
     )
+    max_minutes: float | None = _field(
+        None,
+        "Train for at most this long, without pauses; the last validation follows. Empty: no limit.",
+        "min",
+        "--minutes",
+        ge=1,
+        le=100_000,
+    )
     seed: int = _field(
         0, "Seed of the split, the order, the augmentation and the initial weights.", flag="--seed", ge=0, lt=2**32
     )

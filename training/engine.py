@@ -35,6 +35,7 @@ from training.records import Records
 from training.run_folder import RunFolder
 from training.step import Item
 from training.validation import validate
+from training.work_time import WorkTime
 
 __all__ = ["train"]
 
@@ -98,6 +99,7 @@ class _Run:
         # The state is saved between steps only: half a step cannot be resumed.
         self.between_steps = True
         self.unsaved_steps = 0
+        self.time = WorkTime(self.config.max_minutes, self.progress, prepared.fabric)
         self.total_steps = prepared.steps_per_epoch * self.config.epochs
         if self.config.max_steps is not None:
             self.total_steps = min(self.total_steps, self.config.max_steps)
@@ -153,16 +155,19 @@ class _Run:
         while progress.epoch <= self.config.epochs:
             if not progress.epoch_trained:
                 yield from self._train_epoch()
-            cut_short = self._steps_used_up() and not progress.epoch_trained
+            cut_short = self._limit_reached() is not None and not progress.epoch_trained
             yield from self._end_epoch(cut_short)
-            if cut_short or self._steps_used_up():
-                return StopReason.MAX_STEPS
+            if limit := self._limit_reached():
+                return limit
             if self.parts.stopping.should_stop:
                 return StopReason.NO_IMPROVEMENT
         return StopReason.FINISHED
 
-    def _steps_used_up(self) -> bool:
-        return self.config.max_steps is not None and self.progress.step >= self.config.max_steps
+    def _limit_reached(self) -> StopReason | None:
+        """Return which limit of the whole run is reached."""
+        if self.config.max_steps is not None and self.progress.step >= self.config.max_steps:
+            return StopReason.MAX_STEPS
+        return StopReason.MAX_MINUTES if self.time.is_up else None
 
     # ---- one epoch ----
 
@@ -173,13 +178,14 @@ class _Run:
         first_step, worked_s = progress.epoch_step, 0.0  # without the consumer's time and pauses
         images, limit = 0, progress.crop_limit
         groups = self._groups()
-        while not self._steps_used_up():
+        while self._limit_reached() is None:
             started = time.perf_counter()
             self.between_steps = False  # from here on, a Ctrl-C would find images that are taken but not trained on
             if (group := next(groups, None)) is None:
                 break
             losses, rate = self._step(group)
-            progress.epoch_seconds += time.perf_counter() - started
+            trained = self.time.count(started)
+            progress.epoch_seconds += trained - started
             images += sum(map(len, group)) * self.parts.fabric.world_size
             last = group[-1][-1]
             done = bisect(chunk_ends, last.position * self.parts.fabric.world_size)
@@ -189,7 +195,8 @@ class _Run:
                 self.unsaved_steps = 0
                 return_free_memory()
             self.records.step(losses)
-            worked_s += time.perf_counter() - started
+            worked_s += self.time.count(trained) - started
+            self.time.check()
             a_step = worked_s / (progress.epoch_step - first_step)
             yield self._step_done(last, losses, rate, images / worked_s, a_step)
             if progress.crop_limit != limit:
@@ -248,10 +255,10 @@ class _Run:
         epoch, steps = progress.epoch, max(1, progress.epoch_step)
         losses = {name: value / steps for name, value in progress.loss_sums.items()}
         validation = None
-        if self._validates(cut_short):
-            validation = yield from validate(
-                self.parts.fabric, self.parts.evaluated, self.config, self.parts.validation, epoch
-            )
+        if self._validates():
+            parts = self.parts
+            images = validate(parts.fabric, parts.evaluated, self.config, parts.validation, epoch)
+            validation = yield from self.time.timed(images)
         metrics = validation.flat() if validation else {}
         values = {**metrics, "train_loss": losses.get("loss", float("nan"))}
         monitor, stopping = self.config.stopping.monitor, self.parts.stopping
@@ -281,14 +288,14 @@ class _Run:
             seconds=seconds,
         )
 
-    def _validates(self, cut_short: bool) -> bool:
+    def _validates(self) -> bool:
         epoch, last = self.progress.epoch, self.config.epochs
-        due = epoch % self.config.validation.every == 0 or epoch == last or cut_short or self._steps_used_up()
+        due = epoch % self.config.validation.every == 0 or epoch == last or self._limit_reached() is not None
         return bool(self.parts.validation) and due
 
     def _ended(self) -> str:
-        if self._steps_used_up():
-            return StopReason.MAX_STEPS.name
+        if limit := self._limit_reached():
+            return limit.name
         if self.progress.epoch > self.config.epochs:
             return StopReason.FINISHED.name
         return StopReason.NO_IMPROVEMENT.name if self.parts.stopping.should_stop else ""

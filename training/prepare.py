@@ -38,7 +38,7 @@ from training.targets import targets_from_maps, validate_target
 
 __all__ = ["Prepared", "prepare"]
 
-_MAY_CHANGE = ("epochs", "max_steps", "device", "devices", "num_nodes", "stopping", "validation")
+_MAY_CHANGE = ("epochs", "max_steps", "max_minutes", "device", "devices", "num_nodes", "stopping", "validation")
 
 
 @dataclass(kw_only=True)

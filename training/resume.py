@@ -45,6 +45,10 @@ class Progress:
         Sum over the epoch's steps of each loss.
     epoch_seconds : float
         Time spent on this epoch so far.
+    run_seconds : float
+        Working time of the whole run so far, without pauses: steps and validations.
+    validation_seconds : float
+        Time that the latest validation took; 0 before the first.
     crop_limit : int or None
         Longest side of a training crop, network px, after memory ran out; None: it has not.
     best_metrics : dict
@@ -59,6 +63,8 @@ class Progress:
     epoch_trained: bool = False
     loss_sums: dict[str, float] = field(default_factory=dict)
     epoch_seconds: float = 0.0
+    run_seconds: float = 0.0
+    validation_seconds: float = 0.0
     crop_limit: int | None = None
     best_metrics: dict[str, float] = field(default_factory=dict)
     ended: str = ""

@@ -66,6 +66,7 @@ _LABELS = {
 }
 _EMPTY = {
     "max_steps": "no limit",
+    "max_minutes": "no limit",
     "groups": "none",
     "ram_budget_mib": "no limit",
     "crop": "whole image",
@@ -200,6 +201,7 @@ class TrainForm(QWidget):
         self.device = device_choice()
         self.device.setToolTip("auto uses a GPU if there is one; the log states the device and the reason")
         self.ram = SettingsForm(DataConfig, ("ram_budget_mib",), {"ram_budget_mib": "RAM budget"}, _EMPTY)
+        self.limit = SettingsForm(TrainConfig, ("max_minutes",), None, _EMPTY)
         self.forms = self._make_forms()
         self._fill()
         self.start.chosen.connect(self._fit)
@@ -212,7 +214,7 @@ class TrainForm(QWidget):
         for part, (_, kind) in _PARTS.items():
             names = [name for name in kind.model_fields if name != "ram_budget_mib"]
             forms[part] = SettingsForm(kind, names, _LABELS, _EMPTY)
-        for form in (self.ram, *forms.values()):
+        for form in (self.ram, self.limit, *forms.values()):
             form.changed.connect(self._on_edit)
         return forms
 
@@ -226,6 +228,7 @@ class TrainForm(QWidget):
         form.addRow("Preset", self.preset)
         form.addRow("Device", self.device)
         form.addRow("RAM budget", self.ram.widget("ram_budget_mib"))
+        form.addRow("Time limit", self.limit.widget("max_minutes"))
         form.addRow(self.time)
         column.addLayout(form)
         inside = QWidget()
@@ -262,7 +265,7 @@ class TrainForm(QWidget):
         return self._fitted is not None
 
     def _values(self) -> dict[str, Any]:
-        values = {"data__ram_budget_mib": self.ram.values()["ram_budget_mib"]}
+        values = {"data__ram_budget_mib": self.ram.values()["ram_budget_mib"], **self.limit.values()}
         for part, form in self.forms.items():
             values |= {f"{part}__{name}" if part else name: value for name, value in form.values().items()}
         return values
@@ -274,7 +277,8 @@ class TrainForm(QWidget):
     def _set(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
             part, _, setting = name.rpartition("__")
-            (self.ram if setting == "ram_budget_mib" else self.forms[part]).set_values({setting: value})
+            apart = {"ram_budget_mib": self.ram, "max_minutes": self.limit}
+            apart.get(setting, self.forms[part]).set_values({setting: value})
 
     def _on_preset(self, name: str) -> None:
         remember("preset", name)
@@ -303,7 +307,7 @@ class TrainForm(QWidget):
         self._on_edit()
 
     def _plain(self, config: TrainConfig) -> dict[str, Any]:
-        values = {name: getattr(config, name) for name in self.forms[""].values()}
+        values = {name: getattr(config, name) for name in (*self.forms[""].values(), *self.limit.values())}
         for part in _PARTS:
             values |= {f"{part}__{name}": value for name, value in getattr(config, part)}
         return values
@@ -326,6 +330,9 @@ class TrainForm(QWidget):
         except ConfigError as error:
             return str(error)
         seconds = epoch_seconds(config, self._report)
+        if config.max_minutes is not None and (seconds is None or seconds * config.epochs > 60 * config.max_minutes):
+            of = "" if seconds is None else f" An epoch takes {about_time(seconds)}."
+            return f"At most {config.max_minutes:g} min, then the validation.{of}"
         if seconds is None:
             return f"At most {counted(config.epochs, 'epoch')}; the first steps tell how long the run takes."
         whole = about_time(seconds * config.epochs).capitalize()

@@ -7,7 +7,7 @@ import math
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import StepDone, ValidationStep
 from napari_cellseg.gui.widgets.job_row import clock
-from napari_cellseg.wording import about_time
+from napari_cellseg.wording import about_time, counted
 from training.history import RunHistory, monitor_name
 
 __all__ = ["end_text", "progress_of", "resource_text", "step_text", "stopped_text"]
@@ -23,13 +23,17 @@ def progress_of(history: RunHistory) -> tuple[int, int, str]:
     return 0, 0, "Checking the data"
 
 
-def step_text(history: RunHistory) -> str:
-    """Return "Chunk 3/10, step 12/40, 0:41 left in the epoch; about 3 h at most, usually stops earlier"."""
+def step_text(history: RunHistory, limit_min: float | None = None) -> str:
+    """Return "Chunk 3/10, step 12/40, 0:41 left in the epoch; about 3 h at most, usually stops earlier".
+
+    With a time limit, minutes, that is shorter: "...; at most 5 min, then the validation".
+    """
     now = history.now
     if isinstance(now, ValidationStep):
         return f"Validating image {now.image} of {now.images}"
     if not isinstance(now, StepDone):
         return ""
+    promise = "" if limit_min is None else f"; at most {limit_min:g} min, then the validation"
     text = f"Chunk {now.chunk}/{now.chunks}, step {now.step}/{now.steps}, {clock(now.seconds_left)} left in the epoch"
     seconds = [row["seconds"] for row in history.rows if "seconds" in row]
     if seconds:
@@ -37,8 +41,10 @@ def step_text(history: RunHistory) -> str:
     elif now.step < now.steps:  # in the first epoch: as fast as it was so far
         an_epoch = now.seconds_left * now.steps / (now.steps - now.step)
     else:
-        return text
+        return text + promise
     rest = now.seconds_left + an_epoch * max(0, history.epochs - now.epoch)
+    if limit_min is not None and rest > 60 * limit_min:
+        return text + promise
     return f"{text}; {about_time(rest)} at most, usually stops earlier"
 
 
@@ -66,7 +72,7 @@ def end_text(history: RunHistory, classes: ClassTable) -> str:
     end = history.finished
     if end is None:
         return ""
-    lines = [f"Finished after {end.epochs} epochs: {end.reason.value}."]
+    lines = [f"Finished after {counted(end.epochs, 'epoch')}: {end.reason.value}."]
     if end.best_epoch and math.isfinite(end.best_value):
         lines.append(f"Best epoch {end.best_epoch}: {monitor_name(history.monitor)} {end.best_value:.3f}.")
     if of_classes := history.precision_text(history.best_row, classes.names):

@@ -143,7 +143,9 @@ class TrainMonitor(QWidget):
             self.row.set_progress(*progress_of(history))
         budget = None if plan is None else plan.config.data.ram_budget_mib
         texts = {
-            self.step: step_text(history) if self._run.job.is_busy else "",
+            self.step: step_text(history, None if plan is None else plan.config.max_minutes)
+            if self._run.job.is_busy
+            else "",
             self.best: history.best_text(),
             self.resources: resource_text(history, budget, self._total_mib, preferences().vram_budget_mib),
         }
