@@ -12,6 +12,7 @@ from napari_cellseg.review.conversion import cells_from, instances_of
 from napari_cellseg.review.doubts import Reason
 from napari_cellseg.review.filters import CellFilter
 from napari_cellseg.review.history import Change, ChangeKind
+from napari_cellseg.review.learning import Learner
 from napari_cellseg.review.queue import QueueContent, QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.review.session import ReviewSession
 from napari_cellseg.review.shown import Progress
@@ -26,6 +27,7 @@ __all__ = [
     "CellFilter",
     "Change",
     "ChangeKind",
+    "Learner",
     "Progress",
     "QueueContent",
     "QueueItem",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from itertools import chain, islice
@@ -23,7 +23,9 @@ from napari_cellseg.review.doubts import (
     shape_of,
     touches_border,
 )
+from napari_cellseg.review.features import surroundings
 from napari_cellseg.review.history import Change, ChangeKind
+from napari_cellseg.review.learning import Learner
 from napari_cellseg.review.session import ReviewSession
 from napari_cellseg.review.truth import Truth
 
@@ -46,6 +48,7 @@ class QueueOrder(Enum):
     SMALLEST = "smallest"
     LARGEST = "largest"
     POSITION = "top to bottom"
+    LEARNED = "what you change"
 
 
 class QueueContent(Enum):
@@ -92,12 +95,19 @@ class ReviewQueue:
     truth : InstanceMasks, optional
         The labels on disk, to find where the review disagrees with them.
     order : QueueOrder
+    learner : Learner, optional
+        Learns from the decisions, for `QueueOrder.LEARNED`; it has begun with the session.
     """
 
     def __init__(
-        self, session: ReviewSession, truth: InstanceMasks | None = None, order: QueueOrder = QueueOrder.WORST
+        self,
+        session: ReviewSession,
+        truth: InstanceMasks | None = None,
+        order: QueueOrder = QueueOrder.WORST,
+        learner: Learner | None = None,
     ) -> None:
         self._session = session
+        self._learner = learner
         self._truth = None if truth is None else Truth(truth)
         self._order = order
         self.content = QueueContent.PROPOSED
@@ -135,6 +145,16 @@ class ReviewQueue:
         if self._ready:
             self._sort()
 
+    def sort_again(self) -> Generator[None, None, None]:
+        """Sort by what the learner has learned since, in batches; a change meanwhile needs another call."""
+        keys: dict[int, Key] = {}
+        for number, (item_id, item) in enumerate(list(self._items.items())):
+            if number % (2 * BATCH) == 0:
+                yield
+            keys[item_id] = self._key(item)
+        if self._ready and keys.keys() == self._items.keys():
+            self._keys, self._order_keys = keys, sorted(keys.values())
+
     def items(
         self, class_id: int | None = None, *, reviewed_too: bool = False, limit: int | None = None
     ) -> list[QueueItem]:
@@ -145,7 +165,7 @@ class ReviewQueue:
                 break
             item = self._items[key[2]]
             if self._is_wanted(item, class_id, reviewed_too):
-                found.append(item)
+                found.append(self._explained(item))
         return found
 
     def item(self, cell_id: int) -> QueueItem | None:
@@ -204,14 +224,22 @@ class ReviewQueue:
 
     def _key(self, item: QueueItem) -> Key:
         x0, y0, _, _ = item.box
+        chance = self._learner.chance(item.cell_id) if self._learner and self._order is QueueOrder.LEARNED else None
         first, second = {
             QueueOrder.WORST: (-item.doubt, item.score),
+            QueueOrder.LEARNED: (-item.doubt if chance is None else -chance, item.score),
             QueueOrder.LOWEST_SCORE: (item.score, -item.doubt),
             QueueOrder.SMALLEST: (item.area, 0.0),
             QueueOrder.LARGEST: (-item.area, 0.0),
             QueueOrder.POSITION: (y0, x0),
         }[self._order]
         return first, second, item.cell_id
+
+    def _explained(self, item: QueueItem) -> QueueItem:
+        """Give the reason for the place of the item in the learned order."""
+        if self._learner is None or self._order is not QueueOrder.LEARNED or item.is_missed:
+            return item
+        return replace(item, text=self._learner.reason(item.cell_id) or item.text)
 
     def _sort(self) -> None:
         self._keys = {cell_id: self._key(item) for cell_id, item in self._items.items()}
@@ -275,15 +303,17 @@ class ReviewQueue:
             return
         names = self._session.classes.names
         shape = self._shape(cell)
-        near = self._near(cell.box)
+        around = self._near(surroundings(cell) if self._learner else cell.box)
         doubts = [
-            *overlaps(cell, near, names),
+            *overlaps(cell, around, names),
             *odd_shape(shape, self._norms.get(cell.class_id)),
             *touches_border(cell, self._session.image_size),
             *(self._truth.doubts(cell, names) if self._truth is not None else ()),
             Doubt(Reason.LOW_SCORE, 1 - cell.score, "low score" if cell.score < LOW_SCORE else ""),
         ]
         self._items[cell_id] = _item(cell, cell_id, doubts)
+        if self._learner is not None:
+            self._learner.observe(cell, shape, self._norms.get(cell.class_id), doubts, len(around) - 1)
 
     def _assess_label(self, item_id: int) -> None:
         label = self._truth.label(-item_id) if self._truth is not None else None
@@ -298,6 +328,8 @@ class ReviewQueue:
     # ---- following ----
 
     def _on_change(self, change: Change) -> None:
+        if self._learner is not None:
+            self._learner.follow(change)
         if not change:  # such as a minimum score that hides no cell
             return
         if len(change.cell_ids) > MANY or (change.kind is ChangeKind.VIEW and not change.cell_ids):

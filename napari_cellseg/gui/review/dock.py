@@ -30,6 +30,7 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
 from napari_cellseg.review import CellFilter, ReviewSession
+from napari_cellseg.review.learning import LIKE_REJECTED
 from napari_cellseg.review.queue import QueueContent, QueueOrder
 from napari_cellseg.wording import counted
 from napari_cellseg.workspace import SaveKind
@@ -38,6 +39,7 @@ __all__ = ["ReviewDock"]
 
 _LISTED = 300
 """Items of the queue that the list shows; the rest is of less need, and comes up as these are decided."""
+_ALIKE = "Like rejected"
 _UPDATE_MS = 80
 """The dock is updated after the canvas, so that the canvas responds to a key press immediately."""
 
@@ -62,7 +64,7 @@ class ReviewDock(Dock):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.refresh)
-        for signal in (self._do.changed, self.state.selection_changed, self.layers.ready):
+        for signal in (self._do.changed, self._do.queue.learned, self.state.selection_changed, self.layers.ready):
             signal.connect(self._refresh_later)
         for signal in (self.state.current_changed, self.state.classes_changed):
             signal.connect(self._on_classes)
@@ -95,6 +97,7 @@ class ReviewDock(Dock):
         self._order = ElidedComboBox()
         for order in QueueOrder:
             self._order.addItem(order.value, order)
+        self._order.setToolTip("What comes first; the last choice is learned from your decisions in this folder")
         self._class = ElidedComboBox()
         self._class.setToolTip("Cells of this class, or of all")
         self._content = ElidedComboBox()
@@ -125,7 +128,8 @@ class ReviewDock(Dock):
         for made in decisions:
             made.setMinimumHeight(34)
         self.column.addLayout(_row(*decisions))
-        self.column.addLayout(_row(*self._buttons_of(Place.QUEUE)))
+        self.alike = button(_ALIKE, self._on_alike)
+        self.column.addLayout(_row(*self._buttons_of(Place.QUEUE), self.alike))
         self._classes = ClassButtons()
         self._classes.chosen.connect(self._do.give_class)
         self.column.addWidget(self._classes)
@@ -264,7 +268,7 @@ class ReviewDock(Dock):
             draw = f"choose a class layer, press {key_of('draw_new')}, and paint."
             return f"No cells yet: run a model in Segment, or draw: {draw}"
         if waiting:
-            return ""
+            return queue.learner.text if queue.order is QueueOrder.LEARNED else ""
         left = session.count(statuses=queue.content.statuses)
         return end_text(self.state, queue) or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
 
@@ -273,9 +277,22 @@ class ReviewDock(Dock):
             row = action(action_id)
             explain(made, row.needs(self._do), row.tooltip(self._do))
         self._classes.explain(action("class_1").needs(self._do))
+        self._show_alike()
         undo = session.undo_text if session is not None else None
         self._undo_text.setText(self._do.undone_text or (f"Last: {undo}" if undo else ""))
         self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
+
+    def _show_alike(self) -> None:
+        learner, found = self._do.queue.learner, len(self._do.queue.rejected_alike)
+        self.alike.setText(f"{found:,} {_ALIKE.lower()}" if found else _ALIKE)
+        limit = f"{100 * LIKE_REJECTED:.0f} %"
+        none = None if found else f"No proposed cell is {limit} or more likely to be rejected."
+        tip = f"Show {found:,} more like the ones you rejected in the Gallery: {limit} or more likely to be rejected"
+        explain(self.alike, learner.why_no_rejections or none, tip)
+
+    def _on_alike(self) -> None:
+        found = self._do.queue.rejected_alike
+        self._open("Gallery").show_only(found, f"{len(found):,} more like the ones you rejected")
 
     def _show_pressed(self) -> None:
         """Show which tool is chosen, and whether outlines are."""
@@ -303,8 +320,11 @@ class ReviewDock(Dock):
         why_not = status.tip if is_open else "Open an image of a folder first."
         explain(self._save, None if can else why_not, "Save the annotations of this image")
 
-    def _open(self, name: str) -> None:
-        self.state.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+    def _open(self, name: str) -> Any:
+        dock, widget = self.state.viewer.window.add_plugin_dock_widget("napari-cellseg", name)
+        dock.show()
+        dock.raise_()
+        return widget
 
 
 def _row(*widgets: Any, stretch: int | None = None) -> QLayout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from qtpy.QtCore import QEvent, QItemSelectionModel, QSize, Qt, QTimer
@@ -12,7 +12,9 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QListView,
+    QSizePolicy,
     QVBoxLayout,
+    QWidget,
 )
 
 from napari_cellseg.gui.canvas.colours import to_rgb
@@ -27,7 +29,7 @@ from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox, ElidedLabel
-from napari_cellseg.review import Cell, Change, ChangeKind, Status
+from napari_cellseg.review import Cell, CellFilter, Change, ChangeKind, Status
 
 __all__ = ["GalleryDock"]
 
@@ -43,6 +45,7 @@ class GalleryDock(BottomDock):
         self.model = GalleryModel()
         self._targets: list[ClassTarget] = []
         self._is_linking = False
+        self._only: frozenset[int] | None = None
         self._build()
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -95,14 +98,54 @@ class GalleryDock(BottomDock):
         layout.setContentsMargins(8, 4, 8, 4)
         layout.setSpacing(4)
         layout.addLayout(self._bar)
+        layout.addWidget(self._add_only())
         layout.addWidget(self.view, 1)
 
+    def _add_only(self) -> QWidget:
+        """Make the row above the cells that are shown while others are not."""
+        self.only_row, self._only_text = QWidget(), ElidedLabel()
+        self.reject_only = button("Reject all", self._reject_only)
+        self._show_all = button("Show all cells", lambda: self.show_only(None), "Show the cells of all kinds again")
+        row = QHBoxLayout(self.only_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._only_text, 1)
+        for made in (self.reject_only, self._show_all):
+            made.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+            row.addWidget(made)
+        self.only_row.hide()
+        return self.only_row
+
     # ---- what is shown ----
+
+    def show_only(self, cell_ids: Collection[int] | None, title: str = "") -> None:
+        """Show only some cells, under a title, with a button that rejects them; None shows all again."""
+        self._only = None if cell_ids is None else frozenset(cell_ids)
+        self.only_row.setVisible(self._only is not None)
+        self._only_text.setText(title)
+        if self._only is not None:
+            self.class_choice.setCurrentIndex(0)
+        self.arrange()
+
+    def _left(self) -> tuple[int, ...]:
+        """Return the ids of the shown cells that are still proposed."""
+        session = self.state.session
+        if session is None or self._only is None:
+            return ()
+        return tuple(i for i in session.find(CellFilter(statuses=(Status.PROPOSED,))) if i in self._only)
+
+    def _reject_only(self) -> None:
+        self.review.reject_all(self._left())
+
+    def _show_left(self) -> None:
+        left = len(self._left())
+        self.reject_only.setText(f"Reject all {left:,}" if left > 1 else f"Reject {left}")
+        decided = None if left else "All of these cells are decided."
+        explain(self.reject_only, decided, "Reject those not decided yet; one undo takes all of them back")
 
     def arrange(self) -> None:
         """Collect and sort the cells again, from the first page."""
         self._later.stop()
-        self.model.arrange(self.class_choice.currentData(), self._sort.currentData(), self._doubt)
+        self.model.arrange(self.class_choice.currentData(), self._sort.currentData(), self._doubt, self._only)
         self._show_page()
 
     def _doubt(self, cell: Cell) -> float:
@@ -118,9 +161,12 @@ class GalleryDock(BottomDock):
         self._page.setText(f"page {page} of {pages}, {self.model.count:,} cells")
         explain(self._back, None if page > 1 else "This is the first page.", "Page before")
         explain(self._forward, None if page < pages else "This is the last page.", "Next page")
+        self._show_left()
         self._on_selection()
 
     def _on_current(self) -> None:
+        self._only = None
+        self.only_row.hide()
         image = self.state.image
         self.model.open(self.state.session, None if image is None else Thumbnails(image.rgb()))
         self._show_classes()
@@ -147,6 +193,7 @@ class GalleryDock(BottomDock):
     def _on_change(self, change: Change) -> None:
         if change.kind is ChangeKind.VIEW or not self.model.look_again(change.cell_ids):
             self._later.start(200)
+        self._show_left()
 
     def _on_queue(self) -> None:
         if self._sort.currentData() is GallerySort.AMBIGUITY and self.review.queue.is_ready:

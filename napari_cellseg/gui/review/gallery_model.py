@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Any
 
@@ -47,8 +47,14 @@ class GalleryModel(QAbstractListModel):
         self._session, self._thumbnails = session, thumbnails
         self.arrange(None, GallerySort.SCORE, lambda cell: cell.score)
 
-    def arrange(self, class_id: int | None, sort: GallerySort, doubt: Callable[[Cell], float]) -> None:
-        """Show the cells of a class, or all, from the first page."""
+    def arrange(
+        self,
+        class_id: int | None,
+        sort: GallerySort,
+        doubt: Callable[[Cell], float],
+        only: Collection[int] | None = None,
+    ) -> None:
+        """Show the cells of a class, or all, from the first page; ``only`` these ids."""
         cells: list[Cell] = []
         if self._session is not None:
             cells = [cell for cell in self._session.cells.values() if self._session.is_visible(cell)]
@@ -59,7 +65,9 @@ class GalleryModel(QAbstractListModel):
             GallerySort.SMALLEST: lambda cell: cell.area,
             GallerySort.LARGEST: lambda cell: -cell.area,
         }
-        chosen = [cell for cell in cells if class_id in (None, cell.class_id)]
+        chosen = [
+            cell for cell in cells if class_id in (None, cell.class_id) and (only is None or cell.cell_id in only)
+        ]
         self._all = [cell.cell_id for cell in sorted(chosen, key=lambda cell: (keys[sort](cell), cell.cell_id))]
         self.turn_to(0)
 

@@ -11,11 +11,16 @@ from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Change, ReviewSession
+from napari_cellseg.review import Cell, CellFilter, Change, Learner, ReviewSession, Status
 from napari_cellseg.review.queue import QueueContent, QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.workspace import Project
 
 __all__ = ["QueueWalk"]
+
+_LEARN_MS = 150
+"""After the last decision: the next cell is on the canvas by then."""
+_STAIN_PIXELS = 25_000_000
+"""The stain of larger images is not looked at: converting one takes too long for the window."""
 
 
 class QueueWalk(QObject):
@@ -29,15 +34,22 @@ class QueueWalk(QObject):
         Which cells await a decision.
     assessed : (int, int) or None
         How many cells of how many are assessed; None when all are.
+    learner : Learner
+        What the decisions in the open folder, in this window, have taught.
     """
 
     changed = Signal()
     """The queue is another one, is complete, or is in another order."""
+    learned = Signal()
+    """The decisions so far are learned, and the queue is sorted by them if that is its order."""
 
     def __init__(self, state: AppState, layers: ClassLayers) -> None:
         super().__init__()
         self._state = state
         self._queue: ReviewQueue | None = None
+        self.learner = Learner()
+        self._sorting: Iterator[None] = iter(())
+        self._alike: tuple[int, ...] = ()
         self._order = QueueOrder.WORST
         self.content = QueueContent.PROPOSED
         self._is_wanted = False
@@ -49,10 +61,13 @@ class QueueWalk(QObject):
         self._turn = QTimer(self)
         self._turn.setInterval(0)
         self._turn.timeout.connect(self._assess_some)
+        self._learn_turn = QTimer(self)
+        self._learn_turn.timeout.connect(self._learn_some)
         self._truth.finished.connect(self._on_truth)
         layers.ready.connect(self._begin)
         layers.session_changed.connect(self._on_change)
         state.current_changed.connect(self._stop)
+        state.workspace_changed.connect(self._forget)
 
     @property
     def is_ready(self) -> bool:
@@ -70,6 +85,13 @@ class QueueWalk(QObject):
         if self._queue is not None:
             self._queue.order, self._queue.content = order, content
         self.changed.emit()
+
+    @property
+    def rejected_alike(self) -> tuple[int, ...]:
+        """The proposed cells that are likely to be rejected, the likeliest first; empty while that is not learned."""
+        session = self._state.session
+        cells = {} if session is None else session.cells
+        return tuple(i for i in self._alike if i in cells and cells[i].status is Status.PROPOSED)
 
     def items(self, limit: int) -> list[QueueItem]:
         """Return the first items of the queue; empty while it is not complete."""
@@ -131,6 +153,8 @@ class QueueWalk(QObject):
         """Assess the remaining cells now."""
         while self._turn.isActive():
             self._assess_some()
+        while self._learn_turn.isActive():
+            self._learn_some()
 
     def close(self) -> None:
         """Stop assessing."""
@@ -142,7 +166,10 @@ class QueueWalk(QObject):
         session, workspace, image_id = self._state.session, self._state.workspace, self._state.image_id
         if session is None or self._queue is not None or not self._is_wanted:
             return
-        self.use(ReviewQueue(session, order=self._order))
+        image = self._state.image
+        small = image is not None and session.image_size[0] * session.image_size[1] <= _STAIN_PIXELS
+        self.learner.begin(session, image.rgb() if image is not None and small else None)
+        self.use(ReviewQueue(session, order=self._order, learner=self.learner))
         if workspace is not None and image_id is not None:
             self._reading_for = session
             self._truth.start(partial(_read_truth, workspace.project, image_id, session.image_size))
@@ -150,7 +177,7 @@ class QueueWalk(QObject):
     def _on_truth(self, truth: InstanceMasks | None) -> None:
         session = self._reading_for  # a job reports only its last run
         if truth is not None and session is not None and session is self._state.session:
-            self.use(ReviewQueue(session, truth, self._order))
+            self.use(ReviewQueue(session, truth, self._order, self.learner))
 
     def use(self, queue: ReviewQueue) -> None:
         """Walk through a queue in place of the one before; it is assessed a little at a time."""
@@ -170,13 +197,37 @@ class QueueWalk(QObject):
         self.assessed = next(self._assessing, None)
         if self.assessed is None:
             self._turn.stop()
+            self._learn_turn.start(_LEARN_MS)
             self.changed.emit()
 
-    def _on_change(self, change: Change) -> None:  # noqa: ARG002 - the queue itself looks at it
+    def _on_change(self, change: Change) -> None:
         self._assess()
+        if change.pairs:
+            self._sorting = iter(())
+            self._learn_turn.start(_LEARN_MS)
+
+    def _learn_some(self) -> None:
+        """Learn from the decisions, then sort in batches, between events of the window."""
+        session = self._state.session
+        if session is None or self._queue is None or not self._queue.is_ready:
+            return  # the next turn looks again
+        if self._learn_turn.interval():
+            self.learner.learn()
+            self._alike = self.learner.like_rejected(session.find(CellFilter(statuses=(Status.PROPOSED,))))
+            is_ordering = self._order is QueueOrder.LEARNED
+            self._sorting = self._queue.sort_again() if is_ordering else iter(())
+            self._learn_turn.setInterval(0)
+        if next(self._sorting, self) is self:
+            self._learn_turn.stop()
+            self.learned.emit()
+
+    def _forget(self) -> None:
+        self.learner = Learner()  # another folder: another stain, other classes
 
     def _stop(self) -> None:
         self._turn.stop()
+        self._learn_turn.stop()
+        self._alike = ()
         self._truth.stop()
         self.assessed = None
         if self._queue is not None:
