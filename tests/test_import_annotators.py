@@ -132,6 +132,19 @@ def test_cvat_reads_run_lengths_row_by_row_and_joins_groups(tmp_path: Path) -> N
     assert reasons(result) == ["it is a polyline, which has no area", "it is a tag, which has no area"]
 
 
+def test_the_box_of_a_group_of_cvat_is_no_cell_left_out_and_another_box_is(tmp_path: Path) -> None:
+    shapes = (
+        '<box label="b" xtl="20.00" ytl="20.00" xbr="24.00" ybr="23.00" group_id="4"/>'
+        '<polygon label="b" points="20,20;24,20;24,23;20,23" group_id="4"/>'
+        '<box label="b" xtl="1" ytl="1" xbr="9" ybr="9" group_id="4"/>'
+        '<box label="b" xtl="20" ytl="20" xbr="24" ybr="23"/>'
+    )
+    result = import_annotations(cvat_xml(tmp_path, shapes))
+    assert (result.kept, result.joined, areas(result)) == (1, 1, [12])
+    assert [row.row for row in result.left_out] == [3, 4]
+    assert reasons(result) == ["it is a box without a mask"] * 2
+
+
 def test_cvat_says_why_tracks_and_another_size_are_left_out(tmp_path: Path) -> None:
     track = '<track id="0" label="b"><polygon frame="0" points="1,1;9,1;9,9"/></track>'
     square = '<polygon label="b" points="1,1;9,1;9,9"/>'

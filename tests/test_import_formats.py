@@ -179,6 +179,21 @@ def test_masks_and_groups_of_datumaro(tmp_path: Path) -> None:
     assert areas(result)[0] == 25
 
 
+def test_the_box_of_a_group_of_datumaro_is_no_cell_left_out_and_another_box_is(tmp_path: Path) -> None:
+    """Datumaro writes a box next to each mask that it read from COCO, in the same group."""
+    image(tmp_path)
+    box = {"type": "bbox", "label_id": 0, "group": 4, "bbox": [20, 2, 4, 4]}
+    part = {"type": "polygon", "label_id": 0, "group": 4, "points": [20, 2, 24, 2, 24, 6, 20, 6]}
+    others = [box | {"bbox": [1, 30, 4, 4]}, box | {"label_id": 1}, box | {"group": 0}, box | {"bbox": [1]}]
+    items = [{"id": "a", "annotations": [box, part, *others]}]
+    labels = [{"name": "x"}, {"name": "y"}]
+    write_json(tmp_path / "d.json", {"categories": {"label": {"labels": labels}}, "items": items})
+    result = import_annotations(tmp_path)
+    assert (result.kept, result.joined, areas(result)) == (1, 1, [16])
+    assert [row.row for row in result.left_out] == [3, 4, 5, 6]
+    assert [row.reason for row in result.left_out[:3]] == ["it is a box without a mask"] * 3
+
+
 # ---- ImageJ ----
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.formats.xml_gate import read_xml, root_tag
 from napari_cellseg.importers.collect import Collector, Draft
-from napari_cellseg.importers.drawing import CLIPPED, Drawn, cell_of_mask, drawn, ellipse, joined
+from napari_cellseg.importers.drawing import CLIPPED, Drawn, cell_of_mask, drawn, ellipse, encloses, joined
 from napari_cellseg.importers.matching import draft_of
 from napari_cellseg.importers.result import Unusable
 from napari_cellseg.importers.source import Source
@@ -28,7 +28,10 @@ def find(source: Source) -> list[Path]:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read all images; shapes with the same group and label are one cell, as in CVAT's own COCO export."""
+    """Read all images; shapes with the same group and label are one cell, as in CVAT's own COCO export.
+
+    A box around the shapes of its group is not another cell: Datumaro writes one for each mask.
+    """
     for file in files:
         name, number = source.shown(file), 0
         try:
@@ -41,9 +44,10 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
         for image in root.iterfind("image"):
             draft = draft_of(source, collector, name, image.get("name", ""), _size(image))
             first: dict[tuple[str, str], int] = {}
-            for shape in image:
-                number += 1
-                _read_row(collector, name, number, draft, shape, first)
+            rows = list(enumerate(image, start=number + 1))
+            number += len(rows)
+            for place, shape in sorted(rows, key=lambda row: row[1].tag == "box"):  # when they come, cells are known
+                _read_row(collector, name, place, draft, shape, first)
         for _ in (shape for track in root.iterfind("track") for shape in track):
             number += 1
             with collector.row(name, number, None):
@@ -63,16 +67,24 @@ def _read_row(
 ) -> None:
     with collector.row(file, number, draft) as row:
         collector.check(draft)
-        cell, remark = _drawn(shape, draft.size)
         label = shape.get("label", "")
         group = shape.get("group_id", "0"), collector.options.rename.get(label.strip(), label.strip())
-        if group[0] not in ("0", "") and group in first and cell is not None:
+        is_known = group[0] not in ("0", "") and group in first
+        if shape.tag == "box" and is_known and encloses(_corners(shape), draft.cells[first[group]][1]):
+            row.join()
+            return
+        cell, remark = _drawn(shape, draft.size)
+        if is_known and cell is not None:
             before = draft.cells[first[group]]
             draft.cells[first[group]] = (before[0], joined(before[1], cell), *before[2:])
             row.join()
             return
         row.keep(label, cell, remark=remark)
         first[group] = len(draft.cells) - 1
+
+
+def _corners(box: Element) -> list[float]:
+    return [float(box.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr")]
 
 
 def _drawn(shape: Element, size: tuple[int, int]) -> Drawn:

@@ -9,7 +9,7 @@ from typing import Any
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.rle import decode
 from napari_cellseg.importers.collect import Collector, Draft
-from napari_cellseg.importers.drawing import Drawn, drawn, joined
+from napari_cellseg.importers.drawing import Drawn, drawn, encloses, joined
 from napari_cellseg.importers.matching import draft_of
 from napari_cellseg.importers.result import Unusable
 from napari_cellseg.importers.source import Source
@@ -31,7 +31,7 @@ def _is_datumaro(source: Source, file: Path) -> bool:
 
 
 def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
-    """Read all items; parts with the same group and label are one cell."""
+    """Read all items; parts with the same group and label are one cell, and a box around them is not another one."""
     for file in files:
         data, name, number = source.json(file), source.shown(file), 0
         labels = _labels(data["categories"])
@@ -46,10 +46,15 @@ def read(source: Source, files: Sequence[Path], collector: Collector) -> None:
             annotations = item.get("annotations")
             draft = _draft(source, collector, name, item)
             first: dict[tuple[int, int], int] = {}
-            for annotation in annotations if isinstance(annotations, list) else []:
-                number += 1
-                _read_row(collector, name, number, draft, annotation, labels, first)
+            rows = list(enumerate(annotations if isinstance(annotations, list) else [], start=number + 1))
+            number += len(rows)
+            for place, annotation in sorted(rows, key=_is_box):  # when the boxes come, their cells are known
+                _read_row(collector, name, place, draft, annotation, labels, first)
         source.forget(file)
+
+
+def _is_box(row: tuple[int, Any]) -> bool:
+    return isinstance(row[1], dict) and row[1].get("type") == "bbox"
 
 
 def _labels(categories: Mapping[str, Any]) -> list[str]:
@@ -86,11 +91,15 @@ def _read_row(
 ) -> None:
     with collector.row(file, number, draft) as row:
         collector.check(draft)
+        label_id, group = annotation.get("label_id"), annotation.get("group") or 0
+        if annotation["type"] == "bbox" and group and (group, label_id) in first:
+            x, y, width, height = annotation["bbox"]
+            if encloses((x, y, x + width, y + height), draft.cells[first[group, label_id]][1]):
+                row.join()
+                return
         cell, remark = _drawn(annotation, draft.size)
-        label_id = annotation.get("label_id")
         if type(label_id) is not int or not 0 <= label_id < len(labels):
             raise Unusable(f"there is no label {label_id!r:.40}")
-        group = annotation.get("group") or 0
         if group and (group, label_id) in first and cell is not None:
             place = first[group, label_id]
             before = draft.cells[place]

@@ -23,6 +23,7 @@ __all__ = [
     "drawn",
     "drawn_even_odd",
     "ellipse",
+    "encloses",
     "joined",
     "label_cells",
 ]
@@ -145,6 +146,12 @@ def joined(first: Decoded, second: Decoded) -> Decoded:
     both = _union([first, second])
     assert both is not None  # each has a pixel
     return both
+
+
+def encloses(box: Sequence[float], cell: Decoded) -> bool:
+    """Return whether a box ``x0, y0, x1, y1`` (px) encloses a cell, with a tolerance of 1 px."""
+    x0, y0, x1, y1 = cell[0].tolist()
+    return bool(box[0] <= x0 + 1 and box[1] <= y0 + 1 and box[2] >= x1 - 1 and box[3] >= y1 - 1)
 
 
 def cell_of_mask(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0) -> Decoded | None:
