@@ -116,6 +116,11 @@ def test_labelme_shapes_are_polygons_groups_and_masks(tmp_path, image):
         ("tumour", "polygon", 3),
         ("tumour", "polygon", 3),
     ]
+    assert [shape["description"].split(",")[0] for shape in data["shapes"]][:3] == [
+        "score 0.9",
+        "score 0.6",
+        "score 0.3",
+    ]
     # As labelme places a mask: its second point is the last pixel.
     (x1, y1), (x2, y2) = data["shapes"][1]["points"]
     placed = np.zeros(SIZE, bool)

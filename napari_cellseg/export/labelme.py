@@ -47,7 +47,7 @@ def shapes_of(cell: Cell, classes: ClassTable) -> list[dict[str, Any]]:
         "label": classes.names[cell.class_id - 1],
         "group_id": cell.cell_id if len(polygons) > 1 else None,
         "description": ", ".join(
-            (f"score {np.float32(cell.score)}", *(f"{n} {v}" for n, v in cell_details(cell).items()))
+            (f"score {np.float32(cell.score)!s}", *(f"{n} {v}" for n, v in cell_details(cell).items()))
         ),
         "flags": {},
     }
