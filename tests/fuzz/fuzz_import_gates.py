@@ -131,9 +131,8 @@ def mutate_xml(data: bytes, rng: Random) -> bytes:
             rng.choice(elements), rng.choice(("", "<a>", "</a>", "<!-- -->", rng.choice(elements) * 500))
         )
     elif kind == 6:
-        text = text.replace(
-            "</Annotation>", "<Region>" * 50_000 + "</Region>" * rng.choice((0, 50_000)) + "</Annotation>", 1
-        )
+        before, end, after = text.rpartition("</")  # the end of the root, whatever its name is
+        text = before + "<Region>" * 50_000 + "</Region>" * rng.choice((0, 50_000)) + end + after
     else:
         bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
         text = text.replace("?>", "?>" + bomb, 1)
