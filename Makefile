@@ -1,5 +1,5 @@
 # Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
-# More: make lint | docs | screenshots | benchmarks | test-slow | test-faults | format | clean
+# More: make lint | docs | screenshots | benchmarks | test-slow | test-faults | test-roundtrips | format | clean
 
 # `make demo VENV=/path/of/an/environment` installs into it and keeps its torch, if it has one.
 VENV ?= .venv
@@ -22,7 +22,7 @@ ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 # Each benchmark is stopped after this time and counts as failed; all of them end well before on an idle machine.
 BENCHMARK_LIMIT_S ?= 580
 
-.PHONY: demo test test-slow test-faults lint format docs docs-links screenshots benchmarks setup system-libraries clean
+.PHONY: demo test test-slow test-faults test-roundtrips lint format docs docs-links screenshots benchmarks setup system-libraries clean
 
 demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
@@ -35,6 +35,16 @@ test-slow: setup
 
 test-faults: setup
 	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -m faults
+
+# Other tools' own libraries read the exports. They go into an environment of their own, on top of $(VENV)'s packages.
+ROUND_TRIPS := $(VENV)/round-trips
+
+test-roundtrips: setup
+	@test -x $(ROUND_TRIPS)/bin/python || $(PYTHON) -m venv $(ROUND_TRIPS)
+	@$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$($(ROUND_TRIPS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_the_plugin.pth"
+	$(ROUND_TRIPS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/round_trips.txt
+	$(VIRTUAL_SCREEN) $(ROUND_TRIPS)/bin/python -m pytest tests/test_round_trips.py tests/test_import_annotators.py
 
 lint: setup
 	$(VENV)/bin/ruff check .
