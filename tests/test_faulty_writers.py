@@ -58,6 +58,10 @@ ALLOWED = {
     "napari_cellseg/engine_process/host.py",
     "napari_cellseg/export/ome_zarr.py",  # its own temporary folder
     "napari_cellseg/importers/unpacking.py",  # the program's cache
+    "napari_cellseg/importers/unpacked_cache.py",
+    "napari_cellseg/api/cells.py",  # an image in a temporary folder
+    "napari_cellseg/model/zoo.py",  # a package is put together in a temporary folder
+    "napari_cellseg/formats/damaged.py",  # a second name for a damaged file
     "napari_cellseg/workspace/lock.py",  # lock.json
     "napari_cellseg/workspace/journal_writer.py",  # appends, and removes what is saved
     "napari_cellseg/workspace/predictions.py",  # appends

@@ -13,7 +13,16 @@ from pathlib import Path
 import platformdirs
 import psutil
 
-__all__ = ["MOST_BYTES", "MOST_DAYS", "UnpackedFolder", "cache_folder", "mark_open", "trim", "unpacked_folders"]
+__all__ = [
+    "MOST_BYTES",
+    "MOST_DAYS",
+    "UnpackedFolder",
+    "cache_folder",
+    "mark_open",
+    "trim",
+    "unmark",
+    "unpacked_folders",
+]
 
 MOST_BYTES = 10 * 2**30
 MOST_DAYS = 30
@@ -52,6 +61,14 @@ def mark_open(folder: Path) -> None:
         marks.mkdir(parents=True, exist_ok=True)
         (marks / str(os.getpid())).write_text(repr(psutil.Process().create_time()))
         os.utime(marks)
+
+
+def unmark(folder: Path) -> None:
+    """Take back `mark_open`."""
+    marks = _marks(folder)
+    with suppress(OSError):
+        (marks / str(os.getpid())).unlink(missing_ok=True)
+        marks.rmdir()  # unless another process uses the folder
 
 
 def trim(most_bytes: int = MOST_BYTES, most_days: float = MOST_DAYS) -> list[Path]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.zip_gate import opened_zip
 from napari_cellseg.importers.image_index import is_image
-from napari_cellseg.importers.unpacked_cache import cache_folder, mark_open, trim
+from napari_cellseg.importers.unpacked_cache import cache_folder, mark_open, trim, unmark
 
 __all__ = ["unpacked"]
 
@@ -71,6 +71,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         shutil.rmtree(folder.with_name(folder.name + ".part"), ignore_errors=True)  # what fills the disk
+        unmark(folder)
         raise AnnotationError(
             f"Cannot unpack into {folder.parent}: {error.strerror or error}. Unpack the zip yourself."
         ) from error

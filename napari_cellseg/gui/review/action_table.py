@@ -155,7 +155,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
     ),
     ReviewAction(
         id="draw_new",
-        text="New cell",
+        text="New",
         tip="Draw a new cell with brush, fill or polygon; a class key chooses its class",
         keys=("M",),
         place=Place.TOOL,

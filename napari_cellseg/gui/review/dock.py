@@ -134,11 +134,10 @@ class ReviewDock(Dock):
         self._classes.chosen.connect(self._do.give_class)
         self.column.addWidget(self._classes)
         tools = self._buttons_of(Place.TOOL)
-        for row in (tools[:4], tools[4:]):
-            self.column.addLayout(_row(*row))
-        shapes = _row(*self._buttons_of(Place.SHAPE))
-        shapes.setSpacing(1)  # five buttons in a dock of 300 px
-        self.column.addLayout(shapes)
+        for buttons in (tools[:4], tools[4:], self._buttons_of(Place.SHAPE)):
+            row = _row(*buttons)
+            row.setSpacing(1)  # four and five buttons in a dock of 300 px
+            self.column.addLayout(row)
 
     def _buttons_of(self, place: Place) -> list[QPushButton]:
         """Make the buttons of a row, in the order of the table."""
