@@ -133,3 +133,20 @@ def test_another_image_leaves_the_page_and_keeps_what_was_learned(window: Window
     assert gallery.model.count == 80
     dock.refresh()
     assert dock.alike.text() == f"{sum(map(is_pale, other.cells))} like rejected"
+
+
+def test_cells_hidden_by_a_minimum_score_are_not_offered(window: Window) -> None:
+    session = open_cells(window)
+    dock = window.dock("Review")
+    review(window, 45)
+    alike = window.review.queue.rejected_alike
+    scores = sorted(session.cells[i].score for i in alike)
+    assert len(alike) >= 2
+    window.state.set_min_scores({1: scores[-1]})
+    wait(lambda: dock.alike.text() == "1 like rejected")
+    click(dock.alike)
+    gallery = window.dock("Gallery")
+    assert gallery.model.count == 1
+    assert gallery.reject_only.text() == "Reject 1"
+    window.state.set_min_scores({})
+    wait(lambda: dock.alike.text() == f"{len(alike)} like rejected")

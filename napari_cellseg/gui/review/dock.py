@@ -9,7 +9,6 @@ from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
-    QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -110,7 +109,10 @@ class ReviewDock(Dock):
             box.activated.connect(self._on_queue_choice)
         self._keys = self._button(action("keys"))
         self._keys.setFixedWidth(28)
-        self.column.addLayout(_row(QLabel("Queue"), self._order, self._class, self._keys))
+        row = _row(QLabel("Queue"), self._order, self._class, self._keys)
+        row.setStretch(1, 3)  # "what you change" needs more than most classes
+        row.setStretch(2, 2)
+        self.column.addLayout(row)
         self._check = QLabel("Check")
         (self._truth,) = self._buttons_of(Place.CHECK)
         self.column.addLayout(_row(self._check, self._content, self._truth, stretch=1))
@@ -326,7 +328,7 @@ class ReviewDock(Dock):
         return widget
 
 
-def _row(*widgets: Any, stretch: int | None = None) -> QLayout:
+def _row(*widgets: Any, stretch: int | None = None) -> QHBoxLayout:
     """Put widgets in a row; the one at ``stretch`` gets the free space."""
     row = QHBoxLayout()
     row.setSpacing(4)

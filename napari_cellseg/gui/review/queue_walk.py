@@ -90,8 +90,10 @@ class QueueWalk(QObject):
     def rejected_alike(self) -> tuple[int, ...]:
         """The proposed cells that are likely to be rejected, the likeliest first; empty while that is not learned."""
         session = self._state.session
-        cells = {} if session is None else session.cells
-        return tuple(i for i in self._alike if i in cells and cells[i].status is Status.PROPOSED)
+        if session is None:
+            return ()
+        shown = ((i, session.cells[i]) for i in self._alike if i in session.cells)
+        return tuple(i for i, cell in shown if cell.status is Status.PROPOSED and session.is_visible(cell))
 
     def items(self, limit: int) -> list[QueueItem]:
         """Return the first items of the queue; empty while it is not complete."""
@@ -202,7 +204,7 @@ class QueueWalk(QObject):
 
     def _on_change(self, change: Change) -> None:
         self._assess()
-        if change.pairs:
+        if change.cell_ids:
             self._sorting = iter(())
             self._learn_turn.start(_LEARN_MS)
 
