@@ -18,8 +18,10 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from napari_cellseg.atomic import export_write, file_set, replace_folder, write_
 from napari_cellseg.batch import write_submission
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.demo import write_samples
+from napari_cellseg.commands.samples import write_samples as write_annotated_samples
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export import EXPORTER_NAMES, ExportItem, ExportPlan, export_folder
 from napari_cellseg.formats.coco import write_image_ids
@@ -41,19 +44,28 @@ from napari_cellseg.formats.coco_images import ImageId
 from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.images.listing import ImageFile
 from napari_cellseg.images.samples import write_training_folder
+from napari_cellseg.importers.result import Imported, ImportedImage, LeftOut
+from napari_cellseg.importers.write import write_training_folder as write_import
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import save_checkpoint
 from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.network.build import build_model
-from napari_cellseg.review import Status, cells_from
+from napari_cellseg.review import ReviewSession, Status, cells_from
 from napari_cellseg.workspace.annotations import Annotations, summarise, write_annotations
+from napari_cellseg.workspace.kept_edits import keep_edits
 from napari_cellseg.workspace.project_file import write_classes
 from training.config import TrainConfig
+from training.evaluate import evaluate
+from training.examples import write_examples
+from training.experiment import Result, Variant
+from training.experiment import _write as _write_experiment
+from training.past_runs import _write_note
 from training.plots import save_figure
 from training.resume import write_state
 from training.run_folder import RunFolder
 from training.sources import write_annotated
 from training.split import Split
+from training.validation import Example
 
 SIZE = (64, 64)
 CLASSES = ClassTable(("a", "b", "c", "d"))
@@ -173,9 +185,43 @@ def figure(folder: Path, version: int) -> None:
     save_figure(drawn, folder / "losses.png")
 
 
+def imported(folder: Path, version: int) -> None:
+    """Write what an importer found: an image, its classes, and a row that was left out."""
+    pixels = np.full((*SIZE, 3), version, np.uint8)
+    images = tuple(ImportedImage(name, None, cells_of(version), lambda: pixels) for name in ("a", "b")[:version])
+    left_out = (LeftOut("a.json", 3, "a", "its polygon has 2 points"),) * version
+    found = Imported(
+        source=folder, format_name="x", images=images, classes=CLASSES, left_out=left_out, notes=(), rows=0
+    )
+    list(write_import(found, folder))
+
+
+def kept_edits(folder: Path, version: int) -> None:
+    session = ReviewSession(SIZE, CLASSES, annotations_of(version).cells, user="ana")
+    keep_edits(folder / "a.jsonl", annotations_of(3 - version), session, version)
+
+
+def examples(folder: Path, version: int) -> None:
+    found = evaluate({"a": cells_of(version)}, {"a": cells_of(version)}, CLASSES)
+    example = Example("a", np.full((*SIZE, 3), version, np.uint8), cells_of(version), cells_of(version))
+    write_examples(folder, 1, [example], found, CLASSES)
+
+
+def experiment(folder: Path, version: int) -> None:
+    rows = tuple({"epoch": float(epoch), "train_loss": 1.0 / epoch} for epoch in range(1, 3 + version))
+    variant = Variant(f"lr={version}", {"lr": float(version)})
+    result = Result(variant=variant, epochs=3, best_epoch=2, metrics={"ap50": 0.5}, seconds=9.0, rows=rows)
+    _write_experiment(folder, [result] * version)
+
+
 WRITERS: dict[str, Write] = {
-    # Not ome-zarr: zarr has a thread, which a forked child lacks. "folder" stands for it.
-    **{f"export {name}": export(name) for name in EXPORTER_NAMES if name != "ome-zarr"},
+    **{f"export {name}": export(name) for name in EXPORTER_NAMES},
+    "imported annotations": imported,
+    "kept edits": kept_edits,
+    "examples": examples,
+    "experiment": experiment,
+    "run note": lambda folder, version: _write_note(folder, {"data": "x" * 40 * version}),
+    "annotated samples": lambda folder, version: write_annotated_samples(folder, version, SIZE),
     "submission": lambda folder, version: list(write_submission(items_of(version), CLASSES, folder, None)),
     "class images": labels,
     "annotations": annotations,
@@ -192,7 +238,7 @@ WRITERS: dict[str, Write] = {
     "training folder": lambda folder, version: write_training_folder(folder, 1, (48, 48), seed=version),
     "demo samples": lambda folder, version: write_samples(folder) if version else None,
 }
-FOLDERS = {"folder", "training data"}
+FOLDERS = {"folder", "training data", "export ome-zarr"}
 """What replaces a whole folder: killed between two renames, the old one is there as ``.bak``."""
 OWN_FOLDER = {"annotations", "classes"}
 """Files below ``.cellseg``, which no one else writes."""
@@ -346,12 +392,23 @@ _NEW: dict[str, tuple[dict[str, bytes], dict[str, bytes]]] = {}
 
 
 def new_files(name: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Return the files of version 2 in an empty folder, from two tries: some hold the time."""
+    """Return the files of version 2 in an empty folder, from two tries: some hold the time.
+
+    Written by children: zarr starts a thread, which a process forked later would lack.
+    """
     if name not in _NEW:
         found = []
         for _ in range(2):
             folder = Path(tempfile.mkdtemp(dir=SCRATCH))
-            WRITERS[name](folder, 2)
+            child = os.fork()
+            if child == 0:
+                try:
+                    WRITERS[name](folder, 2)
+                    os._exit(0)
+                finally:
+                    traceback.print_exc()
+                    os._exit(9)
+            assert os.waitpid(child, 0)[1] == 0, f"{name} cannot write"
             found.append(snapshot(folder))
         _NEW[name] = (found[0], found[1])
     return _NEW[name]
@@ -436,6 +493,7 @@ def main() -> None:
     os.environ["XDG_STATE_HOME"] = str(SCRATCH / "state")
     SCRATCH.chmod(0o755)
     torch.set_num_threads(1)
+    import_module("zarr")  # once, not in each child; its thread starts at the first write
     ways, names = sys.argv[1].split(","), sys.argv[2:] or list(WRITERS)
     kinds = (True,) if "quick" in ways else (True, False)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from napari_cellseg.atomic import export_write
+from napari_cellseg.atomic import export_write, write_errors
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.formats.class_names import read_class_names
@@ -76,7 +76,7 @@ def write_training_folder(result: Imported, folder: Path) -> Generator[WriteStep
         The ``instances.json`` of an earlier import into the folder is invalid.
     """
     classes, new_ids = _joined_classes(folder, result.classes)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     total, failed, before = Covered(), [], _exact_before(folder)
     numbered = [ImageId(image.name, n, *image.size) for n, image in enumerate(result.images, start=1)]
     exact: dict[int, InstanceMasks] = {}
@@ -153,9 +153,14 @@ def _folder_name(name: str) -> str:
     return plain or "image"
 
 
+def _make_folder(folder: Path) -> None:
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def _write_image(image: ImportedImage, home: Path) -> None:
     target = home / "image.tif"
-    home.mkdir(parents=True, exist_ok=True)
+    _make_folder(home)
     if image.path is not None and image.path.exists() and target.exists() and target.samefile(image.path):
         return
     if image.path is not None and image.path.suffix.lower() in _TIFF:
