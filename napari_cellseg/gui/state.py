@@ -51,6 +51,8 @@ class AppState(QObject):
         Ids of the selected cells, the same on canvas, gallery and table.
     wants_comparison : bool
         Whether the next prediction is to be shown next to the labels of its image.
+    is_training : bool
+        Whether *Train* is running: checking data, training, or comparing two models.
     loading : str
         Description of what is being opened; empty if nothing is.
     has_docks : bool
@@ -75,6 +77,10 @@ class AppState(QObject):
     """Models of the library were added, removed or renamed."""
     segment_requested = Signal()
     """Requests a run of *Segment* on the current image with the current model."""
+    training_requested = Signal(float)
+    """Requests a training of at most these minutes, of the current model, on the annotated images of the folder."""
+    training_changed = Signal()
+    """``is_training`` may be another."""
     answered = Signal(str, object)
     """The image_id and the `InstanceMasks` that a model predicted for it, of all scores, with the class_ids here."""
     selection_changed = Signal()
@@ -100,6 +106,7 @@ class AppState(QObject):
         self.model: Path | None = None
         self.selection: tuple[int, ...] = ()
         self.wants_comparison = False
+        self.is_training = False
         self.loading = ""
         self.has_docks = False
         self.is_closed = False

@@ -22,6 +22,7 @@ class Place(Enum):
     HISTORY = "history"
     SHOW = "show"
     CHECK = "check"
+    TRAIN = "train"
     NONE = "none"
 
 

@@ -13,6 +13,7 @@ from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY, class_key
 from napari_cellseg.gui.widgets.notify import show_warning
+from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.review import Author
 
 __all__ = ["MOUSE", "REVIEW_ACTIONS", "action", "key_of", "perform"]
@@ -38,6 +39,12 @@ def perform(row: ReviewAction, do: ReviewActions) -> None:
         do.say(why_not)
     else:
         show_warning(why_not)
+
+
+def _train(do: ReviewActions) -> None:
+    state = do.opener.state
+    show_dock(state.viewer, "Train")  # which hears the request
+    state.training_requested.emit(5.0)
 
 
 def _class_action(class_id: int) -> ReviewAction:
@@ -288,6 +295,14 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         needs=needs.an_answer,
         run=lambda do: do.truth.toggle(),
         is_on=lambda do: do.truth.is_shown,
+    ),
+    ReviewAction(
+        id="train",
+        text="Train 5 min",
+        tip="Train the model on the annotated images of this folder: at most 5 min, then the validation",
+        place=Place.TRAIN,
+        needs=needs.corrections,
+        run=_train,
     ),
     ReviewAction(
         id="previous_image",

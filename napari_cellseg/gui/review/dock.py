@@ -63,7 +63,10 @@ class ReviewDock(Dock):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.refresh)
-        for signal in (self._do.changed, self._do.queue.learned, self.state.selection_changed, self.layers.ready):
+        for signal in (
+            self._do.changed, self._do.queue.learned, self.state.selection_changed, self.state.training_changed,
+            self.layers.ready,
+        ):  # fmt: skip
             signal.connect(self._refresh_later)
         for signal in (self.state.current_changed, self.state.classes_changed):
             signal.connect(self._on_classes)
@@ -90,7 +93,7 @@ class ReviewDock(Dock):
         self.column.addWidget(self._progress)
         self.saved = SaveLabel(self._saving)
         self._save = button("Save", self._on_save)
-        self.column.addLayout(_row(self.saved, self._save, stretch=0))
+        self.column.addLayout(_row(self.saved, self._save, *self._buttons_of(Place.TRAIN), stretch=0))
         self._folder = QLabel()
         self.column.addWidget(self._folder)
         self._order = ElidedComboBox()

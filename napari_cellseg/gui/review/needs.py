@@ -6,8 +6,8 @@ from napari_cellseg.gui.review.actions import ReviewActions
 
 __all__ = [
     "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer",
-    "an_image", "an_image_after", "an_image_before", "class_now", "edits", "nothing", "one_cell", "redo_now",
-    "something_done", "something_undone", "the_end", "two_cells", "undo_now", "with_count",
+    "an_image", "an_image_after", "an_image_before", "class_now", "corrections", "edits", "nothing", "one_cell",
+    "redo_now", "something_done", "something_undone", "the_end", "two_cells", "undo_now", "with_count",
 ]  # fmt: skip
 
 
@@ -103,6 +103,19 @@ def _another_image(do: ReviewActions, end: int, at_end: str) -> str | None:
 def an_answer(do: ReviewActions) -> str | None:
     """Say why no model can be compared with the labels."""
     return do.truth.why_not
+
+
+def corrections(do: ReviewActions) -> str | None:
+    """Say why there is nothing to train on, or why *Train* cannot start."""
+    state = do.opener.state
+    if state.workspace is None:
+        return "Open a folder of images first."
+    if state.is_training:
+        return "Train is running. Wait for the end or stop it."
+    here = state.session is not None and state.session.progress.reviewed > 0
+    if here or do.opener.summaries.reviewed_images:
+        return None
+    return "Nothing is reviewed yet. Accept or correct some cells first."
 
 
 def the_end(do: ReviewActions) -> str | None:

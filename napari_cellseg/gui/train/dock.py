@@ -19,6 +19,7 @@ from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section,
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.questions import Answer, ask_to_write
 from napari_cellseg.gui.widgets.workflow import dock_of, is_in_front
+from napari_cellseg.model.bundled import bundled
 from training.past_runs import PastRun, forget, new_run_folder, run_name, unfinished
 from training.report import ScanStep
 from training.sources import Checked, DataSource, TrainData, edited_items
@@ -43,6 +44,7 @@ class TrainDock(Dock):
         self._past: PastRun | None = None
         self._dock: QDockWidget | None = None
         self._wants_to_start = False
+        self._limit_min: float | None = None  # of a training asked for in Review; not a setting of the form
         self._checking: TrainData | None = None
         self.resume_row = self._make_resume_row()
         self.monitor = TrainMonitor(self.state, self.run)
@@ -82,6 +84,7 @@ class TrainDock(Dock):
         state.workspace_changed.connect(self._on_workspace)
         state.model_changed.connect(self._on_models)
         state.models_changed.connect(self._on_models)
+        state.training_requested.connect(self._on_request)
         self.form.changed.connect(self._show)
         run.changed.connect(self._show)
         run.check_job.reported.connect(self._on_scan)
@@ -149,13 +152,16 @@ class TrainDock(Dock):
 
     def _on_check_state(self) -> None:
         state = self.run.check_job.state
-        if state is JobState.STOPPED:
-            self.check_row.set_message("The check was stopped. Train starts it again.")
-            if self._checking != self.source.data():  # it was stopped because other data was chosen
-                self.check_row.set_message("")
+        if state is JobState.STOPPED and self._checking != self.source.data():  # because other data was chosen
+            self.check_row.set_message("")
+            if self._wants_to_start:
+                self._check()
+            else:
                 self._check_if_new()
-        if state in (JobState.STOPPED, JobState.FAILED):
+        elif state in (JobState.STOPPED, JobState.FAILED):
             self._wants_to_start = False
+            if state is JobState.STOPPED:
+                self.check_row.set_message("The check was stopped. Train starts it again.")
         if state is JobState.FAILED:
             self.check_row.set_message("")  # the reason stands where the numbers would
 
@@ -179,6 +185,26 @@ class TrainDock(Dock):
     # ---- the run ----
 
     def _on_train(self) -> None:
+        self._limit_min = None
+        self._begin()
+
+    def _on_request(self, minutes: float) -> None:
+        """Train the model of *Segment* on the annotated images for at most ``minutes``."""
+        if self.run.job.is_busy or self.run.compare_job.is_busy:
+            return
+        model = self.state.model
+        try:
+            if model is not None:
+                self.form.start.choose("bundled" if model == bundled() else str(model))
+        except CellSegError as error:
+            self._say(str(error), ERROR)
+            return
+        if self.source.choice.currentData() is not DataSource.ANNOTATED:
+            self.source.choose(DataSource.ANNOTATED)
+        self._limit_min = minutes
+        self._begin()
+
+    def _begin(self) -> None:
         self._say("")
         self._wants_to_start = True
         self._check()
@@ -206,6 +232,8 @@ class TrainDock(Dock):
     def _start(self, data: TrainData) -> None:
         try:
             config = self.form.config()
+            if self._limit_min is not None:
+                config = config.with_changes(max_minutes=self._limit_min)
             folder = new_run_folder(data, config.name)
         except CellSegError as error:
             self._say(str(error), ERROR)

@@ -86,6 +86,7 @@ class TrainRun(QObject):
         self._written: Sessions | None = None
         for job in (self.check_job, self.write_job, self.job, self.use_job, self.compare_job):
             job.changed.connect(self.changed)
+        self.changed.connect(self._tell)
         self.check_job.finished.connect(self._on_checked)
         self.write_job.finished.connect(self._on_written)
         self.job.reported.connect(self._on_event)
@@ -104,6 +105,11 @@ class TrainRun(QObject):
     def close(self) -> None:
         """End the engine."""
         self.engine.shutdown()
+
+    def _tell(self) -> None:
+        if self._state.is_training != self.is_busy:
+            self._state.is_training = self.is_busy
+            self._state.training_changed.emit()
 
     # ---- before ----
 
