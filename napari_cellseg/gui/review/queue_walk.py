@@ -11,7 +11,7 @@ from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, CellFilter, Change, Learner, ReviewSession, Status
+from napari_cellseg.review import Cell, Change, Learner, ReviewSession, Status
 from napari_cellseg.review.queue import QueueContent, QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.workspace import Project
 
@@ -215,7 +215,7 @@ class QueueWalk(QObject):
             return  # the next turn looks again
         if self._learn_turn.interval():
             self.learner.learn()
-            self._alike = self.learner.like_rejected(session.find(CellFilter(statuses=(Status.PROPOSED,))))
+            self._alike = self.learner.like_rejected(i for i, cell in session.cells.items() if not cell.reviewed)
             is_ordering = self._order is QueueOrder.LEARNED
             self._sorting = self._queue.sort_again() if is_ordering else iter(())
             self._learn_turn.setInterval(0)
