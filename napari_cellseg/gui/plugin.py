@@ -22,6 +22,7 @@ from napari_cellseg.gui.opening.save_watch import SaveWatch
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.cell_finder import CellFinder
 from napari_cellseg.gui.review.keys import ReviewKeys
+from napari_cellseg.gui.review.work_bar import WorkBar
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.run import TrainRun
@@ -55,6 +56,8 @@ class Plugin:
         The keys of a review on the canvas.
     segmentation : Segmentation
         Predicts the image on the canvas.
+    work_bar : WorkBar
+        The line above the canvas.
     batch : Batch
         Predicts a folder.
     training : TrainRun
@@ -70,6 +73,7 @@ class Plugin:
     review: ReviewActions
     keys: ReviewKeys
     segmentation: Segmentation
+    work_bar: WorkBar
     batch: Batch
     training: TrainRun
 
@@ -79,7 +83,7 @@ class Plugin:
             return
         self.state.close()
         for part in (
-            self.training, self.batch, self.segmentation, self.keys, self.review,
+            self.training, self.batch, self.work_bar, self.segmentation, self.keys, self.review,
             self.autosave, self.saving, self.opener, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
@@ -107,6 +111,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     finder = CellFinder(state, make_engine(state), lambda: segmentation.settings)
     review = ReviewActions(state, layers, opener, finder)
     keys = ReviewKeys(state, layers, review)
+    work_bar = WorkBar(state, review, saving, segmentation.job)
     batch = Batch(state, opener, make_engine(state))
     training = TrainRun(state, make_engine(state))
     plugin = _PLUGINS[viewer] = Plugin(
@@ -119,6 +124,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         review=review,
         keys=keys,
         segmentation=segmentation,
+        work_bar=work_bar,
         batch=batch,
         training=training,
     )

@@ -10,7 +10,7 @@ from napari_cellseg.gui.widgets.dock import ERROR, WARNING
 from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.workspace import SaveKind, SaveStatus
 
-__all__ = ["SaveLabel", "SaveWatch"]
+__all__ = ["SaveLabel", "SaveWatch", "show_status"]
 
 _SAVED = "#009e73"
 _COLOURS = {
@@ -90,9 +90,13 @@ class SaveLabel(QLabel):
         self._show()
 
     def _show(self) -> None:
-        status = self._watch.status
-        self.setText(status.text)
-        self.setToolTip(status.tip)
-        colour = _COLOURS[status.kind]
-        # A stripe, and the text in the theme's colour: orange and green text is too pale to read on a light theme.
-        self.setStyleSheet(f"border-left: 4px solid {colour}; padding-left: 5px;" if colour else "")
+        show_status(self, self._watch.status)
+
+
+def show_status(label: QLabel, status: SaveStatus) -> None:
+    """Show a status of saving in a label, with its details as the tooltip."""
+    label.setText(status.text)
+    label.setToolTip(status.tip)
+    colour = _COLOURS[status.kind]
+    # A stripe, and the text in the theme's colour: orange and green text is too pale to read on a light theme.
+    label.setStyleSheet(f"border-left: 4px solid {colour}; padding-left: 5px;" if colour else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QPushButton
 
 from napari_cellseg.class_match import lacking_classes
 from napari_cellseg.classes import ClassTable
@@ -32,7 +32,7 @@ from napari_cellseg.gui.widgets.predict_fields import (
     prediction_options,
 )
 from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
-from napari_cellseg.gui.widgets.workflow import is_in_front, show_dock
+from napari_cellseg.gui.widgets.workflow import front_dock, is_in_front, show_dock
 from napari_cellseg.model.config import PredictOptions
 
 __all__ = ["SegmentDock", "device_names"]
@@ -55,6 +55,7 @@ class SegmentDock(Dock):
         self.button = PrimaryButton("Segment image")
         self.button.clicked.connect(self._segment)
         self.row = JobRow(self.segmentation.job, "Starting engine...")
+        self._front: QDockWidget | None = None  # whose tab was in front at the start of the run
         self._fill()
         self._connect()
         self._on_model()
@@ -148,6 +149,7 @@ class SegmentDock(Dock):
             return
         name = header.name or self.model.currentText()
         self.nucleus.hide_circle()
+        self._front = None if self.state.window is None else front_dock(self.state.window)
         try:
             self.segmentation.start(
                 self.options(), header.classes, name, self.pixel_size.chosen_um, header.config, header.sha256
@@ -278,5 +280,7 @@ class SegmentDock(Dock):
             part = self.state.image_id or ""
         self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.{f' Segmented: {part}.' if part else ''}")
         self.sliders.show_counts()
-        if cells and is_in_front(self):
+        window = self.state.window
+        stays = self._front is not None and window is not None and front_dock(window) is self._front
+        if cells and (stays or is_in_front(self)):  # a tab that the user chose meanwhile stays
             show_dock(self.state.viewer, "Review")
