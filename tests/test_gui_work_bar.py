@@ -112,7 +112,8 @@ def test_its_arrows_open_the_next_and_the_previous_image(window: Window, line: W
     wait_until(lambda: line.image.text() == "image 1/3")
 
 
-def test_at_the_end_of_the_queue_enter_opens_the_next_image(window: Window, folder: Path, line: WorkLine) -> None:
+@pytest.mark.usefixtures("folder")
+def test_at_the_end_of_the_queue_enter_opens_the_next_image(window: Window, line: WorkLine) -> None:
     session = make_session(2, 2)
     files, workspace = window.state.images, window.state.workspace
     window.open(session)
@@ -176,14 +177,14 @@ def test_words_go_before_the_bar_is_cut_and_the_window_gets_no_wider(window: Win
         pump(0.1)
         assert line.image.text() == "image 1/3"
         assert line.progress.isVisible()
-        line.setFixedWidth(400)
+        line.setFixedWidth(460)
         pump(0.1)
         assert line.image.text() == "1/3"
         assert not line.counts.text().startswith("reviewed")
         shown = [made for made in (*list(line.buttons.values())[2:], line.counts, line.image) if made.isVisible()]
         for part in shown:
             assert part.width() >= part.sizeHint().width()
-            assert part.mapTo(line, QPoint(part.width(), 0)).x() <= 400
+            assert part.mapTo(line, QPoint(part.width(), 0)).x() <= 460
         assert line.minimumSizeHint().width() <= 24
         assert main.minimumSizeHint().width() <= wide
     finally:

@@ -164,7 +164,7 @@ class WorkLine(QWidget):
             do.tools.tool is Tool.POINT and do.cutting.cell_id is None and action("next_from_end").needs(do) is None
         )
         self.next_image.setVisible(at_end)
-        self.next_image.setToolTip("All cells of this image are decided. Open the next image (Enter)")
+        self.next_image.setToolTip("The queue is at its end. Open the next image (Enter)")
         self._fit()
 
     def _refresh_later(self) -> None:
