@@ -81,7 +81,8 @@ class WorkLine(QWidget):
         self.progress.setFixedSize(_BAR_PX, 8)
         self.buttons = {name: self._button(name) for name in _BUTTONS}
         self.next_image = button("Next image: Enter", lambda: perform(action("next_from_end"), review))
-        self.stop_button = button("Stop", job.stop)
+        self.stop_button = button("Stop", lambda: None)
+        self.stop_button.clicked.connect(job.stop)
         self._lay_out()
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -211,10 +212,11 @@ class WorkLine(QWidget):
 
     def _least_width(self) -> int:
         """Return the width below which more than the save status, or the name of a single image, is cut, px."""
-        cut = max(self.saved.sizeHint().width() - _SAVED_PX, 0)
+        cut: int = max(self.saved.sizeHint().width() - _SAVED_PX, 0)
         if self._state.file not in self._state.images:
             cut += max(self.image.sizeHint().width() - _IMAGE_PX, 0)
-        return int(self.layout().sizeHint().width()) - cut
+        wanted: int = self.layout().sizeHint().width()
+        return wanted - cut
 
 
 _BUTTONS = ("previous_image", "next_image", "segment", "undo", "hide")
