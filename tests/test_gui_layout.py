@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QTabWidget, QVBoxLayout, QWidget
-from review_window import make_session, pump
+from review_window import make_session, pump, wait_until
 
 pytestmark = pytest.mark.gui
 SCRIPT = Path(__file__).with_name("small_screen.py")
@@ -67,6 +67,7 @@ def test_the_tabs_are_on_top_and_numbered(window) -> None:
 
     dock = dock_of(window.dock("Review"))
     qt_window = window.viewer.window._qt_window
+    wait_until(lambda: len(qt_window.tabifiedDockWidgets(dock)) >= len(WORKFLOW) - 1)  # they come a turn later
     assert qt_window.tabPosition(Qt.DockWidgetArea.RightDockWidgetArea) == QTabWidget.TabPosition.North
     others = [other.windowTitle() for other in qt_window.tabifiedDockWidgets(dock) if name_of(other) in WORKFLOW]
     assert sorted([dock.windowTitle(), *others]) == ["1 Open", "2 Segment", "3 Review", "4 Train", "5 Export"]
