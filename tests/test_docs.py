@@ -27,15 +27,11 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def _pages_with_code() -> list[Any]:
-    """Return the pages; those that train are slow, and `make docs` runs them too."""
-    found = {page: [b for b in blocks if b.language in RUN and not b.not_run] for page, blocks in BLOCKS.items()}
-    return [
-        pytest.param(page, marks=[pytest.mark.slow] if any("--max-steps" in b.adds for b in blocks) else [])
-        for page, blocks in found.items()
-        if blocks
-    ]
+    """Return the pages of which a block is run."""
+    return [page for page, blocks in BLOCKS.items() if any(b.language in RUN and not b.not_run for b in blocks)]
 
 
+@pytest.mark.slow  # a minute in all; `make docs` runs it, and so does CI
 @pytest.mark.parametrize("page", _pages_with_code(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
