@@ -39,7 +39,6 @@ copybutton_selector = "div:not(.no-copy) > div.highlight > pre"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "napari-cellseg"
-html_static_path = ["_static"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": False,
