@@ -111,6 +111,24 @@ def test_an_image_in_strips_cannot_be_read_by_regions(tmp_path: Path, tissue: An
         pass
 
 
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (np.uint16, {"photometric": "miniswhite"}),
+        (np.float32, {"photometric": "minisblack"}),
+        (np.uint8, {"photometric": "rgb", "extrasamples": ["assocalpha"]}),
+    ],
+    ids=["inverted 16 bits", "real numbers", "premultiplied alpha"],
+)
+def test_colours_that_the_whole_image_decides_are_not_read_by_regions(
+    tmp_path: Path, tissue: Any, dtype: Any, options: Any
+) -> None:
+    pixels = np.dstack([tissue, tissue[..., :1]]) if "extrasamples" in options else tissue[..., 1]
+    path = write_slide(tmp_path / "slide.tif", pixels.astype(dtype), **options)
+    with pytest.raises(ImageReadError, match="RGB TIFF"), open_slide(path, LEVEL_0):
+        pass
+
+
 def test_an_error_in_the_work_on_a_slide_is_not_an_error_of_the_file(tmp_path: Path, tissue: Any) -> None:
     path = write_slide(tmp_path / "slide.tif", tissue, photometric="rgb")
     with pytest.raises(MemoryError), open_slide(path, LEVEL_0):

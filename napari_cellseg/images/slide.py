@@ -92,7 +92,9 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
             series, full = choose_level(tif, options.level)
             page = series.keyframe
             if not _has_regions(series):
-                raise ImageReadError("it is not one plane stored in tiles; save it as a tiled, pyramidal TIFF")
+                raise ImageReadError(
+                    "it is not one plane of 8- or 16-bit values in tiles; save it as a tiled, pyramidal RGB TIFF"
+                )
             check_limits(series, page, path.stat().st_size, by_region=True)
             size_um = pixel_size_um(tif, full.keyframe)
             if size_um is not None:
@@ -105,8 +107,14 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
 
 
 def _has_regions(series: Any) -> bool:
+    """Return whether a level is one plane in tiles, and each pixel has the same colour in every region.
+
+    The whole image decides how more than 8 bits are inverted, when colours are divided by alpha, and what NaN becomes.
+    """
     page = series.keyframe
-    return bool(page.is_tiled and len(series.pages) == 1 and page.axes in ("YX", "YXS"))
+    is_inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype.itemsize > 1
+    is_local = page.dtype.kind in "bu" and not is_inverted and tifffile.EXTRASAMPLE.ASSOCALPHA not in page.extrasamples
+    return bool(page.is_tiled and len(series.pages) == 1 and page.axes in ("YX", "YXS") and is_local)
 
 
 def _overview(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
