@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leftovers import Leftovers, is_looked_at, shares_with_other_tests
+from leftovers import Leftovers, is_looked_at, set_aside, shares_with_other_tests
 from own_screen import XVFB, take_own_screen
 from thread_guard import ThreadGuard
 
@@ -53,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("windows" if shares_screen else item.path.name))
 
 
+def pytest_collection_finish() -> None:
+    """Keep the imports of all test files out of each search for leftovers."""
+    set_aside()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _leaves_nothing_in_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a file of the window that leaves a thread, a process, an active timer or a visible window."""
@@ -60,6 +65,7 @@ def _leaves_nothing_in_the_end(request: pytest.FixtureRequest) -> Iterator[None]
     if not any(map(is_looked_at, tests)):
         yield
         return
+    set_aside()
     before = Leftovers()
     yield
     left = before.found()
