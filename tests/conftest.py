@@ -35,9 +35,17 @@ if not HAS_DISPLAY:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a display where there is none."""
-    if item.get_closest_marker("gui") and not HAS_DISPLAY:
+    """Skip what needs a display where there is none, and load torchvision before a window where it may come after.
+
+    Loaded into a process that has opened a window, torchvision ends the process: its LLVM clashes with Mesa's. A file
+    alone runs as in the user's viewer, which never loads it.
+    """
+    if not item.get_closest_marker("gui"):
+        return
+    if not HAS_DISPLAY:
         pytest.skip("needs a display; run the tests with xvfb-run")
+    if len({each.path for each in item.session.items}) > 1:
+        import torchvision  # noqa: F401
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

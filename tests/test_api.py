@@ -70,14 +70,6 @@ def test_import_loads_nothing_heavy():
     assert not heavy & _loaded_after("import napari_cellseg")
 
 
-def test_reading_an_image_loads_neither_torch_nor_qt():
-    loaded = _loaded_after(
-        "import napari_cellseg as cs; cs.read_image, cs.Cells, cs.train, cs.load_model, cs.export_cells"
-    )
-    assert not {"torch", "torchvision", "timm", "lightning_fabric", "qtpy", "PyQt5", "napari"} & loaded
-    assert "numpy" in loaded
-
-
 @pytest.mark.parametrize("module", [cells, predicting, runs], ids=lambda module: module.__name__)
 @pytest.mark.usefixtures("here")
 def test_every_example_runs(module, monkeypatch):

@@ -5,12 +5,27 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import napari_cellseg
 
 PACKAGE = Path(napari_cellseg.__file__).parent
 HEAVY = ("torch", "torchvision", "timm", "lightning_fabric")
+LIGHT = (
+    "napari_cellseg.napari_hooks",
+    "napari_cellseg.active_learning",
+    "napari_cellseg.engine_process.client",
+    "napari_cellseg.importers",
+    "napari_cellseg.model.checkpoint",
+    "napari_cellseg.model.config",
+    "napari_cellseg.model.library",
+    "training.chunks",
+    "training.config",
+    "training.report",
+    "training.split",
+    "training.suggest",
+)
 
 
 def _modules(folder: Path) -> list[str]:
@@ -20,11 +35,11 @@ def _modules(folder: Path) -> list[str]:
     )
 
 
-def _loaded_after(modules: list[str]) -> list[str]:
+def _loaded_after(modules: Iterable[str], unwanted: Iterable[str] = HEAVY, then: str = "") -> list[str]:
     code = (
         "import importlib, sys\n"
-        f"for name in {modules!r}: importlib.import_module(name)\n"
-        f"print(*(name for name in {HEAVY!r} if name in sys.modules))"
+        f"for name in {list(modules)!r}: importlib.import_module(name)\n{then}\n"
+        f"print(*(name for name in {list(unwanted)!r} if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.split()
@@ -34,8 +49,16 @@ def test_importing_every_gui_module_loads_no_torch():
     assert _loaded_after(_modules(PACKAGE / "gui")) == []
 
 
-def test_the_check_for_torch_can_fail():
-    assert "torch" in _loaded_after(["napari_cellseg.model.network.build"])
+def test_settings_headers_reports_and_the_client_of_the_engine_load_neither_torch_nor_qt():
+    # scipy.io: its compiled reader of .mat files is not safe; the package has one of its own.
+    unwanted = (*HEAVY, "safetensors", "qtpy", "PyQt5", "PyQt6", "napari", "scipy.io", "scipy.io.matlab")
+    use = "import napari_cellseg as cs; cs.read_image, cs.Cells, cs.train, cs.load_model, cs.export_cells\n"
+    use += "from napari_cellseg.model.library import ModelLibrary; ModelLibrary().entries()"
+    assert _loaded_after(LIGHT, unwanted, use) == []
+
+
+def test_the_check_of_imports_can_fail():
+    assert _loaded_after(["napari_cellseg.classes"], ["napari_cellseg.errors"]) == ["napari_cellseg.errors"]
 
 
 def test_gui_imports_nothing_of_the_commands():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -172,9 +170,3 @@ def test_a_damaged_file_next_to_sound_ones_is_left_out_with_its_reason(tmp_path:
     assert "damaged" in result.left_out[0].reason
     alone = import_annotations(tmp_path / "b.mat")
     assert (alone.kept, alone.left_out[0].source) == (0, "b.mat")
-
-
-def test_no_compiled_reader_of_scipy_is_loaded() -> None:
-    code = "import sys, napari_cellseg.importers; print([name for name in sys.modules if name.startswith('scipy.io')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
