@@ -24,7 +24,7 @@ def given_session() -> ReviewSession:
 
 
 def choose(dock: Any, text: str) -> None:
-    """Choose in the box next to *Check* with the keyboard."""
+    """Choose what the queue holds with the keyboard."""
     from qtpy.QtCore import Qt
     from qtpy.QtTest import QTest
 

@@ -57,6 +57,9 @@ def test_at_1366_x_768_review_fits_without_scrolling_and_the_queue_takes_the_res
     window.viewer.window.resize(1366, 900)
     pump(0.3)
     assert dock.queue_list.height() >= low + 100
+    window.viewer.window.resize(1280, 800)
+    pump(0.3)
+    assert dock.queue_list.viewport().height() >= 5 * dock.queue_list.sizeHintForRow(0), "five cells at 1280 x 800"
     window.viewer.window.resize(1400, 900)
 
 

@@ -200,7 +200,7 @@ def test_gallery_pages_rejects_and_reclassifies(window: Window) -> None:
     assert bytes(dragged.data(CELL_MIME)) == b"2,6"
     window.review.reclassify(4, [2, 6])
     assert {session.cells[i].class_id for i in (2, 6)} == {4}
-    assert session.undo_text == "2 cells are spindle-shaped"
+    assert session.undo_text == "reclassify 2 cells to spindle-shaped"
 
 
 def test_table_sorts_filters_copies_and_writes_harmless_csv(window: Window, tmp_path: Path) -> None:

@@ -367,15 +367,6 @@ def test_masks_come_back_when_another_window_takes_the_keyboard(
     QTest.keyRelease(window.canvas, Qt.Key_H)
 
 
-def test_the_button_hides_masks_while_it_is_down(window: Window, session: ReviewSession) -> None:  # noqa: ARG001
-    dock = window.dock("Review")
-    dock.refresh()
-    QTest.mousePress(dock.buttons["hide"], Qt.LeftButton)
-    assert window.layers.layer(1).opacity == 0
-    QTest.mouseRelease(dock.buttons["hide"], Qt.LeftButton)
-    assert window.layers.layer(1).opacity == 1
-
-
 def test_o_shows_outlines_only_and_fills_again(window: Window, session: ReviewSession) -> None:  # noqa: ARG001
     layer = window.layers.layer(1)
     drawn = layer.shown.copy()

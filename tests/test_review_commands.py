@@ -57,7 +57,7 @@ def test_an_edited_cell_that_is_accepted_stays_edited(session):
 def test_the_class_that_a_cell_has_confirms_it_and_one_undo_takes_all_back(session):
     give = partial(Author.give_class, class_id=1, class_name="other")
     change = session.do(give, [1, 3])
-    assert change.text == "#3 is other, accept #1"
+    assert change.text == "reclassify #3 to other, accept #1"
     assert (session.cells[1].status, session.cells[1].class_id) == (Status.ACCEPTED, 1)
     assert (session.cells[3].status, session.cells[3].class_id) == (Status.EDITED, 1)
     assert not session.do(give, [1, 3]), "both are decided and have the class"
@@ -69,7 +69,7 @@ def test_the_class_that_a_cell_has_confirms_it_and_one_undo_takes_all_back(sessi
 
 def test_another_class_moves_the_cell_to_the_other_view(session):
     change = session.reclassify([1], 3)
-    assert change.text == "#1 is epithelial"
+    assert change.text == "reclassify #1 to epithelial"
     assert set(change.boxes) == {1, 3}
     assert (session.view(3) == 1).sum() == disc(8).sum()
     assert session.cells[1].label_value == 0
@@ -325,7 +325,7 @@ def test_classes_can_be_renamed_and_added(session):
     session.classes = ClassTable(("a", "b", "c", "d"))
     session.reclassify([1], 4)
     assert told[0].kind is ChangeKind.VIEW
-    assert told[1].text == "#1 is d"
+    assert told[1].text == "reclassify #1 to d"
 
 
 def test_a_class_that_undo_would_bring_back_cannot_be_left_out(session):

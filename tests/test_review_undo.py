@@ -108,7 +108,7 @@ def test_a_stroke_a_merge_a_split_and_a_new_class_interleaved_come_back_one_by_o
     ):
         assert command()
         states.append(dict(session.cells))
-    texts = ["2 cells are epithelial", "merge #1 + #2", "split #3", "paint 2 cells"]
+    texts = ["reclassify 2 cells to epithelial", "merge #1 + #2", "split #3", "paint 2 cells"]
     for text, state in zip(texts, states[-2::-1], strict=True):
         assert session.undo_text == text
         assert session.undo().kind is ChangeKind.UNDO

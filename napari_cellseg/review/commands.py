@@ -57,7 +57,7 @@ class Author:
         pairs: list[Pair] = [
             (c, self._signed(c, status=Status.EDITED, class_id=class_id, label_value=0)) for c in changing
         ]
-        return f"{_names(changing)} {'is' if len(changing) == 1 else 'are'} {class_name}", pairs
+        return f"reclassify {_names(changing)} to {class_name}", pairs
 
     def give_class(self, cells: Sequence[Cell], class_id: int, class_name: str) -> Command:
         """Change the class of cells; cells that have the class already are accepted: the user has confirmed it."""

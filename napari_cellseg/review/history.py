@@ -100,6 +100,11 @@ class History:
         """The command that `redo` would repeat."""
         return self._undone[-1].text if self._undone else None
 
+    @property
+    def texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The commands that `undo` reverts, and those that `redo` repeats; in each, the next one comes first."""
+        return tuple(step.text for step in reversed(self._done)), tuple(step.text for step in reversed(self._undone))
+
     def cells(self) -> Iterator[Cell]:
         """Iterate over every cell that undo or redo could bring back."""
         for step in chain(self._done, self._undone):

@@ -184,6 +184,11 @@ class ReviewSession:
         return self._history.redo_text
 
     @property
+    def steps(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Descriptions of the commands that `undo` reverts, and of those that `redo` repeats; the next one first."""
+        return self._history.texts
+
+    @property
     def state(self) -> object:
         """A token of the present cells: the same object whenever undo and redo return to them."""
         return self._history.state
@@ -205,11 +210,16 @@ class ReviewSession:
         """Repeat the last undone command exactly; a false `Change` if there is none."""
         self._check_refusal()
         step = self._history.redo()
-        return (
-            Change(text="", kind=ChangeKind.REDO)
-            if step is None
-            else self._apply(step.text, ChangeKind.REDO, step.pairs)
-        )
+        if step is None:
+            return Change(text="", kind=ChangeKind.REDO)
+        return self._apply(step.text, ChangeKind.REDO, step.pairs)
+
+    def go_by(self, steps: int) -> Change:
+        """Undo ``-steps`` commands one by one, or redo ``steps``; return the last change, false if there is none."""
+        change = Change(text="", kind=ChangeKind.UNDO if steps < 0 else ChangeKind.REDO)
+        for _ in range(abs(steps)):
+            change = (self.undo() if steps < 0 else self.redo()) or change
+        return change
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``listener`` after every change; returns a function that unsubscribes it."""

@@ -14,15 +14,15 @@ __all__ = ["Needs", "Place", "ReviewAction", "Where"]
 class Place(Enum):
     """The row of buttons in *Review*."""
 
-    IMAGE = "image"
     DECISION = "decision"
     QUEUE = "queue"
     TOOL = "tool"
     SHAPE = "shape"
     HISTORY = "history"
     SHOW = "show"
-    CHECK = "check"
     TRAIN = "train"
+    BAR = "work bar"
+    """Only above the canvas, where the work bar shows some of the others too."""
     NONE = "none"
 
 

@@ -32,7 +32,7 @@ def key_of(action_id: str) -> str:
 def perform(row: ReviewAction, do: ReviewActions) -> None:
     """Do an action, or say why it cannot work."""
     why_not = row.needs(do)
-    is_repeated = row.place in (Place.IMAGE, Place.QUEUE, Place.HISTORY) or row.where is Where.END
+    is_repeated = row.place in (Place.BAR, Place.QUEUE, Place.HISTORY) or row.where is Where.END
     if why_not is None:
         row.run(do)
     elif is_repeated or why_not == needs.edits(do):  # a notification for each key press would be too much
@@ -271,7 +271,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         text="Hide",
         tip="Hide the masks while the key or the button is held",
         keys=("H",),
-        place=Place.SHOW,
+        place=Place.BAR,
         needs=needs.an_image,
         run=lambda do: do.showing.hide(),
         release=lambda do: do.showing.show(),
@@ -291,7 +291,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         text="Compare",
         tip="Show the cells of the model next to the image: matched (blue), false (red) and missed (yellow) cells",
         keys=("T",),
-        place=Place.CHECK,
+        place=Place.SHOW,
         needs=needs.an_answer,
         run=lambda do: do.truth.toggle(),
         is_on=lambda do: do.truth.is_shown,
@@ -310,7 +310,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Open the previous image; edits are saved",
         keys=("PgUp",),
         where=Where.REVIEW,
-        place=Place.IMAGE,
+        place=Place.BAR,
         needs=needs.an_image_before,
         run=lambda do: do.step_image(-1),
     ),
@@ -320,7 +320,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         tip="Open the next image; edits are saved",
         keys=("PgDown",),
         where=Where.REVIEW,
-        place=Place.IMAGE,
+        place=Place.BAR,
         needs=needs.an_image_after,
         run=lambda do: do.step_image(1),
     ),

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMainWindow
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.canvas.camera import is_in_view, move_to, view_box
+from napari_cellseg.gui.canvas.camera import move_to, view_box
 from napari_cellseg.gui.canvas.features import cell_line
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.pointing import Pointing
@@ -23,10 +23,11 @@ from napari_cellseg.gui.review.new_cell import NewCell
 from napari_cellseg.gui.review.next_cell import NextCell
 from napari_cellseg.gui.review.queue_text import nothing_text
 from napari_cellseg.gui.review.queue_walk import QueueWalk
+from napari_cellseg.gui.review.stepping import Stepping
 from napari_cellseg.gui.review.truth_view import TruthView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
-from napari_cellseg.review import Author, CellCommand, CellFilter, Change, ChangeKind, ReviewSession, Status
+from napari_cellseg.review import Author, CellCommand, CellFilter, Change, ChangeKind, ReviewSession
 from napari_cellseg.review.queue import QueueItem
 from napari_cellseg.wording import counted
 
@@ -55,7 +56,7 @@ class ReviewActions(QObject):
         self.auto_advance = True
         self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
-        self._undone_prediction = "", 0  # the command and its cells
+        self.steps = Stepping(state, layers, self._run)
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers, self.tools)
         self.new_cell = NewCell(state, layers, self.tools, finder)
@@ -197,11 +198,16 @@ class ReviewActions(QObject):
         if self.new_cell.is_shown:
             self.new_cell.drop()
             return
-        self._step_back(lambda session: session.undo(), "There is nothing to undo.")
+        self.go_by(-1)
 
     def redo(self) -> None:
         """Do the command undone last again and show where it was."""
-        self._step_back(lambda session: session.redo(), "There is nothing to redo.")
+        self.go_by(1)
+
+    def go_by(self, steps: int) -> None:
+        """Undo ``-steps`` commands, or redo ``steps``, and show where the last one was."""
+        self.cutting.stop()
+        self.steps.go_by(steps)
 
     # ---- the way through the queue ----
 
@@ -311,36 +317,6 @@ class ReviewActions(QObject):
     def cut_by_seeds(self, cell_id: int, points: list[tuple[float, float]]) -> None:
         """Split a cell between clicked points, (y, x) px."""
         self._run(lambda session: session.split_by_seeds(cell_id, points))
-
-    def _step_back(self, step: Callable[[ReviewSession], Change], nothing: str) -> None:
-        self.cutting.stop()
-        change = self._run(step)
-        if change is None:
-            return
-        session = self._state.session
-        if not change or session is None:
-            self.say(nothing)
-            return
-        if change.kind is ChangeKind.UNDO:
-            removed = [cell for cell, before in change.pairs if cell is not None and before is None]
-            is_prediction = all(cell.status is Status.PROPOSED for cell in removed)
-            self._undone_prediction = change.text, len(removed) if is_prediction else 0
-        shown = [i for i in change.cell_ids if i in session.cells and session.is_visible(session.cells[i])]
-        self._state.select(shown[:100])
-        where = session.cells[shown[0]] if shown else next(c for pair in change.pairs for c in pair if c is not None)
-        self._layers.activate(where.class_id)
-        layer = self._layers.layer(where.class_id)
-        if layer is not None and not is_in_view(layer, where.box):
-            move_to(self._state.viewer, where.box, session.image_size)
-        self.say(self.undone_text or f"{'Undone' if change.kind is ChangeKind.UNDO else 'Done again'}: {change.text}")
-
-    @property
-    def undone_text(self) -> str:
-        """How to get the cells of a model back after undo has removed all of them; else empty."""
-        command, cells = self._undone_prediction
-        if not cells or self._state.session is None or self._state.session.redo_text != command:
-            return ""
-        return f"{counted(cells, 'cell')} of the model removed. Redo (Ctrl+Shift+Z) brings them back."
 
     def _current(self) -> int | None:
         return self._state.selection[0] if self._state.selection else self._missed

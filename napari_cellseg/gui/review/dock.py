@@ -9,7 +9,6 @@ from qtpy.QtCore import QItemSelectionModel, Qt, QTimer
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
 )
@@ -21,10 +20,12 @@ from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_of, perform
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
+from napari_cellseg.gui.review.needs import any_step
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.queue_rows import QueueList
 from napari_cellseg.gui.review.queue_text import end_text
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
+from napari_cellseg.gui.review.step_menu import StepList
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
@@ -81,21 +82,13 @@ class ReviewDock(Dock):
     def _add_queue(self) -> None:
         self._title = ElidedLabel()
         self._title.setStyleSheet("font-weight: 600;")
-        self._progress = QProgressBar()
-        self._progress.setMinimumWidth(90)
-        self._progress.setTextVisible(False)
-        self._progress.setMaximumHeight(10)
         self.counts = QLabel()
-        back, forward = self._buttons_of(Place.IMAGE)
-        for made in (back, forward):
-            made.setFixedWidth(28)
-        self.column.addLayout(_row(back, self._title, forward, self.counts, stretch=1))
-        self.column.addWidget(self._progress)
+        self._keys = self._button(action("keys"))
+        self._keys.setFixedWidth(28)
+        self.column.addLayout(_row(self._title, self.counts, self._keys, stretch=0))
         self.saved = SaveLabel(self._saving)
         self._save = button("Save", self._on_save)
         self.column.addLayout(_row(self.saved, self._save, *self._buttons_of(Place.TRAIN), stretch=0))
-        self._folder = QLabel()
-        self.column.addWidget(self._folder)
         self._order = ElidedComboBox()
         for order in QueueOrder:
             self._order.addItem(order.value, order)
@@ -110,15 +103,10 @@ class ReviewDock(Dock):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.activated.connect(self._on_queue_choice)
-        self._keys = self._button(action("keys"))
-        self._keys.setFixedWidth(28)
-        row = _row(QLabel("Queue"), self._order, self._class, self._keys)
-        row.setStretch(1, 3)  # "what you change" needs more than most classes
-        row.setStretch(2, 2)
+        row = _row(self._order, self._class, self._content)
+        for place, stretch in enumerate((3, 2, 3)):  # "what you change" needs more than most classes
+            row.setStretch(place, stretch)
         self.column.addLayout(row)
-        self._check = QLabel("Check")
-        (self._truth,) = self._buttons_of(Place.CHECK)
-        self.column.addLayout(_row(self._check, self._content, self._truth, stretch=1))
         self._agreement = small_label()
         self.column.addWidget(self._agreement)
         self.queue_model = QueueModel()
@@ -174,7 +162,9 @@ class ReviewDock(Dock):
 
     def _add_undo(self) -> None:
         self._undo_text = ElidedLabel()
-        self.column.addLayout(_row(self._undo_text, *self._buttons_of(Place.HISTORY), stretch=0))
+        self._steps = button("Steps", lambda: self.step_list.open_above(self._steps))
+        self.step_list = StepList(self._do, self)
+        self.column.addLayout(_row(self._undo_text, *self._buttons_of(Place.HISTORY), self._steps, stretch=0))
 
     def _add_show(self) -> None:
         self._show = ShowRow()
@@ -221,30 +211,22 @@ class ReviewDock(Dock):
 
     def _show_progress(self, session: ReviewSession | None) -> None:
         self._title.setText(self.state.image_id or "No image")
-        images = len(self.state.images)
-        self._folder.setVisible(images > 1)
-        if images > 1:
-            self._folder.setText(f"{self.opener.summaries.reviewed_images:,} of {images:,} images reviewed")
         if session is None:
             self.counts.setText("")
-            self._progress.setMaximum(1)
-            self._progress.setValue(0)
             return
         progress = session.progress
         given = f"{progress.given:,} given, " if progress.given else ""
         self.counts.setText(f"{given}{progress.reviewed:,} / {progress.total:,} reviewed")
-        given = f"{counted(progress.given, 'label')} of the class*.tif, not reviewed here" if progress.given else ""
-        self.counts.setToolTip(given)
-        self._progress.setMaximum(max(progress.total, 1))
-        self._progress.setValue(progress.reviewed)
+        given = f"{counted(progress.given, 'label')} of the class*.tif, not reviewed here\n" if progress.given else ""
+        images = len(self.state.images)
+        reviewed = f"{self.opener.summaries.reviewed_images:,} of {images:,} images reviewed" if images > 1 else ""
+        self.counts.setToolTip(f"{given}{reviewed}".strip())
 
     def _show_queue(self, session: ReviewSession | None) -> None:
         queue = self._do.queue
         has_choice = session is not None and (session.progress.given > 0 or queue.content is not QueueContent.PROPOSED)
-        for widget in (self._check, self._content):
-            widget.setVisible(has_choice)
+        self._content.setVisible(has_choice)
         truth = self._do.truth
-        self._truth.setVisible(has_choice or truth.why_not is None)
         self._agreement.setText(truth.picture.text if truth.picture is not None and truth.is_shown else "")
         self._agreement.setVisible(bool(self._agreement.text()))
         items = queue.items(_LISTED)
@@ -282,8 +264,9 @@ class ReviewDock(Dock):
             explain(made, row.needs(self._do), row.tooltip(self._do))
         self._classes.explain(action("class_1").needs(self._do))
         self._show_alike()
+        explain(self._steps, any_step(self._do), "The last steps in words; click one to go back to it, or to redo it")
         undo = session.undo_text if session is not None else None
-        self._undo_text.setText(self._do.undone_text or (f"Last: {undo}" if undo else ""))
+        self._undo_text.setText(self._do.steps.undone_text or (f"Last: {undo}" if undo else ""))
         self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
 
     def _show_alike(self) -> None:

@@ -6,8 +6,8 @@ from napari_cellseg.gui.review.actions import ReviewActions
 
 __all__ = [
     "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer",
-    "an_image", "an_image_after", "an_image_before", "class_now", "corrections", "edits", "nothing", "one_cell",
-    "redo_now", "something_done", "something_undone", "the_end", "two_cells", "undo_now", "with_count",
+    "an_image", "an_image_after", "an_image_before", "any_step", "class_now", "corrections", "edits", "nothing",
+    "one_cell", "redo_now", "something_done", "something_undone", "the_end", "two_cells", "undo_now", "with_count",
 ]  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def something_done(do: ReviewActions) -> str | None:
     nothing = (
         None
         if do.session is not None and do.session.undo_text
-        else f"There is nothing to undo. {do.undone_text}".rstrip()
+        else f"There is nothing to undo. {do.steps.undone_text}".rstrip()
     )
     return nothing or edits(do)
 
@@ -79,6 +79,12 @@ def something_undone(do: ReviewActions) -> str | None:
     """Say why nothing can be redone."""
     nothing = None if do.session is not None and do.session.redo_text else "There is nothing to redo."
     return nothing or edits(do)
+
+
+def any_step(do: ReviewActions) -> str | None:
+    """Say why there is no step to go back or forward to."""
+    nothing = None if do.session is not None and any(do.session.steps) else "Nothing was changed yet."
+    return an_image(do) or nothing
 
 
 def an_image_before(do: ReviewActions) -> str | None:

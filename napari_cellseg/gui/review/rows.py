@@ -131,14 +131,17 @@ class FilterRow(QWidget):
         fields.setSpacing(4)
         for widget in (QLabel("score <"), self.score, QLabel("area"), self._low, QLabel("to"), self._high):
             fields.addWidget(widget, 1 if widget in (self.score, self._low, self._high) else 0)
-        buttons = QHBoxLayout()
+        self._buttons = QWidget()  # a row that the queue has until there is something to decide
+        buttons = QHBoxLayout(self._buttons)
+        buttons.setContentsMargins(0, 0, 0, 0)
         for widget in (self.reject_button, self._accept, self._select):
             buttons.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(fields)
-        layout.addLayout(buttons)
+        layout.addWidget(self._buttons)
+        self._buttons.hide()
 
     @property
     def is_set(self) -> bool:
@@ -157,13 +160,10 @@ class FilterRow(QWidget):
 
     def show_count(self, count: int) -> None:
         """Say how many cells meet the conditions."""
-        why_not = None
-        if not self.is_set:
-            why_not = "Set a score or an area first."
-        elif not count:
-            why_not = "No cell that is still to be reviewed is like this."
+        self._buttons.setVisible(self.is_set)
+        why_not = None if count else "No cell that is still to be reviewed is like this."
         for made, text in ((self.reject_button, "Reject"), (self._accept, "Accept"), (self._select, "Select")):
-            made.setText(f"{text} {count:,}" if self.is_set and count else text)
+            made.setText(f"{text} {count:,}" if count else text)
             explain(made, why_not, "All cells still to be reviewed that are like this; one undo takes it back")
 
 
