@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QMainWindow
+from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.palettes import with_preferred_colours
@@ -57,6 +57,8 @@ class AppState(QObject):
         Description of what is being opened; empty if nothing is.
     has_docks : bool
         Whether a dock has been shown: the first one opens the others.
+    docks : set of QWidget
+        The docks that Qt has not deleted yet; see `gui.widgets.lifetime`.
     is_closed : bool
         Whether the viewer is closing or closed.
     """
@@ -109,6 +111,7 @@ class AppState(QObject):
         self.is_training = False
         self.loading = ""
         self.has_docks = False
+        self.docks: set[QWidget] = set()
         self.is_closed = False
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_cellseg.images.listing import natural_key
@@ -49,8 +49,8 @@ class _Models(QAbstractTableModel):
 
     renamed = Signal(object, str)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
         self.entries: tuple[ModelEntry, ...] = ()
 
     def show(self, entries: Sequence[ModelEntry]) -> None:
@@ -130,7 +130,7 @@ class ModelTable(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._models = _Models()
+        self._models = _Models(self)
         self._models.renamed.connect(self.renamed)
         rows = _Sorted(self)
         rows.setSourceModel(self._models)

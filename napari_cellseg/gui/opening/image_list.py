@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_cellseg.gui.opening.opening import Opener
@@ -40,8 +40,8 @@ def _part_read(file: ImageFile) -> str:
 class ImageModel(QAbstractTableModel):
     """One row an image; asks only for what is on the screen, so that 10,000 images are no problem."""
 
-    def __init__(self, state: AppState, opener: Opener) -> None:
-        super().__init__()
+    def __init__(self, state: AppState, opener: Opener, parent: QObject) -> None:
+        super().__init__(parent)
         self._state = state
         self._opener = opener
         self._rows: dict[str, int] = {}
@@ -115,7 +115,7 @@ class ImageList(QTableView):
         super().__init__()
         self._state = state
         self._opener = opener
-        self._images = ImageModel(state, opener)
+        self._images = ImageModel(state, opener, self)
         self.setModel(self._images)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

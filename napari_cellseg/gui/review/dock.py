@@ -109,7 +109,7 @@ class ReviewDock(Dock):
         self.column.addLayout(row)
         self._agreement = small_label()
         self.column.addWidget(self._agreement)
-        self.queue_model = QueueModel()
+        self.queue_model = QueueModel(self)
         self.queue_list = QueueList(self.queue_model)
         self.queue_list.clicked.connect(lambda index: self._do.go_to(self.queue_model.item(index.row())))
         self.column.addWidget(self.queue_list, 1)

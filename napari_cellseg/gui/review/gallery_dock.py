@@ -42,7 +42,7 @@ class GalleryDock(BottomDock):
         self.layers, self.review = layers, review
         review.queue.begin()
         add_dock_keys(self, review)
-        self.model = GalleryModel()
+        self.model = GalleryModel(self)
         self._targets: list[ClassTarget] = []
         self._is_linking = False
         self._only: frozenset[int] | None = None

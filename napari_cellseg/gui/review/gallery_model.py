@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Any
 
-from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, Qt
+from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, QObject, Qt
 
 from napari_cellseg.gui.canvas.features import cell_line
 from napari_cellseg.gui.canvas.thumbnails import Thumbnails
@@ -31,8 +31,8 @@ class GallerySort(Enum):
 class GalleryModel(QAbstractListModel):
     """One page of thumbnails; each is drawn only when it is seen."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
         self._session: ReviewSession | None = None
         self._thumbnails: Thumbnails | None = None
         self._all: list[int] = []

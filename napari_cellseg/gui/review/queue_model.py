@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QAbstractListModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QObject, Qt
 from qtpy.QtGui import QColor
 
 from napari_cellseg.classes import ClassTable
@@ -17,8 +17,8 @@ __all__ = ["QueueModel"]
 class QueueModel(QAbstractListModel):
     """Rows are items of the queue; `queue_rows` draws them."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
         self._items: Sequence[QueueItem] = ()
         self._rows: dict[int, int] = {}
         self._classes = ClassTable.numbered(1)

@@ -49,7 +49,7 @@ class TableDock(BottomDock):
         self.layers, self.review = layers, review
         review.queue.begin()
         add_dock_keys(self, review)
-        self.model = CellTable()
+        self.model = CellTable(self)
         self._measured: tuple[Column, dict[str, Column]] | None = None
         self._measured_session: ReviewSession | None = None
         self._is_linking = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from qtpy.QtGui import QColor
 
 from napari_cellseg.instances import InstanceMasks
@@ -85,8 +85,8 @@ class CellTable(QAbstractTableModel):
         The first is ``cell_id``.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
         self.columns: dict[str, Column] = {}
         self._names: list[str] = []
         self._order: npt.NDArray[np.intp] = np.zeros(0, np.intp)

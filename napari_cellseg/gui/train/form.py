@@ -230,6 +230,9 @@ class TrainForm(QWidget):
         form.addRow("RAM budget", self.ram.widget("ram_budget_mib"))
         form.addRow("Time limit", self.limit.widget("max_minutes"))
         form.addRow(self.time)
+        for emptied in (self.ram, self.limit):  # their fields stand in the rows above
+            emptied.setParent(self)
+            emptied.hide()
         column.addLayout(form)
         inside = QWidget()
         parts = QVBoxLayout(inside)

@@ -131,16 +131,19 @@ class _EpochAxis(pyqtgraph.AxisItem):
 
 
 def _plot(title: str) -> Any:
-    plot = pyqtgraph.PlotWidget(axisItems={"bottom": _EpochAxis("bottom")})
+    plot = pyqtgraph.PlotWidget(axisItems={"bottom": _EpochAxis("bottom")}, enableMenu=False)
     plot.title = title
     plot.setFixedHeight(_HEIGHT)
-    plot.setMenuEnabled(False)
     plot.hideButtons()
     plot.setMouseEnabled(False, False)
     plot.showGrid(x=False, y=True, alpha=0.25)
     plot.getAxis("left").setWidth(40)
     plot.getPlotItem().setLimits(xMin=0, yMin=0)
     plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    # pyqtgraph makes these without a parent, so Python would delete them, at any time.
+    menu, settings = plot.getPlotItem().ctrlMenu, plot.getPlotItem().stateGroup
+    menu.setParent(plot, menu.windowFlags())
+    settings.setParent(plot)
     # The wheel scrolls the dock, not the plot.
     plot.wheelEvent = lambda event: event.ignore()
     return plot

@@ -43,7 +43,7 @@ class BottomDock(QWidget):
         super().showEvent(event)
         if not self._is_placed:
             self._is_placed = True
-            delete_with_dock(self)
+            delete_with_dock(self, self.state.docks)
             QTimer.singleShot(0, self._place)  # not now: napari is still putting it in its place
 
     def _place(self) -> None:

@@ -62,7 +62,7 @@ class Dock(QWidget):
             QTimer.singleShot(0, self._bring_docks)
         dock = dock_of(self)
         if dock is not None and not self._is_followed:
-            self._is_followed = delete_with_dock(self)
+            self._is_followed = delete_with_dock(self, self.state.docks)
             dock.visibilityChanged.connect(self._on_front)  # of tabs that lie behind, Qt says they are visible as well
 
     def _on_front(self, is_front: bool) -> None:
