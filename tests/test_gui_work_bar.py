@@ -83,9 +83,9 @@ def test_it_counts_decisions_and_undo_takes_them_back(window: Window, session: R
 @pytest.mark.usefixtures("session")
 def test_hide_works_while_its_button_is_held(window: Window, line: WorkLine) -> None:
     QTest.mousePress(line.buttons["hide"], Qt.LeftButton)
-    assert window.review.showing.is_hidden
+    assert window.review.showing.is_held
     QTest.mouseRelease(line.buttons["hide"], Qt.LeftButton)
-    assert not window.review.showing.is_hidden
+    assert not window.review.showing.is_held
 
 
 def test_the_canvas_keeps_the_keys_after_a_click_in_the_bar(

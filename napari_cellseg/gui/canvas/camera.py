@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from qtpy.QtWidgets import QWidget
+
 from napari_cellseg.review import Box
 
-__all__ = ["camera_of", "fit_image", "forget_extent", "is_in_view", "move_to", "view_box"]
+__all__ = ["camera_of", "canvas_widget", "fit_image", "forget_extent", "is_in_view", "move_to", "view_box"]
 
 _SMALLEST, _LARGEST = 60, 350
 """How large a cell is to be seen, px of the screen; between the two the user's zoom is kept."""
@@ -20,6 +22,12 @@ _SPECK = 15
 def camera_of(viewer: Any) -> Any:
     """Return the camera of a viewer; napari 0.9 moved it to its scene."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def canvas_widget(viewer: Any) -> QWidget | None:
+    """Return the widget that shows the image; None for a viewer without a window."""
+    canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
+    return getattr(canvas, "native", None)
 
 
 def fit_image(viewer: Any, image_size: tuple[int, int]) -> None:

@@ -1,10 +1,11 @@
-"""`Showing`: masks hidden while a key is held, and outlines without a fill."""
+"""`Showing`: masks hidden while a key is held or until they are shown again, and outlines without a fill."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
+from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layers import ClassLayers
 
 __all__ = ["Showing"]
@@ -22,7 +23,8 @@ class Showing(QObject):
     def __init__(self, layers: ClassLayers) -> None:
         super().__init__()
         self._layers = layers
-        self._is_hidden = self._outlines = False
+        self._is_held = self._is_off = self._outlines = False
+        self._hidden: list[CellsLayer] = []
         self._released = QTimer(self)
         self._released.setSingleShot(True)
         self._released.setInterval(_REPEAT_MS)
@@ -30,9 +32,14 @@ class Showing(QObject):
         layers.layer_added.connect(lambda layer: setattr(layer, "outlines_only", self._outlines))
 
     @property
-    def is_hidden(self) -> bool:
-        """Whether the masks are hidden at the moment."""
-        return self._is_hidden
+    def is_held(self) -> bool:
+        """Whether the masks are hidden for as long as a key or a button is held."""
+        return self._is_held
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the masks are hidden until `toggle` or `show_all`."""
+        return self._is_off
 
     @property
     def outlines_only(self) -> bool:
@@ -51,17 +58,30 @@ class Showing(QObject):
     def hide(self) -> None:
         """Hide the masks until the key that is held now is released, or until the window loses the keyboard."""
         app = QApplication.instance()
-        if not self._is_hidden and app is not None:
+        if not self._is_held and app is not None:
             app.installEventFilter(self)
-            self._set_hidden(True)
+            self._is_held = True
+            self._apply()
 
     def show(self) -> None:
-        """Show the masks again."""
+        """End `hide`."""
         app = QApplication.instance()
         self._released.stop()
-        if self._is_hidden and app is not None:
+        if self._is_held and app is not None:
             app.removeEventFilter(self)
-            self._set_hidden(False)
+            self._is_held = False
+            self._apply()
+
+    def toggle(self) -> None:
+        """Hide the masks, or show them again."""
+        self._is_off = not self._is_off
+        self._apply()
+
+    def show_all(self) -> None:
+        """Show the masks, whatever has hidden them."""
+        self.show()
+        if self._is_off:
+            self.toggle()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: ARG002, D102
         if event is None:
@@ -76,8 +96,10 @@ class Showing(QObject):
             self.show()
         return False
 
-    def _set_hidden(self, hidden: bool) -> None:
-        self._is_hidden = hidden
-        for layer in self._layers:
-            layer.set_hidden(hidden)
+    def _apply(self) -> None:
+        for layer in self._hidden:  # those of the image before have left `ClassLayers`
+            layer.set_hidden(False)
+        self._hidden = list(self._layers) if self._is_held or self._is_off else []
+        for layer in self._hidden:
+            layer.set_hidden(True)
         self.changed.emit()

@@ -269,12 +269,21 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
     ReviewAction(
         id="hide",
         text="Hide",
-        tip="Hide the masks while the key or the button is held",
+        tip="Hide the masks while the key or the button is held; Tab hides them until it is pressed again",
         keys=("H",),
         place=Place.BAR,
         needs=needs.an_image,
         run=lambda do: do.showing.hide(),
         release=lambda do: do.showing.show(),
+    ),
+    ReviewAction(
+        id="blink",
+        text="Blink",
+        tip="Hide the masks until the next Tab, or show them again; H hides them only while it is held",
+        keys=("Tab",),
+        where=Where.CANVAS,
+        needs=needs.an_image,
+        run=ReviewActions.toggle_masks,
     ),
     ReviewAction(
         id="outlines",
@@ -356,5 +365,6 @@ MOUSE = (
     ("Shift+Click", "Select one more cell, or deselect one"),
     ("Shift+Drag", "Select the cells in a box"),
     ("Ctrl+Drag", "Select the cells in a lasso"),
+    ("Ctrl+Wheel", "Change the opacity of the masks, 5 % per notch; with a slider below the canvas, move that"),
 )
 """The actions of the mouse on the canvas while no drawing tool is chosen."""

@@ -13,6 +13,7 @@ from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.canvas.camera import move_to, view_box
 from napari_cellseg.gui.canvas.features import cell_line
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.mask_opacity import MaskOpacity
 from napari_cellseg.gui.canvas.pointing import Pointing
 from napari_cellseg.gui.canvas.showing import Showing
 from napari_cellseg.gui.canvas.tools import Tool, Tools
@@ -52,6 +53,7 @@ class ReviewActions(QObject):
         self.queue = QueueWalk(state, layers)
         self._place = NextCell(self.queue)
         self.tools, self.showing = Tools(state, layers), Showing(layers)
+        self.opacity = MaskOpacity(state, layers, self.showing)
         self.truth = TruthView(state, layers, opener.summaries)
         self.auto_advance = True
         self._decided: tuple[int, ...] = ()
@@ -161,6 +163,11 @@ class ReviewActions(QObject):
             self.tools.point()
             self.cutting.start(self.selection[0])
 
+    def toggle_masks(self) -> None:
+        """Hide the masks, or show them again."""
+        self.showing.toggle()
+        self.say("The masks are hidden. Tab on the canvas shows them again." if self.showing.is_off else "")
+
     def reshape(self, command: CellCommand, nothing: str) -> None:
         """Do a command on the shapes of the selected cells; say ``nothing`` when it changes none of them."""
         ids = self.selection
@@ -267,7 +274,7 @@ class ReviewActions(QObject):
 
     def close(self) -> None:
         """Stop assessing the queue."""
-        self.showing.show()
+        self.showing.show_all()
         self.new_cell.drop()
         self.truth.close()
         self.queue.close()
@@ -344,6 +351,7 @@ class ReviewActions(QObject):
 
     def _on_current(self) -> None:
         self.cutting.stop()
+        self.showing.show_all()
         self._missed = None
         self._place.arrive(None)
         self.changed.emit()

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_cellseg.gui.canvas.camera import canvas_widget
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.plugin_image import is_own_layer
 from napari_cellseg.gui.canvas.tools import Tool
@@ -24,6 +25,8 @@ _CANVAS = (Where.EVERYWHERE, Where.CANVAS, Where.REVIEW)
 _PASSING = (Where.SPLITTING, Where.CLICKING, Where.END)
 _WINDOW_KEYS = ("?",)
 """Keys that napari has no name for: the window itself gets them."""
+_FOCUS_KEYS = ("Tab",)
+"""Keys with which Qt would move the focus before the canvas gets them."""
 _NAPARI_NAMES = {"PgUp": "PageUp", "PgDown": "PageDown"}
 _ENTER = {"Enter": ("Return", "Enter")}
 """Qt has two keys for one: that of the letters, and that of the digits."""
@@ -39,6 +42,7 @@ class ReviewKeys:
     def __init__(self, state: AppState, layers: ClassLayers, actions: ReviewActions) -> None:
         self._state, self._actions = state, actions
         self._passing: tuple[Where, ...] = ()
+        self._focus_keys = self._make_focus_keys()
         self._replaced: dict[str, Any] | None = None  # of the viewer, while our keys are bound on it
         self._turn = QTimer()
         self._turn.setSingleShot(True)
@@ -59,9 +63,23 @@ class ReviewKeys:
                 if key in _WINDOW_KEYS:
                     QShortcut(QKeySequence(key), actions.window).activated.connect(partial(perform, row, actions))
 
+    def _make_focus_keys(self) -> list[QShortcut]:
+        canvas, made = canvas_widget(self._state.viewer), []
+        for key, row in _keys(*_CANVAS) if canvas is not None else ():
+            if key in _FOCUS_KEYS:
+                shortcut = QShortcut(QKeySequence(key), canvas)
+                shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+                shortcut.setAutoRepeat(False)
+                shortcut.setEnabled(False)
+                shortcut.activated.connect(partial(perform, row, self._actions))
+                made.append(shortcut)
+        return made
+
     def close(self) -> None:
         """Give the viewer its own keys back."""
         self._turn.stop()
+        for shortcut in self._focus_keys:
+            shortcut.setEnabled(False)
         self._release_viewer()
 
     def _own_layers(self) -> list[Any]:
@@ -75,6 +93,9 @@ class ReviewKeys:
     def _on_active(self, _: object = None) -> None:
         """Bind the keys on the viewer while no layer is active: none or several are selected in the layer list."""
         viewer = self._state.viewer
+        active = None if viewer is None else viewer.layers.selection.active
+        for shortcut in self._focus_keys:
+            shortcut.setEnabled(self._state.session is not None and (active is None or is_own_layer(active)))
         if viewer is None or self._state.session is None or viewer.layers.selection.active is not None:
             self._release_viewer()
         elif self._replaced is None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_cellseg.gui.canvas.camera import canvas_widget
 from napari_cellseg.gui.segment.ghost_circle import GhostCircle
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import explain, small_label
@@ -86,7 +85,7 @@ class NucleusScale(QWidget):
     def show_circle(self, header: CheckpointHeader, pixel_size_um: float | None, scale: float | None) -> None:
         """Show the circle of a typical nucleus at this scale, or resize it when it is shown."""
         diameter = typical_nucleus(header, pixel_size_um, scale)
-        image, canvas = self._state.image, _canvas_of(self._state.viewer)
+        image, canvas = self._state.image, canvas_widget(self._state.viewer)
         if diameter is None or image is None or canvas is None:
             self.hide_circle()
             return
@@ -122,9 +121,3 @@ class NucleusScale(QWidget):
             "its edge to the edge of the nucleus."
         )
         self.hint.show()
-
-
-def _canvas_of(viewer: Any) -> QWidget | None:
-    """Return the widget that shows the image; None for a viewer without a window."""
-    canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
-    return getattr(canvas, "native", None)
