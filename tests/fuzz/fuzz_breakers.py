@@ -252,10 +252,17 @@ def labelme_bomb() -> bytes:
     return json.dumps(data).encode()
 
 
+def packed_zeros(count: int) -> bytes:
+    """What zlib makes of ``count`` zeros, without packing each of them."""
+    piece = 1 << 20
+    packer = zlib.compressobj(9, wbits=-15)
+    packed = packer.compress(bytes(piece)) + packer.flush(zlib.Z_FULL_FLUSH)
+    last = packer.compress(bytes(count % piece)) + packer.flush()
+    return b"\x78\xda" + packed * (count // piece) + last + struct.pack(">I", (count % 65521) << 16 | 1)
+
+
 def wide_png(side: int = 13_000) -> bytes:
-    row = bytes(1 + 3 * side)
-    packer = zlib.compressobj(9)
-    packed = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    packed = packed_zeros(side * (1 + 3 * side))
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", packed), (b"IEND", b""))
     parts = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -341,7 +348,7 @@ BREAKERS: dict[str, Breaker] = {
     "checkpoint-working-scale": breaker("checkpoint", lambda: checkpoint(config(None, "working_scale", 1e-9))),
     "checkpoint-pixel-size": breaker("checkpoint", lambda: checkpoint(config(None, "pixel_size_um", 1e-12))),
     "checkpoint-1e6-channels": breaker("model", lambda: checkpoint(config("mask_head", "channels", 10**6))),
-    "checkpoint-large-backbone": breaker("model", lambda: checkpoint(config("backbone", "name", "resnetrs420"))),
+    "checkpoint-large-backbone": breaker("model", lambda: checkpoint(config("backbone", "name", "resnetrs420")), is_slow=True),
     "yaml-alias-bomb": breaker("run-settings", lambda: mutators.alias_bomb().encode()),
     "yaml-alias-circle": breaker("run-settings", yaml_with("a: &a [*a]\n")),
     "yaml-deep": breaker("run-settings", yaml_with("a: " + "[" * 5000 + "\n")),
@@ -366,7 +373,7 @@ BREAKERS: dict[str, Breaker] = {
     "import-mat-class-1e12": breaker("import-mat", type_map, "value"),
     "import-mat-bomb": breaker("import-mat", mat_bomb, "value"),
     "import-pannuke-header": breaker("import-pannuke", lambda: stored("pannuke", "masks/fold1/masks.npy").replace(b"(2, 48", b"((((("), "value"),
-    "import-photograph": Breaker("a_mask.tif", lambda path: path.write_bytes(noise()), read_noise, "value"),
+    "import-photograph": Breaker("a_mask.tif", lambda path: path.write_bytes(noise()), read_noise, "value", is_slow=True),
     "labels-photograph": breaker("label-image", noise),
     "png-bomb": breaker("png", wide_png),
     "zarr-vast": breaker("zarr-0.5-0-zarr.json", lambda: zarr_json("0/zarr.json", changed("shape", [3, 30_000, 30_000]))),
