@@ -1,4 +1,7 @@
-"""Opens a folder in a viewer and goes from image to image: ``python change_image.py FOLDER``; prints what is shown."""
+"""Opens a folder in a viewer and goes from image to image, in rounds, and prints what is shown.
+
+python change_image.py FOLDER ROUNDS
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,11 @@ def main() -> None:
     opener.open_path(Path(sys.argv[1]))
     wait(lambda: state.session is not None)
     state.set_classes(TISSUE_CLASSES)
-    for _ in range(3):
+    for _ in range(int(sys.argv[2])):
         for file in state.images:
             opener.show(file.image_id)
             wait(lambda file=file: state.file == file and len(list(layers)) == len(TISSUE_CLASSES))
-            wait(lambda: False, 0.5)  # let the canvas draw
+            wait(lambda: False, 0.2)  # let the canvas draw
             camera = camera_of(viewer)
             share = camera.zoom * max(
                 side / canvas for side, canvas in zip(state.image.size, viewer.canvas.size, strict=True)

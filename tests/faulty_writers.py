@@ -1,8 +1,9 @@
 """Every writer of the project, and a harness that makes each fail, or be killed, at each file operation.
 
-    python tests/faulty_writers.py WAYS [WRITER ...]
+    python tests/faulty_writers.py WAY,WAY...[:WRITER,WRITER...] ...
 
-prints one JSON object: what is wrong, by writer. Each try runs in a forked child, so that it can be killed.
+prints a list of JSON objects, one per argument: what is wrong, by writer. Each try runs in a forked child, so that it
+can be killed.
 """
 
 from __future__ import annotations
@@ -488,21 +489,30 @@ def wrong(name: str, ways: list[str], kinds: tuple[bool, ...]) -> tuple[list[str
 
 
 def main() -> None:
-    """Try the writers named on the command line, or all."""
+    """Do the runs named on the command line."""
     time.time = lambda: 1_600_000_000.0  # zips hold the time
     os.environ["XDG_STATE_HOME"] = str(SCRATCH / "state")
     SCRATCH.chmod(0o755)
     torch.set_num_threads(1)
     import_module("zarr")  # once, not in each child; its thread starts at the first write
-    ways, names = sys.argv[1].split(","), sys.argv[2:] or list(WRITERS)
-    kinds = (True,) if "quick" in ways else (True, False)
     try:
         for version in (1, 2):
             library_export(SCRATCH, version)
-        found = {name: wrong(name, [way for way in ways if way != "quick"], kinds) for name in names}
+        found = [one_run(*argument.partition(":")[::2]) for argument in sys.argv[1:]]
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
-    json.dump({name: {"wrong": problems, "failed": failed} for name, (problems, failed) in found.items()}, sys.stdout)
+    json.dump(found, sys.stdout)
+
+
+def one_run(ways: str, names: str) -> dict[str, dict[str, object]]:
+    """Try the writers with these names, or all, in these ways; with "quick", only over files of the user."""
+    chosen = ways.split(",")
+    kinds = (True,) if "quick" in chosen else (True, False)
+    result: dict[str, dict[str, object]] = {}
+    for name in names.split(",") if names else WRITERS:
+        problems, failed = wrong(name, [way for way in chosen if way != "quick"], kinds)
+        result[name] = {"wrong": problems, "failed": failed}
+    return result
 
 
 if __name__ == "__main__":

@@ -200,16 +200,20 @@ def test_a_wrong_data_set_is_one_clear_error(tmp_path: Path, data: Any) -> None:
 
 
 @pytest.mark.data
-def test_every_real_tile_makes_the_round_trip_unchanged(consep: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tiles", "cells_in_all"), [(2, None), pytest.param(27, 15_555, marks=pytest.mark.slow)])
+def test_real_tiles_make_the_round_trip_unchanged(
+    consep: Path, tmp_path: Path, tiles: int, cells_in_all: int | None
+) -> None:
     """Label maps -> InstanceMasks -> results JSON and data set JSON -> InstanceMasks -> label maps."""
-    files = list_images(consep / "train")
+    files = list_images(consep / "train")[:tiles]
     images, stored, cells = [], {}, {}
     for number, file in enumerate(files, start=1):
         size = read_tiff(file.path).size
         images.append(ImageId(f"{file.image_id}.tif", number, *size))
         stored[number] = read_class_images(file.path.parent, size, 4)
         cells[number] = to_instances(stored[number], size)
-    assert sum(map(len, cells.values())) == 15_555
+    count = sum(map(len, cells.values()))
+    assert count == (cells_in_all or count) > 0
     path = write_results(tmp_path, [row for i in images for row in result_rows(cells[i.id], i.id)], images)
     results = read_results(path, images)
     write_dataset(tmp_path / "d.json", CocoDataset(tuple(images), ClassTable.numbered(4), cells))

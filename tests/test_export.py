@@ -377,9 +377,10 @@ def test_every_polygon_is_valid_and_has_the_area_of_its_cell(tmp_path):
 
 
 @pytest.mark.data
-def test_all_consep_cells_are_valid_polygons_and_come_back(tmp_path, consep):
+@pytest.mark.parametrize(("tiles", "cells_in_all"), [(1, None), pytest.param(27, 15_555, marks=pytest.mark.slow)])
+def test_consep_cells_are_valid_polygons_and_come_back(tmp_path, consep, tiles, cells_in_all):
     count = 0
-    for folder in sorted((consep / "train").iterdir()):
+    for folder in sorted((consep / "train").iterdir())[:tiles]:
         label_images = read_class_images(folder)
         instances = to_instances(label_images, next(iter(label_images.values())).shape)
         cells = cells_from(instances, Status.ACCEPTED, "x", 0.0)
@@ -388,7 +389,7 @@ def test_all_consep_cells_are_valid_polygons_and_come_back(tmp_path, consep):
         again = read_geojson(tmp_path / "x.geojson", instances.image_size, ClassTable.numbered(4))
         assert again.equals(instances_of(cells, instances.image_size)), folder.name
         count += len(cells)
-    assert count == 15_555
+    assert count == (cells_in_all or count) > 0
 
 
 # ---- images of one name in two folders ----

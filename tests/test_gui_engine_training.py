@@ -23,6 +23,7 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
 from training.comparison import Comparison, ComparisonStep
 from training.report import DataReport, ScanStep
+from training.resume import read_state
 
 # No window is opened here, so it need not wait for the tests that do.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("engine")]  # alone it takes seconds
@@ -129,7 +130,13 @@ def test_stop_while_the_engine_starts(qtbot, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("stage", [RunStarted, StepDone, ValidationStep, CheckpointSaved])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        StepDone,
+        *(pytest.param(stage, marks=pytest.mark.slow) for stage in (RunStarted, ValidationStep, CheckpointSaved)),
+    ],
+)
 def test_stop_in_each_stage_of_a_training_which_then_goes_on(qtbot, room, data, tmp_path, stage):
     train(room, data, tmp_path / "run")
     room.wait_for(qtbot, stage)
@@ -171,7 +178,7 @@ def test_stop_while_two_models_are_compared(qtbot, room, data, finished):
     assert stopped < STOPPED_S
 
 
-@pytest.mark.parametrize("cycles", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cycles", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_quick_starts_and_stops_leave_no_process_no_thread_and_nothing_stuck(qtbot, data, tmp_path, cycles):
     processes, threads = set(psutil.Process().children(recursive=True)), set(threading.enumerate())
     room = EngineRoom()
@@ -277,21 +284,13 @@ def test_a_full_disk_is_one_clear_message_nothing_saved_is_lost_and_the_run_goes
     assert "No space left on device" in str(room.errors[0]) or "disk is full" in str(room.errors[0])
     assert str(folder) in str(room.errors[0])
     assert not list(folder.glob(".*.tmp"))
-    epoch = read_epoch(folder)
+    epoch = read_state(folder / "last.pt")["progress"]["epoch"]
 
     filler.unlink()
     assert resumes(qtbot, room, data, folder).first_epoch == epoch
 
 
-def read_epoch(folder):
-    """Return the epoch of the saved state, read in another process: torch need not be in this one."""
-    program = (
-        "import sys; from pathlib import Path; from training.resume import read_state;"
-        "print(read_state(Path(sys.argv[1]) / 'last.pt')['progress']['epoch'])"
-    )
-    return int(subprocess.run([sys.executable, "-c", program, folder], check=True, capture_output=True).stdout)
-
-
+@pytest.mark.slow  # by default, a full disk
 @linux
 def test_a_file_that_may_not_grow_is_one_clear_message(qtbot, room, data, tmp_path):
     train(room, data, tmp_path / "run")

@@ -40,6 +40,7 @@ def test_nothing_is_cut_off_in_docks_of_300_px(long_names: Path) -> None:
     assert walk(long_names, 1366, 768, 300) == ""
 
 
+@pytest.mark.slow  # the walk of 300 px, which is narrower, runs by default
 def test_nothing_is_cut_off_or_out_of_reach_at_911_x_512_px(long_names: Path) -> None:
     # On the screen of the tests, 1600 x 1000, this leaves 914 x 571 logical pixels.
     assert walk(long_names, 911, 512, 0, QT_SCALE_FACTOR="1.75") == ""

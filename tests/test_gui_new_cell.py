@@ -332,6 +332,7 @@ def test_the_button_starts_it_and_the_dock_says_what_to_do(
     assert 21 in session.cells
 
 
+@pytest.mark.slow  # by default, tests/test_prompted.py asks the model, and test_viewer_first.py an engine in a window
 def test_the_model_answers_in_the_engine_process(window: Window, mouse: Mouse) -> None:
     cells: list[Cell] = []
     made = ReviewSession(SIZE, CLASSES, cells, user="tester", clock=lambda: 1.0)

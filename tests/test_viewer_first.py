@@ -9,21 +9,20 @@ from pathlib import Path
 import psutil
 import pytest
 import tifffile
+import torch
 
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
-
-SAVE_A_MODEL = """
-import sys, torch
-from pathlib import Path
-from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
 from napari_cellseg.model.config import ModelConfig
-from napari_cellseg.images.samples import TISSUE_CLASSES
-torch.manual_seed(0)
-few = {"detection__per_image": 20, "rpn__post_nms_test": 100, "detection__min_score": 0.0}
-config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)
-save_checkpoint(Path(sys.argv[1]), build_model(config), CheckpointMetadata(name="random"))
-"""
+from napari_cellseg.model.network.build import build_model
+
+
+def save_a_model(path: Path) -> None:
+    """Save one that takes long enough to be stopped."""
+    torch.manual_seed(0)
+    few = {"detection__per_image": 20, "rpn__post_nms_test": 100, "detection__min_score": 0.0}
+    config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)
+    save_checkpoint(path, build_model(config), CheckpointMetadata(name="random"))
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def folder(tmp_path):
 @pytest.mark.timeout(900)  # on a busy machine; else 20 s
 def test_a_viewer_first_and_the_plugin_after_it_open_run_stop_run_close(folder, tmp_path):
     model, out = tmp_path / "random.safetensors", tmp_path / "report.json"
-    subprocess.run([sys.executable, "-c", SAVE_A_MODEL, model], check=True, timeout=200)
+    save_a_model(model)
 
     program = Path(__file__).with_name("viewer_first.py")
     result = subprocess.run(

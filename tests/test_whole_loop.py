@@ -12,22 +12,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from training_settings import tiny_config
 
 from napari_cellseg.formats.label_images import read_class_images
 from napari_cellseg.images.samples import write_training_folder
-from napari_cellseg.model.checkpoint import read_header
-
-SAVE_A_SMALL_MODEL = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, {tests!r})
+from napari_cellseg.model.checkpoint import CheckpointMetadata, read_header, save_checkpoint
 from napari_cellseg.model.network.build import build_model
-from napari_cellseg.model.checkpoint import CheckpointMetadata, save_checkpoint
-from training_setup import tiny_config
-torch.manual_seed(0)
-config = tiny_config(model__detection__min_score=0.05, model__detection__per_image=20).model
-save_checkpoint(Path(sys.argv[1]), build_model(config), CheckpointMetadata(name="small"))
-"""
+
+
+def save_a_small_model(path: Path) -> None:
+    torch.manual_seed(0)
+    config = tiny_config(model__detection__min_score=0.05, model__detection__per_image=20).model
+    save_checkpoint(path, build_model(config), CheckpointMetadata(name="small"))
 
 
 def go_the_whole_way(tmp_path: Path, data: Path, start: str, settings: dict, limit_s: float) -> dict:
@@ -106,8 +103,7 @@ def check(report: dict, tmp_path: Path, epochs: int) -> None:
 def test_from_a_corrected_cell_to_a_better_model_in_the_window(tmp_path):
     data, model = tmp_path / "tissue", tmp_path / "small.safetensors"
     write_training_folder(data, 4, (128, 128))
-    code = SAVE_A_SMALL_MODEL.format(tests=str(Path(__file__).parent))
-    subprocess.run([sys.executable, "-c", code, model], check=True, timeout=300)
+    save_a_small_model(model)
     settings = {
         "": {"epochs": 4},
         "data": {"views": 2, "chunks": 2},
