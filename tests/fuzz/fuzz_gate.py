@@ -8,6 +8,10 @@ from pathlib import Path
 
 from fuzz_mutators import Mutator
 
+from napari_cellseg.classes import ClassTable
+
+CLASSES = ClassTable(("a", "b", "c"))
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -36,3 +40,10 @@ class Gate:
     cases: int
     file_name: str
     refuses: bool = True
+
+
+def written(folder: Path, name: str, write: Callable[[Path], object]) -> bytes:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path)
+    return path.read_bytes()
