@@ -20,6 +20,8 @@ class RowList(QTreeWidget):
 
     Parameters
     ----------
+    name : str
+        For screen readers.
     titles : sequence of str
         Of the columns; the first is the image, the last one stretches.
     most_rows : int
@@ -31,8 +33,9 @@ class RowList(QTreeWidget):
     why = Signal(str)
     """The full last text of the selected row, which may not fit its column."""
 
-    def __init__(self, titles: Sequence[str], most_rows: int) -> None:
+    def __init__(self, name: str, titles: Sequence[str], most_rows: int) -> None:
         super().__init__()
+        self.setAccessibleName(name)
         self._most_rows = most_rows
         self.setHeaderLabels(list(titles))
         self.setRootIsDecorated(False)
@@ -86,7 +89,7 @@ class FailureList(RowList):
     """Image and reason."""
 
     def __init__(self) -> None:
-        super().__init__(("Failed", "Why"), 4)
+        super().__init__("Failed images", ("Failed", "Why"), 4)
 
     def show_failures(self, failures: dict[str, str]) -> None:
         """Show the failed images; without any, the list is hidden."""
@@ -98,7 +101,7 @@ class GainList(RowList):
     """Image, expected gain and reason, the largest gain first."""
 
     def __init__(self) -> None:
-        super().__init__(("Image", "Gain", "Why"), 8)
+        super().__init__("Images to review next", ("Image", "Gain", "Why"), 8)
         self.headerItem().setToolTip(1, "Information, in bits, expected from your decisions")
 
     def show_gains(self, gains: Sequence[ImageGain]) -> None:

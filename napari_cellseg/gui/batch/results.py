@@ -67,6 +67,7 @@ class ResultsBox(QWidget):
         self._summary: ExportSummary | None = None
         self.ids_name, self.ids = QLabel(), small_label()
         self.folder = QLineEdit()
+        self.folder.setAccessibleName("Folder of the results")
         self.folder.setPlaceholderText("Choose a folder")
         self.folder.textChanged.connect(self.folder.setToolTip)  # a path is longer than a dock is wide
         self.folder.textChanged.connect(self.refresh)
@@ -225,6 +226,7 @@ def _small_button(tip: str, on_click: Callable[[], None]) -> QPushButton:
     button = QPushButton("...")
     button.setFixedWidth(32)
     button.setToolTip(tip)
+    button.setAccessibleName(tip)
     button.clicked.connect(lambda: on_click())
     return button
 

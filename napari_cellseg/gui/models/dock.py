@@ -49,6 +49,8 @@ class ModelsDock(BottomDock):
         self.job.end_with(self, show_error)
         self.table = ModelTable()
         self.details = QTextBrowser()
+        self.details.setAccessibleName("Details of the model")
+        self.details.setTabChangesFocus(True)
         self.details.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self.details.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.use = PrimaryButton("Use in Segment")

@@ -135,6 +135,7 @@ class ModelTable(QTableView):
         rows = _Sorted(self)
         rows.setSourceModel(self._models)
         self.setModel(rows)
+        self.setAccessibleName("Models")
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

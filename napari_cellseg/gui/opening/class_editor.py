@@ -97,8 +97,10 @@ class ClassEditor(QWidget):
         for i in range(count):
             chip = ColourChip(DEFAULT_COLOURS[0])
             chip.setToolTip("Choose the colour")
+            chip.setAccessibleName(f"Colour of class {i + 1}")
             chip.clicked.connect(lambda _=False, i=i: self._choose_colour(i))
             line = QLineEdit()
+            line.setAccessibleName(f"Name of class {i + 1}")
             tame(line)
             line.editingFinished.connect(lambda i=i: self._rename(i))
             key = QLabel(class_key(i + 1))

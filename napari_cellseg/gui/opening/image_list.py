@@ -117,6 +117,8 @@ class ImageList(QTableView):
         self._opener = opener
         self._images = ImageModel(state, opener, self)
         self.setModel(self._images)
+        self.setAccessibleName("Images")
+        self.setTabKeyNavigation(False)  # arrows move in it, Tab leaves it
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)

@@ -54,6 +54,8 @@ class ImportPanel(QWidget):
         self.title, self.headline = QLabel(), small_label()
         self.details = QPlainTextEdit()
         self.details.setReadOnly(True)
+        self.details.setAccessibleName("What the import reads and leaves out")
+        self.details.setTabChangesFocus(True)
         self.details.setFixedHeight(150)
         self.split = QCheckBox("Split binary masks into cells")
         self.split.setToolTip("Make each separate region of a mask a cell, and cut regions at their waists")

@@ -33,6 +33,7 @@ class LimitSliders(QWidget):
         self.histogram = _HistogramView()
         self.slider = QDoubleRangeSlider(Qt.Orientation.Horizontal)
         self.slider.setToolTip("Drag the handles: values at the left one become black, at the right one white")
+        self.slider.setAccessibleName("Brightness limits")
         self.slider.setMinimumWidth(1)
         self.slider.barIsVisible = True
         self.slider.valueChanged.connect(self._on_moved)

@@ -39,8 +39,8 @@ class ReadingRows(QWidget):
         self._state = state
         self._opener = opener
         self.low, self.high = (
-            _limit("Values up to this one are shown black"),
-            _limit("Values from this one on are white"),
+            _limit("Black", "Values up to this one are shown black"),
+            _limit("White", "Values from this one on are white"),
         )
         self.sliders = LimitSliders()
         self.auto, self.full = QPushButton("Auto"), QPushButton("Full range")
@@ -186,8 +186,9 @@ def _side_by_side(*widgets: QWidget) -> QWidget:
     return group
 
 
-def _limit(tip: str) -> QDoubleSpinBox:
+def _limit(name: str, tip: str) -> QDoubleSpinBox:
     box = QDoubleSpinBox()
+    box.setAccessibleName(name)
     tame(box)
     box.setRange(-1e9, 1e9)
     box.setMinimumWidth(1)

@@ -92,6 +92,11 @@ class ReviewAction:
         key = self.keys[0].replace("Shift+", "⇧") if self.keys else ""
         return f"{self.text} {key}" if key and len(key.removeprefix("⇧")) == 1 else self.text
 
+    @property
+    def spoken(self) -> str:
+        """What a screen reader says for a button whose text is a sign, as "<"; empty for one whose text is a word."""
+        return "" if self.text[0].isalpha() else self.tip.partition(";")[0]
+
     def tooltip(self, do: ReviewActions) -> str:
         """Return what the action would do now, with its key."""
         tip = self.tip if self.now is None else self.now(do)

@@ -92,16 +92,19 @@ class ReviewDock(Dock):
         self._order = ElidedComboBox()
         for order in QueueOrder:
             self._order.addItem(order.value, order)
+        self._order.setAccessibleName("Order of the queue")
         self._order.setToolTip("What comes first; the last choice is learned from your decisions in this folder")
         self._class = ElidedComboBox()
+        self._class.setAccessibleName("Class of the cells in the queue")
         self._class.setToolTip("Cells of this class, or of all")
         self._content = ElidedComboBox()
+        self._content.setAccessibleName("Cells to check")
         self._content.setToolTip("Cells that a model proposed, or labels of the class*.tif on disk, to check them")
         for content in QueueContent:
             self._content.addItem(content.value, content)
         for box in (self._order, self._class, self._content):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             box.activated.connect(self._on_queue_choice)
         row = _row(self._order, self._class, self._content)
         for place, stretch in enumerate((3, 2, 3)):  # "what you change" needs more than most classes
@@ -111,6 +114,7 @@ class ReviewDock(Dock):
         self.column.addWidget(self._agreement)
         self.queue_model = QueueModel(self)
         self.queue_list = QueueList(self.queue_model)
+        self.queue_list.setAccessibleName("Queue")
         self.queue_list.clicked.connect(lambda index: self._do.go_to(self.queue_model.item(index.row())))
         self.column.addWidget(self.queue_list, 1)
         self._hint = small_label()
@@ -140,6 +144,7 @@ class ReviewDock(Dock):
         """Make the button of an action; a button that is held works while it is down."""
         do = self._do
         made = button(row.label, lambda: None, make=PrimaryButton if row.is_primary else QPushButton)
+        made.setAccessibleName(row.spoken)
         made.setCheckable(row.is_on is not None)
         if row.release is None:
             made.clicked.connect(lambda: perform(row, do))

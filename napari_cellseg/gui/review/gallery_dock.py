@@ -62,13 +62,17 @@ class GalleryDock(BottomDock):
 
     def _build(self) -> None:
         self.class_choice, self._sort = ElidedComboBox(), ElidedComboBox()
+        self.class_choice.setAccessibleName("Class")
+        self._sort.setAccessibleName("Order of the cells")
         for sort in GallerySort:
             self._sort.addItem(sort.value, sort)
         for box in (self.class_choice, self._sort):
-            box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             box.activated.connect(self.arrange)
         self._back = button("<", lambda: self._turn(-1), "Page before")
         self._forward = button(">", lambda: self._turn(1), "Next page")
+        self._back.setAccessibleName("Page before")
+        self._forward.setAccessibleName("Next page")
         for made in (self._back, self._forward):
             made.setFixedWidth(28)
         self._page = ElidedLabel()
@@ -81,6 +85,7 @@ class GalleryDock(BottomDock):
         self._hint.setToolTip(f"Drag cells onto a class, or select some and press {class_key(1)}...")
         self._bar.addWidget(self._hint)
         self.view = QListView()
+        self.view.setAccessibleName("Cells")
         self.view.setModel(self.model)
         self.view.setViewMode(QListView.ViewMode.IconMode)
         self.view.setResizeMode(QListView.ResizeMode.Adjust)
@@ -271,7 +276,7 @@ class ClassTarget(ElidedButton):
         self.setText(f"{class_id} {name}".replace("&", "&&"))
         self.setMaximumWidth(width + 40)
         self.setIcon(colour_icon(colour))
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAcceptDrops(True)
         red, green, blue = (round(255 * part) for part in to_rgb(colour))
         self.setStyleSheet(

@@ -33,9 +33,9 @@ __all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
 def button(
     text: str, on_click: Callable[[], None], tip: str = "", make: type[QPushButton] = QPushButton
 ) -> QPushButton:
-    """Make a button that does not take the focus, so that keys still reach the canvas or the list."""
+    """Make a button that a click gives no focus, so that keys still reach the canvas or the list; Tab does."""
     made = make(text)
-    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.setToolTip(tip)
     made.clicked.connect(lambda: on_click())
     # Several fit in one row of 300 px: as narrow as their text, sharing what is left.
@@ -108,9 +108,14 @@ class FilterRow(QWidget):
         self.score.setRange(0, 1)
         self.score.setSingleStep(0.05)
         self.score.setSpecialValueText("any")
+        self.score.setAccessibleName("Score below")
         self.score.setToolTip("Cells with a lower score than this")
         self._low, self._high = QSpinBox(), QSpinBox()
-        for box, tip in ((self._low, "Cells of this area or more, px"), (self._high, "Cells of this area or less, px")):
+        for box, name, tip in (
+            (self._low, "Area from", "Cells of this area or more, px"),
+            (self._high, "Area to", "Cells of this area or less, px"),
+        ):
+            box.setAccessibleName(name)
             box.setRange(0, 10_000_000)
             box.setSpecialValueText("any")
             box.setToolTip(tip)
@@ -187,14 +192,15 @@ class ShowRow(QWidget):
         layout.setSpacing(4)
         layout.addWidget(QLabel("Colour by"))
         self._mode = ElidedComboBox()
-        self._mode.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self._mode.setAccessibleName("Colour by")
+        self._mode.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         for mode, tip in _MODES.items():
             self._mode.addItem(mode.value, mode)
             self._mode.setItemData(self._mode.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self._mode.activated.connect(lambda _: self.mode_chosen.emit(self._mode.currentData()))
         layout.addWidget(self._mode, 1)
         self._contour = QCheckBox("contour")
-        self._contour.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._contour.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._contour.toggled.connect(self.contour_chosen)
         layout.addWidget(self._contour)
 

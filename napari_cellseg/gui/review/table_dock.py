@@ -70,6 +70,7 @@ class TableDock(BottomDock):
 
     def _build(self) -> None:
         self.filter_text = QLineEdit()
+        self.filter_text.setAccessibleName("Filter of the cells")
         self.filter_text.setPlaceholderText("Filter: class, status or #number")
         self.filter_text.setClearButtonEnabled(True)
         self.filter_text.setToolTip("Filter: class, status or #number")
@@ -81,6 +82,8 @@ class TableDock(BottomDock):
         for made in (self._copy, self._export):
             made.setMaximumWidth(110)
         self.view = QTableView()
+        self.view.setAccessibleName("Cells")
+        self.view.setTabKeyNavigation(False)  # arrows move in it, Tab leaves it
         self.view.setModel(self.model)
         self.view.setSortingEnabled(True)
         self.view.horizontalHeader().setSortIndicator(0, Qt.SortOrder.AscendingOrder)

@@ -18,6 +18,7 @@ from napari_cellseg.gui.review.rows import button
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import explain
 from napari_cellseg.gui.widgets.elided import ElidedLabel
+from napari_cellseg.gui.widgets.tab_order import move_focus
 from napari_cellseg.wording import counted
 
 __all__ = ["WorkBar", "WorkLine"]
@@ -78,6 +79,7 @@ class WorkLine(QWidget):
         self.image, self.counts, self.saved, self.running = (ElidedLabel() for _ in range(4))
         self.progress = QProgressBar()
         self.progress.setTextVisible(False)
+        self.progress.setAccessibleName("Reviewed cells")
         self.progress.setFixedSize(_BAR_PX, 8)
         self.buttons = {name: self._button(name) for name in _BUTTONS}
         self.next_image = button("Next image: Enter", lambda: perform(action("next_from_end"), review))
@@ -101,6 +103,7 @@ class WorkLine(QWidget):
         """Make the button of an action; one that is held works while it is down."""
         row, do = action(name), self._do
         made = button(row.label, lambda: None)
+        made.setAccessibleName(row.spoken)
         if row.release is None:
             made.clicked.connect(lambda: perform(row, do))
         else:
@@ -131,6 +134,9 @@ class WorkLine(QWidget):
         """Update no more."""
         self._later.stop()
         self._later.timeout.disconnect()
+
+    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002, D102 - Qt's name
+        return move_focus(self, forward=next)
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
         return QSize(1, super().minimumSizeHint().height())  # the window may always be narrower

@@ -87,6 +87,7 @@ class CompareWindow(QDialog):
         self.summary.setWordWrap(True)
         self.table = self._make_table()
         self.images = QListWidget()
+        self.images.setAccessibleName("Images")
         self.images.addItems([_image_line(image) for image in comparison.images])
         self.images.currentRowChanged.connect(self._on_image)
         self.note = QLabel(_legend())

@@ -52,6 +52,7 @@ class TrainMonitor(QWidget):
         self.examples, self.board = run.examples, run.board
         self.log = _log_view()
         self.old_model = ModelPicker("compare_with")
+        self.old_model.setAccessibleName("Model to compare with")
         self.compare_row = JobRow(run.compare_job, "Starting engine...")
         self.use_row = JobRow(run.use_job, "Copying")
         self._make_buttons()
@@ -244,6 +245,8 @@ class TrainMonitor(QWidget):
 
 def _log_view() -> QPlainTextEdit:
     view = QPlainTextEdit()
+    view.setAccessibleName("Log of the run")
+    view.setTabChangesFocus(True)
     view.setReadOnly(True)
     view.setMaximumBlockCount(500)
     view.setFixedHeight(140)

@@ -133,6 +133,7 @@ class _EpochAxis(pyqtgraph.AxisItem):
 def _plot(title: str) -> Any:
     plot = pyqtgraph.PlotWidget(axisItems={"bottom": _EpochAxis("bottom")}, enableMenu=False)
     plot.title = title
+    plot.setAccessibleName(f"Plot: {title}")
     plot.setFixedHeight(_HEIGHT)
     plot.hideButtons()
     plot.setMouseEnabled(False, False)

@@ -51,9 +51,11 @@ class SourceBox(QWidget):
         self._other: Path | None = None
         self.choice = ElidedComboBox()
         tame(self.choice)
+        self.choice.setAccessibleName("Images")
         self.choice.activated.connect(self._on_choice)
         self.counts = small_label()
         self.problems = QListWidget()
+        self.problems.setAccessibleName("Problems of the data")
         self.problems.setWordWrap(True)
         self.problems.itemClicked.connect(self._go_to)
         column = QVBoxLayout(self)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.lifetime import delete_with_dock
+from napari_cellseg.gui.widgets.tab_order import move_focus
 from napari_cellseg.gui.widgets.workflow import dock_of, front_dock, name_dock, name_of
 
 __all__ = ["BottomDock"]
@@ -31,6 +32,9 @@ class BottomDock(QWidget):
         self._is_placed = False
         # napari puts this dock in front of it; when this one moves away, Qt would show the last tab.
         self._before = None if state.window is None else front_dock(state.window)
+
+    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002, D102 - Qt's name
+        return move_focus(self, forward=next)
 
     def sizeHint(self) -> QSize:  # noqa: D102
         # napari puts it on the right at first; if it were wide there, the window would grow.

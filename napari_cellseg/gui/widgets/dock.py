@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea
 from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.lifetime import delete_with_dock
+from napari_cellseg.gui.widgets.tab_order import move_focus
 from napari_cellseg.gui.widgets.workflow import DOCK_WIDTH_PX, NARROW_PX, bring_docks, dock_of, name_of
 
 __all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
@@ -42,7 +43,9 @@ class Dock(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab would stop at the whole dock, and show nothing
         scroll.setWidget(content)
+        self._scrolled = content
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
@@ -64,6 +67,9 @@ class Dock(QWidget):
         if dock is not None and not self._is_followed:
             self._is_followed = delete_with_dock(self, self.state.docks)
             dock.visibilityChanged.connect(self._on_front)  # of tabs that lie behind, Qt says they are visible as well
+
+    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002, D102 - Qt's name
+        return move_focus(self._scrolled, forward=next)
 
     def _on_front(self, is_front: bool) -> None:
         if is_front:

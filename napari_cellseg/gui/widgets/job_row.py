@@ -47,6 +47,7 @@ class JobRow(QWidget):
         self._makes_activity = False
         self._total = 0
         self.bar = QProgressBar()
+        self.bar.setAccessibleName("Progress")
         self.bar.setMinimumWidth(24)  # in a narrow dock the words and buttons matter more
         self.bar.setTextVisible(False)  # a bar without a known end would not show it
         self.label = QLabel()

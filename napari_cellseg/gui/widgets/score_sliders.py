@@ -72,6 +72,7 @@ class ScoreSliders(QWidget):
             title.setMaximumWidth(_NAME_WIDTH)
             slider = QSlider(Qt.Orientation.Horizontal)
             tame(slider)
+            slider.setAccessibleName(f"Minimum score of {name}")
             slider.setRange(0, _STEPS)
             slider.setSingleStep(_STEP_OF_A_KEY)
             slider.setPageStep(_STEP_OF_A_PAGE)
@@ -84,7 +85,10 @@ class ScoreSliders(QWidget):
             count.setMinimumWidth(count.fontMetrics().horizontalAdvance("0,000") + 10)
             count.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             count.setToolTip("Cells shown")
-            for column, widget in enumerate((ColourChip(colour), title, slider, number, count)):
+            chip = ColourChip(colour)
+            chip.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # only shows the colour
+            chip.setAccessibleName(f"Colour of {name}")
+            for column, widget in enumerate((chip, title, slider, number, count)):
                 self._grid.addWidget(widget, row, column)
             self.sliders[class_id], self._numbers[class_id], self.counts[class_id] = slider, number, count
         self._show()
