@@ -11,8 +11,11 @@ from napari_cellseg.errors import ConfigError
 
 __all__ = ["DEFAULT_COLOURS", "MAX_CLASSES", "ClassTable"]
 
-DEFAULT_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
-"""Colour-blind safe colours in the order of assignment: Okabe & Ito, "Color Universal Design" (2008)."""
+DEFAULT_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#773311")
+"""Colour-blind safe colours in the order of assignment: Okabe & Ito, "Color Universal Design" (2008), and a brown.
+
+Their black is lost on a dark theme, and a grey is close to the pink with deuteranopia (distance 7 in CIELAB).
+"""
 
 MAX_CLASSES = 1000
 """Largest number of classes of a table."""

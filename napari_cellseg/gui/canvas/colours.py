@@ -24,10 +24,10 @@ STATUS_COLOURS: Mapping[Status, str] = {
 }
 """Colour-blind safe, after Okabe & Ito (2008)."""
 
-# Glasbey-like: 12 hues as far apart as they go, none near white, so that neighbours differ.
+# Okabe & Ito's colours, then each as far from the others as it can be with any colour vision; none near white.
 _CELL_COLOURS = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00",
-    "#cc79a7", "#8dd3c7", "#b15928", "#6a3d9a", "#b2df8a", "#fb8072",
+    "#cc79a7", "#8800ff", "#773311", "#554455", "#aadd88", "#4433aa",
 )  # fmt: skip
 
 # A displayed pixel is one byte: 0 nothing, 1..60 fill, 61..120 fill of a selected cell, 128..187 contour, 254 white.
