@@ -21,6 +21,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.opening.save_watch import SaveWatch
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.cell_finder import CellFinder
+from napari_cellseg.gui.review.hints import Hints
 from napari_cellseg.gui.review.keys import ReviewKeys
 from napari_cellseg.gui.review.work_bar import WorkBar
 from napari_cellseg.gui.segment.segmentation import Segmentation
@@ -58,6 +59,8 @@ class Plugin:
         Predicts the image on the canvas.
     work_bar : WorkBar
         The line above the canvas.
+    hints : Hints
+        The next step of a first session.
     batch : Batch
         Predicts a folder.
     training : TrainRun
@@ -74,6 +77,7 @@ class Plugin:
     keys: ReviewKeys
     segmentation: Segmentation
     work_bar: WorkBar
+    hints: Hints
     batch: Batch
     training: TrainRun
 
@@ -83,7 +87,7 @@ class Plugin:
             return
         self.state.close()
         for part in (
-            self.training, self.batch, self.work_bar, self.segmentation, self.keys, self.review,
+            self.training, self.batch, self.hints, self.work_bar, self.segmentation, self.keys, self.review,
             self.autosave, self.saving, self.opener, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
@@ -112,6 +116,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     review = ReviewActions(state, layers, opener, finder)
     keys = ReviewKeys(state, layers, review)
     work_bar = WorkBar(state, review, saving, segmentation.job)
+    hints = Hints(state, review, segmentation.job)
     batch = Batch(state, opener, make_engine(state))
     training = TrainRun(state, make_engine(state))
     plugin = _PLUGINS[viewer] = Plugin(
@@ -125,6 +130,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         keys=keys,
         segmentation=segmentation,
         work_bar=work_bar,
+        hints=hints,
         batch=batch,
         training=training,
     )

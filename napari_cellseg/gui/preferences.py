@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from qtpy.QtCore import QSettings
 
-__all__ = ["SECTIONS", "Preferences", "on_preferences_changed", "preferences", "recall", "remember"]
+__all__ = [
+    "SECTIONS",
+    "Preferences",
+    "change_preference",
+    "on_preferences_changed",
+    "preferences",
+    "recall",
+    "remember",
+]
 
 SECTIONS = ("general", "cells", "colours")
 """The parts of ``configurations`` in napari.yaml."""
@@ -30,6 +38,8 @@ class Preferences:
         "auto", "cpu", "cuda", ...: the initial device of *Segment* and *Train*.
     warm_start : bool
         Whether the engine starts as soon as an image is open, so that the first result comes sooner.
+    hints : bool
+        Whether the canvas shows the next step of a first session.
     ram_budget_mib : int
         Memory for training images; 0 chooses by the free memory.
     vram_budget_mib : int
@@ -48,6 +58,7 @@ class Preferences:
     engine: EnginePlace = "engine process"
     device: str = "auto"
     warm_start: bool = True
+    hints: bool = True
     ram_budget_mib: int = 0
     vram_budget_mib: int = 0
     min_score_percent: int = 0
@@ -67,13 +78,24 @@ class Preferences:
 
 
 def preferences() -> Preferences:
-    """Return the current settings; the defaults if this napari has no plugin settings."""
+    """Return the current settings; in a napari without them, the defaults and whether hints were closed."""
     values: dict[str, Any] = {}
-    for section in _sections():
+    if not (sections := _sections()):
+        return Preferences(hints=recall("hints", "true").lower() == "true")
+    for section in sections:
         values |= {
             field.name: getattr(section, field.name) for field in fields(Preferences) if hasattr(section, field.name)
         }
     return Preferences(**values)
+
+
+def change_preference(name: str, value: str | int | bool) -> None:
+    """Change a setting, as Preferences does; where there are none, remember it for `preferences`."""
+    for section in _sections():
+        if hasattr(section, name):
+            setattr(section, name, value)
+            return
+    remember(name, value)
 
 
 def on_preferences_changed(call: Callable[[], None]) -> None:

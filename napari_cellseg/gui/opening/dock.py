@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton,
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.class_editor import ClassEditor
+from napari_cellseg.gui.opening.dropped import CanvasDrop, dropped_path
 from napari_cellseg.gui.opening.image_list import ImageList, status_text
 from napari_cellseg.gui.opening.import_panel import ImportPanel
 from napari_cellseg.gui.opening.opening import Opener
@@ -56,6 +57,7 @@ class OpenDock(Dock):
         self.importing = ImportPanel(self.opener)
         self.importing.is_shown_changed.connect(lambda _: self._show())
         self.setAcceptDrops(True)
+        CanvasDrop(state, self, self._take)
         self.welcome = Welcome(self.opener)
         self.saved = SaveLabel(saving)
         self.take_over = QPushButton("Replace the lock")
@@ -178,25 +180,22 @@ class OpenDock(Dock):
             self.importing.start(Path(folder))
 
     def dragEnterEvent(self, event: Any) -> None:  # noqa: D102
-        if _dropped(event) is not None:
+        if dropped_path(event) is not None:
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:  # noqa: D102
-        path = _dropped(event)
-        if path is None:
-            return
-        event.acceptProposedAction()
+        path = dropped_path(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self._take(path)
+
+    def _take(self, path: Path) -> None:
+        """Import what was dropped, or open it."""
         self.importing.start(path) if _is_annotations(path) else self.opener.open_path(path)
 
     def _take_over(self) -> None:
         if self.state.workspace is not None:
             self.opener.open_path(self.state.workspace.project.path, take_over=True, image_id=self.state.image_id)
-
-
-def _dropped(event: Any) -> Path | None:
-    """Return the one file or folder that is dragged; None for anything else."""
-    urls = event.mimeData().urls()
-    return Path(urls[0].toLocalFile()) if len(urls) == 1 and urls[0].isLocalFile() else None
 
 
 def _is_annotations(path: Path) -> bool:
