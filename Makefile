@@ -1,5 +1,5 @@
 # Two commands do everything:  make demo  (set up, then see it work)   make test  (set up, then run the tests)
-# More: make lint | docs | screenshots | benchmarks | test-slow | test-faults | test-roundtrips | format | clean
+# More: make lint | docs | screenshots | benchmarks | test-slow | test-faults | test-roundtrips | test-pyqt6 | format | clean
 
 # `make demo VENV=/path/of/an/environment` installs into it and keeps its torch, if it has one.
 VENV ?= .venv
@@ -22,7 +22,7 @@ ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 # Each benchmark is stopped after this time and counts as failed; all of them end well before on an idle machine.
 BENCHMARK_LIMIT_S ?= 580
 
-.PHONY: demo test test-slow test-faults test-roundtrips lint format docs docs-links screenshots benchmarks setup system-libraries clean
+.PHONY: demo test test-slow test-faults test-roundtrips test-pyqt6 lint format docs docs-links screenshots benchmarks setup system-libraries clean
 
 demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
@@ -45,6 +45,16 @@ test-roundtrips: setup
 		"$$($(ROUND_TRIPS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_the_plugin.pth"
 	$(ROUND_TRIPS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/round_trips.txt
 	$(VIRTUAL_SCREEN) $(ROUND_TRIPS)/bin/python -m pytest tests/test_round_trips.py tests/test_import_annotators.py
+
+# The default tests with Qt 6. PyQt6 goes into an environment of its own, on top of what $(VENV) has.
+PYQT6 := $(VENV)/pyqt6
+
+test-pyqt6: setup
+	@test -x $(PYQT6)/bin/python || $(PYTHON) -m venv $(PYQT6)
+	@echo "import site; site.addsitedir('$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" > \
+		"$$($(PYQT6)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_the_plugin.pth"
+	$(PYQT6)/bin/python -m pip install --quiet --disable-pip-version-check "pyqt6>=6.5"
+	QT_API=pyqt6 $(VIRTUAL_SCREEN) $(PYQT6)/bin/python -m pytest -n 2 --dist loadgroup -o qt_api=pyqt6
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from import_writers import Written, coco, image
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
@@ -133,4 +133,4 @@ def drop(dock, path: Path) -> None:
     enter = QDragEnterEvent(place, Qt.DropAction.CopyAction, data, buttons, keys)
     QApplication.sendEvent(dock, enter)
     assert enter.isAccepted()
-    QApplication.sendEvent(dock, QDropEvent(place, Qt.DropAction.CopyAction, data, buttons, keys))
+    QApplication.sendEvent(dock, QDropEvent(QPointF(place), Qt.DropAction.CopyAction, data, buttons, keys))
