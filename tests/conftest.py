@@ -43,11 +43,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     Loaded into a process that has opened a window, torchvision ends the process: its LLVM clashes with Mesa's. A file
     alone runs as in the user's viewer, which never loads it.
     """
-    if not item.get_closest_marker("gui"):
-        return
-    if not HAS_DISPLAY:
+    if item.get_closest_marker("gui") and not HAS_DISPLAY:
         pytest.skip("needs a display; run the tests with xvfb-run")
-    if len({each.path for each in item.session.items}) > 1:
+    if (
+        is_looked_at(item) and len({each.path for each in item.session.items}) > 1
+    ):  # any widget that is shown loads Mesa
         import torchvision  # noqa: F401
 
 
