@@ -44,7 +44,8 @@ test-roundtrips: setup
 	@$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
 		"$$($(ROUND_TRIPS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_the_plugin.pth"
 	$(ROUND_TRIPS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/round_trips.txt
-	$(VIRTUAL_SCREEN) $(ROUND_TRIPS)/bin/python -m pytest tests/test_round_trips.py tests/test_import_annotators.py
+	$(VIRTUAL_SCREEN) $(ROUND_TRIPS)/bin/python -m pytest tests/test_round_trips.py tests/test_import_annotators.py \
+		tests/test_measurement_parquet.py
 
 # The default tests with Qt 6. PyQt6 goes into an environment of its own, on top of what $(VENV) has.
 PYQT6 := $(VENV)/pyqt6

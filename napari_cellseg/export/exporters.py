@@ -17,6 +17,7 @@ from napari_cellseg.export.exporter import Exporter
 from napari_cellseg.export.geojson import GEOJSON
 from napari_cellseg.export.imagej import ROIS
 from napari_cellseg.export.labelme import LABELME
+from napari_cellseg.export.measurement_parquet import PARQUET
 from napari_cellseg.export.measurements import MEASUREMENTS
 from napari_cellseg.export.ome_zarr import OME_ZARR
 from napari_cellseg.export.overlay import OVERLAYS
@@ -36,6 +37,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     LABELME,
     OME_ZARR,
     MEASUREMENTS,
+    PARQUET,
     OVERLAYS,
 )
 

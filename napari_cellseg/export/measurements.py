@@ -10,12 +10,16 @@ import numpy as np
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.measure import measure, write_csv
 
-__all__ = ["MEASUREMENTS"]
+__all__ = ["ABOUT", "MEASUREMENTS", "Table", "measure_image"]
 
 Table = dict[str, Sequence[Any]]
+"""Columns of one length by their names."""
+ABOUT = ("image", "cell_id", "class_id", "class", "score", "status", "by")
+"""The columns that say which cell a row is about."""
 
 
-def _measure(job: ExportJob, image: ExportImage) -> Table:
+def measure_image(job: ExportJob, image: ExportImage) -> Table:
+    """Return a row for each cell of an image: `ABOUT` and the columns of `measure`."""
     cells = image.cells
     about: Table = {
         "image": [image.name] * len(cells),
@@ -50,7 +54,7 @@ MEASUREMENTS = Exporter(
     label="measurements CSV",
     tip="One table of all cells, for spreadsheets and statistics",
     per="folder",
-    write=_measure,
+    write=measure_image,
     finish=_finish,
     needs_pixels=True,
 )

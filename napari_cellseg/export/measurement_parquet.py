@@ -1,0 +1,44 @@
+"""``measurements.parquet``: the measurements of all cells with the types of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from napari_cellseg.atomic import export_write
+from napari_cellseg.export.exporter import Exporter, ExportJob
+from napari_cellseg.export.measurements import ABOUT, Table, measure_image
+
+__all__ = ["PARQUET"]
+
+
+def _missing() -> str | None:
+    if find_spec("pyarrow") is not None:
+        return None
+    return 'Parquet needs the package pyarrow. Install it with: pip install "napari-cellseg[tables]"'
+
+
+def _write(job: ExportJob, tables: list[Table]) -> None:
+    with export_write(job.path("measurements.parquet")) as file:
+        _frame(tables).to_parquet(file, engine="pyarrow", index=False)
+
+
+def _frame(tables: Sequence[Table]) -> Any:
+    """Return one data frame; a column that a table lacks (um without a pixel size) is NaN there."""
+    import pandas as pd
+
+    frames = [pd.DataFrame(table) for table in tables if table["image"]]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({name: [] for name in ABOUT})
+
+
+PARQUET = Exporter(
+    name="parquet",
+    label="measurements Parquet",
+    tip="The table of all cells with its types, for pandas, polars, R and DuckDB",
+    per="folder",
+    write=measure_image,
+    finish=_write,
+    needs_pixels=True,
+    missing=_missing,
+)
