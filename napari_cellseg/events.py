@@ -6,7 +6,7 @@ and cleans up in ``finally``. To stop it, close it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Literal
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = [
+    "CellsSoFar",
     "CheckpointSaved",
     "EpochDone",
     "ImageDone",
@@ -90,6 +91,28 @@ class TileDone(Progress):
     tile: int
     tiles: int
     cells: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellsSoFar(TileDone):
+    """A `TileDone` with the cells of all finished tiles, joined at their seams; only where the tiles have an order.
+
+    Attributes
+    ----------
+    instances : InstanceMasks
+        Best first, as in `ImageDone`. A cell that reaches into no waiting tile is also in the final result, but for
+        rare chains of overlapping cells; one that does may be cut, or be replaced by a better one.
+    waiting : tuple of (x0, y0, x1, y1)
+        The tiles that are not finished, px of the image, half-open.
+    """
+
+    instances: InstanceMasks
+    waiting: tuple[tuple[int, int, int, int], ...]
+
+    @classmethod
+    def of(cls, done: TileDone, instances: InstanceMasks, waiting: Iterable[tuple[int, int, int, int]]) -> CellsSoFar:
+        """Add the cells so far to the event of a tile."""
+        return cls(**vars(done), instances=instances, waiting=tuple(waiting))
 
 
 @dataclass(frozen=True, kw_only=True)

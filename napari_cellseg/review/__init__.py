@@ -6,6 +6,7 @@ Also the queue that sorts the most doubtful cells first.
 from __future__ import annotations
 
 from napari_cellseg.review.account import account_name
+from napari_cellseg.review.arriving import ArrivingCells
 from napari_cellseg.review.cells import UNDECIDED, BoolMask, Box, Cell, Status
 from napari_cellseg.review.commands import Author, CellCommand
 from napari_cellseg.review.conversion import cells_from, instances_of
@@ -19,6 +20,7 @@ from napari_cellseg.review.shown import Progress
 
 __all__ = [
     "UNDECIDED",
+    "ArrivingCells",
     "Author",
     "BoolMask",
     "Box",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from itertools import chain
 
 from napari_cellseg.review.cells import Box, Cell
 
-__all__ = ["Change", "ChangeKind", "History", "Pair"]
+__all__ = ["Change", "ChangeKind", "History", "Pair", "Step"]
 
 Pair = tuple[Cell | None, Cell | None]
 """A cell before and after a command; None where the cell does not exist."""
@@ -57,7 +57,7 @@ class Change:
         return bool(self.cell_ids) or bool(self.boxes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One entry of the undo stack."""
 
@@ -87,7 +87,7 @@ class History:
         self.limit = limit
         self._done: deque[Step] = deque()
         self._undone: list[Step] = []
-        self._bottom = Step("", ())
+        self._bottom = self.newest = Step("", ())
         self.size = 0
 
     @property
@@ -116,13 +116,50 @@ class History:
         """A token of the present state: the same object whenever undo and redo return to this state."""
         return self._done[-1] if self._done else self._bottom
 
-    def push(self, text: str, pairs: tuple[Pair, ...]) -> None:
-        """Push a command; undone commands can no longer be redone."""
+    def add(self, step: Step | None, text: str, pairs: tuple[Pair, ...]) -> None:
+        """Push a command, or add its changes to an earlier one; it is `newest` then."""
+        self.newest = self.push(text, pairs) if step is None else self.grow(step, text, pairs)
+
+    def push(self, text: str, pairs: tuple[Pair, ...]) -> Step:
+        """Push a command and return it; undone commands can no longer be redone."""
         self.size -= sum(step.size for step in self._undone)
         self._undone.clear()
         step = Step(text, pairs)
         self._done.append(step)
         self.size += step.size
+        self._forget_oldest()
+        return step
+
+    def grow(self, step: Step, text: str, pairs: tuple[Pair, ...]) -> Step:
+        """Add changes to a command, as if they had been made with it; return the command that replaces it.
+
+        The cells of ``pairs`` must not be in `touched_since`. The states after the command are new ones, and what was
+        undone can still be redone. A command that is forgotten or undone is followed by a new one.
+        """
+        if step not in self._done:
+            return self.push(text, pairs)
+        place = self._done.index(step)
+        grown = Step(text, _composed(step.pairs, pairs))
+        self.size += grown.size - step.size
+        self._done[place] = grown
+        for later in range(place + 1, len(self._done)):
+            self._done[later] = replace(self._done[later])
+        self._undone = [replace(undone) for undone in self._undone]
+        self._forget_oldest()
+        return grown
+
+    def touched_since(self, step: Step) -> frozenset[int]:
+        """Return the ids of the cells that the commands after ``step``, done or undone, change."""
+        done = list(self._done)
+        after = done[done.index(step) + 1 :] if step in done else done
+        pairs = chain.from_iterable(later.pairs for later in chain(after, self._undone))
+        return frozenset(cell.cell_id for pair in pairs for cell in pair if cell is not None)
+
+    def is_undone(self, step: Step) -> bool:
+        """Return whether `redo` could repeat the command."""
+        return step in self._undone
+
+    def _forget_oldest(self) -> None:
         while self.size > self.limit and len(self._done) > 1:
             self._bottom = self._done.popleft()
             self.size -= self._bottom.size
@@ -140,3 +177,13 @@ class History:
             return None
         self._done.append(self._undone.pop())
         return self._done[-1]
+
+
+def _composed(first: tuple[Pair, ...], second: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """Return two changes as one: each cell before the first and after the second."""
+    pairs: dict[int, Pair] = {}
+    for before, after in chain(first, second):
+        cell = before or after
+        assert cell is not None, "a pair holds a cell"
+        pairs[cell.cell_id] = (pairs[cell.cell_id][0] if cell.cell_id in pairs else before), after
+    return tuple(pair for pair in pairs.values() if pair != (None, None))

@@ -13,12 +13,13 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review.account import account_name
+from napari_cellseg.review.arriving import check_size, proposal_pairs
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status, check_cell
 from napari_cellseg.review.commands import Author, CellCommand, Command
-from napari_cellseg.review.conversion import cells_from, instances_of, known_already
+from napari_cellseg.review.conversion import instances_of
 from napari_cellseg.review.edits import cut_by_line, cut_by_seeds, tightened
 from napari_cellseg.review.filters import CellFilter
-from napari_cellseg.review.history import Change, ChangeKind, History, Pair
+from napari_cellseg.review.history import Change, ChangeKind, History, Pair, Step
 from napari_cellseg.review.shown import Progress, ShownCells, boxes_by_class
 from napari_cellseg.review.strokes import read_stroke
 
@@ -69,9 +70,11 @@ class ReviewSession:
         self.image_size = image_size
         self.user = account_name() if user is None else user
         self._classes = classes
-        self._clock = clock
+        self.clock = clock
+        """Returns the time in seconds since 1970."""
         self._shown = ShownCells(image_size)
-        self._history = History(undo_bytes)
+        self.history = History(undo_bytes)
+        """The undo stack."""
         self._listeners: list[Callable[[Change], None]] = []
         self.refusal = ""
         """Why all commands are refused, such as a folder that cannot be saved; empty if they are not."""
@@ -106,7 +109,7 @@ class ReviewSession:
 
     @classes.setter
     def classes(self, table: ClassTable) -> None:
-        used = max((cell.class_id for cell in chain(self.cells.values(), self._history.cells())), default=0)
+        used = max((cell.class_id for cell in chain(self.cells.values(), self.history.cells())), default=0)
         if used > len(table):
             raise AnnotationError(f"There are cells of class {used}; the new class table only has {len(table)}.")
         self._classes = table
@@ -176,32 +179,32 @@ class ReviewSession:
     @property
     def undo_text(self) -> str | None:
         """Description of the command that `undo` reverts; None if there is none."""
-        return self._history.undo_text
+        return self.history.undo_text
 
     @property
     def redo_text(self) -> str | None:
         """Description of the command that `redo` repeats; None if there is none."""
-        return self._history.redo_text
+        return self.history.redo_text
 
     @property
     def steps(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Descriptions of the commands that `undo` reverts, and of those that `redo` repeats; the next one first."""
-        return self._history.texts
+        return self.history.texts
 
     @property
     def state(self) -> object:
         """A token of the present cells: the same object whenever undo and redo return to them."""
-        return self._history.state
+        return self.history.state
 
     @property
     def undo_size(self) -> int:
         """Approximate memory of the undo stack, bytes."""
-        return self._history.size
+        return self.history.size
 
     def undo(self) -> Change:
         """Revert the last command exactly; a false `Change` if there is none."""
         self._check_refusal()
-        step = self._history.undo()
+        step = self.history.undo()
         if step is None:
             return Change(text="", kind=ChangeKind.UNDO)
         return self._apply(step.text, ChangeKind.UNDO, tuple((after, before) for before, after in step.pairs))
@@ -209,7 +212,7 @@ class ReviewSession:
     def redo(self) -> Change:
         """Repeat the last undone command exactly; a false `Change` if there is none."""
         self._check_refusal()
-        step = self._history.redo()
+        step = self.history.redo()
         if step is None:
             return Change(text="", kind=ChangeKind.REDO)
         return self._apply(step.text, ChangeKind.REDO, step.pairs)
@@ -338,17 +341,17 @@ class ReviewSession:
         AnnotationError
             The cells are of an image of another size, or have a class that is not in the table.
         """
-        if instances.image_size != self.image_size:
-            raise AnnotationError(
-                f"The cells are for an image of {instances.image_size}, this one is {self.image_size} (height, width)."
-            )
+        check_size(instances, self.image_size)
         mine = [cell for _, cell in sorted(self.cells.items())]
-        known = known_already(instances, [cell for cell in mine if cell.is_kept], self.image_size)
-        new = cells_from(
-            instances.select(~known), Status.PROPOSED, by, self._clock(), first_id=self._next_id, label_values=False
-        )
-        pairs: list[Pair] = [*((cell, None) for cell in mine if not cell.is_kept), *((None, cell) for cell in new)]
-        return self._do((f"{len(new)} proposals from {by}", pairs))
+        pairs = proposal_pairs(mine, instances, by, self.clock(), self._next_id)
+        return self._do((f"{sum(cell is None for cell, _ in pairs)} proposals from {by}", pairs))
+
+    def grow(self, step: Step | None, text: str, pairs: list[Pair]) -> Step | None:
+        """Add changes to an earlier command, as `ArrivingCells` does, and return the command that replaces it.
+
+        Without ``step`` the changes are a new command.
+        """
+        return self.history.newest if self._do((text, pairs), step) else step
 
     def restore(self, cells: Iterable[Cell], text: str) -> Change:
         """Replace all cells, for example by edits that were kept elsewhere; ``text`` describes the command."""
@@ -362,10 +365,10 @@ class ReviewSession:
 
     @property
     def _author(self) -> Author:
-        return Author(self.user, self._clock, self.image_size)
+        return Author(self.user, self.clock, self.image_size)
 
-    def _do(self, command: Command) -> Change:
-        """Apply a command and push it on the undo stack; a command that touches no cell does nothing."""
+    def _do(self, command: Command, step: Step | None = None) -> Change:
+        """Apply a command and push it on the undo stack, or add it to a step; one that touches no cell does nothing."""
         self._check_refusal()
         text, pairs = command[0], tuple(command[1])
         if not pairs:
@@ -373,7 +376,7 @@ class ReviewSession:
         for _, after in pairs:
             if after is not None:
                 check_cell(after, self.image_size, self._classes)
-        self._history.push(text, pairs)
+        self.history.add(step, text, pairs)
         return self._apply(text, ChangeKind.DO, pairs)
 
     def _apply(self, text: str, kind: ChangeKind, pairs: tuple[Pair, ...]) -> Change:

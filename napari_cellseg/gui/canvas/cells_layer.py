@@ -170,6 +170,11 @@ class CellsLayer(Labels):
         """Whether a brush, eraser, fill or polygon is in the hand."""
         return str(self.mode) not in ("pan_zoom", "transform")
 
+    @property
+    def is_in_stroke(self) -> bool:
+        """Whether a stroke has begun and not ended; its pixels hold ids that the session must not give away."""
+        return bool(self._block_history)
+
     def undo(self) -> None:
         """Take the last command of the session back; not in the middle of a stroke."""
         if not self._block_history:

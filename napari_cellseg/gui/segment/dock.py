@@ -104,6 +104,9 @@ class SegmentDock(Dock):
         listen_while_alive(self, state.viewer.layers.events.inserted, self._show)
         listen_while_alive(self, state.viewer.layers.events.removed, self._show)
         segmentation.job.changed.connect(self._show)
+        segmentation.job.changed.connect(self._show_partial)  # after the row, which says that the run stopped
+        segmentation.job.failed.connect(self._show_partial)
+        segmentation.first_shown.connect(self._bring_review)
         segmentation.progressed.connect(self._on_tile)
         segmentation.model_ready.connect(self._on_ready)
         segmentation.message.connect(self._on_message)
@@ -280,7 +283,23 @@ class SegmentDock(Dock):
             part = self.state.image_id or ""
         self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.{f' Segmented: {part}.' if part else ''}")
         self.sliders.show_counts()
+        if cells:
+            self._bring_review()
+
+    def _bring_review(self) -> None:
+        """Show *Review*; a tab that the user chose meanwhile stays."""
         window = self.state.window
         stays = self._front is not None and window is not None and front_dock(window) is self._front
-        if cells and (stays or is_in_front(self)):  # a tab that the user chose meanwhile stays
+        if stays or is_in_front(self):
             show_dock(self.state.viewer, "Review")
+
+    def _show_partial(self, *_: object) -> None:
+        """Say which cells a run that ended early leaves."""
+        job, so_far = self.segmentation.job, self.segmentation.so_far
+        if job.is_busy or so_far is None:
+            return
+        part = f"the cells of {so_far.tile} of {so_far.tiles} tiles"
+        if job.error is None:
+            self.row.set_message(f"Stopped: {part} are kept.")
+        else:
+            self.row.set_message(f"Failed: {job.error} {part.capitalize()} are kept.", ERROR)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import CellSegError, EngineError
 from napari_cellseg.events import (
+    CellsSoFar,
     ImageDone,
     ImageFailed,
     Message,
@@ -21,6 +24,8 @@ from napari_cellseg.events import (
     ScaleHint,
     TileDone,
 )
+from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
@@ -28,13 +33,18 @@ from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.images.read import Image, ImageFile
+from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.suitability import check_pixel_size
-from napari_cellseg.review import ReviewSession
+from napari_cellseg.review import ArrivingCells, Box, Change, ChangeKind, ReviewSession
+from napari_cellseg.review.arriving import touches
 from napari_cellseg.workspace.predictions import PredictionLog, prediction_key
 
 __all__ = ["Segmentation"]
+
+_STROKE_MS = 50
+"""Between two looks whether a stroke has ended."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,13 @@ class _Target:
     log: PredictionLog | None
     file: ImageFile
     key: str
+    arriving: ArrivingCells
+
+    def show(self, cells: InstanceMasks, project: ClassTable, waiting: Sequence[Box] = ()) -> InstanceMasks:
+        """Show cells; return them with the class_ids of the project."""
+        known = with_class_ids(cells, match_classes(self.model_classes, project))
+        self.arriving.show(known, waiting)
+        return known
 
 
 class Segmentation(QObject):
@@ -56,6 +73,8 @@ class Segmentation(QObject):
     Parameters
     ----------
     state : AppState
+    layers : ClassLayers
+        Cells wait while a stroke on one of them is being drawn.
     engine : Engine
         Where the model runs.
     """
@@ -67,22 +86,33 @@ class Segmentation(QObject):
     message = Signal(str)
     scale_offered = Signal(object)
     """A `ScaleHint`."""
+    first_shown = Signal()
+    """Some cells of the run are shown, and the run continues."""
     done = Signal(int, float)
     """Number of cells shown, and the seconds since *Segment*, with the start of the engine."""
 
-    def __init__(self, state: AppState, engine: Engine) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, engine: Engine) -> None:
         super().__init__(state)
-        self._state = state
+        self._state, self._layers = state, layers
         self.engine = engine
         self._target: _Target | None = None
+        self._unfollow: Callable[[], None] = _nothing
+        self._to_show: Callable[[], None] = _nothing
+        self._stroke_timer = QTimer(self)
+        self._stroke_timer.setSingleShot(True)
+        self._stroke_timer.timeout.connect(self._show_after_stroke)
+        self.so_far: CellsSoFar | None = None
+        """The last report of the run; once the run ended early, all its cells are shown."""
         self.job = Job(state, "segmenting cells", on_close="Segmenting stops.")
         self.job.reported.connect(self._on_event)
+        self.job.changed.connect(self._on_job)
         self._warm_up = Job(state, "starting the engine")
         self._used: tuple[PredictOptions, float | None] | None = None
         state.current_changed.connect(self._on_current)
 
     def close(self) -> None:
         """End the engine."""
+        self._stroke_timer.stop()
         self.engine.shutdown()
 
     def warm_up(self) -> None:
@@ -106,7 +136,7 @@ class Segmentation(QObject):
         config: ModelConfig | None = None,
         sha256: str = "",
     ) -> None:
-        """Predict the current image.
+        """Predict the current image, the tiles nearest to the middle of the view first.
 
         Parameters
         ----------
@@ -141,9 +171,13 @@ class Segmentation(QObject):
         workspace = self._state.workspace
         log = None if workspace is None or workspace.read_only else PredictionLog(workspace.project.folder)
         key = prediction_key(sha256, options.model_dump(mode="json"), pixel_size_um)
-        self._target = _Target(file.image_id, session, classes, name, log, file, key)
+        self._target = _Target(file.image_id, session, classes, name, log, file, key, ArrivingCells(session, name))
+        self._unfollow()
+        self._unfollow = session.subscribe(self._on_change)
+        self.so_far = None
         engine, size = self.engine, pixel_size_um or image.pixel_size_um
-        self.job.start(lambda: _predict(engine, file.image_id, image, size, options))
+        y, x = camera_of(self._state.viewer).center[-2:]
+        self.job.start(lambda: _predict(engine, file.image_id, image, size, options, (float(y), float(x))))
 
     def _adopt(self, classes: ClassTable, session: ReviewSession) -> None:
         """Use the model's class names for a project without classes."""
@@ -153,6 +187,8 @@ class Segmentation(QObject):
 
     def _on_event(self, event: PredictEvent) -> None:
         if isinstance(event, TileDone):
+            if isinstance(event, CellsSoFar):
+                self._show_so_far(event)
             self.progressed.emit(event)
         elif isinstance(event, ModelReady):
             self.model_ready.emit(event)
@@ -162,15 +198,37 @@ class Segmentation(QObject):
             # A warning must stay longer than the result line of the dock.
             show_warning(event.text) if event.level == "warning" else self.message.emit(event.text)
         elif isinstance(event, ImageDone):
-            self._use(event)
+            self.so_far = None  # the run did not end early
+            self._after_stroke(partial(self._use, event))
+
+    def _current(self) -> _Target | None:
+        """Return the target while its image is on the canvas and the user has not taken its cells back."""
+        target = self._target
+        is_here = target is not None and target.session is self._state.session and not target.arriving.is_undone
+        return target if is_here else None
+
+    def _show_so_far(self, event: CellsSoFar) -> None:
+        """Show the cells that reach into no tile that is still to come: they do not change any more."""
+        target = self._current()
+        if target is None or self._is_drawing():  # the next report has these cells too
+            return
+        is_first, self.so_far = self.so_far is None, event
+        settled = event.instances.select(~touches(event.instances.boxes, event.waiting))
+        try:
+            target.show(settled, self._state.classes, event.waiting)
+        except CellSegError as error:  # the classes were edited during the run
+            show_error(error)
+            self.job.stop()
+        else:
+            if is_first and target.session.count():
+                self.first_shown.emit()
 
     def _use(self, event: ImageDone) -> None:
-        target = self._target
-        if target is None or target.session is not self._state.session:
+        target = self._current()
+        if target is None:
             return
         try:
-            cells = with_class_ids(event.instances, match_classes(target.model_classes, self._state.classes))
-            target.session.load_proposals(cells, target.model_name)
+            cells = target.show(event.instances, self._state.classes)
             if target.log is not None:
                 target.log.note(target.file, target.key, target.model_name, len(cells), is_saved=False)
             self._state.answered.emit(target.image_id, cells)
@@ -179,17 +237,64 @@ class Segmentation(QObject):
         else:
             self.done.emit(target.session.count(), self.job.elapsed_s)
 
+    def _on_job(self) -> None:
+        """After a run that ended early, show the cells at the edge of its finished tiles too."""
+        if self.job.is_busy:
+            return
+        self._unfollow()
+        self._unfollow = _nothing
+        target = self._current()
+        if target is None:
+            self.so_far = None
+        elif self.so_far is not None:
+            self._after_stroke(partial(self._show_all_so_far, self.so_far))
+
+    def _show_all_so_far(self, last: CellsSoFar) -> None:
+        target = self._current()
+        if target is not None:
+            with suppress(CellSegError):  # the classes were edited, and the user was told
+                target.show(last.instances, self._state.classes, last.waiting)
+
+    def _is_drawing(self) -> bool:
+        """Return whether a stroke is being drawn: it may hold the id that the next cell of the model would get."""
+        return any(layer.is_in_stroke for layer in self._layers)
+
+    def _after_stroke(self, show: Callable[[], None]) -> None:
+        self._to_show = show
+        self._show_after_stroke()
+
+    def _show_after_stroke(self) -> None:
+        if self._is_drawing():
+            self._stroke_timer.start(_STROKE_MS)
+        else:
+            show, self._to_show = self._to_show, _nothing
+            show()
+
+    def _on_change(self, change: Change) -> None:
+        """Stop the run when the user takes its cells back: they would come again with the next tile."""
+        if change.kind is ChangeKind.UNDO and self._target is not None and self._target.arriving.is_undone:
+            self.job.stop()
+
     def _on_current(self) -> None:
         if self._target is not None and self._target.session is not self._state.session:
             self._target = None
             self.job.stop()
 
 
+def _nothing() -> None:
+    """Follow nothing."""
+
+
 def _predict(
-    engine: Engine, image_id: str, image: Image, pixel_size_um: float | None, options: PredictOptions
+    engine: Engine,
+    image_id: str,
+    image: Image,
+    pixel_size_um: float | None,
+    options: PredictOptions,
+    centre: tuple[float, float],
 ) -> Generator[PredictEvent | None, None, PredictSummary]:
     """Predict one image; in the job's thread, so that converting 16-bit data to RGB does not block the window."""
-    item = PredictItem(image_id, image.rgb(), pixel_size_um)
+    item = PredictItem(image_id, image.rgb(), pixel_size_um, centre=centre)
     run = engine.run(Predict([item], options))
     try:
         while True:

@@ -122,7 +122,7 @@ def predict(
                 if scale != scale_told:
                     yield Message("info", f"{item.image_id}: scale {scale}")
                     scale_told = scale
-                found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)))
+                found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)), centre=item.centre)
             if pixel_size_um is None and options.scale is None and (better := scale_hint(found, header, factor)):
                 text = f"{item.image_id}: {_better_scale(better, factor, header)}"
                 yield ScaleHint("warning", text, better)

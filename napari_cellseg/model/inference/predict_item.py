@@ -27,9 +27,12 @@ class PredictItem:
         Overrides the pixel size of the file.
     reading : ReadOptions, optional
         How to read a file; fields that were not chosen are those of the training of the model.
+    centre : (float, float), optional
+        y and x, px of the image: the tiles nearest to it come first, and the cells so far are reported.
     """
 
     image_id: str
     source: Path | npt.NDArray[np.uint8]
     pixel_size_um: float | None = None
     reading: ReadOptions | None = None
+    centre: tuple[float, float] | None = None

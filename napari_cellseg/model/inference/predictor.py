@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_cellseg.events import TileDone
+from napari_cellseg.events import CellsSoFar, TileDone
 from napari_cellseg.images.slide import Slide
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.memory import return_free_memory
@@ -22,7 +22,7 @@ from napari_cellseg.model.device import Device, autocast, choose_precision
 from napari_cellseg.model.inference.paste import paste_crops
 from napari_cellseg.model.inference.pieces import in_one_piece
 from napari_cellseg.model.inference.seams import merge_tiles, suppress
-from napari_cellseg.model.inference.tiles import Tile, network_scale, plan_tiles
+from napari_cellseg.model.inference.tiles import Tile, from_the_middle, network_scale, plan_tiles
 from napari_cellseg.model.inference.views import VIEWS, fuse
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
 
@@ -84,7 +84,12 @@ class Predictor:
         return network_scale(config.working_scale, config.pixel_size_um, pixel_size_um, self.options.scale)
 
     def image(
-        self, rgb: npt.NDArray[np.uint8] | Slide, pixel_size_um: float | None = None, *, place: tuple[int, int] = (1, 1)
+        self,
+        rgb: npt.NDArray[np.uint8] | Slide,
+        pixel_size_um: float | None = None,
+        *,
+        place: tuple[int, int] = (1, 1),
+        centre: tuple[float, float] | None = None,
     ) -> Generator[TileDone, None, InstanceMasks]:
         """Predict the cells of an image; stops at the next tile when closed.
 
@@ -96,11 +101,14 @@ class Predictor:
             Pixel size of the image.
         place : (int, int)
             Number of this image and of all images, 1-based, for the events.
+        centre : (float, float), optional
+            y and x, px: the tiles nearest to it come first, and events report the cells so far. The result is the
+            same, byte by byte.
 
         Yields
         ------
         TileDone
-            After each tile.
+            After each tile; with ``centre``, often a `CellsSoFar`.
 
         Returns
         -------
@@ -110,16 +118,23 @@ class Predictor:
         size = (int(rgb.shape[0]), int(rgb.shape[1]))
         scale, _ = self.scale(pixel_size_um)
         tiles = plan_tiles(size, self.options.tile, self.options.overlap, scale)
-        parts: list[tuple[Tile, InstanceMasks]] = []
-        for start in range(0, len(tiles), self.options.batch):
-            group = tiles[start : start + self.options.batch]
-            for tile, cells in zip(group, self._cells(rgb, group), strict=True):
-                parts.append((tile, cells))
+        margin = max(2, math.ceil(_CUT_MARGIN / scale))
+        parts: dict[int, tuple[Tile, InstanceMasks]] = {}  # by place in the plan
+        # The groups are those of the plan in any order: the tiles of a batch influence each other in the last bits.
+        plan = range(0, len(tiles), self.options.batch)
+        groups = [range(start, min(start + self.options.batch, len(tiles))) for start in plan]
+        for group in groups if centre is None else from_the_middle(groups, tiles, centre):
+            for i, cells in zip(group, self._cells(rgb, [tiles[i] for i in group]), strict=True):
+                parts[i] = tiles[i], cells
                 image, images = place
-                yield TileDone(image=image, images=images, tile=len(parts), tiles=len(tiles), cells=len(cells))
+                done = TileDone(image=image, images=images, tile=len(parts), tiles=len(tiles), cells=len(cells))
+                if centre is not None and _is_due(len(parts), len(tiles)):
+                    so_far = merge_tiles([parts[i] for i in sorted(parts)], iou=self.nms, margin=margin)
+                    done = CellsSoFar.of(done, so_far, [tile.box for i, tile in enumerate(tiles) if i not in parts])
+                yield done
                 if len(parts) % _TILES_TO_TRIM == 0:
                     return_free_memory()
-        return merge_tiles(parts, iou=self.nms, margin=max(2, math.ceil(_CUT_MARGIN / scale)))
+        return merge_tiles([parts[i] for i in sorted(parts)], iou=self.nms, margin=margin)
 
     def _cells(self, rgb: npt.NDArray[np.uint8] | Slide, tiles: Sequence[Tile]) -> list[InstanceMasks]:
         crops = [rgb[y0:y1, x0:x1] for x0, y0, x1, y1 in (tile.box for tile in tiles)]
@@ -158,6 +173,14 @@ class Predictor:
         )
         cells = suppress(in_one_piece(cells), self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
         return cells.select(cells.scores >= np.float32(self.floor))
+
+
+def _is_due(done: int, tiles: int) -> bool:
+    """Return whether to report the cells so far: after each of the first 16 tiles, then ever less often.
+
+    Joining takes time for all cells so far: reports after each tile would make it grow with the square of the tiles.
+    """
+    return done < tiles and done % (1 + done // 16) == 0
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Tile", "is_plausible", "network_scale", "plan_tiles"]
+__all__ = ["Tile", "from_the_middle", "is_plausible", "network_scale", "plan_tiles"]
 
 _PLAUSIBLE = 8.0
 """Largest plausible factor between the pixel sizes of image and model."""
@@ -86,6 +86,27 @@ def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple
     side = min(length, round(size / scale))
     for start in np.linspace(0, length - side, count).astype(int).tolist():
         yield start, start + side, size
+
+
+def from_the_middle(
+    groups: Sequence[Sequence[int]], tiles: Sequence[Tile], centre: tuple[float, float]
+) -> list[Sequence[int]]:
+    """Return groups of tiles, as indices, in the order of the distance of their nearest tile from a place.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of int
+        One or more indices of ``tiles`` each.
+    tiles : sequence of Tile
+    centre : (float, float)
+        y and x, px of the image; may lie outside the image.
+    """
+
+    def distance(i: int) -> float:
+        x0, y0, x1, y1 = tiles[i].box
+        return math.hypot((y0 + y1) / 2 - centre[0], (x0 + x1) / 2 - centre[1])
+
+    return sorted(groups, key=lambda group: min(map(distance, group)))
 
 
 def is_plausible(image_um: float, model_um: float) -> bool:
