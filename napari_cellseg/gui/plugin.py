@@ -27,6 +27,7 @@ from napari_cellseg.gui.review.work_bar import WorkBar
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.run import TrainRun
+from napari_cellseg.gui.train.trial import Trial
 from napari_cellseg.gui.widgets.notify import show_info
 
 __all__ = ["Plugin", "build_plugin", "plugin_of"]
@@ -65,6 +66,8 @@ class Plugin:
         Predicts a folder.
     training : TrainRun
         Checks data, trains, compares.
+    trial : Trial
+        Tries the model of *Train 5 min*.
     """
 
     state: AppState
@@ -80,6 +83,7 @@ class Plugin:
     hints: Hints
     batch: Batch
     training: TrainRun
+    trial: Trial
 
     def close(self) -> None:
         """Stop all that runs, save, then free all in the reverse order of building; does nothing the second time."""
@@ -87,7 +91,7 @@ class Plugin:
             return
         self.state.close()
         for part in (
-            self.training, self.batch, self.hints, self.work_bar, self.segmentation, self.keys, self.review,
+            self.trial, self.training, self.batch, self.hints, self.work_bar, self.segmentation, self.keys, self.review,
             self.autosave, self.saving, self.opener, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
@@ -119,6 +123,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     hints = Hints(state, review, segmentation.job)
     batch = Batch(state, opener, make_engine(state))
     training = TrainRun(state, make_engine(state))
+    trial = Trial(state, training, lambda: segmentation.settings)
     plugin = _PLUGINS[viewer] = Plugin(
         state=state,
         planes=planes,
@@ -133,6 +138,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         hints=hints,
         batch=batch,
         training=training,
+        trial=trial,
     )
     saving.refused.connect(layers.show_refusal)
     saving.refused.connect(review.changed)

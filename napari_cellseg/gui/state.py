@@ -53,6 +53,10 @@ class AppState(QObject):
         Whether the next prediction is to be shown next to the labels of its image.
     is_training : bool
         Whether *Train* is running: checking data, training, or comparing two models.
+    trial : str
+        What is known of a new model that the user is to keep or drop; empty without one.
+    trial_is_ready : bool
+        Whether the user can decide about it.
     loading : str
         Description of what is being opened; empty if nothing is.
     has_docks : bool
@@ -81,6 +85,10 @@ class AppState(QObject):
     """Requests a run of *Segment* on the current image with the current model."""
     training_requested = Signal(float)
     """Requests a training of at most these minutes, of the current model, on the annotated images of the folder."""
+    trial_changed = Signal()
+    """``trial`` or ``trial_is_ready`` is another."""
+    trial_decided = Signal(bool)
+    """The user keeps (True) or drops the new model."""
     training_changed = Signal()
     """``is_training`` may be another."""
     answered = Signal(str, object)
@@ -109,6 +117,8 @@ class AppState(QObject):
         self.selection: tuple[int, ...] = ()
         self.wants_comparison = False
         self.is_training = False
+        self.trial = ""
+        self.trial_is_ready = False
         self.loading = ""
         self.has_docks = False
         self.docks: set[QWidget] = set()
@@ -176,6 +186,12 @@ class AppState(QObject):
         if checkpoint != self.model:
             self.model = checkpoint
             self.model_changed.emit()
+
+    def set_trial(self, text: str, *, is_ready: bool = False) -> None:
+        """Set the words about a new model; empty words end its trial."""
+        if (text, is_ready) != (self.trial, self.trial_is_ready):
+            self.trial, self.trial_is_ready = text, is_ready
+            self.trial_changed.emit()
 
     def select(self, cell_ids: Iterable[int]) -> None:
         """Select cells by their ids; replaces the selection."""

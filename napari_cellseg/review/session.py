@@ -71,10 +71,8 @@ class ReviewSession:
         self.user = account_name() if user is None else user
         self._classes = classes
         self.clock = clock
-        """Returns the time in seconds since 1970."""
         self._shown = ShownCells(image_size)
         self.history = History(undo_bytes)
-        """The undo stack."""
         self._listeners: list[Callable[[Change], None]] = []
         self.refusal = ""
         """Why all commands are refused, such as a folder that cannot be saved; empty if they are not."""
@@ -347,10 +345,7 @@ class ReviewSession:
         return self._do((f"{sum(cell is None for cell, _ in pairs)} proposals from {by}", pairs))
 
     def grow(self, step: Step | None, text: str, pairs: list[Pair]) -> Step | None:
-        """Add changes to an earlier command, as `ArrivingCells` does, and return the command that replaces it.
-
-        Without ``step`` the changes are a new command.
-        """
+        """Add changes to an earlier command (or make a new one), as `ArrivingCells` does; return what replaces it."""
         return self.history.newest if self._do((text, pairs), step) else step
 
     def restore(self, cells: Iterable[Cell], text: str) -> Change:

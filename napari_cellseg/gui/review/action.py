@@ -21,6 +21,7 @@ class Place(Enum):
     HISTORY = "history"
     SHOW = "show"
     TRAIN = "train"
+    TRIAL = "trial"
     BAR = "work bar"
     """Only above the canvas, where the work bar shows some of the others too."""
     NONE = "none"

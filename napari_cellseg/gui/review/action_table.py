@@ -32,7 +32,7 @@ def key_of(action_id: str) -> str:
 def perform(row: ReviewAction, do: ReviewActions) -> None:
     """Do an action, or say why it cannot work."""
     why_not = row.needs(do)
-    is_repeated = row.place in (Place.BAR, Place.QUEUE, Place.HISTORY) or row.where is Where.END
+    is_repeated = row.place in (Place.BAR, Place.QUEUE, Place.HISTORY, Place.TRIAL) or row.where is Where.END
     if why_not is None:
         row.run(do)
     elif is_repeated or why_not == needs.edits(do):  # a notification for each key press would be too much
@@ -312,6 +312,24 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         place=Place.TRAIN,
         needs=needs.corrections,
         run=_train,
+    ),
+    ReviewAction(
+        id="keep_model",
+        text="Keep",
+        tip="Use the new model from now on; its answer replaces the cells that no one decided about, in one undo step",
+        keys=("Y",),
+        place=Place.TRIAL,
+        needs=needs.trial,
+        run=lambda do: do.opener.state.trial_decided.emit(True),
+    ),
+    ReviewAction(
+        id="drop_model",
+        text="Drop",
+        tip="Stay with the former model; no file is deleted",
+        keys=("D",),
+        place=Place.TRIAL,
+        needs=needs.trial,
+        run=lambda do: do.opener.state.trial_decided.emit(False),
     ),
     ReviewAction(
         id="previous_image",

@@ -26,6 +26,7 @@ from napari_cellseg.gui.review.queue_rows import QueueList
 from napari_cellseg.gui.review.queue_text import end_text
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.review.step_menu import StepList
+from napari_cellseg.gui.review.trial_box import TrialBox
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
@@ -66,7 +67,7 @@ class ReviewDock(Dock):
         self._later.timeout.connect(self.refresh)
         for signal in (
             self._do.changed, self._do.queue.learned, self.state.selection_changed, self.state.training_changed,
-            self.layers.ready,
+            self.state.trial_changed, self.layers.ready,
         ):  # fmt: skip
             signal.connect(self._refresh_later)
         for signal in (self.state.current_changed, self.state.classes_changed):
@@ -89,6 +90,8 @@ class ReviewDock(Dock):
         self.saved = SaveLabel(self._saving)
         self._save = button("Save", self._on_save)
         self.column.addLayout(_row(self.saved, self._save, *self._buttons_of(Place.TRAIN), stretch=0))
+        self.trial = TrialBox(self.state, self._buttons_of(Place.TRIAL))
+        self.column.addWidget(self.trial)
         self._order = ElidedComboBox()
         for order in QueueOrder:
             self._order.addItem(order.value, order)

@@ -7,7 +7,8 @@ from napari_cellseg.gui.review.actions import ReviewActions
 __all__ = [
     "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer",
     "an_image", "an_image_after", "an_image_before", "any_step", "class_now", "corrections", "edits", "nothing",
-    "one_cell", "redo_now", "something_done", "something_undone", "the_end", "two_cells", "undo_now", "with_count",
+    "one_cell", "redo_now", "something_done", "something_undone", "the_end", "trial",
+    "two_cells", "undo_now", "with_count",
 ]  # fmt: skip
 
 
@@ -122,6 +123,13 @@ def corrections(do: ReviewActions) -> str | None:
     if here or do.opener.summaries.reviewed_images:
         return None
     return "Nothing is reviewed yet. Accept or correct some cells first."
+
+
+def trial(do: ReviewActions) -> str | None:
+    """Say why there is no new model to keep or drop."""
+    state = do.opener.state
+    wait = "The new model is being compared with the former one. Wait a moment."
+    return None if state.trial_is_ready else wait if state.trial else "No new model waits: Train 5 min makes one."
 
 
 def the_end(do: ReviewActions) -> str | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.side_picture import SidePicture
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.opening.summaries import Summaries
 from napari_cellseg.gui.review.truth_picture import TruthPicture, against_labels
@@ -18,7 +17,6 @@ from napari_cellseg.review import Status
 
 __all__ = ["TruthView"]
 
-_GAP = 40
 _UPDATE_MS = 300
 LABELS = (Status.GIVEN, Status.ACCEPTED, Status.EDITED)
 """The cells that a model is compared with."""
@@ -37,8 +35,7 @@ class TruthView(QObject):
         super().__init__()
         self._state, self._summaries = state, summaries
         self._answer: InstanceMasks | None = None
-        self._layer: Any = None
-        self._camera: tuple[Any, float] | None = None
+        self._side = SidePicture(state)
         self._is_wanted = False
         self.picture: TruthPicture | None = None
         self.job = Job(state, "comparing with the labels")
@@ -56,7 +53,7 @@ class TruthView(QObject):
     @property
     def is_shown(self) -> bool:
         """Whether the view is on the canvas."""
-        return self._layer is not None
+        return self._side.is_shown
 
     @property
     def why_not(self) -> str | None:
@@ -119,31 +116,20 @@ class TruthView(QObject):
         self.changed.emit()
 
     def _show(self, picture: TruthPicture) -> None:
-        viewer, name = self._state.viewer, f"model against labels: {picture.text}"
-        if self._layer is not None:
-            self._layer.data, self._layer.name = picture.rgb, name
-            return
-        active, camera = viewer.layers.selection.active, camera_of(viewer)
-        self._camera = camera.center, camera.zoom
-        self._layer = viewer.add_image(picture.rgb, name=name, rgb=True, translate=(0, picture.rgb.shape[1] + _GAP))
-        viewer.layers.selection.active = active  # the user may be painting
-        viewer.reset_view()
+        self._side.show(picture.rgb, f"model against labels: {picture.text}", picture.rgb.shape[1])
 
     def _hide(self) -> None:
         self._is_wanted = False
-        if self._layer is not None:
-            self._state.viewer.layers.remove(self._layer)
-            if self._camera is not None:
-                camera = camera_of(self._state.viewer)
-                camera.center, camera.zoom = self._camera
+        self._side.hide()
         self.changed.emit()
 
     def _forget(self) -> None:
         """Leave with the image; the camera is that of the next one."""
         self.close()
-        self._answer = self.picture = self._camera = None
+        self._answer = self.picture = None
+        self._side.forget_view()
         self._hide()
 
-    def _on_removed(self, event: Any) -> None:
-        if self._layer is not None and event.value is self._layer:
-            self._layer, self._is_wanted = None, False
+    def _on_removed(self, _: object) -> None:
+        if self._side.forget_if_removed():
+            self._is_wanted = False

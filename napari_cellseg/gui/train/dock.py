@@ -238,7 +238,7 @@ class TrainDock(Dock):
         except CellSegError as error:
             self._say(str(error), ERROR)
             return
-        self.run.start(Plan(config, data.path, folder))
+        self.run.start(Plan(config, data.path, folder, is_trial=self._limit_min is not None))
 
     def _resume(self) -> None:
         self._say("")

@@ -32,7 +32,7 @@ from training.run_folder import RunFolder
 from training.sources import Checked, TrainData, check_data, write_edits
 from training.split import Split
 
-__all__ = ["Plan", "TrainRun"]
+__all__ = ["Plan", "TrainRun", "add_to_library", "compare_models"]
 
 _ON_CLOSE_WRITING = "Writing class*.tif stops; the images that are left keep their files."
 _ON_CLOSE_COPYING = "Copying the model into the library stops."
@@ -46,6 +46,8 @@ class Plan:
     data: Path
     folder: Path
     resume: bool = False
+    is_trial: bool = False
+    """Whether *Review* asked for the run: its model is then tried on the image, to be kept or dropped."""
 
 
 class TrainRun(QObject):
@@ -83,8 +85,9 @@ class TrainRun(QObject):
         self.job = Job(state, "training", self.engine.hold, on_close=self._on_close)
         self.use_job = Job(state, "adding a model to the library", on_close=_ON_CLOSE_COPYING)
         self.compare_job = Job(state, "comparing two models", on_close="Comparing two models stops.")
+        self.trial_job = Job(state, "trying the new model", on_close="Trying the new model stops; its file stays.")
         self._written: Sessions | None = None
-        for job in (self.check_job, self.write_job, self.job, self.use_job, self.compare_job):
+        for job in (self.check_job, self.write_job, self.job, self.use_job, self.compare_job, self.trial_job):
             job.changed.connect(self.changed)
         self.changed.connect(self._tell)
         self.check_job.finished.connect(self._on_checked)
@@ -95,7 +98,7 @@ class TrainRun(QObject):
     @property
     def is_busy(self) -> bool:
         """Return whether a job is running."""
-        return any(job.is_busy for job in (self.check_job, self.write_job, self.job, self.compare_job))
+        return any(job.is_busy for job in (self.check_job, self.write_job, self.job, self.compare_job, self.trial_job))
 
     def _on_close(self) -> str:
         done = self.history.last_epoch
@@ -161,13 +164,13 @@ class TrainRun(QObject):
         """Copy the best model into the library; ``use_job`` returns its `ModelEntry`."""
         assert self.plan is not None, "the button is disabled before there is a model"
         folder = self.plan.folder
-        self.use_job.start(lambda: _add_to_library(folder))
+        self.use_job.start(lambda: add_to_library(folder))
 
     def compare(self, old: Path) -> None:
         """Compare the best model with another one on the validation images; ``compare_job`` returns a `Comparison`."""
         assert self.plan is not None, "the button is disabled before there is a model"
         engine, plan, best = self.engine, self.plan, RunFolder(self.plan.folder).best
-        self.compare_job.start(lambda: _compare(engine, plan, old, best))
+        self.compare_job.start(lambda: compare_models(engine, plan, old, best))
 
     # ---- what the jobs say ----
 
@@ -201,14 +204,22 @@ def _scan(engine: Engine, data: Path, classes: ClassTable | None) -> Generator[S
     return engine.run(Report(data, classes))
 
 
-def _add_to_library(folder: Path) -> Generator[None, None, ModelEntry]:
+def add_to_library(folder: Path) -> Generator[None, None, ModelEntry]:
+    """Copy the best model of a run into the library; runs in a job's thread."""
     yield None
     return ModelLibrary().add_run(folder)
 
 
-def _compare(
+def compare_models(
     engine: Engine, plan: Plan, old: Path, best: Path
 ) -> Generator[ComparisonStep | Message | None, None, Comparison]:
+    """Compare a model with the best one of a run on the validation images of the run.
+
+    Raises
+    ------
+    TrainingError
+        The run has no validation images.
+    """
     held_back = Split.load(RunFolder(plan.folder).split).validation
     if not held_back:
         raise TrainingError("This run has no validation images, so there is nothing to compare on.")
