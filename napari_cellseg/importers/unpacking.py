@@ -48,7 +48,9 @@ def unpacked(path: Path) -> Path:
         if not members:
             raise AnnotationError(f"{path} contains neither annotations nor images.")
         partial = folder.with_name(folder.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)  # from an interrupted attempt
+        with _disk_errors(folder):
+            if partial.exists():  # from an interrupted attempt
+                shutil.rmtree(partial)
         for name in members:
             content = archive.read(name)
             with _disk_errors(folder):
