@@ -63,7 +63,9 @@ class Shots:
         get_settings().appearance.theme = theme
         get_settings().application.confirm_close_window = False
         from napari_cellseg.gui.plugin import plugin_of
+        from napari_cellseg.gui.preferences import change_preference
 
+        change_preference("hints", False)
         self.out, self.size, self.folder = out, size, folder
         self.viewer = napari.Viewer(title="napari")
         self.window = self.viewer.window._qt_window

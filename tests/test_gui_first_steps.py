@@ -38,7 +38,7 @@ def hint(window: Window) -> str:
 def test_each_state_of_a_first_session_has_its_hint(window: Window) -> None:
     wait_until(lambda: hint(window) == "Open a folder, drag it in, or try the sample.")
     window.open(make_session(0, 0))
-    wait_until(lambda: hint(window) == "Segment the cells: S.")
+    wait_until(lambda: hint(window) == "Press S to segment the cells.")
     session = window.open()
     wait_until(lambda: hint(window) == "A accepts, R rejects, 1..9 set the class.")
     while session.progress.reviewed < session.progress.total:
@@ -72,7 +72,7 @@ def test_closed_hints_do_not_return_until_preferences_bring_them_back(window: Wi
     pump(0.3)
     assert hint(window) == ""
     settings.general.hints = True
-    wait_until(lambda: hint(window) == "Segment the cells: S.")
+    wait_until(lambda: hint(window) == "Press S to segment the cells.")
 
 
 def test_where_napari_has_no_plugin_settings_closed_hints_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def hint_of(state: AppState, *, is_busy: bool) -> str:
     if session is None:
         return "Open a folder, drag it in, or try the sample."
     if not session.cells:
-        return f"Segment the cells: {_key('segment')}."
+        return f"Press {_key('segment')} to segment the cells."
     progress = session.progress
     if progress.reviewed + progress.given < progress.total:
         return f"{_key('accept')} accepts, {_key('reject')} rejects, 1..9 set the class."
