@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from napari_cellseg.errors import TrainingError
 from training.best import save_best
 from training.examples import write_examples
+from training.mlflow_log import MlflowLog
 from training.plots import plot_run
 from training.prepare import Prepared
 from training.resume import random_state, write_state
@@ -29,6 +30,7 @@ class Records:
         self.parts = parts
         self.rows = folder.read_metrics(before_epoch=parts.progress.epoch)
         self.scalars = ScalarLog(folder)
+        self.mlflow = MlflowLog(folder, parts.config.model_dump(mode="json"))
 
     def step(self, losses: Mapping[str, float]) -> None:
         """Write the losses of the latest step."""
@@ -48,6 +50,7 @@ class Records:
             return
         with self._writing():
             self.scalars.add("epoch", row, epoch)
+            self.mlflow.epoch(row, epoch)
             self.folder.write_metrics(self.rows)
             plot_run(self.folder.path, self.rows)
             if validation:
@@ -71,6 +74,7 @@ class Records:
         """Write what is left."""
         with self._writing():
             self.scalars.close()
+            self.mlflow.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -11,6 +11,7 @@
         losses.png, average_precision.png
         examples/          predictions on validation images, at each validation
         tensorboard/       only when the package tensorboard is installed
+        mlflow_run_id.txt  only when MLFLOW_TRACKING_URI is set
 """
 
 from __future__ import annotations
