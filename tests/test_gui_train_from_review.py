@@ -36,13 +36,14 @@ def test_corrections_are_trained_on_for_five_minutes(qtbot, window, engine, tmp_
     window.state.session.add(1, (2, 2, 8, 8), square())
     qtbot.waitUntil(button.isEnabled, timeout=10_000)
     assert "at most 5 min, then the validation" in button.toolTip()
-    engine.wait_s = 0.02
+    engine.wait_s = 0.5  # until the button was seen
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     train = window.dock("Train")
     qtbot.waitUntil(lambda: bool(engine.trained), timeout=60_000)
     pump()
     assert is_in_front(train)
     qtbot.waitUntil(lambda: button.toolTip() == "Train is running. Wait for the end or stop it.", timeout=10_000)
+    engine.wait_s = 0
     qtbot.waitUntil(lambda: not training.is_busy, timeout=60_000)
     (call,) = engine.trained
     assert "stopped" not in train.check_row.message.text()  # the check of other data is of no interest

@@ -6,6 +6,7 @@ import argparse
 
 from napari_cellseg import __version__
 from napari_cellseg.commands import (
+    agreement,
     demo,
     doctor,
     evaluate,
@@ -32,6 +33,7 @@ _COMMANDS = (
     import_annotations,
     export,
     report,
+    agreement,
     package,
     doctor,
     demo,

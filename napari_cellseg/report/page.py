@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from napari_cellseg.wording import counted
 if TYPE_CHECKING:
     from training.evaluate import Evaluation
 
-__all__ = ["ReportContent", "html_page"]
+__all__ = ["ReportContent", "html_page", "number_text", "page_of"]
 
 _CSS = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c2430; background: #fff; max-width: 1080px; margin: 2em auto;
@@ -89,10 +89,15 @@ def html_page(content: ReportContent) -> str:
         _outliers(content),
         _pictures(content),
     ]
+    return page_of(content.title, parts)
+
+
+def page_of(title: str, parts: Sequence[str]) -> str:
+    """Return a whole page of parts in HTML; empty ones are left out."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(content.title)}</title><style>{_CSS}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title><style>{_CSS}</style></head>\n<body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body></html>\n"
     )
@@ -169,10 +174,12 @@ def _agreement(content: ReportContent) -> str:
     rows = ["<th>class</th><th>cells</th><th>predicted</th><th>AP50</th><th>PQ</th><th>F1</th>"]
     rows += [
         f"<td>{_swatch(content.classes, s.class_id)}{escape(s.name)}</td><td>{s.cells:,}</td><td>{s.found:,}</td>"
-        + "".join(f"<td>{_number(getattr(s, name))}</td>" for name in names)
+        + _cells(getattr(s, name) for name in names)
         for s in found.classes
     ]
-    rows.append("<td>mean</td><td></td><td></td>" + "".join(f"<td>{_number(found.mean(name))}</td>" for name in names))
+    rows.append(
+        "<td>mean</td><td></td><td></td>" + "".join(f"<td>{number_text(found.mean(name))}</td>" for name in names)
+    )
     table = "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
     return (
         f"<h2>Agreement with the ground truth</h2><p>{counted(found.images, 'image')} compared: "
@@ -182,7 +189,12 @@ def _agreement(content: ReportContent) -> str:
     )
 
 
-def _number(value: float) -> str:
+def _cells(values: Iterable[float]) -> str:
+    return "".join(f"<td>{number_text(value)}</td>" for value in values)
+
+
+def number_text(value: float) -> str:
+    """Return a number with three decimals, "-" for NaN."""
     return "-" if np.isnan(value) else f"{value:.3f}"
 
 

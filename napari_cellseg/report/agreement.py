@@ -1,0 +1,235 @@
+"""Agreement of two readers: the same images reviewed in two projects, cell by cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.review import Cell, Status, instances_of
+from napari_cellseg.workspace import Annotations
+from training.metrics import Overlaps, PanopticCounts, overlaps, panoptic_counts
+
+__all__ = [
+    "SAME_MASK",
+    "Agreement",
+    "ComparedCell",
+    "ImageAgreement",
+    "Verdict",
+    "compare_readers",
+    "kappa",
+    "reader_of",
+]
+
+SAME_MASK = 0.7
+"""Matched masks with a lower IoU differ."""
+
+Ints = npt.NDArray[np.int64]
+
+
+class Verdict(Enum):
+    """What two readers say about one cell; the value is the text of the protocol."""
+
+    AGREE = "agree"
+    CLASS = "other class"
+    MASK = "other mask"
+    ONLY_FIRST = "missing in the second"
+    ONLY_SECOND = "missing in the first"
+    UNDECIDED_FIRST = "undecided in the first"
+    UNDECIDED_SECOND = "undecided in the second"
+
+    @property
+    def is_disagreement(self) -> bool:
+        """Return whether both readers decided, and differ."""
+        return self in (Verdict.CLASS, Verdict.MASK, Verdict.ONLY_FIRST, Verdict.ONLY_SECOND)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComparedCell:
+    """A cell of one reader or of both.
+
+    A reader who lacks the cell may have rejected it, or not decided about it; then that cell stands here. ``iou`` is
+    that of two kept masks, else 0.
+    """
+
+    image_id: str
+    verdict: Verdict
+    first: Cell | None
+    second: Cell | None
+    iou: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageAgreement:
+    """One image.
+
+    Attributes
+    ----------
+    image_id : str
+    cells : tuple of ComparedCell
+        All cells that at least one reader accepted, corrected or drew.
+    table : (K, K) int64
+        Matched cells by their class_ids, first reader x second reader.
+    counts : tuple of PanopticCounts
+        Of each class.
+    """
+
+    image_id: str
+    cells: tuple[ComparedCell, ...]
+    table: Ints
+    counts: tuple[PanopticCounts, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Agreement:
+    """All images of two readers.
+
+    Attributes
+    ----------
+    readers : (str, str)
+        Names of the readers.
+    classes : ClassTable
+    images : tuple of ImageAgreement
+        Images about which both readers decided something.
+    left_out : tuple of (str, str)
+        The other images, and why they are not compared.
+    """
+
+    readers: tuple[str, str]
+    classes: ClassTable
+    images: tuple[ImageAgreement, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def table(self) -> Ints:
+        """Matched cells of all images by class, (K, K)."""
+        k = len(self.classes)
+        return sum((image.table for image in self.images), np.zeros((k, k), np.int64))
+
+    def counts(self, class_id: int) -> PanopticCounts:
+        """Return the matched and unmatched cells of a class; PQ is the same whichever reader comes first."""
+        return sum((image.counts[class_id - 1] for image in self.images), PanopticCounts())
+
+    def class_kappa(self, class_id: int) -> float:
+        """Return Cohen's kappa of one class against all others, over the matched cells; NaN if it is not defined."""
+        table, k = self.table, class_id - 1
+        both = int(table[k, k])
+        first, second = int(table[k].sum()) - both, int(table[:, k].sum()) - both
+        return kappa(np.array([[both, first], [second, int(table.sum()) - both - first - second]]))
+
+    def cells(self, *, only_disagreements: bool = False) -> list[ComparedCell]:
+        """Return the cells of all images."""
+        cells = [cell for image in self.images for cell in image.cells]
+        return [cell for cell in cells if cell.verdict.is_disagreement] if only_disagreements else cells
+
+    def tally(self) -> Counter[Verdict]:
+        """Count the cells of each verdict."""
+        return Counter(cell.verdict for cell in self.cells())
+
+
+def kappa(table: Ints) -> float:
+    """Return Cohen's kappa (Cohen, 1960) of a square table of counts; NaN if chance alone explains everything.
+
+    Parameters
+    ----------
+    table : (K, K) int64
+        First reader x second reader.
+    """
+    total = table.sum()
+    if not total:
+        return float("nan")
+    observed = np.trace(table) / total
+    chance = float((table.sum(0) / total) @ (table.sum(1) / total))
+    return float("nan") if chance == 1 else float((observed - chance) / (1 - chance))
+
+
+def reader_of(annotations: Iterable[Annotations], default: str) -> str:
+    """Return the name that most decisions carry; ``default`` without any decision."""
+    names = Counter(cell.by for found in annotations for cell in found.cells if cell.reviewed and cell.by)
+    return names.most_common(1)[0][0] if names else default
+
+
+def compare_readers(image_id: str, first: Annotations, second: Annotations) -> ImageAgreement:
+    """Compare the decisions of two readers about one image.
+
+    Cells match when their masks have an IoU above 0.5, whatever their class. A cell whose counterpart the other reader
+    has not decided about is no disagreement, and counts neither in kappa nor in PQ.
+
+    Raises
+    ------
+    AnnotationError
+        The images have different sizes, or the projects different classes.
+    """
+    if first.image_size != second.image_size:
+        raise AnnotationError(
+            f"the image has {first.image_size} px in one project and {second.image_size} in the other"
+        )
+    if first.classes.names != second.classes.names:
+        raise AnnotationError(
+            f"the classes are {', '.join(first.classes.names)} in one project and {', '.join(second.classes.names)} in "
+            "the other; give both projects the same classes"
+        )
+    size = first.image_size
+    mine, theirs = _kept(first), _kept(second)
+    table = overlaps(instances_of(mine, size), instances_of(theirs, size))
+    cells = _matched(image_id, mine, theirs, table)
+    pairs = table.matches()
+    lone_mine = [cell for i, cell in enumerate(mine) if i not in set(table.i[pairs].tolist())]
+    lone_theirs = [cell for j, cell in enumerate(theirs) if j not in set(table.j[pairs].tolist())]
+    for cell, other in zip(lone_mine, _counterparts(lone_mine, second), strict=True):
+        waits = other is not None and not other.reviewed
+        verdict = Verdict.UNDECIDED_SECOND if waits else Verdict.ONLY_FIRST
+        cells.append(ComparedCell(image_id=image_id, verdict=verdict, first=cell, second=other))
+    for cell, other in zip(lone_theirs, _counterparts(lone_theirs, first), strict=True):
+        waits = other is not None and not other.reviewed
+        verdict = Verdict.UNDECIDED_FIRST if waits else Verdict.ONLY_SECOND
+        cells.append(ComparedCell(image_id=image_id, verdict=verdict, first=other, second=cell))
+    return _summed(image_id, cells, len(first.classes), size)
+
+
+def _kept(annotations: Annotations) -> list[Cell]:
+    return [cell for cell in annotations.shown() if cell.status in (Status.ACCEPTED, Status.EDITED)]
+
+
+def _counterparts(cells: Sequence[Cell], other: Annotations) -> list[Cell | None]:
+    """Return what the other reader has in place of each cell: an undecided or a rejected cell, or nothing."""
+    shown = {cell.cell_id for cell in other.shown()}
+    others = [
+        cell for cell in other.cells if cell.status is Status.REJECTED or (cell.cell_id in shown and not cell.reviewed)
+    ]
+    table = overlaps(instances_of(cells, other.image_size), instances_of(others, other.image_size))
+    pairs = np.flatnonzero(table.matches()).tolist()
+    met = {int(table.i[p]): others[int(table.j[p])] for p in pairs}
+    return [met.get(i) for i in range(len(cells))]
+
+
+def _matched(image_id: str, mine: Sequence[Cell], theirs: Sequence[Cell], table: Overlaps) -> list[ComparedCell]:
+    pairs, iou = np.flatnonzero(table.matches()), table.iou
+    cells = []
+    for p in pairs.tolist():
+        first, second = mine[int(table.i[p])], theirs[int(table.j[p])]
+        same_class = first.class_id == second.class_id
+        verdict = Verdict.CLASS if not same_class else Verdict.AGREE if iou[p] >= SAME_MASK else Verdict.MASK
+        cells.append(ComparedCell(image_id=image_id, verdict=verdict, first=first, second=second, iou=float(iou[p])))
+    return cells
+
+
+def _summed(image_id: str, cells: Sequence[ComparedCell], classes: int, size: tuple[int, int]) -> ImageAgreement:
+    both = [c for c in cells if c.verdict in (Verdict.AGREE, Verdict.CLASS, Verdict.MASK)]
+    matched = {id(c) for c in both}
+    mine = [c.first for c in cells if id(c) in matched or c.verdict is Verdict.ONLY_FIRST]
+    theirs = [c.second for c in cells if id(c) in matched or c.verdict is Verdict.ONLY_SECOND]
+    table = np.zeros((classes, classes), np.int64)
+    for cell in both:
+        if cell.first is not None and cell.second is not None:
+            table[cell.first.class_id - 1, cell.second.class_id - 1] += 1
+    sides = ([cell for cell in side if cell is not None] for side in (mine, theirs))
+    compared = overlaps(*(instances_of(side, size) for side in sides))
+    counts = tuple(panoptic_counts(compared, class_id) for class_id in range(1, classes + 1))
+    return ImageAgreement(image_id=image_id, cells=tuple(cells), table=table, counts=counts)

@@ -1,0 +1,133 @@
+"""Two readers of the same images: kappa, PQ, the cells on which they differ, the protocol and the page."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from napari_cellseg.cli import main
+from napari_cellseg.images.samples import write_training_folder
+from napari_cellseg.report.agreement import kappa
+from napari_cellseg.review import ReviewSession
+from napari_cellseg.workspace import Sessions, open_project
+
+SIZE = (96, 96)
+
+
+def review(folder: Path, user: str, act: Callable[[ReviewSession], None], image: int = 0) -> None:
+    """Let a user review one image of a folder, and save."""
+    with Sessions(open_project(folder, user=user)) as sessions:
+        file = sessions.project.images[image]
+        session = sessions.open_session(file.image_id, SIZE)
+        session.restore([], "an empty image")
+        for i, class_id in enumerate((1, 1, 2, 2, 3)):
+            session.add(class_id, box(i), np.ones((12, 12), bool))
+        act(session)
+        sessions.save(file.image_id)
+
+
+def box(i: int) -> tuple[int, int, int, int]:
+    x, y = 5 + 28 * (i % 3), 5 + 28 * (i // 3)
+    return x, y, x + 12, y + 12
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> tuple[Path, Path]:
+    """Return the folders of ana and ben: one cell of another class, one of another shape, one rejected, one added."""
+    write_training_folder(tmp_path, 2, SIZE)
+    shutil.rmtree(tmp_path / "train" / ".cellseg", ignore_errors=True)
+    first, second = tmp_path / "a", tmp_path / "b"
+    shutil.copytree(tmp_path / "train", first)
+    shutil.copytree(tmp_path / "train", second)
+
+    def ben(session: ReviewSession) -> None:
+        ids = sorted(session.cells)
+        session.reclassify([ids[1]], 2)
+        x0, y0, _, _ = box(2)
+        session.delete([ids[2]])
+        session.add(2, (x0, y0, x0 + 12, y0 + 8), np.ones((8, 12), bool))  # IoU 0.67
+        session.reject([ids[3]])
+        session.add(3, (70, 70, 82, 82), np.ones((12, 12), bool))
+
+    review(first, "ana", lambda _: None)
+    review(second, "ben", ben)
+    return first, second
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_protocol_says_who_decided_what_and_when(projects, tmp_path, capsys) -> None:
+    table, page = tmp_path / "out/protocol.csv", tmp_path / "out/agreement.html"
+    assert main(["agreement", *map(str, projects), "--csv", str(table), "--html", str(page)]) == 0
+    rows = rows_of(table)
+    assert [row["verdict"] for row in rows] == [
+        "agree", "other class", "other mask", "agree", "missing in the second", "missing in the first",
+    ]  # fmt: skip
+    other = rows[1]
+    assert (other["reader_1"], other["class_1"]) == ("ana", "other")
+    assert (other["reader_2"], other["class_2"], other["status_2"]) == ("ben", "inflammatory", "edited")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", other["decided_at_2"])
+    assert rows[2]["iou"] == "0.667"
+    assert (rows[4]["status_2"], rows[4]["reader_2"]) == ("rejected", "ben")
+    assert rows[5]["cell_1"] == ""
+
+    said = capsys.readouterr().out
+    assert "ana and ben: 1 image, 6 cells" in said
+    assert re.search(r"inflammatory +2 +2 +1 +0\.\d+ +0\.\d+", said)
+    assert "not reviewed in the first project" in said, "the other image"
+
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"<img ", text)) == 4, "one picture of each disagreement"
+    assert "Agreement of ana and ben" in text
+    assert "<script" not in text
+
+
+def test_the_figures_do_not_depend_on_who_comes_first(projects, capsys) -> None:
+    def figures(*order: Path) -> list[str]:
+        assert main(["agreement", *map(str, order)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [line.split()[-2:] for line in lines[-4:]] + [line for line in lines if line.startswith("kappa")]
+
+    assert figures(*projects) == figures(*projects[::-1])
+
+
+def test_what_a_reader_has_not_decided_is_no_disagreement(projects, tmp_path) -> None:
+    first, second = projects
+    with Sessions(open_project(second, user="ben")) as sessions:
+        image_id = sessions.project.images[0].image_id
+        session = sessions.open_session(image_id, SIZE)
+        session.delete([min(session.cells)])
+        cells = ReviewSession(SIZE, session.classes)
+        cells.add(1, box(0), np.ones((12, 12), bool))
+        session.load_proposals(cells.instances(), "lite")
+        sessions.save(image_id)
+    assert main(["agreement", str(first), str(second), "--csv", str(tmp_path / "protocol.csv")]) == 0
+    verdicts = [row["verdict"] for row in rows_of(tmp_path / "protocol.csv")]
+    assert verdicts.count("undecided in the second") == 1
+    assert verdicts.count("missing in the second") == 1
+
+
+def test_projects_that_share_no_reviewed_image_are_refused(projects, tmp_path, capsys) -> None:
+    other = tmp_path / "c"
+    other.mkdir()
+    Picture.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(other / "else.tif")
+    assert main(["agreement", str(projects[0]), str(other)]) != 0
+    assert "was reviewed in both" in capsys.readouterr().err
+
+
+def test_kappa_is_that_of_cohen() -> None:
+    assert kappa(np.array([[20, 5], [10, 15]])) == pytest.approx(0.4)  # the example of the literature
+    assert kappa(np.array([[7, 0], [0, 3]])) == 1
+    assert math.isnan(kappa(np.array([[7, 0], [0, 0]])))
+    assert math.isnan(kappa(np.zeros((2, 2), np.int64)))
