@@ -18,6 +18,7 @@ from training import metrics
 from training.average_precision import AveragePrecision, Found
 from training.error_kinds import ErrorKinds, error_kinds
 from training.metric_table import METRICS, Predicted, mean
+from training.score_thresholds import best_scores
 
 __all__ = ["ClassScores", "Evaluation", "evaluate"]
 
@@ -168,7 +169,7 @@ def evaluate(
         The K classes.
     min_scores : {class_id: score}, optional
         Lowest score of the cells that count in all metrics but average precision (which ranks all cells). When left
-        out, the threshold with the best F1 (IoU 0.5) on these images is used for each class.
+        out, the best thresholds on these images are used, see `training.score_thresholds`.
     radius : float
         Maximum distance of matching centroids in F1, px.
 
@@ -180,7 +181,7 @@ def evaluate(
     _check(truth, found, len(classes))
     found = {name: found.get(name, InstanceMasks.empty(truth[name].image_size)) for name in truth}
     precision = AveragePrecision(truth, found, len(classes))
-    thresholds = precision.best_scores() if min_scores is None else dict(min_scores)
+    thresholds = best_scores(truth, found, len(classes)) if min_scores is None else dict(min_scores)
     limits = np.array([0.0, *(thresholds.get(class_id, 0.5) for class_id in classes.class_ids)])
     kept = {name: cells.select(cells.scores >= limits[cells.class_ids]) for name, cells in found.items()}
 
