@@ -54,6 +54,7 @@ from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.images.samples import TISSUE_CLASSES
 torch.manual_seed(0)
 few = {"detection__per_image": 20, "rpn__post_nms_test": 100, "detection__min_score": 0.0}
+few |= {"rpn__pre_nms_test": 100, "rpn__cap_side": None}
 config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)
 save_checkpoint(Path(sys.argv[1]), build_model(config), CheckpointMetadata(name="random"))
 """

@@ -34,7 +34,7 @@ from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
 from napari_cellseg.model.inference.predict import Predictor
 from napari_cellseg.model.network.build import build_model
-from napari_cellseg.model.network.folding import fold_batch_norms
+from napari_cellseg.model.network.folding import fold_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 
 
@@ -103,7 +103,7 @@ def one(arguments: argparse.Namespace) -> dict[str, Any]:
         model.roi_heads.detections_per_img = 1000 if arguments.checkpoint else 500
         model.roi_heads.score_thresh = arguments.min_score
         return measure(lambda: plain(model, rgb), arguments.repeats)
-    model.backbone.body = fold_batch_norms(model.backbone.body)
+    fold_norms(model)
     options = PredictOptions(min_score=arguments.min_score, tile=arguments.tile, overlap=arguments.overlap)
     return measure(lambda: ours(model, rgb, options), arguments.repeats)
 
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--side", type=int, default=1000, help="of the part of the image that is predicted, px")
     parser.add_argument("--tile", type=int, default=1024)
-    parser.add_argument("--overlap", type=int, default=128)
+    parser.add_argument("--overlap", type=int, default=192)
     parser.add_argument("--way", choices=["ours", "plain"])
     arguments = parser.parse_args()
     if arguments.way:

@@ -28,6 +28,7 @@ def write_model(path: Path, **metadata: Any) -> Path:
         working_scale=1.0,
         rpn__pre_nms_test=60,
         rpn__post_nms_test=60,
+        rpn__cap_side=None,
         detection__per_image=40,
         detection__min_score=0.01,
     )

@@ -14,6 +14,9 @@ TINY = {
     "box_head__hidden": 16,
     "mask_head__channels": 8,
     "mask_head__convolutions": 1,
+    "rpn__cap_side": None,  # images of tests are small
+    "rpn__pre_nms_test": 2000,
+    "rpn__post_nms_test": 2000,
 }
 
 

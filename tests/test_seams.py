@@ -107,6 +107,18 @@ def test_a_cut_cell_that_the_neighbour_saw_whole_and_did_not_take_for_a_cell_goe
     assert large.boxes.tolist() == [[40, 10, 100, 30]]
 
 
+def test_the_tile_that_sees_more_around_a_cell_decides_about_it() -> None:
+    left, right = two_tiles()  # up to x = 100, and from 60 on
+    near_the_left_tiles_edge = cell(84, 10, 10, 20, class_id=1, score=0.9)
+    deeper = cell(83, 10, 12, 20, class_id=2, score=0.5)
+    found = merge_tiles([(left, near_the_left_tiles_edge), (right, deeper)], iou=0.5, margin=2)
+    assert found.class_ids.tolist() == [2]
+    assert found.boxes.tolist() == [[83, 10, 95, 30]]
+    nothing = InstanceMasks.empty((100, 160))
+    assert len(merge_tiles([(left, near_the_left_tiles_edge), (right, nothing)], iou=0.5, margin=2)) == 0
+    assert len(merge_tiles([(left, nothing), (right, deeper)], iou=0.5, margin=2)) == 1
+
+
 def test_overlapping_cells_of_one_tile_both_stay() -> None:
     left, right = two_tiles()
     both = InstanceMasks.concatenate([cell(65, 10, 30, 30, score=0.9), cell(75, 20, 10, 10, score=0.8)])

@@ -31,11 +31,35 @@ def test_a_cell_that_fits_into_the_overlap_lies_whole_in_some_tile(length: int, 
         assert any(t.box[1] <= start and start + cell <= t.box[3] and not t.cut(box, 2)[0] for t in tiles)
 
 
-def test_tiles_are_of_one_size_as_few_and_as_small_as_can_be() -> None:
+def test_tiles_are_as_few_and_as_small_as_can_be_and_only_the_last_is_shorter() -> None:
     tiles = plan_tiles((1000, 1000), 512, 64, 1.0)
     assert len(tiles) == 9
-    assert {t.size for t in tiles} == {(384, 384)}
-    assert sorted({t.box[0] for t in tiles}) == [0, 308, 616]
+    assert {t.size[0] for t in tiles} == {384, 360}
+    assert sorted({t.box[0] for t in tiles}) == [0, 320, 640]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("tile", [512, 1024, 1600])
+def test_a_pixel_has_the_same_place_in_its_coarsest_feature_in_every_tiling(tile: int, scale: float) -> None:
+    starts = [t.box[0] * scale for t in plan_tiles((50, 5001), tile, 128, scale)]
+    assert all(start % 32 == 0 for start in starts)
+
+
+def test_the_cores_of_the_tiles_cover_the_image_once() -> None:
+    covered = np.zeros((699, 1301), int)
+    for tile in plan_tiles(covered.shape, 512, 128, 1.37):  # type: ignore[arg-type]
+        assert tile.core is not None
+        x0, y0, x1, y1 = tile.core
+        covered[y0:y1, x0:x1] += 1
+    assert (covered == 1).all()
+
+
+def test_the_depth_is_the_distance_to_the_nearest_inner_edge() -> None:
+    first, second = plan_tiles((100, 800), 512, 128, 1.0)
+    boxes = np.array([[10, 0, 20, 9], [440, 10, 450, 20], [300, 0, 500, 9]], np.int32)
+    assert (first.box, second.box) == ((0, 0, 480, 100), (320, 0, 800, 100))
+    assert first.depth(boxes).tolist() == [460, 30, -20]
+    assert second.depth(boxes).tolist() == [-310, 120, -20]
 
 
 def test_an_image_of_one_tile_is_not_enlarged_to_it() -> None:

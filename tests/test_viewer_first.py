@@ -21,6 +21,7 @@ def save_a_model(path: Path) -> None:
     """Save one that takes long enough to be stopped."""
     torch.manual_seed(0)
     few = {"detection__per_image": 20, "rpn__post_nms_test": 100, "detection__min_score": 0.0}
+    few |= {"rpn__pre_nms_test": 100, "rpn__cap_side": None}
     config = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(**few)
     save_checkpoint(path, build_model(config), CheckpointMetadata(name="random"))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.device import Device
 from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.norms import stored_norms
 from training.augment import Augmentation, sample_seed
 from training.chunks import ChunkedLoader
 from training.config import TrainConfig
@@ -38,6 +40,11 @@ from training.targets import targets_from_maps, validate_target
 
 __all__ = ["Prepared", "prepare"]
 
+View = Callable[[TrainingImage, int, int], Item]
+"""From an image, the epoch and the repeat to a training crop."""
+
+_CALIBRATION_IMAGES = 16
+"""One crop of each gives a new pyramid the statistics of its norms; a trained one keeps its own."""
 _MAY_CHANGE = ("epochs", "max_steps", "max_minutes", "device", "devices", "num_nodes", "stopping", "validation")
 
 
@@ -121,6 +128,9 @@ def prepare(
         split.save(folder.split)
     torch.manual_seed(config.seed)
     network = first_network(config)
+    view = _view(config, network.config)
+    if state is None and any(not norm.calibrated for norm in stored_norms(network)):
+        network.calibrate([view(read_sample(sample), 0, 0).rgb for sample in _some(train)])
     model, optimizer = fabric.setup(network, build_optimizer(network, config.optimizer))
     decay = config.optimizer.ema_decay
     average = averaged(model.module, decay) if decay is not None else None
@@ -136,9 +146,7 @@ def prepare(
         averaged=average,
         optimizer=optimizer,
         stepper=Stepper(fabric, model, optimizer, average, config),
-        loader=_loader(
-            config, train, {image.image_id: image.nbytes for image in report.images}, network.config, fabric
-        ),
+        loader=_loader(config, train, {image.image_id: image.nbytes for image in report.images}, view, fabric),
         stopping=EarlyStopping(patience=config.stopping.patience, min_delta=config.stopping.min_delta, mode=mode),
         progress=Progress(),
         train=train,
@@ -186,6 +194,8 @@ def _new_split(report: DataReport, config: TrainConfig) -> Split:
 
 
 def _check_settings(config: TrainConfig, old: object) -> None:
+    with suppress(ConfigError):  # names the settings of an older version as this one does
+        old = TrainConfig.parse(old).model_dump(mode="json") if isinstance(old, dict) else old
     changed = [name for name in _differences(config.model_dump(mode="json"), old) if not name.startswith(_MAY_CHANGE)]
     if changed:
         raise ConfigError(
@@ -225,9 +235,13 @@ def _copy_fitting(weights: dict[str, Tensor], network: CellMaskRCNN, path: Path)
     network.load_state_dict({**own, **fitting})
 
 
-def _loader(
-    config: TrainConfig, samples: Sequence[Sample], sizes: Mapping[str, int], model: ModelConfig, fabric: Fabric
-) -> ChunkedLoader[Sample, TrainingImage, Item]:
+def _some(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return at most `_CALIBRATION_IMAGES` samples, spread evenly."""
+    count = min(len(samples), _CALIBRATION_IMAGES)
+    return [samples[i * len(samples) // count] for i in range(count)]
+
+
+def _view(config: TrainConfig, model: ModelConfig) -> View:
     augmentation = Augmentation.of(config.augment, model)
 
     def view(image: TrainingImage, epoch: int, repeat: int) -> Item:
@@ -236,6 +250,12 @@ def _loader(
         validate_target(rgb, target, config.model.num_classes, image.image_id)
         return Item(image.image_id, rgb, target)
 
+    return view
+
+
+def _loader(
+    config: TrainConfig, samples: Sequence[Sample], sizes: Mapping[str, int], view: View, fabric: Fabric
+) -> ChunkedLoader[Sample, TrainingImage, Item]:
     return ChunkedLoader(
         samples,
         read_sample,

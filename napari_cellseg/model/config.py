@@ -25,6 +25,7 @@ __all__ = [
     "FpnConfig",
     "MaskHeadConfig",
     "ModelConfig",
+    "Norm",
     "PredictOptions",
     "RpnConfig",
     "changed_values",
@@ -38,6 +39,10 @@ Ratio = Annotated[float, Field(ge=0.01, le=100)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 _MOST_PROBLEMS = 20
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Norm = Literal["none", "group", "stored"]
+_NamedNorm = Annotated[  # older files have true for "group"
+    Norm, BeforeValidator(lambda value: ("none", "group")[value] if isinstance(value, bool) else value)
+]
 Classes = Annotated[
     ClassTable,
     BeforeValidator(lambda data: data if isinstance(data, ClassTable) else ClassTable.from_json(data)),
@@ -96,7 +101,11 @@ class FpnConfig(_Settings):
     )
     channels: int = Field(256, ge=16, le=512)
     separable: bool = Field(False, description="Depthwise separable 3x3 convolutions")
-    norm: bool = Field(False, description="Group norm after the pyramid's convolutions (Wu & He, ECCV 2018)")
+    norm: _NamedNorm = Field(
+        "none",
+        description="Norm after the pyramid's convolutions. stored: statistics of training crops, so that cells do not"
+        " depend on the tile; group: of each tile (Wu & He, ECCV 2018)",
+    )
     extra_level: bool = Field(False, description="Additional max-pooled level at twice the last stride")
 
     @model_validator(mode="after")
@@ -129,11 +138,18 @@ class RpnConfig(_Settings):
     pre_nms_train: int = Field(
         2000, ge=1, le=MOST_BOXES, description="Proposals per level before non-maximum suppression"
     )
-    pre_nms_test: int = Field(1000, ge=1, le=MOST_BOXES)
+    pre_nms_test: int = Field(1000, ge=1, le=MOST_BOXES, description="The same in prediction, see cap_side")
     post_nms_train: int = Field(
         2000, ge=1, le=MOST_BOXES, description="Proposals per image after non-maximum suppression"
     )
-    post_nms_test: int = Field(1000, ge=1, le=MOST_BOXES)
+    post_nms_test: int = Field(1000, ge=1, le=MOST_BOXES, description="The same in prediction, see cap_side")
+    cap_side: int | None = Field(
+        768,
+        ge=32,
+        le=16_384,
+        description="Side of the squares, network px, that pre_nms_test and post_nms_test are for; a part of a square"
+        " gets its share. With 32, the grid of tiles, cells are the same in every tiling. Empty: for each tile",
+    )
     nms: Fraction = 0.7
     min_score: Fraction = Field(
         0.0, description="Proposals below this score are dropped, so that the cost follows the number of cells"
@@ -221,7 +237,12 @@ class DetectionConfig(_Settings):
     class_agnostic_nms: bool = Field(
         False, description="Suppress across classes too, because a cell has only one class"
     )
-    per_image: int = Field(100, ge=1, le=MOST_BOXES, description="Largest number of cells per image or tile")
+    per_image: int = Field(
+        100,
+        ge=1,
+        le=MOST_BOXES,
+        description="Largest number of cells of a tile; more of a tile that is larger than rpn.cap_side",
+    )
 
 
 class ModelConfig(_Settings):
@@ -333,7 +354,12 @@ class PredictOptions(_Settings):
     checkpoint: Path | None = Field(None, description="Model file (default: the bundled model)")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     tile: int = Field(1024, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
-    overlap: int = Field(128, ge=0, description="Overlap of neighbouring tiles, network px; at least one cell")
+    overlap: int = Field(
+        192,
+        ge=0,
+        description="Least overlap of neighbouring tiles, network px; less depends more on the tiling, and larger cells"
+        " need more",
+    )
     scale: float | None = Field(
         None, ge=0.01, le=16, description="Network px per image px; if left out, from the model and the pixel size"
     )
@@ -353,7 +379,7 @@ class PredictOptions(_Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if 2 * self.overlap > self.tile:
+        if "overlap" in self.model_fields_set and 2 * self.overlap > self.tile:  # small tiles use less than the default
             raise ValueError("overlap must be at most half a tile")
         return self
 

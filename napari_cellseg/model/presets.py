@@ -55,7 +55,7 @@ _LARGE_TRAINING: Settings = {"augment": {"crop": 800}, "optimizer": {"warmup_ste
 _LITE_NETWORK: Settings = {
     "working_scale": 2.0,
     "backbone": {"name": "tf_efficientnet_lite0"},
-    "fpn": {"channels": 96, "norm": True},
+    "fpn": {"channels": 96, "norm": "stored"},
     "rpn": {
         # Nuclei of 8 to 60 px at scale 2. Three sizes at stride 8 reach 93 % of CoNSeP's with an IoU of 0.6; one
         # size a level from stride 4 on reaches 73 %, with more anchors.
@@ -63,10 +63,12 @@ _LITE_NETWORK: Settings = {
         "separable": True,
         "positive_iou": 0.6,
         "pre_nms_train": 1000,
-        "pre_nms_test": 2000,
         "post_nms_train": 1000,
-        "post_nms_test": 2000,
-        "min_score": 0.05,
+        # In each square of 32 px: the cost follows the cells, and no crowd takes the proposals of other cells.
+        "cap_side": 32,
+        "pre_nms_test": 5,
+        "post_nms_test": 15,
+        "min_score": 0.4,
     },
     "box_head": {
         "hidden": 256,
@@ -109,7 +111,7 @@ _LITE_TRAINING: Settings = {
 _ORIGINAL_NETWORK: Settings = {
     "backbone": {"name": "resnetrs200", "batch_norm": "train"},
     "fpn": {"extra_level": True},
-    "rpn": {"anchor_sizes": ((32,), (64,), (128,), (256,), (512,))},
+    "rpn": {"anchor_sizes": ((32,), (64,), (128,), (256,), (512,)), "cap_side": None},
     "box_head": {"dropout": 0.0},
     "mask_head": {"dropout": 0.0},
     "detection": {"per_image": 100},

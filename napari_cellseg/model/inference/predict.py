@@ -26,7 +26,7 @@ from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.inference.predictor import Predictor
 from napari_cellseg.model.library import ModelLibrary
-from napari_cellseg.model.network.folding import fold_batch_norms
+from napari_cellseg.model.network.folding import fold_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 from napari_cellseg.model.suitability import check_pixel_size, scale_hint, unlike_training
 
@@ -55,7 +55,7 @@ class ModelCache:
         if self._loaded is None or key != self._key:
             self.clear()  # first, so that two models are never in memory together
             model, header = load_checkpoint(path, device.name)
-            model.backbone.body = fold_batch_norms(model.backbone.body)
+            fold_norms(model)
             self._key, self._loaded = key, (model, header)
         return self._loaded
 

@@ -6,8 +6,9 @@ is kept. A larger cell is cut in every tile: then its pieces, which agree where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +109,9 @@ class _Seams:
         self.margin = margin
         self.tile_of = np.repeat(np.arange(len(parts)), [len(found) for _, found in parts])
         self.cut = np.concatenate([tile.cut(found.boxes, margin) for tile, found in parts])
+        starts = np.cumsum([0, *(len(found) for _, found in parts)])
+        self.members = [np.arange(a, b) for a, b in pairwise(starts)]
+        self.shadowed = self._seen_better_elsewhere()
         self.areas = cells.areas
         self.pairs = self._find_pairs()
 
@@ -123,22 +127,40 @@ class _Seams:
         rest = self.cells.select(kept & ~self._covered_by_large(large))
         return InstanceMasks.concatenate([rest, *large])
 
-    def _find_pairs(self) -> _Pairs:
-        """Compare only cells that reach into the common rectangle of two tiles."""
-        rows: list[tuple[Ints, Ints, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
-        members = [np.flatnonzero(self.tile_of == t) for t in range(len(self.tiles))]
+    def _seen_better_elsewhere(self) -> npt.NDArray[np.bool_]:
+        """Return the cells that lie clearly deeper in another tile, which therefore decides about them.
+
+        Near an edge a tile lacks the surroundings of a cell, and the cell would depend on the tiling.
+        """
+        better = np.zeros(len(self.cells), bool)
+        boxes = self.cells.boxes
+        for a, b, common in self._neighbours():
+            for tile, other in ((a, b), (b, a)):
+                i = self._reaching(self.members[tile], common)
+                own = self.tiles[tile].depth(boxes[i])
+                better[i] |= self.tiles[other].depth(boxes[i]) > own + self.margin
+        return better
+
+    def _neighbours(self) -> Iterator[tuple[int, int, npt.NDArray[np.int_]]]:
+        """Yield every two tiles that overlap, and their common rectangle."""
         boxes = np.array([tile.box for tile in self.tiles])
         for a in range(len(self.tiles)):
             common = np.concatenate([np.maximum(boxes[a, :2], boxes[:, :2]), np.minimum(boxes[a, 2:], boxes[:, 2:])], 1)
             overlap = np.flatnonzero(np.all(common[:, :2] < common[:, 2:], axis=1))
             for b in overlap[overlap > a].tolist():
-                i, j = self._reaching(members[a], common[b]), self._reaching(members[b], common[b])
-                first, second, shared = intersections(self.cells.select(i), self.cells.select(j))
-                first, second = i[first], j[second]
-                visible = np.array(
-                    [[self._area_in(int(m), common[b]) for m in pair] for pair in zip(first, second, strict=True)]
-                )
-                rows.append((first, second, shared, visible.reshape(-1, 2).astype(np.int64)))
+                yield a, b, common[b]
+
+    def _find_pairs(self) -> _Pairs:
+        """Compare only cells that reach into the common rectangle of two tiles."""
+        rows: list[tuple[Ints, Ints, npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        for a, b, common in self._neighbours():
+            i, j = self._reaching(self.members[a], common), self._reaching(self.members[b], common)
+            first, second, shared = intersections(self.cells.select(i), self.cells.select(j))
+            first, second = i[first], j[second]
+            visible = np.array(
+                [[self._area_in(int(m), common) for m in pair] for pair in zip(first, second, strict=True)]
+            )
+            rows.append((first, second, shared, visible.reshape(-1, 2).astype(np.int64)))
         if not rows:
             none = np.zeros(0, np.intp)
             return _Pairs(none, none, none.astype(np.int64), np.zeros((0, 2), np.int64))
@@ -157,15 +179,16 @@ class _Seams:
         return int(np.count_nonzero(window))
 
     def _whole_cells(self) -> npt.NDArray[np.bool_]:
-        """Keep the higher score of whole cells that are in two tiles."""
+        """Keep the whole cells that no tile sees further from its edges, and of two such cells the higher score."""
         pairs = self.pairs.where(~self.cut[self.pairs.first] & ~self.cut[self.pairs.second])
         areas = self.areas[pairs.first], self.areas[pairs.second]
         clash = (pairs.shared > self.iou * (areas[0] + areas[1] - pairs.shared)) | (
             pairs.shared > _INSIDE * np.minimum(*areas)
         )
+        clash &= ~self.shadowed[pairs.first] & ~self.shadowed[pairs.second]
         order = np.argsort(-self.cells.scores, kind="stable")
         kept = _greedy(order, pairs.first[clash], pairs.second[clash])
-        kept[self.cut] = False
+        kept[self.cut | self.shadowed] = False
         return kept
 
     def _covered_by(self, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Tile", "from_the_middle", "is_plausible", "network_scale", "plan_tiles"]
 
+_GRID = 32
+"""Network px per coarsest feature."""
 _PLAUSIBLE = 8.0
 """Largest plausible factor between the pixel sizes of image and model."""
 
@@ -27,11 +30,22 @@ class Tile:
         Height and width in network px.
     inner : (bool, bool, bool, bool)
         Whether the left, top, right, bottom edge lies inside the image, so that cells may be cut by it.
+    core : (int, int, int, int), optional
+        The part of ``box`` up to the middle of each overlap: no other tile sees more around the cells in it.
     """
 
     box: tuple[int, int, int, int]
     size: tuple[int, int]
     inner: tuple[bool, bool, bool, bool]
+    core: tuple[int, int, int, int] | None = None
+
+    def depth(self, boxes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """Return how far (N, 4) image boxes lie from the inner edges, (N,) px; negative if they reach across one."""
+        x0, y0, x1, y1 = self.box
+        edges = np.stack([boxes[:, 0] - x0, boxes[:, 1] - y0, x1 - boxes[:, 2], y1 - boxes[:, 3]])
+        far = np.int64(np.iinfo(np.int32).max)
+        depths: npt.NDArray[np.int64] = np.where(np.array(self.inner)[:, None], edges, far).min(0)
+        return depths
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -41,12 +55,8 @@ class Tile:
 
     def cut(self, boxes: npt.NDArray[np.int32], margin: int) -> npt.NDArray[np.bool_]:
         """Return which of (N, 4) image boxes reach within ``margin`` px of an inner edge, (N,) bool."""
-        x0, y0, x1, y1 = self.box
-        near = np.stack(
-            [boxes[:, 0] < x0 + margin, boxes[:, 1] < y0 + margin, boxes[:, 2] > x1 - margin, boxes[:, 3] > y1 - margin]
-        )
-        touched: npt.NDArray[np.bool_] = np.any(near & np.array(self.inner)[:, None], 0)
-        return touched
+        near: npt.NDArray[np.bool_] = self.depth(boxes) < margin
+        return near
 
 
 def plan_tiles(image_size: tuple[int, int], tile: int, overlap: int, scale: float) -> list[Tile]:
@@ -54,24 +64,37 @@ def plan_tiles(image_size: tuple[int, int], tile: int, overlap: int, scale: floa
 
     There are as few tiles as ``tile`` px allow, and they are as small as their number allows and spread evenly: no
     sliver remains at the right or the bottom, and little is computed twice. Every cell that fits into the overlap lies
-    completely in at least one tile.
+    completely in at least one tile. Tiles start on the grid of the network's coarsest features, so that a pixel has the
+    same place in its feature in every tiling; otherwise its features would differ.
 
     Parameters
     ----------
     image_size : (int, int)
         Height and width, image px.
     tile, overlap : int
-        Largest side of a tile and least overlap of neighbours, network px; the overlap is at most half a tile.
+        Largest side of a tile and least overlap of neighbours, network px; half a tile is the most.
     scale : float
         Network px per image px.
     """
     rows = list(_spans(image_size[0], tile, overlap, scale))
     columns = list(_spans(image_size[1], tile, overlap, scale))
+    middles = [_middles(rows), _middles(columns)]
     return [
-        Tile((x0, y0, x1, y1), (height, width), (x0 > 0, y0 > 0, x1 < image_size[1], y1 < image_size[0]))
-        for y0, y1, height in rows
-        for x0, x1, width in columns
+        Tile(
+            (x0, y0, x1, y1),
+            (height, width),
+            (x0 > 0, y0 > 0, x1 < image_size[1], y1 < image_size[0]),
+            (left, top, right, bottom),
+        )
+        for (y0, y1, height), (top, bottom) in zip(rows, middles[0], strict=True)
+        for (x0, x1, width), (left, right) in zip(columns, middles[1], strict=True)
     ]
+
+
+def _middles(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Return for each span the middles of its overlaps with the spans before and after it."""
+    inner = [(before[1] + after[0]) // 2 for before, after in pairwise(spans)]
+    return list(zip([spans[0][0], *inner], [*inner, spans[-1][1]], strict=True))
 
 
 def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple[int, int, int]]:
@@ -79,13 +102,14 @@ def _spans(length: int, tile: int, overlap: int, scale: float) -> Iterator[tuple
     if length * scale <= tile:
         yield 0, length, max(1, round(length * scale))
         return
-    shared = overlap + 2 * scale  # 2 extra image px compensate for rounding
-    count = math.ceil((length * scale - shared) / (tile - shared))
-    needed = math.ceil((length * scale + (count - 1) * shared) / count / 32) * 32  # the network pads to 32 anyway
-    size = min(tile, needed)
-    side = min(length, round(size / scale))
-    for start in np.linspace(0, length - side, count).astype(int).tolist():
-        yield start, start + side, size
+    whole, most = math.ceil(length * scale / _GRID), tile // _GRID  # grid steps
+    shared = min(math.ceil(overlap / _GRID), most // 2)
+    count = math.ceil((whole - shared) / (most - shared))
+    steps = math.ceil((whole + (count - 1) * shared) / count)
+    for first in np.linspace(0, whole - steps, count).astype(int).tolist():
+        start, stop = round(first * _GRID / scale), min(length, round((first + steps) * _GRID / scale))
+        size = steps * _GRID if first + steps < whole else max(1, round((stop - start) * scale))
+        yield start, stop, size
 
 
 def from_the_middle(

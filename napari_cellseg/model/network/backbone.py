@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from napari_cellseg.errors import CheckpointError, ConfigError
 from napari_cellseg.model.config import BackboneConfig, FpnConfig
+from napari_cellseg.model.network.norms import make_norm
 from napari_cellseg.model.pickles import load_plain
 
 __all__ = ["PyramidBackbone", "make_backbone", "separable_conv"]
@@ -38,10 +40,10 @@ class PyramidBackbone(nn.Module):
             in_channels,
             config.channels,
             extra_blocks=LastLevelMaxPool() if config.extra_level else None,
-            norm_layer=_group_norm if config.norm else None,
+            norm_layer=make_norm(config.norm),
         )
         if config.separable:
-            norm = config.norm
+            norm = make_norm(config.norm)
             self.fpn.layer_blocks = nn.ModuleList(separable_conv(config.channels, norm) for _ in config.strides)
         self.out_channels = config.channels
 
@@ -52,24 +54,19 @@ class PyramidBackbone(nn.Module):
         return pyramid
 
 
-def separable_conv(channels: int, norm: bool = False) -> nn.Sequential:
+def separable_conv(channels: int, norm: Callable[[int], nn.Module] | None = None) -> nn.Sequential:
     """3x3 depthwise, then 1x1 convolution (MobileNet, Howard et al. 2017); an eighth of the work at 96 channels."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=not norm),
+        nn.Conv2d(channels, channels, 1, bias=norm is None),
     ]
-    if norm:
-        layers.append(_group_norm(channels))
+    if norm is not None:
+        layers.append(norm(channels))
     for layer in layers[:2]:
         nn.init.kaiming_uniform_(layer.weight, a=1)  # type: ignore[arg-type]
-    if not norm:
+    if norm is None:
         nn.init.zeros_(layers[1].bias)  # type: ignore[arg-type]
     return nn.Sequential(*layers)
-
-
-def _group_norm(channels: int) -> nn.GroupNorm:
-    """Normalise in groups of 16 channels: one image per step is enough (Wu & He, ECCV 2018)."""
-    return nn.GroupNorm(max(1, channels // 16), channels)
 
 
 def make_backbone(

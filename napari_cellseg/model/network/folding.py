@@ -1,6 +1,6 @@
-"""Folds batch norms into the preceding convolutions: the same network, half the time of the backbone on a CPU.
+"""Folds norms with stored statistics into the preceding convolutions: the same network, half the time on a CPU.
 
-In evaluation a batch norm is a fixed scale and shift of each channel, which the convolution can include.
+In evaluation such a norm is a fixed scale and shift of each channel, which the convolution can include.
 """
 
 from __future__ import annotations
@@ -8,17 +8,28 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["fold_batch_norms"]
+if TYPE_CHECKING:
+    from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+
+__all__ = ["fold_batch_norms", "fold_norms"]
 
 logger = logging.getLogger(__name__)
 
+_Features = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 _TOLERANCE = 1e-3
 """Largest difference of a feature by rounding, relative to the largest feature."""
+
+
+def fold_norms(model: CellMaskRCNN) -> None:
+    """Fold the norms of the backbone and of the pyramid, in place; the model must be in evaluation mode."""
+    model.backbone.body = fold_batch_norms(model.backbone.body)
+    model.backbone = fold_batch_norms(model.backbone)  # type: ignore[assignment]  # a copy
 
 
 def fold_batch_norms(body: nn.Module, channels: int = 3) -> nn.Module:
@@ -30,7 +41,7 @@ def fold_batch_norms(body: nn.Module, channels: int = 3) -> nn.Module:
     Parameters
     ----------
     body : Module
-        In evaluation mode; (B, channels, H, W) -> Tensor or a sequence of them.
+        In evaluation mode; (B, channels, H, W) -> Tensor, or a sequence or mapping of them.
     channels : int
         Number of input channels.
     """
@@ -106,8 +117,12 @@ def _rest(norm: nn.Module) -> nn.Module:
     return activation if isinstance(activation, nn.Module) else nn.Identity()
 
 
-def _differ(first: Tensor | Sequence[Tensor], second: Tensor | Sequence[Tensor]) -> bool:
-    firsts = [first] if isinstance(first, Tensor) else first
-    seconds = [second] if isinstance(second, Tensor) else second
-    pairs = zip(firsts, seconds, strict=True)
+def _differ(first: _Features, second: _Features) -> bool:
+    pairs = zip(_tensors(first), _tensors(second), strict=True)
     return any(bool((a - b).abs().max() > _TOLERANCE * a.abs().max()) for a, b in pairs)
+
+
+def _tensors(features: _Features) -> Sequence[Tensor]:
+    if isinstance(features, Mapping):
+        return list(features.values())
+    return [features] if isinstance(features, Tensor) else features

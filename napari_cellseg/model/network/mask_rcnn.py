@@ -12,12 +12,14 @@ from torchvision.models.detection.image_list import ImageList
 
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.network.backbone import PyramidBackbone
+from napari_cellseg.model.network.norms import calibrate
 from napari_cellseg.model.network.roi_heads import CellRoIHeads
 from napari_cellseg.model.network.rpn import ProposalNetwork
 
-__all__ = ["CellMaskRCNN", "Detections"]
+__all__ = ["CellMaskRCNN", "Core", "Detections"]
 
 Target = Mapping[str, Tensor]
+Core = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,14 @@ class CellMaskRCNN(nn.Module):
         self.register_buffer("std", torch.tensor(config.backbone.std).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Target] | None = None,
+        cores: Sequence[Core] | None = None,
     ) -> dict[str, Tensor] | list[Detections]:
         """Return the losses if there are targets, else the detections of each image.
+
+        Proposals outside of an image's core (x0, y0, x1, y1 px of the given image) become no detections.
 
         The losses are ``loss_objectness``, ``loss_rpn_box_reg``, ``loss_classifier``, ``loss_box_reg``, ``loss_mask``
         and, if it is trained, ``loss_iou``. They sample anchors and proposals at random, also in evaluation mode.
@@ -90,15 +97,21 @@ class CellMaskRCNN(nn.Module):
             proposals, losses = self.rpn(batch, features, scaled)
             return {**losses, **self.roi_heads(features, proposals, sizes, scaled)[1]}
         proposals, _ = self.rpn(batch, features)
+        if cores is not None:
+            ratios = [
+                (size[1] / image.shape[-1], size[0] / image.shape[-2])
+                for image, size in zip(images, sizes, strict=True)
+            ]
+            proposals = [_touching(p, core, ratio) for p, core, ratio in zip(proposals, cores, ratios, strict=True)]
         results, _ = self.roi_heads(features, proposals, sizes)
         return [_to_detections(r, image, size) for r, image, size in zip(results, images, sizes, strict=True)]
 
     @torch.inference_mode()
-    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
+    def detect(self, images: Sequence[Tensor], cores: Sequence[Core] | None = None) -> list[Detections]:
         """Return the detections of each image; the model must be in evaluation mode."""
         if self.training:
             raise ValueError("call model.eval() first: dropout and proposal counts differ in training")
-        found = self.forward(images)
+        found = self.forward(images, cores=cores)
         assert isinstance(found, list)  # without targets it always is
         return found
 
@@ -109,6 +122,10 @@ class CellMaskRCNN(nn.Module):
             self._batch([image], [(int(image.shape[-2]), int(image.shape[-1]))]).tensors
         )
         return features
+
+    def calibrate(self, images: Sequence[Tensor]) -> None:
+        """Set the statistics of the pyramid's norms to those on some (3, H, W) images, see `StoredNorm`."""
+        calibrate(self.backbone, self._batch(images, [self._network_size(image) for image in images]).tensors)
 
     def _network_size(self, image: Tensor) -> tuple[int, int]:
         height, width = int(image.shape[-2]), int(image.shape[-1])
@@ -144,6 +161,12 @@ def _scale_target(target: Target, image: Tensor, size: tuple[int, int]) -> Targe
     rows = (torch.arange(size[0], device=maps.device) * old[0] // size[0])[:, None]
     columns = torch.arange(size[1], device=maps.device) * old[1] // size[1]
     return {**target, "boxes": target["boxes"] * ratio, "class_maps": maps[:, rows, columns]}
+
+
+def _touching(boxes: Tensor, core: Core, ratio: tuple[float, float]) -> Tensor:
+    """Return the boxes (P, 4) that reach into a rectangle, which is scaled by (x, y) first."""
+    x0, x1, y0, y1 = core[0] * ratio[0], core[2] * ratio[0], core[1] * ratio[1], core[3] * ratio[1]
+    return boxes[(boxes[:, 2] > x0) & (boxes[:, 0] < x1) & (boxes[:, 3] > y0) & (boxes[:, 1] < y1)]
 
 
 def _to_detections(result: Mapping[str, Tensor], image: Tensor, size: tuple[int, int]) -> Detections:

@@ -18,6 +18,8 @@ from napari_cellseg.model.network.matching import BELOW, BETWEEN, match_boxes, p
 __all__ = ["CellRoIHeads"]
 
 _MASKS_AT_ONCE = 256
+_CELLS_AREA = 768**2
+"""Area of a tile, px, above which it may have more cells than ``detection.per_image``."""
 
 
 class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type hints
@@ -140,8 +142,13 @@ class CellRoIHeads(RoIHeads):  # type: ignore[misc]  # torchvision has no type h
         keep = box_ops.remove_small_boxes(boxes, 1e-2)
         boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         groups = torch.zeros_like(labels) if self.config.detection.class_agnostic_nms else labels
-        keep = box_ops.batched_nms(boxes, scores, groups, self.nms_thresh)[: self.detections_per_img]
+        keep = box_ops.batched_nms(boxes, scores, groups, self.nms_thresh)[: self._most_cells(shape)]
         return {"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]}
+
+    def _most_cells(self, shape: tuple[int, int]) -> int:
+        if self.config.rpn.cap_side is None:
+            return int(self.detections_per_img)
+        return round(int(self.detections_per_img) * max(1.0, shape[0] * shape[1] / _CELLS_AREA))
 
     def _draw_masks(self, features: Mapping[str, Tensor], results: list[dict[str, Tensor]]) -> None:
         for i, result in enumerate(results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -42,6 +43,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
             nms_thresh=config.nms,
             score_thresh=config.min_score,
         )
+        self.cap_side = config.cap_side
         self.levels = [i for i, level in enumerate(config.anchor_sizes) if level]
 
     def forward(
@@ -89,20 +91,48 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         for i, size in enumerate(image_sizes):
             boxes, best, level_of = [], [], []
             for level, (s, d, a) in enumerate(zip(scores, deltas, anchors_of_level, strict=True)):
-                value, index = s[i].topk(min(self.pre_nms_top_n(), s.shape[1]))
-                value = value.sigmoid()
-                value, index = value[value >= floor], index[value >= floor]
+                index = self._best(s[i], a, floor, size)
                 boxes.append(self.box_coder.decode_single(d[i, index], a[index]))
-                best.append(value)
+                best.append(s[i, index].sigmoid())
                 level_of.append(torch.full_like(index, level))
-            found.append(self._suppress(torch.cat(boxes), torch.cat(best), torch.cat(level_of), size))
+            kept = self._suppress(torch.cat(boxes), torch.cat(best), torch.cat(level_of), size)
+            found.append(kept[: self._most(self.post_nms_top_n(), *size)])
         return found
 
+    def _best(self, scores: Tensor, anchors: Tensor, floor: float, size: tuple[int, int]) -> Tensor:
+        """Return the indices of the anchors of a level that become proposals, best score first."""
+        most, side = self.pre_nms_top_n(), self.cap_side
+        if self.training or side is None:
+            value, index = scores.topk(min(most, len(scores)))
+            return index[value.sigmoid() >= floor]
+        index = torch.nonzero(scores.sigmoid() >= floor)[:, 0]
+        index = index[scores[index].argsort(descending=True, stable=True)]
+        rows, columns = -(-size[0] // side), -(-size[1] // side)
+        x, y = (((anchors[index, k] + anchors[index, k + 2]) / (2 * side)).long() for k in (0, 1))
+        square = y.clamp(max=rows - 1) * columns + x.clamp(max=columns - 1)
+        by_square = square.argsort(stable=True)  # and by score within each square
+        first = torch.searchsorted(square[by_square], square[by_square])
+        rank = torch.empty_like(square)
+        rank[by_square] = torch.arange(len(square), device=square.device) - first
+        caps = [
+            self._most(most, min(side, size[0] - top), min(side, size[1] - left))
+            for top in range(0, size[0], side)
+            for left in range(0, size[1], side)
+        ]
+        return index[rank < torch.tensor(caps, device=index.device)[square]]
+
+    def _most(self, cap: int, height: int, width: int) -> int:
+        """Return the share of a cap for an area, px."""
+        if self.training or self.cap_side is None:
+            return cap
+        return math.ceil(cap * height * width / self.cap_side**2)
+
     def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the boxes that suppression leaves, best score first."""
         boxes = box_ops.clip_boxes_to_image(boxes, size)
         keep = box_ops.remove_small_boxes(boxes, self.min_size)
         boxes, scores, levels = boxes[keep], scores[keep], levels[keep]
-        kept: Tensor = boxes[box_ops.batched_nms(boxes, scores, levels, self.nms_thresh)[: self.post_nms_top_n()]]
+        kept: Tensor = boxes[box_ops.batched_nms(boxes, scores, levels, self.nms_thresh)]
         return kept
 
     def _losses(
