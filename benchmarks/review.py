@@ -101,7 +101,7 @@ def commands(cells: InstanceMasks) -> None:
     ids = sorted(session.cells)
     measured("reject 1,000, redraw", lambda i: session.reject(ids[5000 + 1000 * i : 6000 + 1000 * i]), 3)
     measured("minimum score slider, redraw", lambda i: session.set_min_scores({1: 0.1 * i}), 9)
-    print(f"undo stack: {session.undo_size / 2**20:.1f} MiB")
+    print(f"undo stack: {session.history.size / 2**20:.1f} MiB")
 
 
 def files(cells: InstanceMasks) -> None:

@@ -19,6 +19,7 @@ from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.flags import given_flags
 from napari_cellseg.model.inference.predict_item import PredictItem
+from napari_cellseg.review import Status
 from napari_cellseg.workspace import Annotations, ImageSummary, Project, look_at
 from napari_cellseg.workspace.predictions import ImageState, PlannedImage, plan_images
 
@@ -270,7 +271,7 @@ def _read(item: ExportItem) -> Annotations | None:
 def _has_proposals(annotations: Annotations, thresholds: Mapping[int, float]) -> bool:
     """Return whether decisions are left: visible proposals, or no decided cell yet."""
     shown = replace(annotations, min_scores=thresholds).shown()
-    return any(not cell.is_kept for cell in shown) or not any(cell.is_kept for cell in annotations.cells)
+    return any(cell.status is Status.PROPOSED for cell in shown) or not any(cell.is_kept for cell in annotations.cells)
 
 
 def predict_command(

@@ -131,13 +131,13 @@ def test_the_stack_forgets_the_oldest_when_it_is_full_and_keeps_the_newest_whate
     for _ in range(50):
         session.accept([1])
         session.set_status([1], Status.PROPOSED)
-    assert session.undo_size <= 3000
+    assert session.history.size <= 3000
     undone = 0
     while session.undo():
         undone += 1
     assert 0 < undone < 100
     session.load_proposals(some_cells(200, 1))
-    assert session.undo_size > 3000
+    assert session.history.size > 3000
     assert session.undo()
 
 

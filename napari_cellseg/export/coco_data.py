@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from napari_cellseg.export.cell_details import cell_details
+from napari_cellseg.export.cell_details import cell_details, image_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
@@ -14,12 +14,13 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["COCO"]
 
 
-_Found = tuple[ImageId, InstanceMasks, list[dict[str, str]]]
+_Found = tuple[ImageId, InstanceMasks, list[dict[str, str]], dict[str, str]]
 
 
 def _collect(_: ExportJob, image: ExportImage) -> _Found:
     details = [cell_details(cell) for cell in image.cells]
-    return ImageId(_name_in_folder(image), image.number, *image.size), image.instances, details
+    image_id = ImageId(_name_in_folder(image), image.number, *image.size)
+    return image_id, image.instances, details, image_details(image.about)
 
 
 def _name_in_folder(image: ExportImage) -> str:
@@ -32,10 +33,11 @@ def _name_in_folder(image: ExportImage) -> str:
 
 def _finish(job: ExportJob, found: list[_Found]) -> None:
     dataset = CocoDataset(
-        tuple(image for image, _, _ in found),
+        tuple(image for image, *_ in found),
         job.classes,
-        {image.id: instances for image, instances, _ in found},
-        {image.id: details for image, _, details in found},
+        {image.id: instances for image, instances, *_ in found},
+        {image.id: details for image, _, details, _ in found},
+        {image.id: about for image, *_, about in found},
     )
     write_dataset(job.path("coco.json"), dataset, polygons=job.plan.polygons)
 

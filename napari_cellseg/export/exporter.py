@@ -19,7 +19,8 @@ from napari_cellseg.formats.ids import IdMatch
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell
+from napari_cellseg.review import About, Cell
+from napari_cellseg.review.about import NOTHING
 from napari_cellseg.workspace import Annotations
 
 __all__ = ["ExportImage", "ExportJob", "Exporter", "read_image_of", "unique_names"]
@@ -46,6 +47,8 @@ class ExportImage:
         The same cells, in the same order.
     read : callable
         Reads the image itself; see `image`.
+    about : About
+        The note and flag of the image.
     """
 
     file: ImageFile
@@ -56,6 +59,7 @@ class ExportImage:
     cells: Sequence[Cell]
     instances: InstanceMasks
     read: Callable[[], Image]
+    about: About = NOTHING
 
     @cached_property
     def image(self) -> Image:

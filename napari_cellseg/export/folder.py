@@ -99,6 +99,7 @@ class _Export:
             cells=annotations.shown(),
             instances=annotations.instances(),
             read=partial(read_image_of, item.file, annotations),
+            about=annotations.about,
         )
         if self._needs_pixels:
             _ = image.image  # read everything that may fail before anything is written

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_cellseg.export.cell_details import image_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.measure import measure, write_csv
 
@@ -30,6 +31,11 @@ def measure_image(job: ExportJob, image: ExportImage) -> Table:
         "status": [cell.status.value for cell in cells],
         "by": [cell.by for cell in cells],
     }
+    if any(cell.is_flagged for cell in cells):
+        about["unsure"] = ["yes" if cell.unsure else "" for cell in cells]
+        about["note"] = [cell.note for cell in cells]
+    for name, text in image_details(image.about).items():
+        about[f"image_{name}"] = [text] * len(cells)
     found = measure(image.instances, image.image.rgb(), image.image.pixel_size_um)
     return {**about, **{name: column.tolist() for name, column in found.items()}}
 

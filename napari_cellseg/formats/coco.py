@@ -71,12 +71,15 @@ class CocoDataset:
         The cells of each image, by ``ImageId.id``; an absent image has none.
     details : mapping
         More fields of each cell of an image, in the order of its cells, by ``ImageId.id``; not read back.
+    image_details : mapping
+        More fields of an image, by ``ImageId.id``; not read back.
     """
 
     images: tuple[ImageId, ...]
     classes: ClassTable
     cells: Mapping[int, InstanceMasks] = field(default_factory=dict)
     details: Mapping[int, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    image_details: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     def instances(self, image: ImageId) -> InstanceMasks:
         """Return the cells of an image."""
@@ -105,7 +108,11 @@ def write_dataset(path: str | os.PathLike[str], dataset: CocoDataset, *, polygon
         for annotation, details in zip(_annotations(dataset.instances(image), polygons=polygons), more, strict=False):
             annotations.append({"id": len(annotations) + 1, "image_id": image.id, **annotation, **details})
     categories = [{"id": i, "name": name, "supercategory": "cell", "colour": c} for i, name, c in dataset.classes]
-    images = [{"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width} for i in dataset.images]
+    images = [
+        {"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width}
+        | dict(dataset.image_details.get(i.id, {}))
+        for i in dataset.images
+    ]
     write_json(Path(path), {"images": images, "categories": categories, "annotations": annotations})
 
 

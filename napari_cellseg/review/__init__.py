@@ -5,6 +5,7 @@ Also the queue that sorts the most doubtful cells first.
 
 from __future__ import annotations
 
+from napari_cellseg.review.about import About
 from napari_cellseg.review.account import account_name
 from napari_cellseg.review.arriving import ArrivingCells
 from napari_cellseg.review.cells import UNDECIDED, BoolMask, Box, Cell, Status
@@ -20,6 +21,7 @@ from napari_cellseg.review.shown import Progress
 
 __all__ = [
     "UNDECIDED",
+    "About",
     "ArrivingCells",
     "Author",
     "BoolMask",

@@ -121,7 +121,7 @@ def proposal_pairs(
     cells = list(cells)
     kept = [cell for cell in cells if cell.is_kept or cell.cell_id in pinned]
     new = found.select(~known_already(found, kept, found.image_size))
-    proposed = [cell for cell in cells if cell.status is Status.PROPOSED and cell.cell_id not in pinned]
+    proposed = [cell for cell in cells if not cell.is_kept and cell.cell_id not in pinned]
     same = _equal([cell for cell in proposed if cell.cell_id in own], new)
     stays = set(same.values()) | _not_reached([cell for cell in proposed if cell.cell_id not in own], new, waiting)
     is_there = np.isin(np.arange(len(new)), list(same))

@@ -61,6 +61,10 @@ class Cell:
         Name of the user, model or file that made or last changed the cell.
     at : float
         Time of that change, seconds since 1970 (UTC).
+    note : str
+        The user's note, one line; empty for none.
+    unsure : bool
+        Whether the user flagged the cell as unsure.
     """
 
     cell_id: int
@@ -72,6 +76,8 @@ class Cell:
     label_value: int = 0
     by: str = ""
     at: float = 0.0
+    note: str = ""
+    unsure: bool = False
     _area: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,8 +103,13 @@ class Cell:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the cell stays when a model proposes others: the user decided about it, or it was given."""
-        return self.status is not Status.PROPOSED
+        """Whether the cell stays when a model proposes others: decided about, given, or with a note or flag."""
+        return self.status is not Status.PROPOSED or self.is_flagged
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether the cell has a note, or is flagged as unsure."""
+        return self.unsure or bool(self.note)
 
     def covers(self, y: int, x: int) -> bool:
         """Return whether pixel (y, x) of the image belongs to the cell."""
@@ -115,7 +126,7 @@ class Cell:
 
     def equals(self, other: Cell) -> bool:
         """Return whether all fields are equal, the mask pixel by pixel."""
-        names = ("cell_id", "class_id", "score", "status", "box", "label_value", "by", "at")
+        names = ("cell_id", "class_id", "score", "status", "box", "label_value", "by", "at", "note", "unsure")
         return all(getattr(self, name) == getattr(other, name) for name in names) and (
             self.mask is other.mask or np.array_equal(self.mask, other.mask)
         )

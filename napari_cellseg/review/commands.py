@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.review.about import joined_notes, tidy_note
 from napari_cellseg.review.cells import Cell, Status
 from napari_cellseg.review.edits import Placed, bridged, filled, joined, pieces_of, smoothed
 from napari_cellseg.review.history import Pair
@@ -78,13 +79,20 @@ class Author:
                 f"{' and '.join(f'#{cell.cell_id}' for cell in cells[:4])} do not touch, so they are not merged. "
                 "Merge and bridge (Shift+Q) fills the gap between them."
             )
-        whole = self._reshaped(cells[0], placed, score=max(cell.score for cell in cells))
+        whole = self._reshaped(
+            cells[0],
+            placed,
+            score=max(cell.score for cell in cells),
+            note=joined_notes(cell.note for cell in cells),
+            unsure=any(cell.unsure for cell in cells),
+        )
         text = "merge " + " + ".join(f"#{cell.cell_id}" for cell in cells[:4]) + (" ..." if len(cells) > 4 else "")
         return text, [(cells[0], whole), *((cell, None) for cell in cells[1:])]
 
     def split(self, cell: Cell, parts: Sequence[Placed], new_id: int) -> Command:
-        """Reduce a cell to the first part, and make new cells of the other parts."""
-        new = [self.drawn(new_id + i, cell.class_id, part, cell.score) for i, part in enumerate(parts[1:])]
+        """Reduce a cell to the first part, and make new cells of the other parts; all of them get its note and flag."""
+        drawn = [self.drawn(new_id + i, cell.class_id, part, cell.score) for i, part in enumerate(parts[1:])]
+        new = [replace(part, note=cell.note, unsure=cell.unsure) for part in drawn]
         return f"split #{cell.cell_id}", [(cell, self._reshaped(cell, parts[0])), *((None, part) for part in new)]
 
     def paint(self, class_id: int, stroke: Stroke, new_id: int) -> Command:
@@ -107,6 +115,19 @@ class Author:
     def delete(self, cells: Sequence[Cell]) -> Command:
         """Delete cells; unlike rejected cells, they may return with a new prediction."""
         return f"delete {_names(cells)}", [(cell, None) for cell in cells]
+
+    def note(self, cells: Sequence[Cell], text: str) -> Command:
+        """Set the note of cells; an empty one removes it. The decision about them, and its author, stay."""
+        note = tidy_note(text)
+        changing = [cell for cell in cells if cell.note != note]
+        verb = "note on" if note else "remove the note of"
+        return f"{verb} {_names(changing)}", [(cell, replace(cell, note=note)) for cell in changing]
+
+    def flag(self, cells: Sequence[Cell], *, unsure: bool) -> Command:
+        """Flag cells as unsure, or remove the flag. The decision about them, and its author, stay."""
+        changing = [cell for cell in cells if cell.unsure is not unsure]
+        text = f"flag {_names(changing)} as unsure" if unsure else f"remove the flag of {_names(changing)}"
+        return text, [(cell, replace(cell, unsure=unsure)) for cell in changing]
 
     def drawn(self, cell_id: int, class_id: int, placed: Placed, score: float = 1.0) -> Cell:
         """Make a new cell."""

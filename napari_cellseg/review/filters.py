@@ -30,6 +30,8 @@ class CellFilter:
         At least half of the cell's pixels lie in it.
     polygon : (M, 2) float, optional
         At least half of the cell's pixels lie in this lasso; vertices as (y, x), px.
+    flagged : bool
+        Only cells with a note or flag.
     """
 
     class_ids: Collection[int] | None = None
@@ -40,6 +42,7 @@ class CellFilter:
     max_area: float | None = None
     box: Box | None = None
     polygon: npt.ArrayLike | None = None
+    flagged: bool = False
 
     def region(self, frame: Box) -> Placed | None:
         """Return the region of the filter, clipped to the image's ``frame``; None if it has none or lies outside."""
@@ -62,4 +65,5 @@ class CellFilter:
             and (self.max_score is None or cell.score < self.max_score)
             and (self.min_area is None or cell.area >= self.min_area)
             and (self.max_area is None or cell.area <= self.max_area)
+            and (cell.is_flagged or not self.flagged)
         )

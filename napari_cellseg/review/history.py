@@ -9,6 +9,7 @@ from enum import Enum
 from functools import cached_property
 from itertools import chain
 
+from napari_cellseg.review.about import About
 from napari_cellseg.review.cells import Box, Cell
 
 __all__ = ["Change", "ChangeKind", "History", "Pair", "Step"]
@@ -45,6 +46,8 @@ class Change:
         The region where the view of a class may have changed; the view of an absent class is unchanged.
     pairs : tuple of (Cell or None, Cell or None)
         Each changed cell before and after.
+    about : About or None
+        The note and flag of the image afterwards, if the command changed them.
     """
 
     text: str
@@ -52,9 +55,10 @@ class Change:
     cell_ids: tuple[int, ...] = ()
     boxes: Mapping[int, Box] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
+    about: About | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.cell_ids) or bool(self.boxes)
+        return bool(self.cell_ids) or bool(self.boxes) or self.about is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +67,13 @@ class Step:
 
     text: str
     pairs: tuple[Pair, ...]
+    about: tuple[About, About] | None = None
+    """Before and after."""
 
     @cached_property
     def size(self) -> int:
         """Approximate memory that dropping the entry frees, bytes; an unchanged mask is not counted."""
-        total = 0
+        total = CELL_BYTES if self.about is not None else 0
         for before, after in self.pairs:
             total += CELL_BYTES
             if before is not None and (after is None or before.mask is not after.mask):
@@ -83,8 +89,10 @@ class History:
     The newest command can always be undone, however large it is.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, about: About) -> None:
         self.limit = limit
+        self.about = about
+        """The present note and flag of the image."""
         self._done: deque[Step] = deque()
         self._undone: list[Step] = []
         self._bottom = self.newest = Step("", ())
@@ -116,15 +124,16 @@ class History:
         """A token of the present state: the same object whenever undo and redo return to this state."""
         return self._done[-1] if self._done else self._bottom
 
-    def add(self, step: Step | None, text: str, pairs: tuple[Pair, ...]) -> None:
+    def add(self, step: Step | None, text: str, pairs: tuple[Pair, ...], about: About | None = None) -> None:
         """Push a command, or add its changes to an earlier one; it is `newest` then."""
-        self.newest = self.push(text, pairs) if step is None else self.grow(step, text, pairs)
+        self.newest = self.push(text, pairs, about) if step is None else self.grow(step, text, pairs)
 
-    def push(self, text: str, pairs: tuple[Pair, ...]) -> Step:
-        """Push a command and return it; undone commands can no longer be redone."""
+    def push(self, text: str, pairs: tuple[Pair, ...], about: About | None = None) -> Step:
+        """Push a command, which may set what is noted about the image, and return it; undone ones are forgotten."""
         self.size -= sum(step.size for step in self._undone)
         self._undone.clear()
-        step = Step(text, pairs)
+        step = Step(text, pairs, None if about is None else (self.about, about))
+        self.about = self.about if about is None else about
         self._done.append(step)
         self.size += step.size
         self._forget_oldest()
@@ -139,7 +148,7 @@ class History:
         if step not in self._done:
             return self.push(text, pairs)
         place = self._done.index(step)
-        grown = Step(text, _composed(step.pairs, pairs))
+        grown = Step(text, _composed(step.pairs, pairs), step.about)
         self.size += grown.size - step.size
         self._done[place] = grown
         for later in range(place + 1, len(self._done)):
@@ -165,18 +174,23 @@ class History:
             self.size -= self._bottom.size
 
     def undo(self) -> Step | None:
-        """Move the newest command to the undone ones and return it."""
+        """Move the newest command to the undone ones, and return what reverts it."""
         if not self._done:
             return None
-        self._undone.append(self._done.pop())
-        return self._undone[-1]
+        step = self._done.pop()
+        self._undone.append(step)
+        self.about = self.about if step.about is None else step.about[0]
+        about = None if step.about is None else (step.about[1], step.about[0])
+        return Step(step.text, tuple((after, before) for before, after in step.pairs), about)
 
     def redo(self) -> Step | None:
         """Move the last undone command back and return it."""
         if not self._undone:
             return None
-        self._done.append(self._undone.pop())
-        return self._done[-1]
+        step = self._undone.pop()
+        self._done.append(step)
+        self.about = self.about if step.about is None else step.about[1]
+        return step
 
 
 def _composed(first: tuple[Pair, ...], second: tuple[Pair, ...]) -> tuple[Pair, ...]:

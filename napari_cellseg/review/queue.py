@@ -57,11 +57,22 @@ class QueueContent(Enum):
     PROPOSED = "proposed cells"
     GIVEN = "given labels"
     ALL = "proposed and given"
+    FLAGGED = "flagged cells"
 
     @property
     def statuses(self) -> tuple[Status, ...]:
         """The statuses of these cells."""
-        return {QueueContent.PROPOSED: (Status.PROPOSED,), QueueContent.GIVEN: (Status.GIVEN,)}.get(self, UNDECIDED)
+        shown = tuple(status for status in Status if status is not Status.REJECTED)
+        return {
+            QueueContent.PROPOSED: (Status.PROPOSED,),
+            QueueContent.GIVEN: (Status.GIVEN,),
+            QueueContent.FLAGGED: shown,
+        }.get(self, UNDECIDED)
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether these are only the cells with a note or flag, decided or not."""
+        return self is QueueContent.FLAGGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +202,8 @@ class ReviewQueue:
 
     def awaits(self, cell_id: int) -> bool:
         """Return whether a cell of the session awaits a decision in this queue."""
-        return self._session.cells[cell_id].status in self.content.statuses
+        cell = self._session.cells[cell_id]
+        return cell.status in self.content.statuses and (cell.is_flagged or not self.content.is_flagged)
 
     def label(self, item_id: int) -> Cell | None:
         """Return the cell on disk of an item with a negative id."""
@@ -220,7 +232,9 @@ class ReviewQueue:
     def _is_wanted(self, item: QueueItem, class_id: int | None, reviewed_too: bool) -> bool:
         if class_id not in (None, item.class_id):
             return False
-        return reviewed_too or item.is_missed or self.awaits(item.cell_id)
+        if item.is_missed:
+            return reviewed_too or not self.content.is_flagged
+        return reviewed_too or self.awaits(item.cell_id)
 
     def _key(self, item: QueueItem) -> Key:
         x0, y0, _, _ = item.box
@@ -369,6 +383,11 @@ def _item(cell: Cell, item_id: int, doubts: Sequence[Doubt]) -> QueueItem:
         box=cell.box,
         doubt=1 - right,
         reason=worst[0].reason if worst else Reason.NONE,
-        text=", ".join(doubt.text for doubt in worst[:2]),
+        text=", ".join([*_flags(cell), *(doubt.text for doubt in worst[:2])]),
         area=cell.area,
     )
+
+
+def _flags(cell: Cell) -> list[str]:
+    note = [f"\u201c{cell.note}\u201d"] if cell.note else []
+    return ["unsure", *note] if cell.unsure else note

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review.about import NOTHING, About
 from napari_cellseg.review.account import account_name
 from napari_cellseg.review.arriving import check_size, proposal_pairs
 from napari_cellseg.review.cells import BoolMask, Box, Cell, Status, check_cell
@@ -49,6 +50,8 @@ class ReviewSession:
         Memory limit of the undo stack.
     clock : callable
         Returns the time in seconds since 1970.
+    about : About
+        The note and flag of the image.
 
     Raises
     ------
@@ -66,13 +69,15 @@ class ReviewSession:
         next_id: int = 1,
         undo_bytes: int = 128 * 2**20,
         clock: Callable[[], float] = time.time,
+        about: About = NOTHING,
     ) -> None:
         self.image_size = image_size
         self.user = account_name() if user is None else user
         self._classes = classes
         self.clock = clock
         self._shown = ShownCells(image_size)
-        self.history = History(undo_bytes)
+        self.history = History(undo_bytes, about)
+        """The undo stack."""
         self._listeners: list[Callable[[Change], None]] = []
         self.refusal = ""
         """Why all commands are refused, such as a folder that cannot be saved; empty if they are not."""
@@ -138,7 +143,10 @@ class ReviewSession:
         """The progress of the review."""
         return self._shown.progress
 
-    # ---- queries ----
+    @property
+    def about(self) -> About:
+        """The note and flag of the image; `describe` changes them."""
+        return self.history.about
 
     def is_visible(self, cell: Cell) -> bool:
         """Return whether the cell is shown and exported: not rejected, and not a proposal below its class's minimum."""
@@ -194,26 +202,13 @@ class ReviewSession:
         """A token of the present cells: the same object whenever undo and redo return to them."""
         return self.history.state
 
-    @property
-    def undo_size(self) -> int:
-        """Approximate memory of the undo stack, bytes."""
-        return self.history.size
-
     def undo(self) -> Change:
         """Revert the last command exactly; a false `Change` if there is none."""
-        self._check_refusal()
-        step = self.history.undo()
-        if step is None:
-            return Change(text="", kind=ChangeKind.UNDO)
-        return self._apply(step.text, ChangeKind.UNDO, tuple((after, before) for before, after in step.pairs))
+        return self._step(ChangeKind.UNDO, self.history.undo)
 
     def redo(self) -> Change:
         """Repeat the last undone command exactly; a false `Change` if there is none."""
-        self._check_refusal()
-        step = self.history.redo()
-        if step is None:
-            return Change(text="", kind=ChangeKind.REDO)
-        return self._apply(step.text, ChangeKind.REDO, step.pairs)
+        return self._step(ChangeKind.REDO, self.history.redo)
 
     def go_by(self, steps: int) -> Change:
         """Undo ``-steps`` commands one by one, or redo ``steps``; return the last change, false if there is none."""
@@ -226,8 +221,6 @@ class ReviewSession:
         """Call ``listener`` after every change; returns a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
-
-    # ---- commands on cells ----
 
     def do(self, command: CellCommand, cell_ids: Iterable[int]) -> Change:
         """Run a command on cells, for example ``session.do(Author.fill_holes, [3])``."""
@@ -254,6 +247,11 @@ class ReviewSession:
     def delete(self, cell_ids: Iterable[int]) -> Change:
         """Delete cells; unlike rejected cells, they may return with a new prediction."""
         return self.do(Author.delete, cell_ids)
+
+    def describe(self, about: About) -> Change:
+        """Set the note and the flag of the image; does nothing if it has them."""
+        about = about.tidied
+        return self._do((about.step_from(self.about), []), about=None if about == self.about else about)
 
     # ---- shape ----
 
@@ -326,8 +324,6 @@ class ReviewSession:
         (cell,) = self._get([cell_id])
         return self._do(self._author.split(cell, cut_by_seeds(cell, seeds), self._next_id))
 
-    # ---- proposals ----
-
     def load_proposals(self, instances: InstanceMasks, by: str = "model") -> Change:
         """Replace the proposed cells by a model's predictions; other cells stay.
 
@@ -356,29 +352,35 @@ class ReviewSession:
         pairs = [(now.get(i), new.get(i)) for i in ids if now.get(i) is not new.get(i)]
         return self._do((text, pairs))
 
-    # ---- applying commands ----
-
     @property
     def _author(self) -> Author:
         return Author(self.user, self.clock, self.image_size)
 
-    def _do(self, command: Command, step: Step | None = None) -> Change:
-        """Apply a command and push it on the undo stack, or add it to a step; one that touches no cell does nothing."""
+    def _do(self, command: Command, step: Step | None = None, about: About | None = None) -> Change:
+        """Apply a command and push it on the undo stack, or add it to a step; without a change, do nothing."""
         self._check_refusal()
         text, pairs = command[0], tuple(command[1])
-        if not pairs:
+        if not pairs and about is None:
             return Change(text=text, kind=ChangeKind.DO)
         for _, after in pairs:
             if after is not None:
                 check_cell(after, self.image_size, self._classes)
-        self.history.add(step, text, pairs)
-        return self._apply(text, ChangeKind.DO, pairs)
+        self.history.add(step, text, pairs, about)
+        return self._apply(text, ChangeKind.DO, pairs, about is not None)
 
-    def _apply(self, text: str, kind: ChangeKind, pairs: tuple[Pair, ...]) -> Change:
+    def _step(self, kind: ChangeKind, move: Callable[[], Step | None]) -> Change:
+        self._check_refusal()
+        step = move()
+        if step is None:
+            return Change(text="", kind=kind)
+        return self._apply(step.text, kind, step.pairs, step.about is not None)
+
+    def _apply(self, text: str, kind: ChangeKind, pairs: tuple[Pair, ...], has_about: bool) -> Change:
         touched = [cell for before, after in pairs if (cell := after or before) is not None]
         ids = tuple(cell.cell_id for cell in touched)
-        self._next_id = max(self._next_id, max(ids) + 1)
-        change = Change(text=text, kind=kind, cell_ids=ids, boxes=self._shown.apply(pairs), pairs=pairs)
+        self._next_id = max(self._next_id, *(i + 1 for i in ids), 1)
+        about, boxes = self.about if has_about else None, self._shown.apply(pairs)
+        change = Change(text=text, kind=kind, cell_ids=ids, boxes=boxes, pairs=pairs, about=about)
         self._tell(change)
         return change
 

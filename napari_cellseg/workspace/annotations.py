@@ -17,7 +17,9 @@ from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json, short
 from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review import Cell, Progress, ReviewSession, Status, instances_of
+from napari_cellseg.review import About, Cell, Progress, ReviewSession, Status, instances_of
+from napari_cellseg.review.about import NOTHING
+from napari_cellseg.workspace.about_lines import about_of, about_record
 from napari_cellseg.workspace.cell_lines import rows_of_cells, sound_cells
 from napari_cellseg.workspace.schemas import HeaderLine, sound
 
@@ -36,8 +38,10 @@ __all__ = [
 ]
 
 FORMAT = "napari-cellseg annotations"
-VERSION = 2
-"""Version 1 had no given cells: those of label images were accepted."""
+VERSION = 3
+"""Version 1 had no given cells: those of label images were accepted. Version 3 has notes and flags."""
+_PLAIN_VERSION = 2
+"""Written when there are neither, so that earlier programs can read the file."""
 _MOST_BYTES = 2**30
 _MOST_HEADER_BYTES = 4 * 2**20
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -76,6 +80,8 @@ class Annotations:
     next_id: int = 1
     revision: str = ""
     labels: LabelStamps = field(default_factory=dict)
+    about: About = NOTHING
+    """The note and flag of the image."""
     problem: str = ""
     """Description of the damaged parts of the file that were left out; empty for an intact file."""
 
@@ -119,9 +125,10 @@ def write_annotations(
     ExportError
         The disk is full, the folder is read-only, ...
     """
+    about = about_record(annotations.about)
     header = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if about or any(cell.is_flagged for cell in annotations.cells) else _PLAIN_VERSION,
         "image_size": list(annotations.image_size),
         "classes": annotations.classes.to_json(),
         "min_scores": {str(class_id): score for class_id, score in annotations.min_scores.items()},
@@ -134,6 +141,7 @@ def write_annotations(
         "reviewed": summary.progress.reviewed,
         "reviewable": summary.progress.total,
         "given": summary.progress.given,
+        **({"about": about} if about else {}),
     }
     if lines is None:
         lines = cell_lines(annotations.cells)
@@ -184,6 +192,7 @@ def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> A
         next_id=max(header.next_id or 1, max((cell.cell_id for cell in cells), default=0) + 1),
         revision=header.revision or "",
         labels=header.labels or {},
+        about=about_of(header.about),
         problem=keep_damaged(path, content, _told(problems)) if problems else "",
     )
 
@@ -224,7 +233,7 @@ def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:
         raise AnnotationError("a later version of napari-cellseg wrote it; update to read it")
     if type(version) is not int:
         wrong = (*wrong, f"version = {short(version)}")
-    elif version < VERSION and header.labels:  # its count of reviewed cells includes given ones
+    elif version < _PLAIN_VERSION and header.labels:  # its count of reviewed cells includes given ones
         header = header.model_copy(update={"reviewed": None})
     return header, [f"first line: {text}" for text in wrong]
 

@@ -1,8 +1,9 @@
 """A cell as a short JSON array, for the annotations file and the journal.
 
 ``[cell_id, class_id, score, status, label_value, by, at, box, bits]``; ``bits`` is the mask crop in row-major
-order, eight pixels per byte (the first in the highest bit), deflated (zlib) above 256 bytes, in base64. In a journal
-``box`` and ``bits`` are null for an unchanged mask. COCO's RLE is half as long but takes fifty times as long to read:
+order, eight pixels per byte (the first in the highest bit), deflated (zlib) above 256 bytes, in base64. A cell with a
+note or flag has one more value, an object with ``note`` and ``unsure``. In a journal ``box`` and ``bits`` are null for
+an unchanged mask. COCO's RLE is half as long but takes fifty times as long to read:
 seconds for the cells of one large image.
 """
 
@@ -21,7 +22,8 @@ from napari_cellseg.formats.json_gate import short
 from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.rle import MAX_CROP_PIXELS
 from napari_cellseg.review import BoolMask, Box, Cell, Status
-from napari_cellseg.workspace.schemas import CELL_ROW, text_of
+from napari_cellseg.review.about import tidy_note
+from napari_cellseg.workspace.schemas import CELL_ROW, NO_FLAG, FlagRecord, text_of
 
 __all__ = ["FROM_LABELS", "cells_of_rows", "rows_of_cells", "sound_cells"]
 
@@ -32,15 +34,21 @@ DEFLATED = 256
 """Masks above this size, bytes, are deflated."""
 
 
+_VALUES = 9
+"""Values of a row without a note or flag."""
+
+
 def rows_of_cells(cells: Iterable[Cell], same_mask: Collection[int] = ()) -> list[list[Any]]:
     """Return one row per cell, without the masks of the ids in ``same_mask``."""
     rows = []
     for cell in cells:
         same = cell.cell_id in same_mask
         place = [None, None] if same else [list(cell.box), _packed(cell.mask)]
-        rows.append(
-            [cell.cell_id, cell.class_id, cell.score, cell.status.value, cell.label_value, cell.by, cell.at, *place]
-        )
+        flagged = [_more(cell)] if cell.is_flagged else []
+        rows.append([
+            cell.cell_id, cell.class_id, cell.score, cell.status.value, cell.label_value, cell.by, cell.at, *place,
+            *flagged,
+        ])  # fmt: skip
     return rows
 
 
@@ -79,6 +87,7 @@ def sound_cells(
 
 def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None) -> Cell:
     try:
+        row, more = _split(row)
         cell_id, class_id, score, status, label_value, by, at, box, bits = CELL_ROW.validate_python(row)
         if box is None:
             box, mask = before[cell_id].box, before[cell_id].mask
@@ -96,11 +105,25 @@ def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None
             label_value=label_value,
             by=by,
             at=at,
+            note=tidy_note(more.note),
+            unsure=more.unsure,
         )
     except ValidationError as error:
         raise AnnotationError(f"A cell is damaged: {text_of(error)}.") from error
     except (ValueError, KeyError, zlib.error) as error:
         raise AnnotationError(f"A cell is damaged: {short(row)} ({error}).") from error
+
+
+def _more(cell: Cell) -> dict[str, Any]:
+    note = {"note": cell.note} if cell.note else {}
+    return {**note, "unsure": True} if cell.unsure else note
+
+
+def _split(row: object) -> tuple[object, FlagRecord]:
+    """Return the first values of a row, and the note and flag after them."""
+    if isinstance(row, list) and len(row) == _VALUES + 1:
+        return row[:_VALUES], FlagRecord.model_validate(row[_VALUES])
+    return row, NO_FLAG
 
 
 def _packed(mask: BoolMask) -> str:

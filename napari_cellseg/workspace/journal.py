@@ -21,10 +21,12 @@ from napari_cellseg.formats.damaged import keep_damaged
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.pixel_budget import PixelBudget
-from napari_cellseg.review import Cell, Change
+from napari_cellseg.review import About, Cell, Change
+from napari_cellseg.review.about import NOTHING
+from napari_cellseg.workspace.about_lines import about_of, about_record
 from napari_cellseg.workspace.annotations import Annotations
 from napari_cellseg.workspace.cell_lines import cells_of_rows, rows_of_cells
-from napari_cellseg.workspace.schemas import ChangeRecord, JournalStart
+from napari_cellseg.workspace.schemas import ChangeRecord, FlagRecord, JournalStart
 
 __all__ = ["Journal", "Recovery", "change_record", "pack", "read_journal", "start_record"]
 
@@ -102,8 +104,18 @@ class Journal:
         size = (int(self.start["image_size"][0]), int(self.start["image_size"][1]))
         cells = tuple(cells_of_rows(self.start["cells"], budget=PixelBudget(self.end)))
         return Annotations(
-            image_size=size, classes=ClassTable.from_json(self.start["classes"]), cells=cells, revision=self.base
+            image_size=size,
+            classes=ClassTable.from_json(self.start["classes"]),
+            cells=cells,
+            revision=self.base,
+            about=self.about(NOTHING, changes=False),
         )
+
+    def about(self, before: About, *, changes: bool = True) -> About:
+        """Return the note and flag of the image after all changes, or before them, where it had ``before``."""
+        records = [self.start, *(self.changes if changes else ())]
+        found = [record["about"] for record in records if record.get("about") is not None]
+        return about_of(FlagRecord.model_validate(found[-1])) if found else before
 
     def replay(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         """Repeat all changes.
@@ -145,6 +157,7 @@ def start_record(annotations: Annotations, *, saved: bool, user: str) -> dict[st
         "image_size": list(annotations.image_size),
         "classes": annotations.classes.to_json(),
         "cells": cells,
+        **({"about": about_record(annotations.about)} if cells is not None and annotations.about else {}),
     }
 
 
@@ -158,6 +171,7 @@ def change_record(change: Change, at: float) -> dict[str, Any]:
         "kind": change.kind.value,
         "gone": [before.cell_id for before, after in change.pairs if before is not None and after is None],
         "put": rows_of_cells(put, same),
+        **({} if change.about is None else {"about": about_record(change.about)}),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.review import Cell, ReviewSession
+from napari_cellseg.workspace.about_lines import about_record
 from napari_cellseg.workspace.annotations import Annotations
 from napari_cellseg.workspace.cell_lines import rows_of_cells
 from napari_cellseg.workspace.journal import pack, start_record
@@ -44,6 +45,7 @@ def keep_edits(path: Path, start: Annotations, session: ReviewSession, edits: in
         "edits": edits,
         "gone": [cell_id for cell_id in saved if cell_id not in now],
         "put": rows_of_cells([cell for cell_id, cell in now.items() if saved.get(cell_id) is not cell]),
+        **({} if session.about == start.about else {"about": about_record(session.about)}),
     }
     with file_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,12 +81,12 @@ def load_cells(
         base = project.base(image_id, image_size)
         journal = unsaved_journal(project, image_id) if recover else None
         kept = kept_journal(project, image_id) if recover and journal is None else None
-    cells, next_id, begin = base.cells, base.next_id, base
+    cells, next_id, begin, about = base.cells, base.next_id, base, base.about
     if journal is not None:
         begin = journal.begins_with() or base
-        cells = journal.replay(base.cells)
+        cells, about = journal.replay(base.cells), journal.about(base.about)
     table = long_enough(classes or project.classes or base.classes, base.classes, cells)
-    session = ReviewSession(image_size, table, cells, user=project.user, next_id=next_id)
+    session = ReviewSession(image_size, table, cells, user=project.user, next_id=next_id, about=about)
     session.set_min_scores(begin.min_scores)
     return LoadedCells(
         image_id=image_id,

@@ -142,6 +142,7 @@ class OpenImage:
             next_id=session.next_id,
             revision=new_revision(),
             labels=labels or {},
+            about=session.about,
         )
 
     def save(self, labels: LabelStamps) -> None:

@@ -16,8 +16,10 @@ from napari_cellseg.review import Status
 
 __all__ = [
     "CELL_ROW",
+    "NO_FLAG",
     "CellRow",
     "ChangeRecord",
+    "FlagRecord",
     "HeaderLine",
     "JournalStart",
     "LockFile",
@@ -65,6 +67,16 @@ class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
+class FlagRecord(_File):
+    """The note and the flag of a cell or an image."""
+
+    note: Text = ""
+    unsure: Annotated[bool, Field(strict=True)] = False
+
+
+NO_FLAG = FlagRecord()
+
+
 class HeaderLine(_File):
     """First line of the annotations of an image; None stands for a missing or invalid field."""
 
@@ -80,6 +92,7 @@ class HeaderLine(_File):
     reviewed: Number | None = None
     reviewable: Number | None = None
     given: Number | None = None
+    about: FlagRecord | None = None
 
 
 class JournalStart(_File):
@@ -91,6 +104,7 @@ class JournalStart(_File):
     image_size: Size
     classes: Classes
     cells: list[list[Any]] | None
+    about: FlagRecord = NO_FLAG
 
 
 class ChangeRecord(_File):
@@ -101,6 +115,7 @@ class ChangeRecord(_File):
     edits: Annotated[int, Field(strict=True, ge=1, le=2**53)] = 1
     gone: list[CellId]
     put: list[list[Any]]
+    about: FlagRecord | None = None
 
 
 class LogLine(_File):

@@ -204,6 +204,7 @@ class Sessions:
         elif kept.exists() and (loaded.kept is not None or not loaded.recover):
             if loaded.kept is not None:
                 session.restore(loaded.kept.replay(session.cells.values()), loaded.kept.text)
+                session.describe(loaded.kept.about(session.about))
                 self._writer.flush()
             set_aside_kept(kept)
         return session

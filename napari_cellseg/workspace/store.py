@@ -74,6 +74,7 @@ class ProposalStore:
             next_id=session.next_id,
             revision=new_revision(),
             labels=stamps,
+            about=base.about,
         )
         path = annotations_file(project.state_folder, image_id)
         with file_errors(path.parent):

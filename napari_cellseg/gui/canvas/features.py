@@ -39,4 +39,5 @@ def cell_line(session: ReviewSession, cell_id: int, pixel_size_um: float | None 
     if pixel_size_um is not None:
         area += f" ({cell.area * pixel_size_um**2:.1f} µm²)"
     name = session.classes.name(cell.class_id)
-    return f"#{cell.cell_id}  {name}  score {cell.score:.2f}  {area}  {cell.status.value}"
+    flags = f"{'  unsure' if cell.unsure else ''}{f'  {cell.note}' if cell.note else ''}"
+    return f"#{cell.cell_id}  {name}  score {cell.score:.2f}  {area}  {cell.status.value}{flags}"

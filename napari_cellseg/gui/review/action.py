@@ -19,6 +19,7 @@ class Place(Enum):
     TOOL = "tool"
     SHAPE = "shape"
     HISTORY = "history"
+    NOTE = "note"
     SHOW = "show"
     TRAIN = "train"
     TRIAL = "trial"

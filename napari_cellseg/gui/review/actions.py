@@ -22,6 +22,7 @@ from napari_cellseg.gui.review.cell_finder import CellFinder
 from napari_cellseg.gui.review.cutting import Cutting
 from napari_cellseg.gui.review.new_cell import NewCell
 from napari_cellseg.gui.review.next_cell import NextCell
+from napari_cellseg.gui.review.notes import Notes
 from napari_cellseg.gui.review.queue_text import nothing_text
 from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.review.stepping import Stepping
@@ -58,7 +59,7 @@ class ReviewActions(QObject):
         self.auto_advance = True
         self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
-        self.steps = Stepping(state, layers, self._run)
+        self.steps, self.notes = Stepping(state, layers, self._run), Notes(state, self._run)
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers, self.tools)
         self.new_cell = NewCell(state, layers, self.tools, finder)
@@ -132,7 +133,8 @@ class ReviewActions(QObject):
             return
         shown = [layer.class_id for layer in self._layers if layer.visible]
         box = view_box(self._state.viewer)
-        ids = session.find(CellFilter(class_ids=shown, statuses=self.queue.content.statuses, box=box))
+        content = self.queue.content
+        ids = session.find(CellFilter(class_ids=shown, statuses=content.statuses, box=box, flagged=content.is_flagged))
         if not ids:
             self.say("No cell in view awaits a decision.")
         elif self._run(lambda session: session.accept(ids)):

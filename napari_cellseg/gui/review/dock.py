@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.opening.opening import Opener
-from napari_cellseg.gui.opening.save_watch import SaveLabel, SaveWatch
+from napari_cellseg.gui.opening.save_watch import SaveWatch, show_status
 from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action, key_of, perform
 from napari_cellseg.gui.review.actions import ReviewActions
@@ -23,7 +23,7 @@ from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.needs import any_step
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.queue_rows import QueueList
-from napari_cellseg.gui.review.queue_text import end_text
+from napari_cellseg.gui.review.queue_text import end_text, has_flags
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
 from napari_cellseg.gui.review.step_menu import StepList
 from napari_cellseg.gui.review.trial_box import TrialBox
@@ -81,15 +81,14 @@ class ReviewDock(Dock):
     # ---- what is in it ----
 
     def _add_queue(self) -> None:
-        self._title = ElidedLabel()
-        self._title.setStyleSheet("font-weight: 600;")
+        self.column.setSpacing(5)  # the queue needs the height
         self.counts = QLabel()
+        self.saved = ElidedLabel()
+        self._save = button("Save", self._on_save)
         self._keys = self._button(action("keys"))
         self._keys.setFixedWidth(28)
-        self.column.addLayout(_row(self._title, self.counts, self._keys, stretch=0))
-        self.saved = SaveLabel(self._saving)
-        self._save = button("Save", self._on_save)
-        self.column.addLayout(_row(self.saved, self._save, *self._buttons_of(Place.TRAIN), stretch=0))
+        made = (self._save, *self._buttons_of(Place.TRAIN), self._keys)
+        self.column.addLayout(_row(self.counts, self.saved, *made, stretch=1))
         self.trial = TrialBox(self.state, self._buttons_of(Place.TRIAL))
         self.column.addWidget(self.trial)
         self._order = ElidedComboBox()
@@ -130,6 +129,11 @@ class ReviewDock(Dock):
         self.column.addLayout(_row(*decisions))
         self.alike = button(_ALIKE, self._on_alike)
         self.column.addLayout(_row(*self._buttons_of(Place.QUEUE), self.alike))
+        self._note = ElidedLabel()
+        row = _row(self._note, *self._buttons_of(Place.NOTE))
+        for place, stretch in enumerate((5, 2, 2)):  # a pressed button is bold, and wider
+            row.setStretch(place, stretch)
+        self.column.addLayout(row)
         self._classes = ClassButtons()
         self._classes.chosen.connect(self._do.give_class)
         self.column.addWidget(self._classes)
@@ -218,21 +222,21 @@ class ReviewDock(Dock):
         self.queue_list.setFocus()
 
     def _show_progress(self, session: ReviewSession | None) -> None:
-        self._title.setText(self.state.image_id or "No image")
         if session is None:
-            self.counts.setText("")
+            self.counts.setText("No image")
             return
         progress = session.progress
-        given = f"{progress.given:,} given, " if progress.given else ""
-        self.counts.setText(f"{given}{progress.reviewed:,} / {progress.total:,} reviewed")
+        shown = f"{progress.reviewed:,} / {progress.total:,}"
+        self.counts.setText(f"{progress.given:,} given, {shown}" if progress.given else f"{shown} reviewed")
         given = f"{counted(progress.given, 'label')} of the class*.tif, not reviewed here\n" if progress.given else ""
         images = len(self.state.images)
         reviewed = f"{self.opener.summaries.reviewed_images:,} of {images:,} images reviewed" if images > 1 else ""
-        self.counts.setToolTip(f"{given}{reviewed}".strip())
+        self.counts.setToolTip(f"{self.state.image_id}\n{given}{reviewed}".strip())
 
     def _show_queue(self, session: ReviewSession | None) -> None:
         queue = self._do.queue
-        has_choice = session is not None and (session.progress.given > 0 or queue.content is not QueueContent.PROPOSED)
+        is_chosen = queue.content is not QueueContent.PROPOSED
+        has_choice = session is not None and (session.progress.given > 0 or is_chosen or has_flags(session))
         self._content.setVisible(has_choice)
         truth = self._do.truth
         self._agreement.setText(truth.picture.text if truth.picture is not None and truth.is_shown else "")
@@ -264,6 +268,8 @@ class ReviewDock(Dock):
         if waiting:
             return queue.learner.text if queue.order is QueueOrder.LEARNED else ""
         left = session.count(statuses=queue.content.statuses)
+        if queue.content.is_flagged:
+            return "No cell of this class has a note or flag." if has_flags(session) else end_text(self.state, queue)
         return end_text(self.state, queue) or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
 
     def _show_buttons(self, session: ReviewSession | None) -> None:
@@ -272,6 +278,9 @@ class ReviewDock(Dock):
             explain(made, row.needs(self._do), row.tooltip(self._do))
         self._classes.explain(action("class_1").needs(self._do))
         self._show_alike()
+        notes = self._do.notes
+        about = f"{notes.target}: {notes.text}" if notes.text else f"No note on {notes.target}"
+        self._note.setText(about[:1].upper() + about[1:] if session is not None else "")
         explain(self._steps, any_step(self._do), "The last steps in words; click one to go back to it, or to redo it")
         undo = session.undo_text if session is not None else None
         self._undo_text.setText(self._do.steps.undone_text or (f"Last: {undo}" if undo else ""))
@@ -299,7 +308,7 @@ class ReviewDock(Dock):
 
     def _filtered(self) -> tuple[int, ...]:
         queue = self._do.queue
-        wanted: CellFilter = self.filter_row.wanted(queue.class_id, queue.content.statuses)
+        wanted: CellFilter = self.filter_row.wanted(queue.class_id, queue.content)
         return () if self.state.session is None else self.state.session.find(wanted)
 
     # ---- saving ----
@@ -310,6 +319,7 @@ class ReviewDock(Dock):
 
     def _show_saved(self) -> None:
         status = self._saving.status
+        show_status(self.saved, status)
         is_open = self.state.workspace is not None and self.state.image_id is not None
         can = is_open and status.kind in (SaveKind.UNSAVED, SaveKind.PROBLEM)
         why_not = status.tip if is_open else "Open an image of a folder first."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.review import ReviewSession
 from napari_cellseg.review.queue import QueueContent
 from napari_cellseg.wording import counted
 
-__all__ = ["end_text", "nothing_text"]
+__all__ = ["end_text", "has_flags", "nothing_text"]
 
 
 def end_text(state: AppState, queue: QueueWalk) -> str:
@@ -15,6 +16,8 @@ def end_text(state: AppState, queue: QueueWalk) -> str:
     session = state.session
     if session is None or not queue.is_finished:
         return ""
+    if queue.content.is_flagged:
+        return "No cell of this image has a note or flag."
     left = session.progress.total - session.progress.reviewed
     if left:
         given = queue.content is QueueContent.PROPOSED
@@ -31,6 +34,11 @@ def nothing_text(state: AppState, queue: QueueWalk) -> str:
     if session is None or not session.cells:
         return "This image has no cells yet. Segment it, or draw cells."
     return end_text(state, queue) or "No cell of this class awaits a decision."
+
+
+def has_flags(session: ReviewSession) -> bool:
+    """Return whether a cell that is shown has a note or flag."""
+    return any(cell.is_flagged and session.is_visible(cell) for cell in session.cells.values())
 
 
 def _them(number: int) -> str:

@@ -138,7 +138,7 @@ class QueueWalk(QObject):
         session = self._state.session
         if session is None or not self.is_ready or not session.count():
             return False
-        if session.count(statuses=self.content.statuses):
+        if not self.content.is_flagged and session.count(statuses=self.content.statuses):
             return False
         return self._queue is not None and self._queue.next() is None
 

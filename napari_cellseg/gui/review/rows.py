@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import Qt, Signal
@@ -25,7 +25,8 @@ from napari_cellseg.gui.canvas.colours import ColourMode
 from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import ACCENT, explain
 from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox
-from napari_cellseg.review import CellFilter, Status
+from napari_cellseg.review import CellFilter
+from napari_cellseg.review.queue import QueueContent
 
 __all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
 
@@ -153,11 +154,12 @@ class FilterRow(QWidget):
         """Whether any condition is."""
         return any(field.value() for field in (self.score, self._low, self._high))
 
-    def wanted(self, class_id: int | None, statuses: Collection[Status]) -> CellFilter:
-        """Return the conditions, for cells of some statuses, of a class or of all."""
+    def wanted(self, class_id: int | None, content: QueueContent) -> CellFilter:
+        """Return the conditions, for the cells of the queue, of a class or of all."""
         return CellFilter(
             class_ids=None if class_id is None else (class_id,),
-            statuses=statuses,
+            statuses=content.statuses,
+            flagged=content.is_flagged,
             max_score=self.score.value() or None,
             min_area=self._low.value() or None,
             max_area=self._high.value() or None,

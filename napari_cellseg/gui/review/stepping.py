@@ -61,6 +61,9 @@ class Stepping:
 
     def _show(self, change: Change, session: ReviewSession) -> None:
         """Select the cells of a change, and move the canvas to them if they are out of view."""
+        if not change.pairs:  # the note of the image
+            self._state.select(())
+            return
         shown = [i for i in change.cell_ids if i in session.cells and session.is_visible(session.cells[i])]
         self._state.select(shown[:100])
         where = session.cells[shown[0]] if shown else next(c for pair in change.pairs for c in pair if c is not None)

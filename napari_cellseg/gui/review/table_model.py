@@ -54,6 +54,8 @@ def cell_columns(session: ReviewSession, cells: Sequence[Cell]) -> dict[str, Col
         "score": np.array([cell.score for cell in cells], float).round(3),
         "status": np.array([cell.status.value for cell in cells], object),
         "by": np.array([cell.by for cell in cells], object),
+        "unsure": np.array(["unsure" if cell.unsure else "" for cell in cells], object),
+        "note": np.array([cell.note for cell in cells], object),
     }
 
 
@@ -115,7 +117,7 @@ class CellTable(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), last)
 
     def set_filter(self, text: str) -> None:
-        """Show only cells whose number is this, or whose class, status or author holds this text."""
+        """Show only cells whose number is this, or whose class, status, author, flag or note holds this text."""
         self._filter = text.strip().lower().lstrip("#")
         self.beginResetModel()
         self._arrange()
@@ -143,7 +145,7 @@ class CellTable(QAbstractTableModel):
             order = order if self._sort[1] else order[::-1]
         if self._filter and count:
             wanted = np.zeros(count, bool)
-            for name in ("class", "status", "by"):
+            for name in ("class", "status", "by", "unsure", "note"):
                 unique, inverse = np.unique(self.columns[name].astype(str), return_inverse=True)
                 wanted |= np.array([self._filter in value.lower() for value in unique.tolist()])[inverse]
             if self._filter.isdecimal():
