@@ -90,7 +90,7 @@ def test_without_a_cell_the_note_is_on_the_image_and_undo_takes_it_back(window: 
     assert not session.about
     assert window.viewer.status == "Undone: flag the image as unsure"
     dock.refresh()
-    assert dock._note.text() == "No note on the image"
+    assert dock._note.text() == "No note"
 
 
 def test_flagged_cells_are_a_queue_of_their_own_and_no_other_cell_is_accepted_in_it(

@@ -18,7 +18,7 @@ from napari_cellseg.gui.review.keys_page import keys_page
 def test_no_name_stands_twice_and_no_key_has_two_meanings():
     names = [row.id for row in REVIEW_ACTIONS]
     assert len(set(names)) == len(names)
-    passing = {Where.SPLITTING, Where.CLICKING, Where.END}
+    passing = {Where.SPLITTING, Where.CLICKING, Where.REGION, Where.END}
     for moment in passing:  # never at the same time
         others = passing - {moment}
         keys = [key for row in REVIEW_ACTIONS if row.where not in others for key in row.keys]

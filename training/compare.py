@@ -24,7 +24,7 @@ from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.predict import ModelCache
 from napari_cellseg.model.inference.predictor import Predictor
 from training.comparison import ClassComparison, Comparison, ComparisonStep, ImageComparison, ModelScores
-from training.dataset import Sample, TrainingImage, find_samples, label_images_of
+from training.dataset import Sample, TrainingImage, find_samples, label_images_of, training_image
 from training.evaluate import Evaluation, evaluate
 from training.metrics import PanopticCounts, overlaps, panoptic_counts, same_cells
 from training.validation import truth_of, window
@@ -182,7 +182,7 @@ def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None, r
 def _read(sample: Sample, side: int | None) -> tuple[TrainingImage, float | None]:
     file = read_image(sample.image, options=sample.reading)
     label_images = label_images_of(sample, file.size)
-    return window(TrainingImage.from_label_images(sample.image_id, file.rgb(), label_images), side), file.pixel_size_um
+    return window(training_image(sample, file.rgb(), label_images), side), file.pixel_size_um
 
 
 def _kept(found: Cells, evaluation: Evaluation) -> Cells:

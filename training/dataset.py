@@ -29,9 +29,11 @@ from napari_cellseg.images.listing import Listing, Skipped, find_images, has_own
 from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.importers import Imported, ImportOptions, import_annotations, is_recognised
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.review.region import Region
 from training.exact_cells import exact_cells
+from training.region import in_region, region_of
 
-__all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample"]
+__all__ = ["DataSource", "Sample", "TrainingImage", "find_samples", "label_images_of", "read_sample", "training_image"]
 
 LabelImage = npt.NDArray[Any]
 
@@ -52,12 +54,15 @@ class Sample:
         The cells themselves, when they come from a file of annotations or overlap others of their class.
     reading : ReadOptions
         How to read the image.
+    region : tuple of (y, x)
+        The part that is annotated, px; empty for the whole image.
     """
 
     image_id: str
     image: Path
     cells: InstanceMasks | None = field(default=None, compare=False, repr=False)
     reading: ReadOptions = field(default_factory=ReadOptions)
+    region: Region = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,11 @@ class DataSource:
     remarks: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     listing: Listing | None = None
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """The regions of interest of the images that have one, by image_id."""
+        return {sample.image_id: sample.region for sample in self.samples if sample.region}
 
     def lines(self) -> list[str]:
         """Return the remarks, and the files of a training folder that are not used, in one line per reason."""
@@ -232,7 +242,16 @@ def _folder_samples(data: Path, classes: ClassTable | None) -> DataSource:
     if not used:
         raise AnnotationError(f"{root} holds no training image. {_LAYOUT}")
     cells, remarks = exact_cells(root, [file.path for file in used])
-    samples = tuple(Sample(file.image_id, file.path, cells.get(file.path)) for file in used)
+    places = {data: "" if root == data else "train/", root: ""}  # the folders that may be the project
+    samples = tuple(
+        Sample(
+            file.image_id,
+            file.path,
+            cells.get(file.path),
+            region=region_of(file.path, {folder: f"{before}{file.image_id}" for folder, before in places.items()}),
+        )
+        for file in used
+    )
     unused = [Skipped(f.path, "without a folder of its own") for f in listing.images if not has_own_folder(f.path)]
     skipped = replace(listing, skipped=(*listing.skipped, *unused))
     named = _named_classes(data)
@@ -351,5 +370,17 @@ def read_sample(sample: Sample) -> TrainingImage:
         The label images are wrong.
     """
     rgb = read_image(sample.image, options=sample.reading).rgb()
-    height, width = rgb.shape[:2]
-    return TrainingImage.from_label_images(sample.image_id, rgb, label_images_of(sample, (height, width)))
+    return training_image(sample, rgb, label_images_of(sample, (rgb.shape[0], rgb.shape[1])))
+
+
+def training_image(
+    sample: Sample, rgb: npt.NDArray[np.uint8], label_images: Iterable[tuple[int, LabelImage]]
+) -> TrainingImage:
+    """Build the image of a sample, cut to its region of interest.
+
+    Raises
+    ------
+    AnnotationError
+        The region lies outside the image.
+    """
+    return TrainingImage.from_label_images(sample.image_id, *in_region(rgb, label_images, sample.region, sample.image))

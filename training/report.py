@@ -21,7 +21,7 @@ from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.images.statistics import ImageStatistics, PictureFacts, picture_facts, summarise
 from napari_cellseg.wording import counted
-from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of
+from training.dataset import DataSource, Sample, TrainingImage, find_samples, label_images_of, training_image
 
 __all__ = ["DataProblem", "DataReport", "ImageFacts", "ScanStep", "scan", "scan_steps"]
 
@@ -233,7 +233,15 @@ def _look_at(sample: Sample, class_count: int) -> tuple[ImageFacts | None, list[
         return None, [DataProblem("error", sample.image_id, str(error))]
     size = (rgb.shape[0], rgb.shape[1])
     label_images, problems = _read_each(sample, size, class_count)
-    image = TrainingImage.from_label_images(sample.image_id, rgb, label_images)
+    try:
+        image = training_image(sample, rgb, label_images)
+    except AnnotationError as error:
+        return None, [DataProblem("error", sample.image_id, str(error))]
+    if sample.region:
+        height, width = image.rgb.shape[:2]
+        text = f"Only the region of interest is used: {width} x {height} of {size[1]} x {size[0]} px."
+        problems.append(DataProblem("warning", sample.image_id, text))
+        rgb, size = image.rgb, (height, width)
     cells = np.array([image.count(class_id) for class_id in range(1, class_count + 1)], np.int64)
     sides, scattered = _shapes(image)
     problems += _oddities(image, scattered)

@@ -21,6 +21,7 @@ from napari_cellseg.images.listing import has_own_folder, list_images
 from napari_cellseg.importers.write import EXACT_NAME
 from napari_cellseg.workspace import Annotations, Project, Sessions
 from napari_cellseg.workspace.places import state_folder
+from training.region import region_of
 from training.report import DataProblem, DataReport, ScanStep
 
 __all__ = ["Checked", "DataSource", "TrainData", "check_data", "edited_items", "write_annotated", "write_edits"]
@@ -257,4 +258,13 @@ def _stamps(path: Path) -> tuple[Any, ...]:
     if path.is_dir():
         folders = {file.path.parent for file in list_images(path) if has_own_folder(file.path)}
         files += [file for folder in sorted(folders) for file in sorted(folder.iterdir()) if file.is_file()]
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())
+    stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists())
+    return (*stamps, *_regions(path))
+
+
+def _regions(path: Path) -> tuple[Any, ...]:
+    """Return the regions of interest of a training folder, which may stand in its annotations only."""
+    if not path.is_dir():
+        return ()
+    found = ((file.image_id, region_of(file.path, {path: file.image_id})) for file in list_images(path))
+    return tuple((image_id, region) for image_id, region in found if region)

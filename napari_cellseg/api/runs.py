@@ -144,6 +144,7 @@ def evaluate(
     """
     from training.dataset import find_samples
     from training.evaluate import evaluate as compare
+    from training.region import within_regions
     from training.truth import common_classes, truth_of
 
     source = find_samples(Path(data))
@@ -158,6 +159,7 @@ def evaluate(
     limits = model.min_scores or None
     if min_score is not None:
         limits = dict.fromkeys(classes.class_ids, min_score)
+    truth, found, _ = within_regions(source.regions, truth, found)
     return compare(truth, found, classes, min_scores=limits)
 
 

@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.formats.coco_images import write_json
     from training.dataset import find_samples
     from training.evaluate import evaluate
+    from training.region import within_regions
 
     if options.results is not None and options.ids is None:
         raise ConfigError("--results needs --ids FILE, which gives the id of each image.")
@@ -53,8 +54,11 @@ def run(options: argparse.Namespace) -> int:
         truth, found, classes, limits, missing = _of_model(options, source)
     if options.min_score is not None:
         limits = dict.fromkeys(classes.class_ids, options.min_score)
+    truth, found, about_regions = within_regions(source.regions, truth, found)
     evaluation = evaluate(truth, found, classes, min_scores=limits)
     print(evaluation.table())
+    if about_regions:
+        print(about_regions)
     if options.json is not None:
         write_json(options.json, evaluation.to_json(), indent=1)
     return 1 if source.left_out or missing else 0

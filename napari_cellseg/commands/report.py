@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_cellseg.export import ExportProgress
     from napari_cellseg.instances import InstanceMasks
     from napari_cellseg.report.write import ReportSummary
+    from napari_cellseg.review.region import Region
 
 __all__ = ["add_parser", "run"]
 
@@ -66,13 +67,13 @@ def run(options: argparse.Namespace) -> int:
     if options.min_score is None:
         options.min_score = _SCORE if options.source.is_file() and is_results(options.source) else 0.0
     items, classes, left_out = items_of_source(options)
-    truth = None if options.truth is None else _truth(options.truth)
+    truth, regions = (None, None) if options.truth is None else _truth(options.truth)
     with Bar("image") as bar:
 
         def show(event: ExportProgress) -> None:
             bar.at(event.image, event.images, event.image_id)
 
-        steps = write_report(items, classes, options.html, source=given, truth=truth)
+        steps = write_report(items, classes, options.html, source=given, truth=truth, regions=regions)
         summary: ReportSummary = drive(steps, show)
     for image_id, text in summary.problems:
         print(f"{image_id}: {text}", file=sys.stderr)
@@ -81,8 +82,9 @@ def run(options: argparse.Namespace) -> int:
     return 1 if left_out or summary.problems else 0
 
 
-def _truth(folder: Path) -> Mapping[str, InstanceMasks]:
+def _truth(folder: Path) -> tuple[Mapping[str, InstanceMasks], Mapping[str, Region]]:
     from training.dataset import find_samples
     from training.truth import truth_of
 
-    return truth_of(find_samples(folder))
+    source = find_samples(folder)
+    return truth_of(source), source.regions

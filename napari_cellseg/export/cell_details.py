@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_cellseg.review import About, Cell
 
-__all__ = ["cell_details", "image_details"]
+__all__ = ["cell_details", "image_details", "region_details"]
 
 
 def cell_details(cell: Cell) -> dict[str, str]:
@@ -17,3 +17,8 @@ def image_details(about: About) -> dict[str, str]:
     """Return the flag and note of an image; an entry without content is left out."""
     details = {"unsure": "yes" if about.unsure else "", "note": about.note}
     return {name: text for name, text in details.items() if text}
+
+
+def region_details(about: About) -> dict[str, list[list[float]]]:
+    """Return the region of interest as corners x, y along pixel edges, as in COCO; empty for the whole image."""
+    return {"region": [[x + 0.5, y + 0.5] for y, x in about.region]} if about.region else {}

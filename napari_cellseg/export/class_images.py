@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.formats.label_images import write_class_images
+from napari_cellseg.workspace.about_lines import REGION_NAME, region_bytes
 
 __all__ = ["CLASS_IMAGES"]
 
@@ -16,6 +17,8 @@ _FOLDER = "training"
 def _write(job: ExportJob, image: ExportImage) -> None:
     # The image first: if it cannot be read, no labels are written without an image.
     job.write_image(image, _FOLDER, image.folder_name, "image")
+    if image.about.region:
+        job.write(region_bytes(image.about.region), _FOLDER, image.folder_name, REGION_NAME)
     job.files += write_class_images(job.plan.folder / _FOLDER / image.folder_name, image.instances)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import Any
 
-from napari_cellseg.export.cell_details import cell_details, image_details
+from napari_cellseg.export.cell_details import cell_details, image_details, region_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.formats.coco import CocoDataset, write_dataset
 from napari_cellseg.formats.coco_images import ImageId
@@ -14,13 +15,13 @@ from napari_cellseg.instances import InstanceMasks
 __all__ = ["COCO"]
 
 
-_Found = tuple[ImageId, InstanceMasks, list[dict[str, str]], dict[str, str]]
+_Found = tuple[ImageId, InstanceMasks, list[dict[str, str]], dict[str, Any]]
 
 
 def _collect(_: ExportJob, image: ExportImage) -> _Found:
     details = [cell_details(cell) for cell in image.cells]
     image_id = ImageId(_name_in_folder(image), image.number, *image.size)
-    return image_id, image.instances, details, image_details(image.about)
+    return image_id, image.instances, details, {**image_details(image.about), **region_details(image.about)}
 
 
 def _name_in_folder(image: ExportImage) -> str:

@@ -79,7 +79,7 @@ class CocoDataset:
     classes: ClassTable
     cells: Mapping[int, InstanceMasks] = field(default_factory=dict)
     details: Mapping[int, Sequence[Mapping[str, str]]] = field(default_factory=dict)
-    image_details: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    image_details: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def instances(self, image: ImageId) -> InstanceMasks:
         """Return the cells of an image."""

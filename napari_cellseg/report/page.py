@@ -60,6 +60,8 @@ class ReportContent:
         Number of unusual cells.
     evaluation : Evaluation, optional
         The agreement with the ground truth.
+    not_counted : str
+        A sentence about cells outside of regions of interest; empty if no image has one.
     problems : sequence of (str, str)
         Image and text of what could not be read.
     without : int
@@ -73,6 +75,7 @@ class ReportContent:
     images: Sequence[ImageFacts]
     outliers: Sequence[Outlier] = ()
     unusual: int = 0
+    not_counted: str = ""
     evaluation: Evaluation | None = None
     problems: Sequence[tuple[str, str]] = ()
     without: int = 0
@@ -185,7 +188,8 @@ def _agreement(content: ReportContent) -> str:
         f"<h2>Agreement with the ground truth</h2><p>{counted(found.images, 'image')} compared: "
         f"{escape(str(found.errors))}.</p>"
         f'<div class="row"><div>{table}</div>{confusion_plot(found.confusion, content.classes)}</div>'
-        '<p class="muted">AP50 ranks all detections; the rest counts the cells at or above the minimum scores.</p>'
+        '<p class="muted">AP50 ranks all detections; the rest counts the cells at or above the minimum scores. '
+        f"{escape(content.not_counted)}</p>"
     )
 
 

@@ -16,6 +16,7 @@ from napari_cellseg.export.plan import ExportItem, ExportProgress
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.report.facts import ImageFacts, facts_of, outliers_of, with_thumbnails
 from napari_cellseg.report.page import ReportContent, html_page
+from napari_cellseg.review.region import Region
 
 if TYPE_CHECKING:
     from training.evaluate import Evaluation
@@ -41,6 +42,7 @@ def write_report(
     *,
     source: str,
     truth: Mapping[str, InstanceMasks] | None = None,
+    regions: Mapping[str, Region] | None = None,
 ) -> Generator[ExportProgress, None, ReportSummary]:
     """Write one HTML page about the shown cells of images.
 
@@ -55,6 +57,8 @@ def write_report(
         Where the cells come from, for the page.
     truth : mapping of str to InstanceMasks, optional
         Ground truth by image_id; images without it are not compared.
+    regions : mapping of str to Region, optional
+        The regions of interest by image_id: cells outside are not compared.
 
     Yields
     ------
@@ -82,7 +86,7 @@ def write_report(
     if not images:
         why = f" The first problem: {problems[0][1]}" if problems else " Segment the images first."
         raise AnnotationError(f"There is nothing to report: no image of {source} has cells that can be read.{why}")
-    evaluation = _compared(images, classes, truth or {})
+    evaluation, not_counted = _compared(images, classes, truth or {}, regions or {})
     outliers, unusual = outliers_of(images)
     content = ReportContent(
         title=f"Cells of {Path(source).name or source}",
@@ -93,6 +97,7 @@ def write_report(
         outliers=with_thumbnails(outliers, chosen, classes),
         unusual=unusual,
         evaluation=evaluation,
+        not_counted=not_counted,
         problems=problems,
         without=len(chosen) - len(images) - len(problems),
     )
@@ -109,13 +114,21 @@ def write_report(
     )
 
 
-def _compared(images: list[ImageFacts], classes: ClassTable, truth: Mapping[str, InstanceMasks]) -> Evaluation | None:
+def _compared(
+    images: list[ImageFacts],
+    classes: ClassTable,
+    truth: Mapping[str, InstanceMasks],
+    regions: Mapping[str, Region],
+) -> tuple[Evaluation | None, str]:
+    """Return the agreement with the ground truth, and a sentence about cells outside of regions of interest."""
     both = {image.image_id: image for image in images if image.image_id in truth}
     if not both:
-        return None
+        return None, ""
     from training.evaluate import evaluate
+    from training.region import within_regions
 
     limits = dict(next(iter(both.values())).min_scores) or dict.fromkeys(classes.class_ids, 0.0)
     limits = {class_id: limits.get(class_id, 0.0) for class_id in classes.class_ids}
-    found = {image_id: image.detections for image_id, image in both.items()}
-    return evaluate({image_id: truth[image_id] for image_id in both}, found, classes, min_scores=limits)
+    detections = {image_id: image.detections for image_id, image in both.items()}
+    wanted, found, text = within_regions(regions, {image_id: truth[image_id] for image_id in both}, detections)
+    return evaluate(wanted, found, classes, min_scores=limits), text

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from napari_cellseg.review.region import Region
+
 __all__ = ["MAX_NOTE", "NOTHING", "About", "joined_notes", "tidy_note"]
 
 MAX_NOTE = 2000
@@ -13,7 +15,7 @@ MAX_NOTE = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """The note and the flag of an image.
+    """The note, the flag and the region of interest of an image.
 
     Attributes
     ----------
@@ -21,10 +23,13 @@ class About:
         A short text in one line; empty for none.
     unsure : bool
         Whether the user flagged the image as unsure.
+    region : tuple of (y, x)
+        The region of interest, px: only this part is annotated; empty for the whole image. See `region`.
     """
 
     note: str = ""
     unsure: bool = False
+    region: Region = ()
 
     def __bool__(self) -> bool:
         return self != NOTHING
@@ -41,6 +46,8 @@ class About:
 
     def step_from(self, before: About) -> str:
         """Return the text of the undo entry of a change."""
+        if self.region != before.region:
+            return "region of interest" if self.region else "remove the region of interest"
         if self.note != before.note:
             return "note on the image" if self.note else "remove the note of the image"
         return "flag the image as unsure" if self.unsure else "remove the flag of the image"

@@ -102,6 +102,7 @@ class Header:
     summary: ImageSummary
     revision: str
     labels: LabelStamps
+    about: About = NOTHING
 
 
 def new_revision() -> str:
@@ -214,9 +215,12 @@ def read_header(path: Path) -> Header:
         raise AnnotationError(_cannot_read(path, error)) from error
     if problems or None in (line.shown, line.reviewed, line.reviewable, line.revision):
         whole = read_annotations(path)
-        return Header(summarise(whole.cells, whole.min_scores, line.saved_at), whole.revision, whole.labels)
+        return Header(
+            summarise(whole.cells, whole.min_scores, line.saved_at), whole.revision, whole.labels, whole.about
+        )
     progress = Progress(line.reviewed or 0, line.reviewable or 0, line.given or 0)
-    return Header(ImageSummary(line.shown or {}, progress, line.saved_at), line.revision or "", line.labels or {})
+    summary = ImageSummary(line.shown or {}, progress, line.saved_at)
+    return Header(summary, line.revision or "", line.labels or {}, about_of(line.about))
 
 
 def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:

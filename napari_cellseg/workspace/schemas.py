@@ -30,6 +30,7 @@ __all__ = [
 
 MAX_SIDE = 2**20
 MAX_TEXT = 10_000
+MAX_CORNERS = 100_000
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -52,6 +53,7 @@ Text = Annotated[str, Field(strict=True, max_length=MAX_TEXT)]
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 Place = Annotated[int, Field(strict=True, ge=0, le=MAX_SIDE)]
 Size = tuple[Side, Side]
+Corner = Annotated[float, Field(ge=-1, le=MAX_SIDE)]
 Classes = Annotated[ClassTable, BeforeValidator(_table)]
 
 CellRow = tuple[
@@ -68,10 +70,11 @@ class _File(BaseModel):
 
 
 class FlagRecord(_File):
-    """The note and the flag of a cell or an image."""
+    """The note and the flag of a cell or an image, and the region of interest of an image."""
 
     note: Text = ""
     unsure: Annotated[bool, Field(strict=True)] = False
+    region: Annotated[list[tuple[Corner, Corner]], Field(max_length=MAX_CORNERS)] = Field(default_factory=list)
 
 
 NO_FLAG = FlagRecord()

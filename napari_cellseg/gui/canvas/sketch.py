@@ -20,8 +20,9 @@ Point = tuple[float, float]
 class Sketch:
     """A white line or points over the class layers; not editable, not selectable."""
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, name: str = "sketch") -> None:
         self._viewer = viewer
+        self._name = name
         self._layer: Shapes | None = None
 
     def path(self, points: Sequence[Point], *, closed: bool = False) -> None:
@@ -56,7 +57,7 @@ class Sketch:
         layers = self._viewer.layers
         if self._layer is None or self._layer not in layers:
             chosen = layers.selection.active
-            self._layer = Shapes(name="sketch", ndim=2, opacity=1.0)
+            self._layer = Shapes(name=self._name, ndim=2, opacity=1.0)
             self._viewer.add_layer(self._layer)
             self._layer.mouse_pan = False
             layers.selection.active = chosen

@@ -35,6 +35,7 @@ class Where(Enum):
     CANVAS = "on the canvas"
     REVIEW = "on the canvas and in *Review*"
     END = "on the canvas and in the queue, once all cells are decided"
+    REGION = "on the canvas, while the region is drawn"
     SPLITTING = "on the canvas, while a cell is being split"
     CLICKING = "on the canvas, while missed cells are clicked"
 

@@ -11,6 +11,7 @@ from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.gui.review import needs
 from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.review.note_actions import NOTE_ACTIONS
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY, class_key
 from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.gui.widgets.workflow import show_dock
@@ -246,27 +247,7 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         needs=needs.a_cell,
         run=ReviewActions.delete,
     ),
-    ReviewAction(
-        id="note",
-        text="Note",
-        tip="Write a note on the selected cells, or on the image if none is selected; Enter keeps it, Esc drops it",
-        keys=("I",),
-        place=Place.NOTE,
-        needs=needs.edits,
-        run=lambda do: do.notes.ask(),
-        now=lambda do: f"Write a note on {do.notes.target}",
-    ),
-    ReviewAction(
-        id="unsure",
-        text="Unsure",
-        tip="Flag the selected cells as unsure, or the image if none is selected; again removes the flag",
-        keys=("U",),
-        place=Place.NOTE,
-        needs=needs.edits,
-        run=lambda do: do.notes.toggle_unsure(),
-        now=lambda do: f"{'Remove the flag of' if do.notes.is_unsure else 'Flag as unsure:'} {do.notes.target}",
-        is_on=lambda do: do.notes.is_unsure,
-    ),
+    *NOTE_ACTIONS,
     ReviewAction(
         id="undo",
         text="Undo",

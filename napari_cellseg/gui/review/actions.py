@@ -25,6 +25,7 @@ from napari_cellseg.gui.review.next_cell import NextCell
 from napari_cellseg.gui.review.notes import Notes
 from napari_cellseg.gui.review.queue_text import nothing_text
 from napari_cellseg.gui.review.queue_walk import QueueWalk
+from napari_cellseg.gui.review.region_tool import RegionTool
 from napari_cellseg.gui.review.stepping import Stepping
 from napari_cellseg.gui.review.truth_view import TruthView
 from napari_cellseg.gui.state import AppState
@@ -60,10 +61,12 @@ class ReviewActions(QObject):
         self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
         self.steps, self.notes = Stepping(state, layers, self._run), Notes(state, self._run)
+        self.region = RegionTool(state, layers, opener, self._run)
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers, self.tools)
         self.new_cell = NewCell(state, layers, self.tools, finder)
         self.cutting.changed.connect(self._on_cutting)
+        self.region.changed.connect(self._on_cutting)
         layers.session_changed.connect(self._on_change)
         layers.undo_requested.connect(self.undo)
         layers.redo_requested.connect(self.redo)
@@ -159,6 +162,7 @@ class ReviewActions(QObject):
 
     def split(self) -> None:
         """Start to split the selected cell; give up when a split has started."""
+        self.region.stop()
         if self.cutting.cell_id is not None:
             self.cutting.stop()
         elif len(self.selection) == 1:
@@ -177,9 +181,16 @@ class ReviewActions(QObject):
         if change is not None and not change:
             self.say(nothing)
 
+    def draw_region(self) -> None:
+        """Let the next drag draw the region of interest of the image; give up if it is drawn already."""
+        self.cutting.stop()
+        self.tools.point()
+        self.region.toggle()
+
     def use_tool(self, tool: Tool) -> None:
         """Choose a tool; it holds on all class layers until a decision."""
         self.cutting.stop()
+        self.region.stop()
         self.tools.choose(tool)
 
     def draw_new(self) -> None:
@@ -279,6 +290,7 @@ class ReviewActions(QObject):
         self.showing.show_all()
         self.new_cell.drop()
         self.truth.close()
+        self.region.close()
         self.queue.close()
 
     # ---- how ----
@@ -367,7 +379,7 @@ class ReviewActions(QObject):
         self.changed.emit()
 
     def _on_cutting(self) -> None:
-        self.pointing.enabled = self.cutting.cell_id is None
+        self.pointing.enabled = self.cutting.cell_id is None and not self.region.is_drawing
         if self.cutting.hint:
             self.say(self.cutting.hint)
         self.changed.emit()

@@ -131,7 +131,7 @@ class ReviewDock(Dock):
         self.column.addLayout(_row(*self._buttons_of(Place.QUEUE), self.alike))
         self._note = ElidedLabel()
         row = _row(self._note, *self._buttons_of(Place.NOTE))
-        for place, stretch in enumerate((5, 2, 2)):  # a pressed button is bold, and wider
+        for place, stretch in enumerate((4, 2, 2, 2)):  # a pressed button is bold, and wider
             row.setStretch(place, stretch)
         self.column.addLayout(row)
         self._classes = ClassButtons()
@@ -257,7 +257,7 @@ class ReviewDock(Dock):
         queue = self._do.queue
         if session is None:
             return "Open an image first; then run a model in Segment, or draw cells in the class layers."
-        if hint := self._do.cutting.hint or self._do.new_cell.hint:
+        if hint := self._do.cutting.hint or self._do.region.hint or self._do.new_cell.hint:
             return hint
         if not queue.is_ready:
             done, of = queue.assessed or (0, 1)
@@ -279,8 +279,9 @@ class ReviewDock(Dock):
         self._classes.explain(action("class_1").needs(self._do))
         self._show_alike()
         notes = self._do.notes
-        about = f"{notes.target}: {notes.text}" if notes.text else f"No note on {notes.target}"
+        about = f"{notes.target}: {notes.text}" if notes.text else "No note"
         self._note.setText(about[:1].upper() + about[1:] if session is not None else "")
+        self._note.setToolTip(f"{self._note.text()}\n{notes.target}")
         explain(self._steps, any_step(self._do), "The last steps in words; click one to go back to it, or to redo it")
         undo = session.undo_text if session is not None else None
         self._undo_text.setText(self._do.steps.undone_text or (f"Last: {undo}" if undo else ""))

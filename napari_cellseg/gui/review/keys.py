@@ -22,7 +22,7 @@ from napari_cellseg.gui.state import AppState
 __all__ = ["KeysDialog", "ReviewKeys", "add_dock_keys"]
 
 _CANVAS = (Where.EVERYWHERE, Where.CANVAS, Where.REVIEW)
-_PASSING = (Where.SPLITTING, Where.CLICKING, Where.END)
+_PASSING = (Where.SPLITTING, Where.CLICKING, Where.REGION, Where.END)
 _WINDOW_KEYS = ("?",)
 """Keys that napari has no name for: the window itself gets them."""
 _FOCUS_KEYS = ("Tab",)
@@ -134,6 +134,8 @@ class ReviewKeys:
     def _wanted(self) -> tuple[Where, ...]:
         if self._actions.cutting.cell_id is not None:
             return (Where.SPLITTING,)
+        if self._actions.region.is_drawing:
+            return (Where.REGION,)
         if self._actions.tools.tool is Tool.CELL:
             return (Where.CLICKING,)
         at_end = not self._actions.tools.draws and self._actions.queue.is_finished

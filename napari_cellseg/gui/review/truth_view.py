@@ -14,6 +14,7 @@ from napari_cellseg.gui.review.truth_picture import TruthPicture, against_labels
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Status
+from napari_cellseg.review.region import inside
 
 __all__ = ["TruthView"]
 
@@ -104,6 +105,8 @@ class TruthView(QObject):
             s >= limits.get(c, 0.0) for s, c in zip(answer.scores.tolist(), answer.class_ids.tolist(), strict=True)
         ]
         found, labels = answer.select(shown), session.instances(LABELS)
+        region = session.about.region
+        found, labels = found.select(inside(found, region)), labels.select(inside(labels, region))
         self.job.start(lambda: against_labels(image.rgb(), labels, found))
 
     def _on_compared(self, picture: TruthPicture) -> None:

@@ -38,6 +38,7 @@ from napari_cellseg.wording import counted
 from training.comparison import Comparison, ImageComparison, ModelScores
 from training.dataset import find_samples
 from training.history import FEW_CELLS
+from training.region import in_region
 
 __all__ = ["CompareWindow", "compared_pictures"]
 
@@ -181,13 +182,16 @@ def compared_pictures(data: Path, image: ImageComparison, classes: ClassTable) -
     CellSegError
         The image is missing or damaged.
     """
-    paths = {sample.image_id: sample.image for sample in find_samples(data).samples}
+    samples = {sample.image_id: sample for sample in find_samples(data).samples}
     yield None
-    if image.image_id not in paths:
+    if image.image_id not in samples:
         raise AnnotationError(f"{data} no longer has an image {image.image_id!r}.")
-    rgb = read_image(paths[image.image_id]).rgb()
+    sample = samples[image.image_id]
+    rgb, _ = in_region(read_image(sample.image).rgb(), (), sample.region, sample.image)
     top, left = ((have - need) // 2 for have, need in zip(rgb.shape[:2], image.truth.image_size, strict=True))
     rgb = rgb[top : top + image.truth.image_size[0], left : left + image.truth.image_size[1]]
+    if rgb.shape[:2] != image.truth.image_size:
+        raise AnnotationError(f"The region of interest of {image.image_id} was changed. Compare the models again.")
     yield None
     both = []
     for found, only, other, false in (

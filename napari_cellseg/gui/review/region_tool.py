@@ -1,0 +1,151 @@
+"""`RegionTool`: draws the region of interest of the image, and shows it as an outline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from typing import Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.layers import ClassLayers
+from napari_cellseg.gui.canvas.pointing import dragged_path
+from napari_cellseg.gui.canvas.sketch import Sketch
+from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.state import AppState
+from napari_cellseg.review import Change, ReviewSession
+from napari_cellseg.review.region import LEAST_SIDE_PX, Region, inside, placed_region, tidy_region
+
+__all__ = ["RegionTool"]
+
+_COLOUR = "#f0e442"
+_ZOOM_MS = 100
+"""The outline gets the width for another zoom after this time."""
+_HINT = "Drag a box around the region of interest, or hold Ctrl and draw around it. A click removes it, Esc keeps it."
+
+
+class RegionTool(QObject):
+    """The mode in which the next drag draws the region. A change of the region is saved immediately, for *Train*.
+
+    Parameters
+    ----------
+    state : AppState
+    layers : ClassLayers
+    opener : Opener
+        Saves.
+    run : callable
+        Does a command on the session; returns None, after it told the user the reason, when that is not possible.
+    """
+
+    changed = Signal()
+    """It began or ended, or there is another region."""
+
+    def __init__(
+        self,
+        state: AppState,
+        layers: ClassLayers,
+        opener: Opener,
+        run: Callable[[Callable[[ReviewSession], Change]], Change | None],
+    ) -> None:
+        super().__init__()
+        self._state, self._opener, self._run = state, opener, run
+        self._drawn, self._outline = Sketch(state.viewer), Sketch(state.viewer, "region of interest")
+        self._pans: bool = True
+        self._shown: Region = ()
+        self.is_drawing = False
+        self._saved_soon, self._zoomed = QTimer(self), QTimer(self)
+        for timer, wait_ms, call in ((self._saved_soon, 0, opener.save), (self._zoomed, _ZOOM_MS, self._show)):
+            timer.setSingleShot(True)
+            timer.setInterval(wait_ms)
+            timer.timeout.connect(call)
+        camera_of(state.viewer).events.zoom.connect(lambda _: self._zoomed.start() if self._shown else None)
+        layers.session_changed.connect(self._on_change)
+        layers.ready.connect(self._show)
+        state.current_changed.connect(self._on_current)
+
+    @property
+    def hint(self) -> str:
+        """What to do next; empty while no region is drawn."""
+        return _HINT if self.is_drawing else ""
+
+    def toggle(self) -> None:
+        """Begin to draw the region, or stop."""
+        if self.is_drawing:
+            self.stop()
+            return
+        viewer = self._state.viewer
+        self.is_drawing = True
+        self._pans, camera_of(viewer).mouse_pan = camera_of(viewer).mouse_pan, False
+        viewer.mouse_drag_callbacks.append(self._on_press)
+        viewer.status = _HINT
+        self.changed.emit()
+
+    def stop(self) -> None:
+        """Stop drawing; the region stays as it was."""
+        viewer = self._state.viewer
+        if not self.is_drawing or viewer is None:
+            return
+        self.is_drawing = False
+        self._drawn.clear()
+        viewer.mouse_drag_callbacks.remove(self._on_press)
+        camera_of(viewer).mouse_pan = self._pans
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Stop all timers."""
+        self.stop()
+        self._saved_soon.stop()
+        self._zoomed.stop()
+
+    # ---- drawing ----
+
+    def _on_press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
+        is_box = "Control" not in event.modifiers
+        path = yield from dragged_path(viewer, event, self._drawn, box=is_box)
+        session = self._state.session
+        if not self.is_drawing or session is None:  # stopped with the button down
+            self._drawn.clear()
+            return
+        region = tidy_region(path, session.image_size) if path else ()
+        placed = placed_region(region, session.image_size)
+        self.stop()
+        if path and (placed is None or min(placed[1].shape) < LEAST_SIDE_PX):
+            viewer.status = f"The region must be {LEAST_SIDE_PX} px wide and high, or more, and inside the image."
+            return
+        if self._run(lambda session: session.describe(replace(session.about, region=region))) is not None:
+            viewer.status = self._told(session)
+
+    def _told(self, session: ReviewSession) -> str:
+        region = session.about.region
+        placed = placed_region(region, session.image_size)
+        if placed is None:
+            return "The whole image is of interest."
+        cells = session.instances()
+        outside = len(cells) - int(inside(cells, region).sum())
+        height, width = placed[1].shape
+        return (
+            f"Region of interest: {width} x {height} px. Training and evaluation use only this part; "
+            f"{outside:,} of {len(cells):,} cells lie outside."
+        )
+
+    # ---- showing ----
+
+    def _on_current(self) -> None:
+        self.stop()
+        self._outline.clear()
+        self._shown = ()
+
+    def _on_change(self, change: Change) -> None:
+        if change.about is not None and change.about.region != self._shown:
+            self._show()
+            self._saved_soon.start()
+
+    def _show(self) -> None:
+        session = self._state.session
+        self._shown = () if session is None else session.about.region
+        if self._shown:
+            self._outline.outline(list(self._shown), _COLOUR)
+        else:
+            self._outline.clear()
+        self.changed.emit()
