@@ -307,12 +307,14 @@ def test_a_file_that_may_not_grow_is_one_clear_message(qtbot, room, data, tmp_pa
 def test_when_the_viewer_is_killed_the_training_saves_itself_and_ends(qtbot, room, data, tmp_path):
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
         "from training_settings import tiny_config\n"
         "from napari_cellseg.engine_process.client import EngineClient\n"
+        "from napari_cellseg.engine_process.tasks import Train\n"
         "from napari_cellseg.events import StepDone\n"
         "client = EngineClient()\n"
-        "config, data, folder = tiny_config(epochs=1000), *sys.argv[1:]\n"
-        "run = client.run('train', config=config, data=data, run_folder=folder)\n"
+        "data, folder = map(Path, sys.argv[1:])\n"
+        "run = Train(config=tiny_config(epochs=1000), data=data, run_folder=folder).on(client.run)\n"
         "next(e for e in run if isinstance(e, StepDone))\n"
         "print(client.process_id, flush=True)\n"
         "for _ in run: pass\n"
