@@ -74,6 +74,18 @@ def test_the_device_is_the_one_that_segment_begins_with(settings, open_dock):
     assert dock.options().device == "cpu"
 
 
+def test_the_reader_is_the_name_in_the_decisions(settings, qtbot, plugin, project_folder):
+    settings.general.reader = " Dr. Ana "
+    plugin.opener.open_path(project_folder)
+    qtbot.waitUntil(lambda: plugin.state.session is not None and not plugin.opener.job.is_busy, timeout=60_000)
+    session = plugin.state.session
+    session.accept([1])
+    assert session.cells[1].by == "Dr. Ana"
+    assert plugin.opener.save()
+    saved = plugin.state.workspace.project.read(plugin.state.image_id)
+    assert {cell.by for cell in saved.cells if cell.reviewed} == {"Dr. Ana"}
+
+
 def test_a_model_begins_with_its_own_scores_or_the_preferred_one_or_those_of_last_time(settings):
     assert first_min_scores(HEADER) == {1: 0.3, 2: 0.6}
     settings.cells.min_score_percent = 45

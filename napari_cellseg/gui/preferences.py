@@ -40,6 +40,8 @@ class Preferences:
         Whether the engine starts as soon as an image is open, so that the first result comes sooner.
     hints : bool
         Whether the canvas shows the next step of a first session.
+    reader : str
+        Name in the decisions about cells; empty for that of the account. For folders that are opened afterwards.
     ram_budget_mib : int
         Memory for training images; 0 chooses by the free memory.
     vram_budget_mib : int
@@ -59,6 +61,7 @@ class Preferences:
     device: str = "auto"
     warm_start: bool = True
     hints: bool = True
+    reader: str = ""
     ram_budget_mib: int = 0
     vram_budget_mib: int = 0
     min_score_percent: int = 0

@@ -84,9 +84,11 @@ class UnsavedEdits:
 
 
 def open_folder(
-    path: Path, *, take_over: bool = False, image_id: str | None = None
+    path: Path, *, take_over: bool = False, image_id: str | None = None, user: str | None = None
 ) -> Generator[None, None, OpenedFolder]:
     """Open an image, a folder of images, or an annotation file with its images; ``image_id`` is shown first.
+
+    ``user`` is the name in the decisions; that of the account if left out.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def open_folder(
             foreign = import_annotations(path)
             folder, classes = _folder_of(foreign), foreign.classes
     with heard_damage() as damage:
-        project = open_project(folder, take_over=take_over)
+        project = open_project(folder, user=user, take_over=take_over)
     try:
         yield None
         if foreign is not None:

@@ -32,6 +32,7 @@ from napari_cellseg.export import (
     items_of,
 )
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, match_ids
+from napari_cellseg.gui.exporting.agreement import AgreementRow
 from napari_cellseg.gui.exporting.report import ReportRow
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
@@ -69,13 +70,15 @@ class ExportDock(Dock):
         self.problems = small_label()
         self.problems.setStyleSheet(f"color: {ERROR};")
         self.report = ReportRow(self.state, self._items, lambda: Path(self.folder.text()))
-        for widget in (self.export_button, self.row, self.problems, self.open_button, self.report):
+        self.agreement = AgreementRow(self.state, lambda: Path(self.folder.text()))
+        for widget in (self.export_button, self.row, self.problems, self.open_button, self.report, self.agreement):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         self.job.reported.connect(self._on_event)
         self.job.finished.connect(self._on_finished)
         self.job.changed.connect(self._show)
         self.report.job.changed.connect(self._show)
+        self.agreement.job.changed.connect(self._show)
         self.state.workspace_changed.connect(self._on_workspace)
         self.state.current_changed.connect(self._show)
         self._on_workspace()
@@ -242,6 +245,7 @@ class ExportDock(Dock):
         self._summary = None
         self.problems.hide()
         self.report.forget()
+        self.agreement.forget()
         self.set_ids(None if workspace is None else find_ids(workspace.project.folder))
         self._show()
 
@@ -268,6 +272,7 @@ class ExportDock(Dock):
         )
         self.open_button.setVisible(self._summary is not None)
         self.report.show_reason(self._no_place())
+        self.agreement.show_reason(self._no_place())
 
     def _why_not(self) -> str | None:
         if self.state.workspace is not None and not self.formats:

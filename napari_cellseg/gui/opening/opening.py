@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from napari_cellseg.gui.jobs import Job, JobState
 from napari_cellseg.gui.opening.first_image import FirstImage
 from napari_cellseg.gui.opening.leaving import keep_or_log, may_leave, save_current
 from napari_cellseg.gui.opening.own_layer import OwnLayer
+from napari_cellseg.gui.opening.reader import folder_opener
 from napari_cellseg.gui.opening.reviewing import (
     begin_review,
     listing_text,
@@ -43,7 +45,6 @@ from napari_cellseg.workspace.open_any import (
     UnsavedEdits,
     list_again,
     load_image,
-    open_folder,
 )
 from napari_cellseg.workspace.own_labels import forget_annotations
 
@@ -103,17 +104,17 @@ class Opener(QObject):
             self._begin_with = image_id
             self.job.start(lambda: list_again(project, imported))
         elif self._leave():
-            self._wanted = None
-            self._begin_with = image_id
+            self._wanted, self._begin_with = None, image_id
             self._state.set_loading(f"Opening {path.name}...")
-            self.job.start(lambda: open_folder(path, take_over=take_over, image_id=image_id))
+            self.job.start(partial(folder_opener(), path, take_over=take_over, image_id=image_id))
 
     def open_made_folder(self, make: Callable[[], Generator[None, None, None]], folder: Path) -> None:
         """Open a folder after a generator has written it."""
+        open_it = folder_opener()
 
         def make_and_open() -> Generator[None, None, OpenedFolder]:
             yield from make()
-            return (yield from open_folder(folder))
+            return (yield from open_it(folder))
 
         if self._leave():
             self._wanted = self._loading = None
