@@ -26,6 +26,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--results", type=Path, metavar="FILE", help="test-results.json or zip, instead of a model")
     parser.add_argument("--ids", type=Path, metavar="FILE", help="JSON list of the images and ids of --results")
     parser.add_argument("--min-score", type=float, metavar="S", help="minimum score of cells in all metrics except AP")
+    parser.add_argument(
+        "--class-blind", action="store_true", help="compare cells alone, for a model whose classes are not the data's"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers to a JSON file")
     add_model_options(parser, min_score=False)
     add_reading_options(parser)
@@ -52,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         truth, found, classes, missing = _of_results(options, source)
     else:
         truth, found, classes, limits, missing = _of_model(options, source)
+    if options.class_blind:
+        classes, limits, truth, found = _of_cells_alone(limits, truth, found)
     if options.min_score is not None:
         limits = dict.fromkeys(classes.class_ids, options.min_score)
     truth, found, about_regions = within_regions(source.regions, truth, found)
@@ -65,6 +70,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 Cells = dict[str, "InstanceMasks"]
+
+
+def _of_cells_alone(
+    limits: Mapping[int, float] | None, truth: Cells, found: Cells
+) -> tuple[ClassTable, Mapping[int, float] | None, Cells, Cells]:
+    """Give all cells one class, with the mean of the model's score thresholds, and say so."""
+    from dataclasses import replace
+    from statistics import fmean
+
+    from napari_cellseg.classes import ClassTable
+
+    def alone(side: Cells) -> Cells:
+        return {name: replace(cells, class_ids=cells.class_ids * 0 + 1) for name, cells in side.items()}
+
+    print("Cells alone are compared: all classes count as one.")
+    return ClassTable(("cell",)), {1: fmean(limits.values())} if limits else None, alone(truth), alone(found)
 
 
 def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable, list[str]]:
@@ -101,7 +122,7 @@ def _of_model(
 
     settings = prediction_options(options, None)
     header = read_header(settings.checkpoint or bundled())
-    classes = common_classes(source, header.classes)
+    classes = source.classes if options.class_blind else common_classes(source, header.classes)
     reading = reading_of(options, header.config.reading)
     files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
     with Bar("image", to_stderr=True) as bar:
