@@ -1,4 +1,4 @@
-"""The statistics of the pyramid's norms: of training crops in a new model, unchanged in a trained one."""
+"""The statistics of the pyramid's norms: of training crops in a new model, and of the last steps in a trained one."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def test_a_new_model_gets_the_statistics_of_training_crops(new_model: Path) -> N
     assert all(norm.calibrated for norm in norms)
 
 
-def test_training_from_a_model_keeps_its_statistics(new_model: Path, tmp_path: Path) -> None:
+def test_training_from_a_model_moves_its_statistics_slowly(new_model: Path, tmp_path: Path) -> None:
     config = tiny_config(**SHORT, start_from=str(new_model), seed=5)
     run(config, tissue(tmp_path / "data", side=160), tmp_path / "run")
-    pairs = zip(statistics(new_model), statistics(tmp_path / "run" / "best.safetensors"), strict=True)
-    assert all(torch.equal(old, new) for old, new in pairs)
+    pairs = list(zip(statistics(new_model), statistics(tmp_path / "run" / "best.safetensors"), strict=True))
+    assert not any(torch.equal(old, new) for old, new in pairs)
+    assert all(torch.allclose(old, new, rtol=0.2, atol=0.2 * float(old.abs().max())) for old, new in pairs)
 
 
 def test_a_run_of_an_older_version_can_be_resumed() -> None:

@@ -13,12 +13,19 @@ from napari_cellseg.model.config import Norm
 __all__ = ["StoredNorm", "calibrate", "make_norm", "stored_norms"]
 
 
-class StoredNorm(nn.Module):
-    """Normalise each channel with a stored mean and variance, then scale and shift it: (B, C, H, W) -> the same.
+_GROUP = 16
+"""Channels of a group: one image per step is enough (Wu & He, ECCV 2018)."""
+_MOMENTUM = 0.02
+"""Weight of a training step in the stored statistics: they are of the last 50 steps or so."""
 
-    Training changes scale and shift, never the statistics, so that a feature depends on the pixels around it alone:
-    a group norm takes its statistics from the tile, and a cell then depends on the tile that it lies in. A prediction
-    folds the norm into the convolution before it (`model.network.folding`).
+
+class StoredNorm(nn.Module):
+    """Group norm in training, with stored statistics in a prediction: (B, C, H, W) -> the same.
+
+    A group norm takes its statistics from the tile, and a cell then depends on the tile that it lies in. Here, a
+    training step normalises each crop by its own statistics, which makes learning quick, and moves the stored mean and
+    standard deviation of each group towards them. A prediction uses the stored ones, so that a feature depends on the
+    pixels around it alone; it folds the norm into the convolution before it (`model.network.folding`).
     """
 
     running_mean: Tensor
@@ -26,6 +33,7 @@ class StoredNorm(nn.Module):
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
+        self.groups = max(1, channels // _GROUP)
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -39,14 +47,30 @@ class StoredNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised features."""
-        return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
+        if not self.training:
+            return functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        if torch.is_grad_enabled():
+            self.store(x, _MOMENTUM)
+        return functional.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+    @torch.no_grad()
+    def store(self, x: Tensor, momentum: float) -> None:
+        """Move the stored mean and standard deviation of each group towards those of a batch, by ``momentum`` 0..1.
+
+        Standard deviations are averaged, not their inverses: a crop of empty glass has one near 0.
+        """
+        groups = x.float().reshape(len(x), self.groups, -1)  # (B, groups, values)
+        deviation, mean = torch.std_mean(groups, 2, correction=0)
+        channels = self.running_mean.numel() // self.groups
+        new_mean, new_deviation = (part.mean(0).repeat_interleave(channels) for part in (mean, deviation))
+        self.running_mean.lerp_(new_mean, momentum)
+        self.running_var.copy_(self.running_var.sqrt().lerp(new_deviation, momentum).square())
 
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
-    # Groups of 16 channels: one image per step is enough (Wu & He, ECCV 2018).
-    "group": lambda channels: nn.GroupNorm(max(1, channels // 16), channels),
+    "group": lambda channels: nn.GroupNorm(max(1, channels // _GROUP), channels),
     "stored": StoredNorm,
 }
 
@@ -75,9 +99,7 @@ def calibrate(network: nn.Module, images: Tensor) -> None:
 
     def before(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, StoredNorm)
-        variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
+        norm.store(inputs[0], 1.0)
 
     hooks = [norm.register_forward_pre_hook(before) for norm in stored_norms(network)]
     try:
