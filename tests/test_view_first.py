@@ -40,7 +40,7 @@ class Recorder(OracleModel):
         super().__init__(config)
         self.shown: list[tuple[bytes, ...]] = []
 
-    def detect(self, images: Sequence[torch.Tensor]) -> list[Detections]:
+    def detect(self, images: Sequence[torch.Tensor], *_: object) -> list[Detections]:
         self.shown.append(tuple(image.numpy().tobytes() for image in images))
         return super().detect(images)
 
