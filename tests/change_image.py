@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import napari
@@ -36,6 +37,9 @@ def main() -> None:
         for file in state.images:
             opener.show(file.image_id)
             wait(lambda file=file: state.file == file and len(list(layers)) == len(TISSUE_CLASSES))
+            height, width = state.session.image_size
+            region = ((0.0, 0.0), (0.0, width / 2), (height / 2, width / 2), (height / 2, 0.0))
+            state.session.describe(replace(state.session.about, region=region))  # its outline is a layer
             wait(lambda: False, 0.2)  # let the canvas draw
             camera = camera_of(viewer)
             share = camera.zoom * max(

@@ -177,7 +177,7 @@ def test_escape_drops_the_cell_and_then_ends_the_tool(window: Window, session: R
     click(window, mouse)
     press(window, Qt.Key_Escape)
     assert not window.review.new_cell.is_shown
-    assert "sketch" not in window.viewer.layers
+    assert not window.viewer.layers["sketch"].visible
     assert window.review.tools.tool is Tool.CELL
     press(window, Qt.Key_Escape)
     assert window.review.tools.tool is Tool.POINT

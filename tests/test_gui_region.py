@@ -36,7 +36,7 @@ def mouse(window: Window) -> Mouse:
 
 
 def outlines(window: Window) -> list[Any]:
-    return [layer for layer in window.viewer.layers if layer.name == "region of interest"]
+    return [layer for layer in window.viewer.layers if layer.visible and layer.name == "region of interest"]
 
 
 def box_of(session: ReviewSession) -> tuple[int, int, int, int]:

@@ -137,7 +137,7 @@ def test_it_shows_both_answers_and_keep_uses_the_new_one_with_one_undo(window: W
     statuses = [cell.status for cell in session.cells.values()]
     assert (statuses.count(Status.PROPOSED), statuses.count(Status.EDITED)) == (3, 1)
     assert not review.trial.isVisible()
-    assert picture not in window.viewer.layers
+    assert not picture.visible
     press(window, Qt.Key_Z, Qt.ControlModifier)
     assert [cell.by for cell in session.cells.values() if cell.status is Status.PROPOSED] == ["lite"] * 2
     state.set_model(before)
@@ -150,7 +150,7 @@ def test_drop_leaves_the_former_model_the_cells_and_the_files(window: Window, re
     assert state.model == before
     assert window.state.session.cells == cells
     assert not review.trial.isVisible()
-    assert not [layer for layer in window.viewer.layers if layer.name.startswith("before and after")]
+    assert not [x for x in window.viewer.layers if x.visible and x.name.startswith("before and after")]
     assert best is not None
     assert best.is_file()
     assert not [entry for entry in ModelLibrary().entries() if entry.origin == "run"]

@@ -27,7 +27,7 @@ def answer() -> InstanceMasks:
 
 
 def truth_layers(window: Window) -> list[Any]:
-    return [layer for layer in window.viewer.layers if layer.name.startswith("model against labels")]
+    return [layer for layer in window.viewer.layers if layer.visible and layer.name.startswith("model against")]
 
 
 def wait(window: Window, is_so: Any) -> None:

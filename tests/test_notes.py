@@ -143,8 +143,7 @@ def test_a_file_without_notes_is_that_of_the_version_before_and_one_with_notes_i
         session = workspace.open_session("a", SIZE, CLASSES)
         session.add(1, (10, 10, 31, 31), disc(10))
         workspace.save("a")
-        (found,) = folder.glob(".cellseg/**/a.json*")
-        path = found
+        path = folder / ".cellseg" / "annotations" / "a.jsonl"
         header, *rows = path.read_text("utf-8").splitlines()
         assert json.loads(header)["version"] == 2
         assert "about" not in json.loads(header)

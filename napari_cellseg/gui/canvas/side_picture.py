@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.camera import camera_of, forget_extent
+from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.state import AppState
 
 __all__ = ["GAP_PX", "SidePicture"]
@@ -21,6 +22,7 @@ class SidePicture:
     def __init__(self, state: AppState) -> None:
         self._state = state
         self._layer: Any = None
+        self._kept: Any = None
         self._camera: tuple[Any, float] | None = None
 
     @property
@@ -44,14 +46,23 @@ class SidePicture:
             return
         active, camera = viewer.layers.selection.active, camera_of(viewer)
         self._camera = camera.center, camera.zoom
-        self._layer = viewer.add_image(rgb, name=name, rgb=True, translate=(0, width + GAP_PX))
+        if self._kept is not None and self._kept in viewer.layers:
+            self._layer = self._kept
+            self._layer.data, self._layer.translate, self._layer.visible = rgb, (0, width + GAP_PX), True
+            rename(viewer, self._layer, name, is_listed=True)
+            forget_extent(self._layer)
+        else:
+            self._layer = self._kept = viewer.add_image(rgb, name=name, rgb=True, translate=(0, width + GAP_PX))
         viewer.layers.selection.active = active  # the user may be painting
         viewer.reset_view()
 
     def hide(self) -> None:
-        """Remove the picture, and show what was in view before."""
+        """Hide the picture, and show what was in view before; see `ClassLayers` on why the layer is kept."""
         if self.is_shown:
-            self._state.viewer.layers.remove(self._layer)
+            self._layer.visible = False
+            self._layer.data, self._layer.translate = np.zeros((1, 1, 3), np.uint8), (0, 0)
+            rename(self._state.viewer, self._layer, self._layer.name, is_listed=False)
+            forget_extent(self._layer)
             if self._camera is not None:
                 camera = camera_of(self._state.viewer)
                 camera.center, camera.zoom = self._camera

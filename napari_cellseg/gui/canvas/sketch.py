@@ -1,4 +1,4 @@
-"""`Sketch`: the line, lasso or points just being drawn on the canvas, in a layer that comes and goes."""
+"""`Sketch`: the line, lasso or points just being drawn on the canvas, in a layer that is shown and hidden."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from napari.layers import Shapes
 
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
+from napari_cellseg.gui.canvas.layer_rows import rename
 
 __all__ = ["Sketch", "to_pixels"]
 
@@ -42,10 +43,10 @@ class Sketch:
         self._show([np.array([point, (radius, radius)]) for point in points], "ellipse")
 
     def clear(self) -> None:
-        """Take it away."""
+        """Hide it; the layer is kept for the next time: see `ClassLayers` on why none is taken away."""
         if self._layer is not None and self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
-        self._layer = None
+            self._layer.visible = False
+            rename(self._viewer, self._layer, self._name, is_listed=False)
 
     def _show(
         self,
@@ -61,6 +62,10 @@ class Sketch:
             self._viewer.add_layer(self._layer)
             self._layer.mouse_pan = False
             layers.selection.active = chosen
+        elif not self._layer.visible:
+            layers.move(layers.index(self._layer), len(layers))  # over the layers that came since
+            rename(self._viewer, self._layer, self._name, is_listed=True)
+        self._layer.visible = True
         self._layer.data = []
         width = (np.asarray(widths) / camera_of(self._viewer).zoom).tolist()
         fill = "white" if kind == "ellipse" else "transparent"

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from PIL import Image as Picture
 from qtpy.QtCore import QObject, Signal
 
-from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.camera import camera_of, forget_extent
+from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.state import AppState
@@ -33,12 +34,13 @@ class ExampleLayer(QObject):
     """
 
     changed = Signal()
-    """Emitted when the layer is added or removed."""
+    """Emitted when the examples are shown or hidden."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self._state = state
         self._layer: Any = None
+        self._kept: Any = None
         self._camera: tuple[Any, float] | None = None
         self.job = Job(state, "reading examples")
         self.job.finished.connect(self._show)
@@ -47,7 +49,7 @@ class ExampleLayer(QObject):
 
     @property
     def is_shown(self) -> bool:
-        """Return whether the layer is in the viewer."""
+        """Return whether the examples are on the canvas."""
         return self._layer is not None
 
     def show(self, run_folder: Path) -> None:
@@ -55,15 +57,21 @@ class ExampleLayer(QObject):
         self.job.start(lambda: _read(run_folder))
 
     def hide(self) -> None:
-        """Remove the layer."""
-        if self._layer is not None:
-            self._state.viewer.layers.remove(self._layer)
-            if self._camera is not None:
-                camera = camera_of(self._state.viewer)
-                camera.center, camera.zoom = self._camera
+        """Hide the layer; see `ClassLayers` on why it is kept."""
+        layer, self._layer = self._layer, None
+        if layer is None:
+            return
+        layer.visible = False
+        layer.data, layer.translate = np.zeros((1, 1, 3), np.uint8), (0, 0)
+        rename(self._state.viewer, layer, layer.name, is_listed=False)
+        forget_extent(layer)
+        if self._camera is not None:
+            camera = camera_of(self._state.viewer)
+            camera.center, camera.zoom = self._camera
+        self.changed.emit()
 
     def _leave(self) -> None:
-        """Remove the layer with the image that it lay next to; the camera is that of the next image."""
+        """Hide the layer with the image that it lay next to; the camera is that of the next image."""
         self.job.stop()
         self._camera = None
         self.hide()
@@ -81,7 +89,14 @@ class ExampleLayer(QObject):
         active = viewer.layers.selection.active
         camera = camera_of(viewer)
         self._camera = (camera.center, camera.zoom)
-        self._layer = viewer.add_layer(PluginImage(picture, name=name, rgb=True, translate=(0, offset)))
+        if self._kept is not None and self._kept in viewer.layers:
+            self._layer = self._kept
+            self._layer.data, self._layer.translate, self._layer.visible = picture, (0, offset), True
+            rename(viewer, self._layer, name, is_listed=True)
+            forget_extent(self._layer)
+        else:
+            layer = PluginImage(picture, name=name, rgb=True, translate=(0, offset))
+            self._layer = self._kept = viewer.add_layer(layer)
         viewer.layers.selection.active = active  # the user may be painting
         viewer.reset_view()
         self.changed.emit()
