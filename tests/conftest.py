@@ -22,7 +22,10 @@ pytest_plugins = ["crash_guard"]
 os.environ.setdefault("QT_API", "pyqt5")
 # The list of written files; each test process has one of its own, and the user's stays as it is.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="cellseg-state-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+# The settings of programs that tests start; those of this process: `_own_settings`.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="cellseg-config-")
+for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+    atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)
 os.environ.setdefault("NAPARI_ASYNC", "0")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The processes share the cores: with a thread a core each, they would wait for each other.

@@ -203,5 +203,5 @@ def test_the_examples_leave_with_the_image(qtbot, make_napari_viewer, tmp_path):
     qtbot.waitUntil(lambda: examples.is_shown, timeout=30_000)
     state.set_current(None, None, None)
     assert not examples.is_shown
-    assert not viewer.layers
+    assert not any(layer.visible for layer in viewer.layers)
     state.close()
