@@ -33,21 +33,27 @@ def main() -> None:
     opener.open_path(Path(sys.argv[1]))
     wait(lambda: state.session is not None)
     state.set_classes(TISSUE_CLASSES)
+    opener.show(
+        state.images[-1].image_id
+    )  # napari's controls grow once, in a user's first session
+    wait(lambda: state.file == state.images[-1] and len(list(layers)) == len(TISSUE_CLASSES))
     for _ in range(int(sys.argv[2])):
         for file in state.images:
             opener.show(file.image_id)
             wait(lambda file=file: state.file == file and len(list(layers)) == len(TISSUE_CLASSES))
-            height, width = state.session.image_size
-            region = ((0.0, 0.0), (0.0, width / 2), (height / 2, width / 2), (height / 2, 0.0))
-            state.session.describe(replace(state.session.about, region=region))  # its outline is a layer
             wait(lambda: False, 0.2)  # let the canvas draw
             camera = camera_of(viewer)
             share = camera.zoom * max(
                 side / canvas for side, canvas in zip(state.image.size, viewer.canvas.size, strict=True)
             )
-            sys.stdout.write(f"{state.image_id} {len(viewer.layers)} {viewer.layers.extent.world[1]}\n")
+            shown = sum(layer.visible for layer in viewer.layers if layer.name != "region of interest")
+            sys.stdout.write(f"{state.image_id} {shown} {viewer.layers.extent.world[1]}\n")
             sys.stdout.write(f"camera {camera.center[-2]:.0f} {camera.center[-1]:.0f} {share:.2f}\n")
             sys.stdout.flush()
+            height, width = state.session.image_size
+            region = ((0.0, 0.0), (0.0, width / 2), (height / 2, width / 2), (height / 2, 0.0))
+            state.session.describe(replace(state.session.about, region=region))  # its outline is a layer
+            wait(lambda: False, 0.2)
     viewer.close()
 
 

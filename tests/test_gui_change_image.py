@@ -30,7 +30,7 @@ def test_the_viewer_survives_going_from_image_to_image_and_knows_their_sizes(tmp
 
     assert result.returncode == 0, result.stderr[-3000:]
     shown = [line for line in result.stdout.splitlines() if line.startswith("tissue_")]  # napari prints there too
-    extents = ["tissue_0 6 [511. 511.]", "tissue_1 6 [410. 511.]", "tissue_2 6 [119. 159.]", "tissue_3 6 [299. 299.]"]
+    extents = ["tissue_0 5 [511. 511.]", "tissue_1 5 [410. 511.]", "tissue_2 5 [119. 159.]", "tissue_3 5 [299. 299.]"]
     assert shown == extents * rounds
     # Each image fills 95 % of the canvas, whatever was on the canvas before.
     cameras = [line for line in result.stdout.splitlines() if line.startswith("camera ")]

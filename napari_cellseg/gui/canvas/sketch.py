@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Shapes
 
-from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.camera import camera_of, forget_extent
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layer_rows import rename
 
@@ -46,6 +46,8 @@ class Sketch:
         """Hide it; the layer is kept for the next time: see `ClassLayers` on why none is taken away."""
         if self._layer is not None and self._layer in self._viewer.layers:
             self._layer.visible = False
+            self._layer.data = []  # else "reset view" would include what is hidden
+            forget_extent(self._layer)
             rename(self._viewer, self._layer, self._name, is_listed=False)
 
     def _show(
