@@ -56,6 +56,12 @@ class Window:
     review: Any
     docks: dict[str, Any] = field(default_factory=dict)
 
+    def open_focused(self) -> ReviewSession:
+        """Put an image under review, with the keyboard on the canvas."""
+        session = self.open()
+        focus(self, self.canvas)
+        return session
+
     def open(self, session: ReviewSession | None = None, rgb: np.ndarray | None = None) -> ReviewSession:
         """Put an image under review; noise if no pixels are given."""
         from napari_cellseg.images.read import Image, ImageFile
@@ -95,6 +101,15 @@ class Window:
     def press(self, key: str) -> None:
         """Press a key as napari's canvas gets it, for example "Control-Z"."""
         self.viewer.window._qt_viewer.canvas._key_map_handler.press_key(key)
+
+
+def focus(window: Window, widget: Any) -> None:
+    """Give a widget the keyboard."""
+    from qtpy.QtWidgets import QApplication
+
+    window.state.window.activateWindow()
+    widget.setFocus()
+    wait_until(lambda: QApplication.focusWidget() is widget)
 
 
 @contextmanager

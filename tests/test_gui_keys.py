@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.review import ReviewSession, Status
-from tests.review_window import Window, pump, wait_until
+from tests.review_window import Window, focus, pump, wait_until
 
 pytestmark = pytest.mark.gui
 
@@ -40,12 +40,6 @@ def type_key(window: Window, key: Any, modifier: Any = Qt.NoModifier) -> None:
     """Press a key as the window system does: the widget with the focus gets it, or else the window."""
     QTest.keyClick(QApplication.focusWidget() or window.state.window, key, modifier)
     pump()
-
-
-def focus(window: Window, widget: QWidget) -> None:
-    window.state.window.activateWindow()
-    widget.setFocus()
-    wait_until(lambda: QApplication.focusWidget() is widget)
 
 
 def decide_one(window: Window, session: ReviewSession) -> None:

@@ -21,11 +21,7 @@ pytestmark = pytest.mark.gui
 
 @pytest.fixture
 def session(window: Window) -> Iterator[ReviewSession]:
-    made = window.open()
-    window.state.window.activateWindow()
-    window.canvas.setFocus()
-    wait_until(lambda: QApplication.focusWidget() is window.canvas)
-    yield made
+    yield window.open_focused()
     window.review.showing.show_all()
     while min(opacities(window)) < 1:
         turn_wheel(window, 120)

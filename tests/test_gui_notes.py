@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from review_window import Window, pump, wait_until
 
 from napari_cellseg.gui.canvas.features import cell_line
@@ -21,11 +20,7 @@ pytestmark = pytest.mark.gui
 
 @pytest.fixture
 def session(window: Window) -> Iterator[ReviewSession]:
-    made = window.open()
-    window.state.window.activateWindow()
-    window.canvas.setFocus()
-    wait_until(lambda: QApplication.focusWidget() is window.canvas)
-    yield made
+    yield window.open_focused()
     window.review.queue.choose(None, window.review.queue.order)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
 from napari_cellseg.review import About, ReviewSession
 from napari_cellseg.review.region import placed_region
@@ -22,11 +21,7 @@ pytestmark = pytest.mark.gui
 
 @pytest.fixture
 def session(window: Window) -> Iterator[ReviewSession]:
-    made = window.open()
-    window.state.window.activateWindow()
-    window.canvas.setFocus()
-    wait_until(lambda: QApplication.focusWidget() is window.canvas)
-    yield made
+    yield window.open_focused()
     window.review.region.stop()
 
 

@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QToolBar
-from review_window import Window, make_session, open_window, pump, wait_until
+from review_window import Window, focus, make_session, open_window, pump, wait_until
 
 from napari_cellseg.events import TileDone
 from napari_cellseg.gui.plugin import plugin_of
@@ -53,9 +53,7 @@ def click(widget: Any) -> None:
 
 
 def type_key(window: Window, key: Any, modifier: Any = Qt.NoModifier) -> None:
-    window.state.window.activateWindow()
-    window.canvas.setFocus()
-    wait_until(lambda: QApplication.focusWidget() is window.canvas)
+    focus(window, window.canvas)
     QTest.keyClick(window.canvas, key, modifier)
     pump(0.15)
 
