@@ -33,9 +33,7 @@ def main() -> None:
     opener.open_path(Path(sys.argv[1]))
     wait(lambda: state.session is not None)
     state.set_classes(TISSUE_CLASSES)
-    opener.show(
-        state.images[-1].image_id
-    )  # napari's controls grow once, in a user's first session
+    opener.show(state.images[-1].image_id)  # napari's controls grow once, in a user's first session
     wait(lambda: state.file == state.images[-1] and len(list(layers)) == len(TISSUE_CLASSES))
     for _ in range(int(sys.argv[2])):
         for file in state.images:
