@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +54,9 @@ def write_labelled(folder: Path, seed: int = 0, size: tuple[int, int] = SIZE) ->
         label_image = cells.select(cells.class_ids == class_id).paste(dtype=np.float64)
         tifffile.imwrite(folder / f"class{class_id}.tif", label_image)
     return folder
+
+
+def in_child(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command, or a program, in a process of its own."""
+    command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "napari_cellseg.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from command_cases import SIZE, write_labelled, write_model
+from command_cases import SIZE, in_child, write_labelled, write_model
 
 from napari_cellseg import __version__
 from napari_cellseg.cli import main
@@ -42,11 +42,6 @@ def perfect(data: Path, tmp_path: Path) -> tuple[Path, Path]:
         rows += result_rows(to_instances(read_class_images(folder, SIZE), SIZE), image.id)
     write_image_ids(tmp_path / "ids.json", images)
     return write_results(tmp_path / "perfect", rows, images), tmp_path / "ids.json"
-
-
-def in_child(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "napari_cellseg.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_help_and_version_are_there_without_heavy_imports() -> None:
