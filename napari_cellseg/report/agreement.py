@@ -180,8 +180,9 @@ def compare_readers(image_id: str, first: Annotations, second: Annotations) -> I
     table = overlaps(instances_of(mine, size), instances_of(theirs, size))
     cells = _matched(image_id, mine, theirs, table)
     pairs = table.matches()
-    lone_mine = [cell for i, cell in enumerate(mine) if i not in set(table.i[pairs].tolist())]
-    lone_theirs = [cell for j, cell in enumerate(theirs) if j not in set(table.j[pairs].tolist())]
+    matched_mine, matched_theirs = set(table.i[pairs].tolist()), set(table.j[pairs].tolist())
+    lone_mine = [cell for i, cell in enumerate(mine) if i not in matched_mine]
+    lone_theirs = [cell for j, cell in enumerate(theirs) if j not in matched_theirs]
     for cell, other in zip(lone_mine, _counterparts(lone_mine, second), strict=True):
         waits = other is not None and not other.reviewed
         verdict = Verdict.UNDECIDED_SECOND if waits else Verdict.ONLY_FIRST
