@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["about_time", "counted", "listed"]
+__all__ = ["about_time", "counted", "listed", "reaching"]
 
 
 def counted(number: int, what: str, plural: str = "") -> str:
@@ -16,6 +16,25 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Return "a, b, c and 4 more" with at most ``most`` names."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def reaching(shown: int, predicted: int, limits: Mapping[int, float]) -> str:
+    """Return how many predicted cells count: "986 of 2,496 predicted cells reach the minimum score of their class".
+
+    Parameters
+    ----------
+    shown : int
+        Cells at or above the minimum score of their class.
+    predicted : int
+        All cells that the model predicted.
+    limits : mapping of class_id to float
+        The minimum scores; without any, all predicted cells count.
+    """
+    if not any(limits.values()):
+        return counted(predicted, "predicted cell")
+    scores = set(limits.values())
+    what = f"score {scores.pop():.2f}" if len(scores) == 1 else "the minimum score of their class"
+    return f"{shown:,} of {counted(predicted, 'predicted cell')} reach {what}"
 
 
 def about_time(seconds: float) -> str:

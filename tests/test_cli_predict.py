@@ -88,10 +88,19 @@ def test_min_score_holds_in_every_file(tmp_path: Path, images: Path, model: Path
     assert len((every / "measurements.csv").read_text().splitlines()) == len(scores) + 1
 
 
-def test_the_models_own_score_limits_hold_in_all_but_the_results(tmp_path: Path, images: Path) -> None:
+def test_the_models_own_score_limits_hold_in_all_but_the_results(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = write_model(tmp_path / "m.safetensors", thresholds=(1.0, 1.0, 1.0, 1.0))
-    assert predict(images, "--out", tmp_path / "out", "--csv", model=model) == 0
-    assert len(json.loads((tmp_path / "out" / "test-results.json").read_text())) > 0
+    assert predict(images, "--out", tmp_path / "out", "--csv", "--json", model=model) == 0
+    predicted = len(json.loads((tmp_path / "out" / "test-results.json").read_text()))
+    assert predicted > 0
+    told = capsys.readouterr()
+    assert f"3 images, 0 of {predicted} predicted cells reach score 1.00, " in told.err
+    summary = json.loads(told.out)
+    assert set(summary["min_scores"].values()) == {1.0}
+    assert sum(sum(counts.values()) for counts in summary["predicted"].values()) == predicted
+    assert not any(any(counts.values()) for counts in summary["images"].values())
     assert len((tmp_path / "out" / "measurements.csv").read_text().splitlines()) == 1
 
 
@@ -178,7 +187,7 @@ def test_a_bad_image_is_listed_and_the_others_go_on(
     assert "x3.tif: it is not a TIFF" in captured.err
     summary = json.loads(captured.out)
     assert list(summary["failed"]) == ["x3"]
-    assert list(summary["images"]) == ["x1", "x2", "x10"]
+    assert list(summary["images"]) == list(summary["predicted"]) == ["x1", "x2", "x10"]
 
 
 def test_only_bad_images_are_a_mistake_and_nothing_is_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_the_page_of_a_training_folder_has_every_image_and_count(samples, tmp_pa
     for name in ("other", "inflammatory", "epithelial", "spindle-shaped"):
         assert name in page
     assert "Agreement" not in page
-    assert "100 % reviewed" in page
+    assert "0 % reviewed, 100 % given labels" in page
 
 
 def test_the_page_needs_no_other_file_and_no_network(samples, tmp_path):
@@ -60,7 +61,7 @@ def test_results_are_compared_with_the_ground_truth(samples, results, tmp_path, 
     page = _page([str(results), *where, "--min-score", "0.4"], tmp_path / "report.html")
     assert "3 compared with the ground truth" in capsys.readouterr().out
     assert "Agreement with the ground truth" in page
-    assert "Minimum scores of the first image: class1 0.40" in page
+    assert "Minimum scores of the first image: other 0.40" in page
     assert page.count("<svg") == 4  # counts, sizes, scores, confusion
 
 
@@ -68,8 +69,32 @@ def test_a_lower_score_shows_more_cells(samples, results, tmp_path, capsys):
     counts = []
     for score in ("0.2", "0.8"):
         _page([str(results), "--images", str(samples / "train"), "--min-score", score], tmp_path / "report.html")
-        counts.append(int(re.search(r"([\d,]+) cells", capsys.readouterr().out)[1].replace(",", "")))
+        text = f"3 images, ([\\d,]+) of [\\d,]+ predicted cells reach score {score}0"
+        counts.append(int(re.search(text, capsys.readouterr().out)[1].replace(",", "")))
     assert counts[0] > counts[1] > 0
+
+
+def test_predict_the_measurements_and_the_report_count_the_same_cells(samples, tmp_path, capsys):
+    folder, images = tmp_path / "out", samples / "train"
+    assert main(["predict", str(images), "--out", str(folder), "--device", "cpu", "--to", "measurements"]) == 0
+    (counts,) = re.findall(
+        r"^3 images, ((\S+) of \S+ predicted cells reach the minimum score of their class), ",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
+    assert len((folder / "measurements.csv").read_text().splitlines()) == int(counts[1].replace(",", "")) + 1
+    page = _page([str(folder), "--images", str(images)], tmp_path / "report.html")
+    assert f"3 images, {counts[0]} ->" in capsys.readouterr().out
+    assert f"3 images, {counts[0]}</strong>" in page
+    assert "epithelial" in page  # the names of the model's classes
+    model = folder / "test-results-model.json"
+    about = json.loads(model.read_text())
+    model.write_text(json.dumps({**about, "results_sha256": "of other results"}))
+    _page([str(folder), "--images", str(images)], tmp_path / "report.html")
+    assert "predicted cells reach score 0.50" in capsys.readouterr().out
+    model.write_text(json.dumps({**about, "classes": 3}))
+    assert main(["report", str(folder), "--images", str(images), "--html", str(tmp_path / "report.html")]) == 2
+    assert f"{model} is damaged" in capsys.readouterr().err
 
 
 def test_a_damaged_image_is_named_and_the_others_are_on_the_page(samples, results, tmp_path, capsys):

@@ -45,13 +45,15 @@ def test_the_largest_class_of_a_small_set_is_not_called_rare(tmp_path):
     assert not any("rare" in text for text in texts)
 
 
-@pytest.mark.parametrize(("images", "text"), [(1, "1 image, "), (3, "3 images, "), (0, "0 images, 0 cells, ")])
+@pytest.mark.parametrize(
+    ("images", "text"), [(1, "1 image, "), (3, "3 images, "), (0, "0 images, 0 predicted cells, ")]
+)
 def test_the_total_counts_the_images_of_all_processes(images, text):
     cells = generate_tissue((64, 64), 4, 1)[1]
     found = [FoundImage(ImageFile(str(i), Path()), cells) for i in range(images)]
-    line = total_line(found, 2.0)
+    line = total_line(found, 2.0, {})
     assert line.startswith(text)
-    assert f"{images * len(cells)} cells" in line or images * len(cells) == 1
+    assert f"{images * len(cells)} predicted cells" in line or images * len(cells) == 1
     assert line.endswith("2.0 s")
 
 

@@ -29,14 +29,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the model on the samples, write the files, then show the result in the viewer."""
-    from napari_cellseg.commands.found import write_found
+    from napari_cellseg.commands.found import reaching_of, write_found
     from napari_cellseg.commands.predict import list_inputs, predict_files
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ImageReadError
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
     from napari_cellseg.model.config import PredictOptions
-    from napari_cellseg.wording import counted
 
     header = read_header(options.checkpoint or bundled())
     settings = PredictOptions.parse({"checkpoint": options.checkpoint, "device": options.device})
@@ -45,15 +44,14 @@ def run(options: argparse.Namespace) -> int:
     write_samples(images)
     files = list_inputs([images])
     with Bar("image") as bar:
-        found, failed = predict_files(files, settings, None, bar)
+        found, failed = predict_files(files, settings, None, bar, limits)
     if failed:
         raise ImageReadError(f"{failed[0][0]}: {failed[0][1]}")
     formats = frozenset({"measurements", "overlays", "class-images"})
     write_found(options.out, found, header.classes, limits, formats)
     table = _table(found, header.classes.names, limits)
     _write_text(options.out / "table.txt", table)
-    shown, predicted = sum(_counts(image, limits)[0] for image in found), sum(len(image.instances) for image in found)
-    print(f"{shown:,} of the {counted(predicted, 'predicted cell')} reach the minimum score of their class:")
+    print(f"{reaching_of(found, limits)}:")
     print(table)
     print(f"Files: {options.out.resolve()}", flush=True)
     if options.no_viewer:
@@ -87,26 +85,18 @@ def write_samples(folder: Path) -> None:
             tifffile.imwrite(file, rgb, photometric="rgb", compression="zlib", metadata=None)
 
 
-def _counts(image: FoundImage, limits: dict[int, float]) -> tuple[int, dict[int, int]]:
-    """Return how many cells reach the minimum score of their class, in all and by class_id."""
-    kept = [
-        class_id
-        for class_id, score in zip(image.instances.class_ids.tolist(), image.instances.scores.tolist(), strict=True)
-        if score >= limits.get(class_id, 0.0)
-    ]
-    return len(kept), {class_id: kept.count(class_id) for class_id in set(kept)}
-
-
 def _table(found: Sequence[FoundImage], names: Sequence[str], limits: dict[int, float]) -> str:
     """Return the number of cells of each image and class, at or above the model's own score thresholds."""
+    from napari_cellseg.commands.found import kept_counts
+
     width = max(len("image"), *(len(image.file.image_id) for image in found))
     columns = [max(5, len(name)) for name in names]
     header = [f"{name:>{size}}" for name, size in zip(names, columns, strict=True)]
     lines = ["  ".join([f"{'image':<{width}}", *header, "cells"])]
     for image in found:
-        total, counts = _counts(image, limits)
-        cells = [f"{counts.get(i, 0):>{size}}" for i, size in enumerate(columns, start=1)]
-        lines.append("  ".join([f"{image.file.image_id:<{width}}", *cells, f"{total:>5}"]))
+        counts = kept_counts(image.instances, limits)
+        cells = [f"{counts[i]:>{size}}" for i, size in enumerate(columns, start=1)]
+        lines.append("  ".join([f"{image.file.image_id:<{width}}", *cells, f"{counts.total():>5}"]))
     return "\n".join(lines)
 
 

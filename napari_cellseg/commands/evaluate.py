@@ -125,13 +125,13 @@ def _of_model(
     classes = source.classes if options.class_blind else common_classes(source, header.classes)
     reading = reading_of(options, header.config.reading)
     files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
+    limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
     with Bar("image", to_stderr=True) as bar:
-        found, failed = predict_files(files, settings, options.pixel_size, bar)
+        found, failed = predict_files(files, settings, options.pixel_size, bar, limits or {})
     for image_id, text in failed:
         print(f"{image_id}: {text}", file=sys.stderr)
     if not found:
         raise ImageReadError("No image could be read, so there is nothing to evaluate.")
     cells = {image.file.image_id: image.instances for image in found}
     truth = truth_of(source, cells)
-    limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
     return truth, cells, classes, limits, [image_id for image_id, _ in failed]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "is_results", "items_of_source", "run"]
 
+_SCORE = 0.5
+
 _EPILOG = """\
 SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder of <id>/image.tif with class1.tif ...,
 a COCO data set next to its images, or a test-results.json (or zip) with --ids and --images.
@@ -90,7 +92,7 @@ def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> P
 def items_of_source(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable, list[str]]:
     """Return the images and cells that ``source``, ``images``, ``ids``, ``classes`` and ``min_score`` name.
 
-    The list has what is left out, which is also printed.
+    A ``min_score`` of None is the model's own for each class, or 0.5 where results do not name their model. The list has what is left out, which is also printed.
     """
     source: Path = options.source
     left_out: list[str] = []
@@ -122,6 +124,8 @@ def _of_folder(options: argparse.Namespace, left_out: list[str]) -> tuple[list[E
         return _of_data(options, left_out)
     if options.images is not None:
         raise ConfigError(f"{options.source} holds its images itself; leave out --images.")
+    if options.min_score:
+        raise ConfigError(f"{options.source} keeps the minimum scores of its review; leave out --min-score.")
     with Sessions(look_at(options.source)) as sessions:  # a viewer may have the folder open
         items = list(items_of(sessions, Which.ALL))
         known = [found.classes for item in items if (found := item.read()) is not None]
@@ -158,13 +162,14 @@ def _of_data(options: argparse.Namespace, left_out: list[str]) -> tuple[list[Exp
                 remarks.clear()
             yield FoundImage(ImageFile(sample.image_id, sample.image), cells, source.path.name)
 
-    limits = dict.fromkeys(source.classes.class_ids, options.min_score)
+    limits = dict.fromkeys(source.classes.class_ids, options.min_score or 0.0)
     return export_items(found(), source.classes, limits), source.classes
 
 
 def _of_results(options: argparse.Namespace, left_out: list[str]) -> tuple[list[ExportItem], ClassTable]:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.commands.found import FoundImage, export_items
+    from napari_cellseg.commands.results_model import model_of_results
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.formats.coco import read_results
     from napari_cellseg.formats.ids import find_ids, match_ids
@@ -183,8 +188,13 @@ def _of_results(options: argparse.Namespace, left_out: list[str]) -> tuple[list[
         left_out += ids.missing
     results = read_results(options.source, ids.entries)
     highest = max((int(cells.class_ids.max(initial=1)) for cells in results.values()), default=1)
-    classes = _named(options) or ClassTable.numbered(highest)
+    model = model_of_results(options.source)
+    classes = _named(options) or (ClassTable.numbered(highest) if model is None else model.classes)
     if len(classes) < highest:
         raise ConfigError(f"{options.source} has cells of class {highest}, but --classes names {len(classes)}.")
+    if options.min_score is None and model is not None and len(model.classes) == len(classes):
+        limits = model.limits
+    else:
+        limits = dict.fromkeys(classes.class_ids, _SCORE if options.min_score is None else options.min_score)
     found = (FoundImage(files[image_id], results[image.id]) for image_id, image in ids.of_image.items())
-    return export_items(found, classes, dict.fromkeys(classes.class_ids, options.min_score)), classes
+    return export_items(found, classes, limits), classes

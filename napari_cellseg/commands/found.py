@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,15 +10,17 @@ from pathlib import Path
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.progress import drive
+from napari_cellseg.commands.results_model import write_results_model
 from napari_cellseg.errors import ExportError
 from napari_cellseg.export import ExportItem, ExportPlan, ExportSummary, export_folder
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.measure import CSV_STYLES, CsvStyle
 from napari_cellseg.review import Status, cells_from
+from napari_cellseg.wording import reaching
 from napari_cellseg.workspace import Annotations
 
-__all__ = ["FoundImage", "export_found", "export_items", "write_found"]
+__all__ = ["FoundImage", "export_found", "export_items", "kept_counts", "reaching_of", "write_found"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,18 @@ class FoundImage:
     number: int = 0
 
 
+def kept_counts(cells: InstanceMasks, limits: Mapping[int, float]) -> Counter[int]:
+    """Return how many cells of each class_id reach the minimum score of their class."""
+    pairs = zip(cells.class_ids.tolist(), cells.scores.tolist(), strict=True)
+    return Counter(class_id for class_id, score in pairs if score >= limits.get(class_id, 0.0))
+
+
+def reaching_of(found: Iterable[FoundImage], limits: Mapping[int, float]) -> str:
+    """Return how many predicted cells of the images reach the minimum score of their class, as text."""
+    cells = [image.instances for image in found]
+    return reaching(sum(kept_counts(some, limits).total() for some in cells), sum(map(len, cells)), limits)
+
+
 def write_found(
     folder: Path,
     found: Sequence[FoundImage],
@@ -43,6 +58,8 @@ def write_found(
     csv: CsvStyle = CSV_STYLES["comma"],
 ) -> list[Path]:
     """Write the results JSON with all cells, and the other formats with those at or above ``limits`` (by class_id).
+
+    A file next to the results keeps the classes and limits for `report`; see `results_model`.
 
     Raises
     ------
@@ -55,7 +72,7 @@ def write_found(
     files = list(export_found(found, classes, results).files)
     if others := formats - {"results"}:
         files += export_found(found, classes, replace(results, formats=others, ids_file=None, csv=csv), limits).files
-    return files
+    return [*files, write_results_model(files[0], classes, limits)]
 
 
 def export_found(

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from napari_cellseg.commands.options import add_flags, given, when_used
 from napari_cellseg.commands.reading import add_reading_options, as_read, check_readable
 
 if TYPE_CHECKING:
+    from napari_cellseg.classes import ClassTable
     from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent
@@ -37,7 +38,8 @@ __all__ = [
 
 _EPILOG = """\
 DIR/test-results.json (and .zip) has every cell down to a low score, as average precision requires. The other files have
-the cells above the model's own best score for each class. --min-score sets one limit for all files.
+the cells that reach the minimum score of their class, the best one on the model's validation images; --min-score sets
+one minimum score for all files. The counts name both numbers.
 Under torchrun each process predicts its share of the images, and the first one writes the files:
   torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
 
@@ -114,17 +116,19 @@ def run(options: argparse.Namespace) -> int:
     _check_ids(files, ids)
     if not options.quiet:
         show_id_match(options, ids)
-    limits = dict(enumerate(header.thresholds or (), start=1)) if options.min_score is None else {}
+    limits = dict(enumerate(header.thresholds or (), start=1))
+    if options.min_score is not None:
+        limits = dict.fromkeys(header.classes.class_ids, options.min_score)
     with Ranks.from_environment() as ranks:
         settings = ranks.with_own_device(settings)
         quiet = options.quiet or not ranks.is_first
         with Bar("image", to_stderr=options.json, quiet=quiet) as bar:
             start = time.monotonic()
-            found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar)
+            found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar, limits)
             found, failed = ranks.joined(files, found, failed)
             place = {file.image_id: number for number, file in enumerate(files, start=1)}
             found = [replace(image, number=place[image.file.image_id]) for image in found]
-            bar.line(total_line(found, time.monotonic() - start))
+            bar.line(total_line(found, time.monotonic() - start, limits))
         if not ranks.is_first:
             return 0
         _refuse_if_all_failed(failed, files)
@@ -137,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
             None if ids is None else ids.path,
             csv_style(options),
         )
-    _report(options, found, failed, written, header.classes.names)
+    _report(options, found, failed, written, header.classes, limits)
     return 1 if failed else 0
 
 
@@ -199,14 +203,20 @@ def _size_as_read(file: ImageFile) -> tuple[int, int]:
 
 
 def predict_files(
-    files: Sequence[ImageFile], settings: PredictOptions, pixel_size_um: float | None, bar: Bar
+    files: Sequence[ImageFile],
+    settings: PredictOptions,
+    pixel_size_um: float | None,
+    bar: Bar,
+    limits: Mapping[int, float],
 ) -> tuple[list[FoundImage], list[tuple[str, str]]]:
-    """Predict; return the cells of each image, and (image id, problem) of each failed image."""
-    from napari_cellseg.commands.found import FoundImage
+    """Predict; return the cells of each image, and (image id, problem) of each failed image.
+
+    The line of an image says how many cells reach ``limits``, the minimum scores by class_id.
+    """
+    from napari_cellseg.commands.found import FoundImage, reaching_of
     from napari_cellseg.commands.progress import drive
     from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
     from napari_cellseg.model.inference.predict import PredictItem, predict
-    from napari_cellseg.wording import counted
 
     by_id = {file.image_id: file for file in files}
     found: list[FoundImage] = []
@@ -217,7 +227,7 @@ def predict_files(
             bar.at(event.image - 1 + event.tile / event.tiles, event.images, f"tile {event.tile}/{event.tiles}")
         elif isinstance(event, ImageDone):
             found.append(FoundImage(by_id[event.image_id], event.instances))
-            bar.line(f"{event.image_id}: {counted(len(event.instances), 'cell')} ({event.seconds:.1f} s)")
+            bar.line(f"{event.image_id}: {reaching_of(found[-1:], limits)} ({event.seconds:.1f} s)")
         elif isinstance(event, ImageFailed):
             failed.append((event.image_id, event.message))
             bar.line(f"{event.image_id}: failed")
@@ -231,12 +241,12 @@ def predict_files(
     return found, failed
 
 
-def total_line(found: Sequence[FoundImage], seconds: float) -> str:
-    """Return a summary of all images of all processes."""
+def total_line(found: Sequence[FoundImage], seconds: float, limits: Mapping[int, float]) -> str:
+    """Return a summary of all images of all processes; ``limits`` are the minimum scores by class_id."""
+    from napari_cellseg.commands.found import reaching_of
     from napari_cellseg.wording import counted
 
-    cells = sum(len(image.instances) for image in found)
-    return f"{counted(len(found), 'image')}, {counted(cells, 'cell')}, {seconds:.1f} s"
+    return f"{counted(len(found), 'image')}, {reaching_of(found, limits)}, {seconds:.1f} s"
 
 
 def _refuse_if_all_failed(failed: Sequence[tuple[str, str]], files: Sequence[ImageFile]) -> None:
@@ -252,17 +262,30 @@ def _report(
     found: Sequence[FoundImage],
     failed: Sequence[tuple[str, str]],
     written: Sequence[Path],
-    names: Sequence[str],
+    classes: ClassTable,
+    limits: Mapping[int, float],
 ) -> None:
     for image_id, text in failed:
         print(f"{image_id}: {text}", file=sys.stderr)
-    counts = {
-        image.file.image_id: {name: int((image.instances.class_ids == i).sum()) for i, name in enumerate(names, 1)}
-        for image in found
-    }
     if options.json:
-        summary = {"images": counts, "failed": dict(failed), "files": [str(path) for path in written]}
+        summary = {
+            "images": _by_name(found, classes, limits),
+            "min_scores": {name: limits.get(class_id, 0.0) for class_id, name, _ in classes},
+            "predicted": _by_name(found, classes, {}),
+            "failed": dict(failed),
+            "files": [str(path) for path in written],
+        }
         print(json.dumps(summary, indent=1, ensure_ascii=False))
     elif not options.quiet:
-        for path in written[:1]:
-            print(f"-> {path}" + (f" and {len(written) - 1} more files" if len(written) > 1 else ""))
+        others = " (cells that reach the minimum score)" if options.to and any(limits.values()) else ""
+        print(f"-> {written[0]} (all predicted cells) and {len(written) - 1} more files{others}")
+
+
+def _by_name(
+    found: Sequence[FoundImage], classes: ClassTable, limits: Mapping[int, float]
+) -> dict[str, dict[str, int]]:
+    """Return by image and class how many cells reach ``limits``."""
+    from napari_cellseg.commands.found import kept_counts
+
+    counts = {image.file.image_id: kept_counts(image.instances, limits) for image in found}
+    return {image_id: {name: count[i] for i, name, _ in classes} for image_id, count in counts.items()}

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 RESULTS_NAME = "test-results.json"
-_SCORE = 0.5
 
 _EPILOG = """\
 SOURCE is a reviewed folder (one that napari-cellseg saved in), a training folder, a COCO file, or a results file or the
-folder that predict wrote, with --images. A results file has every detection; the page shows those of --min-score.
+folder that predict wrote, with --images. A results file has every detection; the page counts the cells that predict
+counted: those that reach the minimum score of their class (0.5 if another program wrote the file), or --min-score.
   napari-cellseg report data/train --html report.html
   napari-cellseg report results --images test --truth data/test --html report.html"""
 
@@ -49,14 +49,14 @@ def add_parser(subparsers: Any) -> None:
         "--min-score",
         type=float,
         metavar="S",
-        help="leave out cells with a lower score (default: 0.5 for results; else all that are shown)",
+        help="leave out cells with a lower score, of results and data sets (default: see below)",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the page; return 1 if an image had to be left out."""
-    from napari_cellseg.commands.export import is_results, items_of_source
+    from napari_cellseg.commands.export import items_of_source
     from napari_cellseg.commands.progress import Bar, drive
     from napari_cellseg.report.write import write_report
     from napari_cellseg.wording import counted
@@ -64,8 +64,6 @@ def run(options: argparse.Namespace) -> int:
     given = str(options.source)
     if (options.source / RESULTS_NAME).is_file():
         options.source = options.source / RESULTS_NAME
-    if options.min_score is None:
-        options.min_score = _SCORE if options.source.is_file() and is_results(options.source) else 0.0
     items, classes, left_out = items_of_source(options)
     truth, regions = (None, None) if options.truth is None else _truth(options.truth)
     with Bar("image") as bar:
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     for image_id, text in summary.problems:
         print(f"{image_id}: {text}", file=sys.stderr)
     compared = f", {summary.compared} compared with the ground truth" if options.truth is not None else ""
-    print(f"{counted(summary.images, 'image')}, {counted(summary.cells, 'cell')}{compared} -> {summary.path}")
+    print(f"{counted(summary.images, 'image')}, {summary.counted}{compared} -> {summary.path}")
     return 1 if left_out or summary.problems else 0
 
 

@@ -15,12 +15,13 @@ from napari_cellseg.export.overlay import draw_overlay, outlined
 from napari_cellseg.export.plan import ExportItem
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.report.pictures import fitted, jpeg
-from napari_cellseg.review import Cell, Status
+from napari_cellseg.review import UNDECIDED, Cell, Status
 from napari_cellseg.review.conversion import instances_of
 from napari_cellseg.review.doubts import Shape, norms_of, odd_shape, shape_of
+from napari_cellseg.wording import counted, reaching
 from napari_cellseg.workspace import Annotations
 
-__all__ = ["CellFacts", "ImageFacts", "Outlier", "facts_of", "outliers_of", "with_thumbnails"]
+__all__ = ["CellFacts", "ImageFacts", "Outlier", "counted_cells", "facts_of", "outliers_of", "with_thumbnails"]
 
 OVERLAY_PX = 560
 """Longest side of the picture of an image in the report."""
@@ -73,8 +74,13 @@ class ImageFacts:
 
     @property
     def reviewed(self) -> int:
-        """Shown cells that the user decided about."""
-        return sum(cell.status is not Status.PROPOSED for cell in self.cells)
+        """Shown cells that the user decided about; given labels are not among them."""
+        return sum(cell.status not in UNDECIDED for cell in self.cells)
+
+    @property
+    def given(self) -> int:
+        """Shown cells that come from labels on disk and were not reviewed."""
+        return sum(cell.status is Status.GIVEN for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,16 @@ def facts_of(item: ExportItem, classes: ClassTable) -> ImageFacts | None:
         min_scores=annotations.min_scores,
         problem=annotations.problem,
     )
+
+
+def counted_cells(images: Sequence[ImageFacts]) -> str:
+    """Return in words how many cells the page is about, as `predict` says it if no one decided about a cell."""
+    shown, predicted = sum(len(image.cells) for image in images), sum(len(image.detections) for image in images)
+    if all(cell.status is Status.PROPOSED for image in images for cell in image.cells):
+        scores = {score for image in images for score in image.min_scores.values()}
+        return reaching(shown, predicted, dict(enumerate(scores)))
+    below = f" ({predicted - shown:,} more proposals are below the minimum score of their class)"
+    return counted(shown, "cell") + (below if predicted > shown else "")
 
 
 def outliers_of(images: Sequence[ImageFacts], most: int = _OUTLIERS) -> tuple[list[Outlier], int]:

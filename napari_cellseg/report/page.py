@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.report.facts import ImageFacts, Outlier
+from napari_cellseg.report.facts import ImageFacts, Outlier, counted_cells
 from napari_cellseg.report.pictures import data_uri
 from napari_cellseg.report.plots import confusion_plot, counts_plot, scores_plot, sizes_plot
 from napari_cellseg.wording import counted
@@ -108,19 +108,24 @@ def page_of(title: str, parts: Sequence[str]) -> str:
 
 def _head(content: ReportContent) -> str:
     cells = sum(len(image.cells) for image in content.images)
-    reviewed = sum(image.reviewed for image in content.images)
-    share = f", {100 * reviewed / cells:.0f} % reviewed" if cells else ""
+    share = f", {_reviewed(content.images)}" if cells else ""
     limits = dict(content.images[0].min_scores) if content.images else {}
     shown = [f"{content.classes.name(i)} {limits[i]:.2f}" for i in content.classes.class_ids if limits.get(i)]
     lines = [
         f"<h1>{escape(content.title)}</h1>",
         f'<p class="muted">{escape(content.source)}. {escape(content.made)}.</p>',
-        f"<p><strong>{counted(len(content.images), 'image')}, {counted(cells, 'cell')}</strong>{share}.</p>",
+        f"<p><strong>{counted(len(content.images), 'image')}, {counted_cells(content.images)}</strong>{share}.</p>",
         f"<p>{_key(content.classes)}</p>",
     ]
     if shown:
         lines.append(f'<p class="muted">Minimum scores of the first image: {escape(", ".join(shown))}.</p>')
     return "\n".join(lines)
+
+
+def _reviewed(images: Sequence[ImageFacts]) -> str:
+    cells, given = sum(len(image.cells) for image in images), sum(image.given for image in images)
+    share = f"{100 * sum(image.reviewed for image in images) / cells:.0f} % reviewed"
+    return f"{share}, {100 * given / cells:.0f} % given labels" if given else share
 
 
 def _key(classes: ClassTable) -> str:

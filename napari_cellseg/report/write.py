@@ -14,7 +14,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.export.plan import ExportItem, ExportProgress
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.report.facts import ImageFacts, facts_of, outliers_of, with_thumbnails
+from napari_cellseg.report.facts import ImageFacts, counted_cells, facts_of, outliers_of, with_thumbnails
 from napari_cellseg.report.page import ReportContent, html_page
 from napari_cellseg.review.region import Region
 
@@ -26,11 +26,15 @@ __all__ = ["ReportSummary", "write_report"]
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSummary:
-    """The written page; ``problems`` are (image_id, text) of images that are not on it."""
+    """The written page; ``problems`` are (image_id, text) of images that are not on it.
+
+    ``counted`` says in words how many cells the page is about, and how many proposals are below the minimum scores.
+    """
 
     path: Path
     images: int
     cells: int
+    counted: str
     compared: int
     problems: tuple[tuple[str, str], ...]
 
@@ -109,6 +113,7 @@ def write_report(
         path=path,
         images=len(images),
         cells=sum(len(image.cells) for image in images),
+        counted=counted_cells(images),
         compared=0 if evaluation is None else evaluation.images,
         problems=tuple(problems),
     )

@@ -94,7 +94,7 @@ class ReportRow(QWidget):
 
     def _on_finished(self, summary: ReportSummary) -> None:
         self._page = summary.path
-        text = f"{counted(summary.images, 'image')}, {counted(summary.cells, 'cell')} -> {summary.path}"
+        text = f"{counted(summary.images, 'image')}, {summary.counted} -> {summary.path}"
         if summary.problems:
             text += f"\n{counted(len(summary.problems), 'image')} left out, which the page names"
         self.row.set_message(text, WARNING if summary.problems else "")
