@@ -92,7 +92,8 @@ def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> P
 def items_of_source(options: argparse.Namespace) -> tuple[list[ExportItem], ClassTable, list[str]]:
     """Return the images and cells that ``source``, ``images``, ``ids``, ``classes`` and ``min_score`` name.
 
-    A ``min_score`` of None is the model's own for each class, or 0.5 where results do not name their model. The list has what is left out, which is also printed.
+    A ``min_score`` of None is the model's own for each class, or 0.5 where results do not name their model.
+    The list has what is left out, which is also printed.
     """
     source: Path = options.source
     left_out: list[str] = []
