@@ -130,7 +130,8 @@ def test_cells_are_decided_while_others_arrive_and_undo_takes_back_decision_and_
     run.end()
     assert run.session.cells[chosen].status is Status.ACCEPTED
     assert len(run.session.cells) == 20
-    assert run.dock.row.message.text().startswith("20 cells shown")
+    text = run.dock.row.message.text()
+    assert text.startswith("19 new cells above the minimum score; 1 reviewed cell kept")
 
     press(window, Qt.Key_Z, Qt.ControlModifier)
     assert run.session.cells[chosen].status is Status.PROPOSED

@@ -23,7 +23,7 @@ from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section,
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
 from napari_cellseg.gui.widgets.lifetime import listen_while_alive
 from napari_cellseg.gui.widgets.model_picker import ModelPicker
-from napari_cellseg.gui.widgets.notify import show_choice
+from napari_cellseg.gui.widgets.notify import show_choice, show_info
 from napari_cellseg.gui.widgets.predict_fields import (
     PixelSize,
     advanced_form,
@@ -34,6 +34,8 @@ from napari_cellseg.gui.widgets.predict_fields import (
 from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
 from napari_cellseg.gui.widgets.workflow import front_dock, is_in_front, show_dock
 from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.review import Status
+from napari_cellseg.wording import counted
 
 __all__ = ["SegmentDock", "device_names"]
 
@@ -281,10 +283,30 @@ class SegmentDock(Dock):
         part = "" if image is None else image.shown
         if self.state.workspace is None and layer is not None and layer.ndim > 2:
             part = self.state.image_id or ""
-        self.row.set_message(f"{cells:,} cells shown, in {clock(seconds)}.{f' Segmented: {part}.' if part else ''}")
+        text, is_as_before = self._result(cells, clock(seconds))
+        self.row.set_message(text + (f" Segmented: {part}." if part else ""))
+        if is_as_before:  # the canvas looks as if nothing had happened, and Segment may not be in front
+            show_info(text)
         self.sliders.show_counts()
         if cells:
             self._bring_review()
+
+    def _result(self, cells: int, time: str) -> tuple[str, bool]:
+        """Return the result in words, and whether all cells shown were there before."""
+        session = self.state.session
+        assert session is not None, "a result is of the current image"
+        given, decided = (
+            session.count(statuses=(Status.GIVEN,)),
+            session.count(statuses=(Status.ACCEPTED, Status.EDITED)),
+        )
+        if not given + decided:
+            return f"{cells:,} cells shown, in {time}.", False
+        new = session.count(statuses=(Status.PROPOSED,))
+        kept = " and ".join(f"{n:,} {what}" for n, what in ((given, "given"), (decided, "reviewed")) if n)
+        text = (
+            f"{counted(new, 'new cell')} above the minimum score; {kept} {'cell' if given + decided == 1 else 'cells'}"
+        )
+        return f"{text} kept, in {time}. T in Review compares the model's cells with them.", not new
 
     def _bring_review(self) -> None:
         """Show *Review*; a tab that the user chose meanwhile stays."""
