@@ -182,7 +182,7 @@ def test_the_crop_covers_all_places_evenly() -> None:
     assert np.allclose(corners.mean(0), 68, atol=10)
 
 
-@pytest.mark.parametrize("name", ["brightness_contrast", "blur", "hue_saturation_value", "stain"])
+@pytest.mark.parametrize("name", ["brightness_contrast", "blur", "hue_saturation_value", "stain", "tint", "invert"])
 def test_each_change_of_colour_keeps_cells_and_range(name: str) -> None:
     rng = np.random.default_rng(0)
     image = TrainingImage.from_label_images("noise", rng.integers(0, 256, (64, 64, 3), np.uint8), [])
@@ -192,6 +192,23 @@ def test_each_change_of_colour_keeps_cells_and_range(name: str) -> None:
     assert not torch.allclose(plain, changed, atol=0.01)
     assert changed.min() >= 0
     assert changed.max() <= 1
+
+
+def test_a_tint_colours_grey_cells_and_keeps_black_and_the_brightest_colour() -> None:
+    off = {"flip": 0, "quarter_turn": 0, "shift_scale_rotate": 0, **GEOMETRY}
+    augment = augmentation(crop=None, tint=1, **off)
+    tints = set()
+    for seed in range(5):
+        rgb, _ = augment(discs(), seed)
+        assert torch.equal(rgb.amax(0), augmentation(crop=None, **off)(discs(), seed)[0][0])
+        tints.add(tuple(rgb.amax((1, 2)).tolist()))
+    assert len(tints) == 5
+
+
+def test_an_inversion_makes_bright_cells_dark() -> None:
+    off = {"flip": 0, "quarter_turn": 0, "shift_scale_rotate": 0, **GEOMETRY}
+    rgb, _ = augmentation(crop=None, invert=1, **off)(discs(), 0)
+    assert torch.equal(rgb, 1 - augmentation(crop=None, **off)(discs(), 0)[0])
 
 
 def test_the_model_gives_scale_classes_and_fill() -> None:

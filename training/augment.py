@@ -229,6 +229,12 @@ class Augmentation:
         if rng.random() < config.blur and config.blur_sigma > 0:
             sigma = rng.uniform(0.1, 1) * config.blur_sigma
             rgb = transforms.gaussian_blur(rgb, 2 * int(np.ceil(2 * sigma)) + 1, sigma)
+        # Last, and without a random number where the rate is 0: older runs can be repeated.
+        if config.tint and rng.random() < config.tint:
+            factors = 1 - config.tint_strength * rng.random(3).astype(np.float32)
+            rgb = rgb * torch.from_numpy(factors / max(factors.max(), 1e-3))[:, None, None]
+        if config.invert and rng.random() < config.invert:
+            rgb = 1 - rgb
         return rgb
 
 

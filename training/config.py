@@ -107,6 +107,15 @@ class AugmentConfig(_Section):
     stain_strength: float = _field(
         0.05, "Maximum change of each stain, as a share (0.05: light, 0.2: strong).", ge=0, le=0.5
     )
+    tint: float = _field(
+        0.0, "Rate of a tint: each of red, green and blue gets weaker, the strongest excepted.", ge=0, le=1
+    )
+    tint_strength: float = _field(
+        1.0, "Maximum share by which a colour gets weaker (1: pure red, green or blue occur).", ge=0, le=1
+    )
+    invert: float = _field(
+        0.0, "Rate of an inversion of the brightness: cells brighter than the background get darker.", ge=0, le=1
+    )
     copies: int = _field(
         0, "Cells copied to free places in their image; their classes are drawn with equal probability.", ge=0, le=1000
     )
