@@ -77,6 +77,19 @@ def test_training_normalises_as_a_group_norm_and_its_statistics_follow_the_crops
     assert torch.allclose(norm.eval()(crops), group(crops), atol=0.05)
 
 
+def test_a_fixed_norm_trains_with_the_stored_statistics_and_leaves_them() -> None:
+    norm = StoredNorm(16).train()
+    crops = torch.rand((2, 16, 16, 16), generator=torch.Generator().manual_seed(0))
+    norm.store(crops, 1.0)
+    norm.is_fixed = True
+    before = norm.running_mean.clone()
+    found = norm(crops + 1)
+    assert torch.equal(norm.running_mean, before)
+    assert torch.equal(found, norm.eval()(crops + 1))
+    found.sum().backward()
+    assert norm.weight.grad is not None
+
+
 def test_a_prediction_in_training_mode_leaves_the_statistics() -> None:
     norm = StoredNorm(16).train()
     with torch.no_grad():

@@ -41,6 +41,17 @@ def test_training_from_a_model_moves_its_statistics_slowly(new_model: Path, tmp_
     assert all(torch.allclose(old, new, rtol=0.2, atol=0.2 * float(old.abs().max())) for old, new in pairs)
 
 
+def test_training_with_the_stored_statistics_leaves_them_and_trains_the_weights(
+    new_model: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(**SHORT, start_from=str(new_model), seed=5, optimizer__norm_statistics="stored")
+    run(config, tissue(tmp_path / "data", side=160), tmp_path / "run")
+    trained = tmp_path / "run" / "best.safetensors"
+    assert all(torch.equal(old, new) for old, new in zip(statistics(new_model), statistics(trained), strict=True))
+    weights = [[norm.weight for norm in stored_norms(load_checkpoint(path)[0])] for path in (new_model, trained)]
+    assert not any(torch.equal(old, new) for old, new in zip(*weights, strict=True))
+
+
 def test_a_run_of_an_older_version_can_be_resumed() -> None:
     config = tiny_config(model__fpn__norm="group", model__rpn__cap_side=768)
     old = config.model_dump(mode="json")

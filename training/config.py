@@ -150,6 +150,11 @@ class OptimizerConfig(_Section):
         None, "Decay per step of the weights' running average, which is validated and saved. Empty: off.", gt=0, lt=1
     )
     backbone_rate: float = _field(1.0, "Learning rate of the backbone, as a share of that of the heads.", ge=0, le=1)
+    norm_statistics: Literal["crop", "stored"] = _field(
+        "crop",
+        "Statistics with which the pyramid's stored norms normalise in training: of each crop, or the stored ones, as "
+        "in a prediction. stored suits a last part of the training when crops differ much, as several stains do.",
+    )
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = _field(
         "auto", "Arithmetic; auto uses bf16 on a CUDA device that supports it, 32 bit elsewhere."
     )

@@ -131,6 +131,8 @@ def prepare(
     view = _view(config, network.config)
     if state is None and any(not norm.calibrated for norm in stored_norms(network)):
         network.calibrate([view(read_sample(sample), 0, 0).rgb for sample in _some(train)])
+    for norm in stored_norms(network):
+        norm.is_fixed = config.optimizer.norm_statistics == "stored"
     model, optimizer = fabric.setup(network, build_optimizer(network, config.optimizer))
     decay = config.optimizer.ema_decay
     average = averaged(model.module, decay) if decay is not None else None

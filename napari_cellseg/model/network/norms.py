@@ -26,6 +26,10 @@ class StoredNorm(nn.Module):
     training step normalises each crop by its own statistics, which makes learning quick, and moves the stored mean and
     standard deviation of each group towards them. A prediction uses the stored ones, so that a feature depends on the
     pixels around it alone; it folds the norm into the convolution before it (`model.network.folding`).
+
+    Where the crops of a training differ much (dark fluorescence, bright tissue), no stored statistics are right for all
+    of them. With ``is_fixed`` a training step uses the stored statistics and leaves them, so that weights and biases
+    learn what a prediction needs.
     """
 
     running_mean: Tensor
@@ -35,6 +39,7 @@ class StoredNorm(nn.Module):
         super().__init__()
         self.groups = max(1, channels // _GROUP)
         self.eps = eps
+        self.is_fixed = False
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -47,7 +52,7 @@ class StoredNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised features."""
-        if not self.training:
+        if self.is_fixed or not self.training:
             return functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
