@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,40 +19,61 @@ from napari_cellseg.images.image import Image
 from napari_cellseg.images.limits import MAX_BYTES, check_limits
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.options import ReadOptions
-from napari_cellseg.images.read import READ_ERRORS, Log, choose_level, decoded_bytes, opened, read_errors, watched_log
+from napari_cellseg.images.read import READ_ERRORS, choose_level, decoded_bytes, opened, read_errors, watched_log
 from napari_cellseg.images.tags import pixel_size_um, to_colours
 
-__all__ = ["Slide", "is_slide", "open_slide"]
+__all__ = ["Slide", "has_regions", "is_slide", "open_slide"]
 
 OVERVIEW_PX = 4096
 """Longest side of the picture that decides the brightness limits of a slide."""
+REGION_BYTES = 32 * 2**20
+"""Decoded size above which a prediction on the command line reads a tiled image by regions."""
+_COARSE_UM, _COARSE_PX = 4.1, 8
+"""Largest pixel of a level in which glass is looked for, um, or px of the level that is read if its size is unknown."""
 
 
 class Slide:
-    """An image that is read by regions: ``slide[y0:y1, x0:x1]`` is (y1-y0, x1-x0, 3) uint8.
+    """An image that is read by regions: ``slide[y0:y1, x0:x1]`` is (y1-y0, x1-x0, 3) uint8, from any thread.
 
     Attributes
     ----------
     shape : (H, W, 3)
+    full_size : (int, int)
+        Height and width of level 0, px.
     pixel_size_um : float or None
     overview : Image
         The slide at a lower resolution, or a sample of its tiles. Its brightness limits are those of every region.
+    coarse : Slide or None
+        The coarsest level in which a nucleus still has a pixel of its own; None if the file has no such level.
     """
 
-    def __init__(self, page: tifffile.TiffPage, overview: Image, size_um: float | None, log: Log) -> None:
-        self._page, self._log = page, log
+    def __init__(
+        self,
+        page: tifffile.TiffPage,
+        overview: Image,
+        size_um: float | None,
+        full_size: tuple[int, int],
+        coarse: tifffile.TiffPage | None = None,
+    ) -> None:
+        self._page = page
+        self._reading = threading.Lock()  # a file has one position
         self.overview = overview
         self.pixel_size_um = size_um
+        self.full_size = full_size
         self.shape = int(page.imagelength), int(page.imagewidth), 3
+        self.coarse: Slide | None = None
+        if coarse is not None:
+            self.coarse = Slide(coarse, overview, None, full_size)
+            self.coarse._reading = self._reading
 
     def __getitem__(self, region: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
         rows, columns = region
         y0, y1, _ = rows.indices(self.shape[0])
         x0, x1, _ = columns.indices(self.shape[1])
-        with read_errors(self.overview.path):
+        with read_errors(self.overview.path), self._reading, watched_log() as log:
             pixels, axes = to_colours(_read_region(self._page, (y0, x0, y1, x1)), self._page.axes, self._page)
-            if self._log:  # some damage is only logged, and the pixels stay black
-                raise ImageReadError(f"its data is damaged near x {x0}, y {y0} px ({self._log[0][1]})")
+            if log:  # some damage is only logged, and the pixels stay black
+                raise ImageReadError(f"its data is damaged near x {x0}, y {y0} px ({log[0][1]})")
         part = Image(
             pixels=pixels, axes=axes, pixel_size_um=None, path=self.overview.path, options=self.overview.options
         )
@@ -74,9 +96,25 @@ def is_slide(path: str | os.PathLike[str], options: ReadOptions) -> bool:
         return decoded_bytes(series) > MAX_BYTES and _has_regions(series)
 
 
+def has_regions(path: str | os.PathLike[str], options: ReadOptions) -> bool:
+    """Return whether a file is a large TIFF of which the level that is read can be read by regions.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_tiff`.
+    """
+    known = format_of(Path(path))
+    if known is not None and known.module != FORMATS[0].module:
+        return False
+    with opened(Path(path)) as (tif, _):
+        series, _ = choose_level(tif, options.level)
+        return decoded_bytes(series) > REGION_BYTES and _has_regions(series)
+
+
 @contextmanager
 def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[Slide]:
-    """Open the chosen level of a tiled TIFF for reading by regions.
+    """Open the chosen level of a tiled TIFF, or the finest that fits into memory, for reading by regions.
 
     Raises
     ------
@@ -86,8 +124,7 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
     path = Path(path)
     check_regular_file(path)
     with ExitStack() as files:
-        with read_errors(path):  # and not around the work of the caller, whose errors are others
-            log = files.enter_context(watched_log())
+        with read_errors(path), watched_log():  # and not around the work of the caller, whose errors are others
             tif = files.enter_context(tifffile.TiffFile(path))
             series, full = choose_level(tif, options.level)
             page = series.keyframe
@@ -99,10 +136,18 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
             size_um = pixel_size_um(tif, full.keyframe)
             if size_um is not None:
                 size_um *= float(full.keyframe.imagewidth / page.imagewidth)
-            pixels, axes = _overview(full.levels[options.level or 0 :])
-            overview = Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
-            log.clear()
-            slide = Slide(page, overview, size_um, log)
+            level = full.levels.index(series)
+            pixels, axes = _overview(full.levels[level:])
+            overview = Image(
+                pixels=pixels,
+                axes=axes,
+                pixel_size_um=size_um,
+                path=path,
+                options=options,
+                levels_skipped=0 if options.level is not None else level,
+            )
+            full_size = int(full.keyframe.imagelength), int(full.keyframe.imagewidth)
+            slide = Slide(page, overview, size_um, full_size, _coarse(full.levels[level:], size_um))
         yield slide
 
 
@@ -115,6 +160,14 @@ def _has_regions(series: Any) -> bool:
     is_inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype.itemsize > 1
     is_local = page.dtype.kind in "bu" and not is_inverted and tifffile.EXTRASAMPLE.ASSOCALPHA not in page.extrasamples
     return bool(page.is_tiled and len(series.pages) == 1 and page.axes in ("YX", "YXS") and is_local)
+
+
+def _coarse(levels: Sequence[Any], size_um: float | None) -> Any:
+    """Return the coarsest level, of those after the first, whose pixels are at most as large as half a nucleus."""
+    width = levels[0].keyframe.imagewidth
+    most = _COARSE_PX if size_um is None else _COARSE_UM / size_um
+    fine = [level for level in levels[1:] if width / level.keyframe.imagewidth <= most and _has_regions(level)]
+    return fine[-1].keyframe if fine else None
 
 
 def _overview(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
