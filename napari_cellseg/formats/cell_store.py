@@ -1,0 +1,359 @@
+"""`CellStore`: the cells of one slide in an SQLite file, written tile by tile and read by score or by region.
+
+A kill loses at most the tiles that were not committed. Three tables hold the cells:
+
+- ``tile``: the finished tiles of the plan, and why a tile was not predicted;
+- ``piece``: cells that reach into a tile that is not finished, so that they may be joined with others;
+- ``cell``: finished cells, with their boxes in the R-tree ``cell_box``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.atomic import set_aside, write_errors
+from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.instances import InstanceMasks
+
+__all__ = ["CellStore", "TileCells", "TileState"]
+
+TileState = Literal["done", "glass", "outside"]
+"""Whether a tile was predicted; else why not."""
+
+_APPLICATION_ID = 0x6E636353  # "nccS", in the header of the file
+_VERSION = 1
+_BATCH = 1024
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE tile (number INTEGER PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE piece (
+    tile INTEGER NOT NULL, place INTEGER NOT NULL, class_id INTEGER NOT NULL, score REAL NOT NULL,
+    x0 INTEGER NOT NULL, y0 INTEGER NOT NULL, x1 INTEGER NOT NULL, y1 INTEGER NOT NULL, mask BLOB NOT NULL,
+    red INTEGER NOT NULL, green INTEGER NOT NULL, blue INTEGER NOT NULL, PRIMARY KEY (tile, place)
+) WITHOUT ROWID;
+CREATE TABLE cell (
+    id INTEGER PRIMARY KEY, joined INTEGER NOT NULL,
+    tile INTEGER NOT NULL, place INTEGER NOT NULL, class_id INTEGER NOT NULL, score REAL NOT NULL,
+    x0 INTEGER NOT NULL, y0 INTEGER NOT NULL, x1 INTEGER NOT NULL, y1 INTEGER NOT NULL, mask BLOB NOT NULL,
+    red INTEGER NOT NULL, green INTEGER NOT NULL, blue INTEGER NOT NULL
+);
+CREATE INDEX best_first ON cell (score DESC, joined, tile, place);
+CREATE VIRTUAL TABLE cell_box USING rtree_i32 (id, x0, x1, y0, y1);
+"""
+_COLUMNS = "tile, place, class_id, score, x0, y0, x1, y1, mask, red, green, blue"
+_BEST_FIRST = "ORDER BY score DESC, joined, tile, place"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TileCells:
+    """N cells of a prediction and where they come from.
+
+    Attributes
+    ----------
+    cells : InstanceMasks
+    tiles, places : (N,) int64
+        The tile that found a cell, and its place among the cells of that tile; of a joined cell those of its first
+        piece.
+    joined : (N,) bool
+        Whether the cell was joined from pieces in several tiles.
+    colours : (N, 3) int64
+        Sums of red, green and blue over the pixels of the cell.
+    """
+
+    cells: InstanceMasks
+    tiles: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    joined: npt.NDArray[np.bool_]
+    colours: npt.NDArray[np.int64]
+
+    @classmethod
+    def of_tile(cls, number: int, cells: InstanceMasks, colours: npt.NDArray[np.int64]) -> TileCells:
+        """Return the cells of one tile, in their order."""
+        count = len(cells)
+        return cls(
+            cells=cells,
+            tiles=np.full(count, number, np.int64),
+            places=np.arange(count, dtype=np.int64),
+            joined=np.zeros(count, bool),
+            colours=np.asarray(colours, np.int64).reshape(-1, 3),
+        )
+
+    @classmethod
+    def empty(cls, image_size: tuple[int, int]) -> TileCells:
+        """Return no cells of an image."""
+        return cls.of_tile(0, InstanceMasks.empty(image_size), np.zeros((0, 3), np.int64))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[TileCells]) -> TileCells:
+        """Concatenate cells of one image."""
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+        return cls(cells=InstanceMasks.concatenate([part.cells for part in parts]), **arrays)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def select(self, index: npt.ArrayLike) -> TileCells:
+        """Return the cells of an integer index (M,) or a bool index (N,), in that order."""
+        return TileCells(cells=self.cells.select(index), **{name: getattr(self, name)[index] for name in _ARRAYS})
+
+
+_ARRAYS = ("tiles", "places", "joined", "colours")
+
+
+class CellStore:
+    """The cells of one slide on disk; use it in a ``with`` block.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; see `create` and `open`.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = connection
+
+    @classmethod
+    def create(cls, path: Path, image_size: tuple[int, int], facts: Mapping[str, Any]) -> CellStore:
+        """Make an empty store; an existing file is kept as ``.bak``.
+
+        Parameters
+        ----------
+        path : Path
+            Its folder is created.
+        image_size : (int, int)
+            Height and width of the slide, px.
+        facts : mapping
+            JSON values: what the cells depend on; see `facts`.
+
+        Raises
+        ------
+        ExportError
+            The file cannot be written.
+        """
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                set_aside(path)
+            for suffix in ("-wal", "-shm"):
+                Path(f"{path}{suffix}").unlink(missing_ok=True)
+        with _errors(path):
+            store = cls(path, _connected(path))
+            store._database.executescript(
+                f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; {_SCHEMA}"
+            )
+            with store._database:
+                rows = {**facts, "image_size": list(image_size), "complete": False}
+                store._database.executemany(
+                    "INSERT INTO facts VALUES (?, ?)", [(name, json.dumps(value)) for name, value in rows.items()]
+                )
+        return store
+
+    @classmethod
+    def open(cls, path: Path) -> CellStore:
+        """Open the store of an earlier run.
+
+        Raises
+        ------
+        AnnotationError
+            The file is not such a store, or is damaged.
+        ExportError
+            It is open in another process.
+        """
+        try:
+            database = _connected(path)
+            application_id, version = (
+                database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+            )
+            if (application_id, version) != (_APPLICATION_ID, _VERSION):
+                database.close()
+                raise AnnotationError(f"{path} is not a file of cells of this version of napari-cellseg.")
+            store = cls(path, database)
+            _ = store.facts
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise ExportError(
+                    f"{path} is open in another process. Wait until its run ends, or choose another folder."
+                ) from error
+            raise AnnotationError(f"Cannot read {path}: {error}.") from error
+        except (sqlite3.Error, KeyError, ValueError) as error:
+            raise AnnotationError(f"Cannot read {path}: it is damaged ({error}).") from error
+        return store
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        with suppress(sqlite3.Error):
+            self._database.close()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was given to `create`, with ``image_size`` and ``complete``."""
+        return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM facts")}
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the slide, px."""
+        height, width = self.facts["image_size"]
+        return int(height), int(width)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tiles are finished."""
+        return bool(self.facts["complete"])
+
+    def add(
+        self,
+        tiles: Mapping[int, TileState],
+        finished: TileCells,
+        pieces: TileCells,
+        settled: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        """Add finished tiles with their cells in one transaction.
+
+        Parameters
+        ----------
+        tiles : mapping of int to TileState
+            The tiles by their number in the plan.
+        finished : TileCells
+            Cells that are final.
+        pieces : TileCells
+            Cells that wait for a tile.
+        settled : iterable of (tile, place)
+            Earlier pieces that no longer wait.
+
+        Raises
+        ------
+        ExportError
+            The file cannot be written, for example because the disk is full.
+        """
+        with _errors(self.path), self._database as database:
+            database.executemany("INSERT INTO tile VALUES (?, ?)", tiles.items())
+            database.executemany(f"INSERT INTO piece ({_COLUMNS}) VALUES ({'?,' * 11}?)", _rows(pieces))
+            database.executemany("DELETE FROM piece WHERE tile = ? AND place = ?", settled)
+            first = database.execute("SELECT coalesce(max(id), 0) + 1 FROM cell").fetchone()[0]
+            joined = finished.joined.tolist()
+            database.executemany(
+                f"INSERT INTO cell (id, joined, {_COLUMNS}) VALUES ({'?,' * 13}?)",
+                ((first + i, joined[i], *row) for i, row in enumerate(_rows(finished))),
+            )
+            database.executemany(
+                "INSERT INTO cell_box VALUES (?, ?, ?, ?, ?)",
+                ((first + i, x0, x1, y0, y1) for i, (x0, y0, x1, y1) in enumerate(finished.cells.boxes.tolist())),
+            )
+
+    def finish(self, **facts: Any) -> None:
+        """Mark the store as complete, with more facts; it is then one file without a log next to it."""
+        with _errors(self.path):
+            with self._database as database:
+                rows = [(name, json.dumps(value)) for name, value in {**facts, "complete": True}.items()]
+                database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+            self._database.execute("PRAGMA journal_mode = DELETE")
+
+    def tiles(self) -> dict[int, TileState]:
+        """Return the finished tiles by their number."""
+        return dict(self._database.execute("SELECT number, state FROM tile ORDER BY number"))
+
+    def pieces(self) -> TileCells:
+        """Return the cells that wait for a tile, by tile and place."""
+        return self._cells(
+            self._database.execute(f"SELECT 0, {_COLUMNS} FROM piece ORDER BY tile, place").fetchall(), 1
+        )
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM cell").fetchone()[0])
+
+    def counts(self) -> dict[int, int]:
+        """Return the number of finished cells by class_id."""
+        return dict(self._database.execute("SELECT class_id, count(*) FROM cell GROUP BY class_id"))
+
+    def best_first(self, batch: int = _BATCH) -> Iterator[TileCells]:
+        """Yield all finished cells in batches, highest score first; ``label_values`` are 1..N over all of them."""
+        with closing(self._database.cursor()) as rows:
+            rows.execute(f"SELECT joined, {_COLUMNS} FROM cell {_BEST_FIRST}")
+            first = 1
+            while some := rows.fetchmany(batch):
+                yield self._cells(some, first)
+                first += len(some)
+
+    def in_box(self, box: tuple[int, int, int, int]) -> TileCells:
+        """Return the finished cells whose bounding box touches (x0, y0, x1, y1), half-open px; highest score first."""
+        x0, y0, x1, y1 = box
+        rows = self._database.execute(
+            f"SELECT joined, {_COLUMNS} FROM cell WHERE id IN "
+            f"(SELECT id FROM cell_box WHERE x1 > ? AND x0 < ? AND y1 > ? AND y0 < ?) {_BEST_FIRST}",
+            (x0, x1, y0, y1),
+        )
+        return self._cells(rows.fetchall(), 1)
+
+    def _cells(self, rows: Sequence[Sequence[Any]], first: int) -> TileCells:
+        if not rows:
+            return TileCells.empty(self.image_size)
+        joined, tiles, places, class_ids, scores, x0, y0, x1, y1, masks, *colours = zip(*rows, strict=True)
+        boxes = np.stack([x0, y0, x1, y1], 1).astype(np.int32)
+        crops = tuple(_unpacked(mask, box) for mask, box in zip(masks, boxes.tolist(), strict=True))
+        cells = InstanceMasks(
+            image_size=self.image_size,
+            boxes=boxes,
+            class_ids=np.array(class_ids, np.int32),
+            scores=np.array(scores, np.float32),
+            masks=crops,
+        )
+        return TileCells(
+            cells=replace(cells, label_values=np.arange(first, first + len(rows))),
+            tiles=np.array(tiles, np.int64),
+            places=np.array(places, np.int64),
+            joined=np.array(joined, bool),
+            colours=np.stack(colours, 1).astype(np.int64),
+        )
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Connect for one process at a time; a log keeps finished transactions when the process is killed."""
+    database = sqlite3.connect(path, timeout=1.0)
+    for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "temp_store = FILE"):
+        database.execute(f"PRAGMA {setting}")
+    return database
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ExportError(
+            f"Cannot write {path}: {error}. Check the disk, then start the command again: it resumes."
+        ) from error
+
+
+def _rows(found: TileCells) -> Iterator[tuple[Any, ...]]:
+    cells = found.cells
+    lists = (found.tiles, found.places, cells.class_ids, cells.scores.astype(np.float64))
+    for about, box, mask, colour in zip(
+        zip(*(array.tolist() for array in lists), strict=True),
+        cells.boxes.tolist(),
+        cells.masks,
+        found.colours.tolist(),
+        strict=True,
+    ):
+        yield (*about, *box, np.packbits(mask).tobytes(), *colour)
+
+
+def _unpacked(mask: bytes, box: Sequence[int]) -> npt.NDArray[np.bool_]:
+    height, width = box[3] - box[1], box[2] - box[0]
+    flat = np.unpackbits(np.frombuffer(mask, np.uint8), count=height * width)
+    return flat.view(np.bool_).reshape(height, width)

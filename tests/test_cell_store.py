@@ -1,0 +1,106 @@
+"""The store of a slide's cells: what is committed is there after a kill, best first and by region."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.cell_store import CellStore, TileCells
+from napari_cellseg.instances import InstanceMasks
+
+SIZE = (300, 400)
+
+
+def cells(number: int, count: int, tile: int = 0) -> TileCells:
+    rng = np.random.default_rng(number)
+    masks = [rng.random(tuple(rng.integers(1, 12, 2))) > 0.4 for _ in range(count)]
+    offsets = rng.integers(0, 280, (count, 2))
+    found = InstanceMasks.from_crops(SIZE, offsets, masks, rng.integers(1, 4, count), rng.random(count))
+    return TileCells.of_tile(tile, found, rng.integers(0, 9999, (len(found), 3)))
+
+
+def equal(first: TileCells, second: TileCells) -> bool:
+    arrays = ("tiles", "places", "joined", "colours")
+    return first.cells.equals(second.cells) and all(
+        np.array_equal(getattr(first, name), getattr(second, name)) for name in arrays
+    )
+
+
+def best_first(found: TileCells) -> TileCells:
+    order = np.lexsort((found.places, found.tiles, found.joined, -found.cells.scores.astype(float)))
+    found = found.select(order)
+    numbered = InstanceMasks(**{**vars(found.cells), "label_values": np.arange(1, len(found) + 1)})
+    return TileCells(**{**vars(found), "cells": numbered})
+
+
+def test_cells_come_back_exactly_best_first_in_batches_and_by_region(tmp_path: Path) -> None:
+    first, second = cells(0, 40), cells(1, 30, tile=1)
+    with CellStore.create(tmp_path / "new" / "a.sqlite", SIZE, {"model": "m"}) as store:
+        none = TileCells.empty(SIZE)
+        store.add({0: "done"}, first, none)
+        store.add({1: "done", 2: "glass"}, second, none)
+        assert not store.is_complete
+        store.finish(seconds=3)
+        everything = best_first(TileCells.concatenate([first, second]))
+        assert equal(TileCells.concatenate(list(store.best_first(batch=7))), everything)
+        assert len(store) == len(everything)
+        assert sum(store.counts().values()) == len(everything)
+        boxes = everything.cells.boxes
+        near = (boxes[:, 0] < 90) & (boxes[:, 2] > 30) & (boxes[:, 1] < 200) & (boxes[:, 3] > 60)
+        found = store.in_box((30, 60, 90, 200))
+        assert 0 < near.sum() < len(everything)
+        assert np.array_equal(found.cells.boxes, boxes[near])
+    with CellStore.open(tmp_path / "new" / "a.sqlite") as store:
+        assert store.is_complete
+        assert store.facts == {"model": "m", "image_size": list(SIZE), "complete": True, "seconds": 3}
+        assert store.tiles() == {0: "done", 1: "done", 2: "glass"}
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.sqlite"]
+
+
+def test_pieces_wait_until_they_are_settled(tmp_path: Path) -> None:
+    found = cells(2, 10, tile=4)
+    with CellStore.create(tmp_path / "a.sqlite", SIZE, {}) as store:
+        none = TileCells.empty(SIZE)
+        store.add({4: "done"}, none, found)
+        assert equal(store.pieces(), TileCells(**vars(found)))
+        store.add({5: "done"}, none, none, settled=[(4, 0), (4, 3)])
+        assert store.pieces().places.tolist() == [i for i in range(len(found)) if i not in (0, 3)]
+
+
+def test_a_kill_keeps_what_was_committed(tmp_path: Path) -> None:
+    found = cells(3, 20)
+    store = CellStore.create(tmp_path / "a.sqlite", SIZE, {})
+    with store:
+        store.add({0: "done"}, found, TileCells.empty(SIZE))
+        for path in list(tmp_path.iterdir()):  # the files as a kill leaves them, with the log
+            shutil.copy(path, tmp_path / path.name.replace("a.sqlite", "killed.sqlite"))
+        assert (tmp_path / "killed.sqlite-wal").exists()
+        with CellStore.open(tmp_path / "killed.sqlite") as killed:
+            assert killed.tiles() == {0: "done"}
+            assert len(killed) == len(found)
+
+
+def test_a_store_is_open_in_one_process_only(tmp_path: Path) -> None:
+    with CellStore.create(tmp_path / "a.sqlite", SIZE, {}) as store:
+        store.add({0: "done"}, cells(0, 3), TileCells.empty(SIZE))
+        with pytest.raises(ExportError, match="another process"):
+            CellStore.open(tmp_path / "a.sqlite")
+
+
+def test_other_and_damaged_files_are_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(AnnotationError, match=r"a\.sqlite"):
+        CellStore.open(path)
+    with CellStore.create(path, SIZE, {}):
+        assert (tmp_path / "a.sqlite.bak").read_bytes().startswith(b"not a database")
+    other = sqlite3.connect(tmp_path / "other.sqlite")
+    other.execute("CREATE TABLE x (y)")
+    other.close()
+    with pytest.raises(AnnotationError, match="not a file of cells"):
+        CellStore.open(tmp_path / "other.sqlite")
