@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_cellseg.instances import InstanceMasks, intersections
 from napari_cellseg.model.inference.tiles import Tile
 
-__all__ = ["merge_tiles", "suppress"]
+__all__ = ["Joined", "join", "merge_tiles", "shadowed", "suppress"]
 
 _INSIDE = 0.75
 """A cell with this fraction of its pixels in a cell of another tile is the same cell, or a part of it."""
@@ -78,10 +78,71 @@ def merge_tiles(parts: Sequence[tuple[Tile, InstanceMasks]], *, iou: float, marg
     InstanceMasks
         Best score first, ``label_values`` 1..N.
     """
+    cells = join(parts, iou=iou, margin=margin).cells
+    return replace(cells.select(np.argsort(-cells.scores, kind="stable")), label_values=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The cells of several tiles after joining.
+
+    Attributes
+    ----------
+    cells : InstanceMasks
+        N cells: those that are unchanged in the order of the tiles, then those joined from pieces.
+    origins : (N,) intp
+        Place of each among the concatenated cells of the tiles; of a joined cell that of its first piece.
+    is_joined : (N,) bool
+    """
+
+    cells: InstanceMasks
+    origins: Ints
+    is_joined: npt.NDArray[np.bool_]
+
+
+def join(parts: Sequence[tuple[Tile, InstanceMasks]], *, iou: float, margin: int) -> Joined:
+    """Join the cells of tiles as `merge_tiles` does, without sorting them; parameters as there."""
     cells = InstanceMasks.concatenate([found for _, found in parts])
     if len(parts) > 1 and len(cells):
-        cells = _Seams(parts, cells, iou, margin).joined()
-    return replace(cells.select(np.argsort(-cells.scores, kind="stable")), label_values=None)
+        return _Seams(parts, cells, iou, margin).joined()
+    return Joined(cells, np.arange(len(cells)), np.zeros(len(cells), bool))
+
+
+def shadowed(tile: Tile, boxes: npt.NDArray[np.int32], others: Sequence[Tile], margin: int) -> npt.NDArray[np.bool_]:
+    """Return which cells of a tile lie clearly deeper in another tile, which therefore decides about them, (N,) bool.
+
+    Near an edge a tile lacks the surroundings of a cell, and the cell would depend on the tiling.
+
+    Parameters
+    ----------
+    tile : Tile
+    boxes : (N, 4) int32
+        The boxes of its cells in the image.
+    others : sequence of Tile
+        All tiles; the tile itself and those that do not overlap it have no effect.
+    margin : int
+        A cell must lie more than this many image px deeper.
+    """
+    better = np.zeros(len(boxes), bool)
+    if not len(boxes):
+        return better
+    own = tile.depth(boxes)
+    for i, common in _overlapping(tile, np.array([other.box for other in others])):
+        better[_reaches(boxes, common) & (others[i].depth(boxes) > own + margin)] = True
+    return better
+
+
+def _overlapping(tile: Tile, boxes: npt.NDArray[np.int_]) -> Iterator[tuple[int, npt.NDArray[np.int_]]]:
+    """Yield the tiles, as indices of ``boxes``, that overlap a tile, with the common rectangle."""
+    box = np.array(tile.box)
+    common = np.concatenate([np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])], 1)
+    for i in np.flatnonzero(np.all(common[:, :2] < common[:, 2:], axis=1)).tolist():
+        yield i, common[i]
+
+
+def _reaches(boxes: npt.NDArray[np.int32], rectangle: npt.NDArray[np.int_]) -> npt.NDArray[np.bool_]:
+    sides = np.concatenate([boxes[:, :2] < rectangle[2:], boxes[:, 2:] > rectangle[:2]], 1)
+    return np.asarray(sides.all(1), bool)
 
 
 @dataclass(frozen=True)
@@ -111,44 +172,28 @@ class _Seams:
         self.cut = np.concatenate([tile.cut(found.boxes, margin) for tile, found in parts])
         starts = np.cumsum([0, *(len(found) for _, found in parts)])
         self.members = [np.arange(a, b) for a, b in pairwise(starts)]
-        self.shadowed = self._seen_better_elsewhere()
+        self.shadowed = np.concatenate([shadowed(tile, found.boxes, self.tiles, margin) for tile, found in parts])
         self.areas = cells.areas
         self.pairs = self._find_pairs()
 
-    def joined(self) -> InstanceMasks:
+    def joined(self) -> Joined:
         """Return the merged cells: whole cells once, joined pieces, and the rest."""
         kept = self._whole_cells()
         pieces = self.cut & ~self._covered_by(kept)
         lone, groups = self._group(pieces)
         kept[[i for i in lone if not self._was_seen_whole_elsewhere(i)]] = True
-        if not groups:
-            return self.cells.select(kept)
         large = [self._union(group) for group in groups]
-        rest = self.cells.select(kept & ~self._covered_by_large(large))
-        return InstanceMasks.concatenate([rest, *large])
-
-    def _seen_better_elsewhere(self) -> npt.NDArray[np.bool_]:
-        """Return the cells that lie clearly deeper in another tile, which therefore decides about them.
-
-        Near an edge a tile lacks the surroundings of a cell, and the cell would depend on the tiling.
-        """
-        better = np.zeros(len(self.cells), bool)
-        boxes = self.cells.boxes
-        for a, b, common in self._neighbours():
-            for tile, other in ((a, b), (b, a)):
-                i = self._reaching(self.members[tile], common)
-                own = self.tiles[tile].depth(boxes[i])
-                better[i] |= self.tiles[other].depth(boxes[i]) > own + self.margin
-        return better
+        if large:
+            kept &= ~self._covered_by_large(large)
+        origins = np.concatenate([np.flatnonzero(kept), np.array([group[0] for group in groups], np.intp)])
+        is_joined = np.arange(len(origins)) >= len(origins) - len(large)
+        return Joined(InstanceMasks.concatenate([self.cells.select(kept), *large]), origins, is_joined)
 
     def _neighbours(self) -> Iterator[tuple[int, int, npt.NDArray[np.int_]]]:
         """Yield every two tiles that overlap, and their common rectangle."""
         boxes = np.array([tile.box for tile in self.tiles])
-        for a in range(len(self.tiles)):
-            common = np.concatenate([np.maximum(boxes[a, :2], boxes[:, :2]), np.minimum(boxes[a, 2:], boxes[:, 2:])], 1)
-            overlap = np.flatnonzero(np.all(common[:, :2] < common[:, 2:], axis=1))
-            for b in overlap[overlap > a].tolist():
-                yield a, b, common[b]
+        for a, tile in enumerate(self.tiles):
+            yield from ((a, b, common) for b, common in _overlapping(tile, boxes) if b > a)
 
     def _find_pairs(self) -> _Pairs:
         """Compare only cells that reach into the common rectangle of two tiles."""
@@ -167,8 +212,7 @@ class _Seams:
         return _Pairs(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
     def _reaching(self, members: Ints, rectangle: npt.NDArray[np.int_]) -> Ints:
-        boxes = self.cells.boxes[members]
-        return members[((boxes[:, :2] < rectangle[2:]) & (boxes[:, 2:] > rectangle[:2])).all(1)]
+        return members[_reaches(self.cells.boxes[members], rectangle)]
 
     def _area_in(self, i: int, rectangle: npt.NDArray[np.int_]) -> int:
         x0, y0, x1, y1 = self.cells.boxes[i].tolist()
