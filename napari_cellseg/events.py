@@ -30,6 +30,8 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "ScaleHint",
+    "SlideDone",
+    "SlideTileDone",
     "StepDone",
     "StopReason",
     "TileDone",
@@ -116,6 +118,45 @@ class CellsSoFar(TileDone):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlideTileDone(TileDone):
+    """A `TileDone` of a slide whose cells are on disk; ``tiles`` are those to predict, without glass.
+
+    ``mm2`` of ``mm2_in_all`` are predicted, None if the pixel size is unknown; ``seconds_left`` is an estimate.
+    """
+
+    mm2: float | None
+    mm2_in_all: float | None
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideDone:
+    """All cells of a slide are in its store.
+
+    Attributes
+    ----------
+    store : Path
+        The file of a `CellStore`.
+    cells : int
+    tiles, glass : int
+        Tiles of the slide or of its region, and how many of these are glass and were skipped.
+    pixel_size_um : float or None
+    seconds : float
+        Of this run alone.
+    """
+
+    image: int
+    images: int
+    image_id: str
+    store: Path
+    cells: int
+    tiles: int
+    glass: int
+    pixel_size_um: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageDone:
     """All cells of one image above the model's floor score, not yet filtered by the user's thresholds."""
 
@@ -136,7 +177,7 @@ class ImageFailed:
     message: str
 
 
-PredictEvent = Message | ModelReady | TileDone | ImageDone | ImageFailed
+PredictEvent = Message | ModelReady | TileDone | ImageDone | SlideDone | ImageFailed
 
 
 @dataclass(frozen=True)

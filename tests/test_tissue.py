@@ -54,12 +54,8 @@ def test_in_a_dark_field_nothing_is_glass() -> None:
 @pytest.mark.parametrize("offset", range(0, 16, 3))
 def test_a_nucleus_of_an_eighth_of_a_coarse_pixel_is_seen(tmp_path: Path, offset: int) -> None:
     fine = with_nucleus(glass((1024, 1280)), 500 + offset, 700 + offset, 24, (110, 70, 150))
-    levels = [fine]
-    for _ in range(4):  # each level the mean of four pixels
-        half = levels[-1].astype(np.float32)
-        levels.append((half[::2, ::2] + half[1::2, ::2] + half[::2, 1::2] + half[1::2, 1::2]) / 4)
     path = tmp_path / "slide.tif"
-    write_levels(path, [level.astype(np.uint8) for level in levels], um=0.25)
+    write_levels(path, pyramid(fine, 5), um=0.25)
     with open_slide(path, ReadOptions(level=0)) as slide:
         assert slide.coarse is not None
         assert slide.coarse.shape == (64, 80, 3)
@@ -73,6 +69,15 @@ def test_a_nucleus_of_an_eighth_of_a_coarse_pixel_is_seen(tmp_path: Path, offset
         ]
         assert all(seen for seen, is_there in zip(found, tissue, strict=True) if is_there)
         assert sum(found) <= 4
+
+
+def pyramid(pixels: np.ndarray, levels: int) -> list[np.ndarray]:
+    """Return levels of half the size each; a pixel is the mean of four."""
+    found = [pixels.astype(np.float32)]
+    for _ in range(1, levels):
+        last = found[-1][: found[-1].shape[0] // 2 * 2, : found[-1].shape[1] // 2 * 2]
+        found.append((last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]) / 4)
+    return [level.astype(np.uint8) for level in found]
 
 
 def write_levels(path: Path, levels: list[np.ndarray], um: float) -> None:

@@ -171,6 +171,8 @@ class CellStore:
         ExportError
             It is open in another process.
         """
+        if not path.is_file():  # SQLite would make one
+            raise AnnotationError(f"Cannot read {path}: there is no such file.")
         try:
             database = _connected(path)
             application_id, version = (
@@ -197,6 +199,10 @@ class CellStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was not committed is lost."""
         with suppress(sqlite3.Error):
             self._database.close()
 

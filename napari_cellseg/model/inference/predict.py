@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_cellseg import __version__
 from napari_cellseg.errors import CellSegError, ImageReadError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictEvent, PredictSummary, ScaleHint
+from napari_cellseg.events import (
+    ImageDone,
+    ImageFailed,
+    Message,
+    ModelReady,
+    PredictEvent,
+    PredictSummary,
+    ScaleHint,
+)
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.images.slide import Slide, is_slide, open_slide
@@ -25,6 +36,7 @@ from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.inference.predictor import Predictor
+from napari_cellseg.model.inference.slide_run import image_stamp, predict_slide
 from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.network.folding import fold_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
@@ -80,7 +92,8 @@ def predict(
 
     Yields
     ------
-    ModelReady, then for each image TileDone (one or more) and ImageDone or ImageFailed, and Message in between
+    ModelReady, then for each image TileDone (one or more) and ImageDone or ImageFailed, and Message in between; for an
+    item with a ``slide`` SlideTileDone and SlideDone
 
     Returns
     -------
@@ -122,7 +135,14 @@ def predict(
                 if scale != scale_told:
                     yield Message("info", f"{item.image_id}: scale {scale}")
                     scale_told = scale
-                found = yield from predictor.image(rgb, pixel_size_um, place=(number, len(items)), centre=item.centre)
+                place, slide = (number, len(items)), None
+                if item.slide is not None and isinstance(rgb, Slide):
+                    made_from = _made_from(item, rgb, predictor, header, pixel_size_um)
+                    slide, found = yield from predict_slide(
+                        predictor, rgb, item.slide, made_from, pixel_size_um, place=place, image_id=item.image_id
+                    )
+                else:
+                    found = yield from predictor.image(rgb, pixel_size_um, place=place, centre=item.centre)
             if pixel_size_um is None and options.scale is None and (better := scale_hint(found, header, factor)):
                 text = f"{item.image_id}: {_better_scale(better, factor, header)}"
                 yield ScaleHint("warning", text, better)
@@ -130,15 +150,14 @@ def predict(
             failed += 1
             yield ImageFailed(number, len(items), item.image_id, _in_words(error, options, device))
             continue
-        cells += len(found)
         return_free_memory()
-        yield ImageDone(
-            image=number,
-            images=len(items),
-            image_id=item.image_id,
-            instances=found,
-            seconds=time.perf_counter() - start,
-        )
+        seconds = time.perf_counter() - start
+        if slide is not None:
+            cells += slide.cells
+            yield replace(slide, seconds=seconds)
+            continue
+        cells += len(found)
+        yield ImageDone(image=number, images=len(items), image_id=item.image_id, instances=found, seconds=seconds)
     return PredictSummary(len(items), failed, cells, time.perf_counter() - begin)
 
 
@@ -169,11 +188,31 @@ def _picture(
 ) -> Iterator[tuple[npt.NDArray[np.uint8] | Slide, float | None, list[str]]]:
     """Return the picture, its pixel size and warnings; a level that does not fit into memory is read by regions."""
     chosen = item.reading.over(reading) if item.reading else reading
-    if not isinstance(item.source, Path) or not is_slide(item.source, chosen):
+    if not isinstance(item.source, Path) or not (item.slide or is_slide(item.source, chosen)):
         yield _pixels(item, chosen)
         return
     with open_slide(item.source, chosen) as slide:
         yield slide, item.pixel_size_um or slide.pixel_size_um, slide.overview.warnings()
+
+
+def _made_from(
+    item: PredictItem, slide: Slide, predictor: Predictor, header: CheckpointHeader, pixel_size_um: float | None
+) -> dict[str, Any]:
+    """Return all that the cells of a slide depend on, as JSON values: only then a run is resumed."""
+    assert item.slide is not None  # the caller looks
+    values = {
+        "image": image_stamp(slide.overview.path),
+        "model": header.sha256,
+        "image options": slide.overview.options.model_dump(mode="json"),
+        "prediction options": predictor.options.model_dump(mode="json", exclude={"checkpoint", "device"}),
+        "device": [predictor.device.kind, predictor.precision],
+        "pixel size": pixel_size_um,
+        "tissue filter": item.slide.skips_glass,
+        "region": item.slide.region,
+        "version of napari-cellseg": __version__,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(values))
+    return found
 
 
 def _pixels(item: PredictItem, reading: ReadOptions) -> tuple[npt.NDArray[np.uint8], float | None, list[str]]:

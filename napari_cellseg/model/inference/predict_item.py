@@ -10,7 +10,29 @@ import numpy.typing as npt
 
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["PredictItem"]
+__all__ = ["PredictItem", "SlideTask"]
+
+Ring = tuple[tuple[float, float], ...]
+"""Corners x, y of a polygon, along pixel edges of level 0: pixel 0 spans 0..1."""
+
+
+@dataclass(frozen=True)
+class SlideTask:
+    """How a slide is predicted tile by tile, with its cells on disk.
+
+    Attributes
+    ----------
+    store : Path
+        The file of the `CellStore`; that of an interrupted run with the same settings is continued.
+    skips_glass : bool
+        Whether tiles without tissue are left out.
+    region : tuple of Ring
+        Only cells of which half lies inside these rings, filled by the even-odd rule; empty for the whole slide.
+    """
+
+    store: Path
+    skips_glass: bool = True
+    region: tuple[Ring, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +51,8 @@ class PredictItem:
         How to read a file; fields that were not chosen are those of the training of the model.
     centre : (float, float), optional
         y and x, px of the image: the tiles nearest to it come first, and the cells so far are reported.
+    slide : SlideTask, optional
+        Read the file by regions, and write its cells to disk; the file must be such that `has_regions` is true.
     """
 
     image_id: str
@@ -36,3 +60,4 @@ class PredictItem:
     pixel_size_um: float | None = None
     reading: ReadOptions | None = None
     centre: tuple[float, float] | None = None
+    slide: SlideTask | None = None
