@@ -19,6 +19,9 @@ SCREEN ?= $(if $(DISPLAY)$(WAYLAND_DISPLAY),real,virtual)
 VIRTUAL_SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 
+# Two processes, each with whole files: pytest-xdist 3.8 ignores the groups of --dist loadgroup with pytest 9.
+SHARED_OUT := -n 2 --dist loadfile --no-loadscope-reorder
+
 # Each benchmark is stopped after this time and counts as failed; all of them end well before on an idle machine.
 BENCHMARK_LIMIT_S ?= 580
 
@@ -28,7 +31,7 @@ demo: setup
 	$(ON_SCREEN) $(VENV)/bin/napari-cellseg demo --out demo-output $(if $(filter real,$(SCREEN)),--stay)
 
 test: setup
-	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -n 2 --dist loadgroup
+	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest $(SHARED_OUT)
 
 test-slow: setup
 	$(VIRTUAL_SCREEN) $(PYTHON) -m pytest -m slow
@@ -55,7 +58,7 @@ test-pyqt6: setup
 	@echo "import site; site.addsitedir('$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" > \
 		"$$($(PYQT6)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_the_plugin.pth"
 	$(PYQT6)/bin/python -m pip install --quiet --disable-pip-version-check "pyqt6>=6.5"
-	QT_API=pyqt6 $(VIRTUAL_SCREEN) $(PYQT6)/bin/python -m pytest -n 2 --dist loadgroup -o qt_api=pyqt6
+	QT_API=pyqt6 $(VIRTUAL_SCREEN) $(PYQT6)/bin/python -m pytest $(SHARED_OUT) -o qt_api=pyqt6
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from leftovers import Leftovers, is_looked_at, set_aside, shares_with_other_tests
-from own_screen import XVFB, take_own_screen
+from own_screen import take_own_screen
 from thread_guard import ThreadGuard
 
 pytest_plugins = ["crash_guard"]
@@ -32,7 +32,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 take_own_screen()
 gc.disable()  # until all test files are imported: a quarter of that time
-LONGEST = ("test_gui_engine_training.py", "test_whole_loop.py", "test_viewer_first.py")
+LONGEST = ("test_gui_engine_training.py", "test_gui_tools.py", "test_gui_closing.py", "test_whole_loop.py")
 HAS_DISPLAY = sys.platform in ("win32", "darwin") or bool(
     os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 )
@@ -55,18 +55,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``: a file stays in one process.
-
-    Where the processes cannot have a screen each, all files that open windows share one process. The longest files come
-    first, so that the processes end together.
-    """
+    """Begin with the longest files, so that the processes end together."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
-    for item in items:
-        if item.get_closest_marker("xdist_group"):
-            continue
-        has_window = item.get_closest_marker("gui") or "qtbot" in getattr(item, "fixturenames", ())
-        shares_screen = has_window and XVFB is None
-        item.add_marker(pytest.mark.xdist_group("windows" if shares_screen else item.path.name))
 
 
 def pytest_collection_finish() -> None:

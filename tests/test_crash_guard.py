@@ -27,14 +27,6 @@ def test_bad(): os.abort()
 def test_after(): pass
 """
 DEADLY = {
-    "group": """
-import os, pytest
-
-@pytest.mark.xdist_group("x")
-def test_bad(): os.abort()
-
-def test_after(): pass
-""",
     "fixture": """
 import os, pytest
 

@@ -26,7 +26,7 @@ from training.report import DataReport, ScanStep
 from training.resume import read_state
 
 # No window is opened here, so it need not wait for the tests that do.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("engine")]  # alone it takes seconds
+pytestmark = pytest.mark.timeout(600)  # alone it takes seconds
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of a running process are set with prlimit")
 
 ENDLESS = tiny_config(epochs=1000)
