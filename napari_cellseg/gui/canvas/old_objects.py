@@ -14,10 +14,11 @@ class OldObjects:
 
     def __init__(self) -> None:
         self._are_aside = False
+        self._are_of_others = gc.get_freeze_count() > 0  # once: Python counts them one by one
 
     def set_aside(self) -> None:
-        """Hide all objects, unless some are hidden already."""
-        if not gc.get_freeze_count():
+        """Hide all objects, unless another part of the program has hidden some."""
+        if not self._are_aside and not self._are_of_others:
             gc.freeze()
             self._are_aside = True
 
