@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.jobs import Job, JobState
+from napari_cellseg.gui.widgets.activity import activity_of
 from napari_cellseg.gui.widgets.dock import ERROR, explain, small_label
 from napari_cellseg.gui.widgets.notify import DetailsDialog, show_error
 
@@ -43,8 +42,7 @@ class JobRow(QWidget):
         self._notify = notify
         self._pausable = pausable
         self._text = ""
-        self._activity: Any = None
-        self._makes_activity = False
+        self._activity = activity_of(job)
         self._total = 0
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
@@ -93,7 +91,7 @@ class JobRow(QWidget):
         self.bar.setValue(done)
         self._total = total
         self._show_text()
-        self._show_activity(done, total)
+        self._activity.show(done, total)
 
     def set_message(self, text: str, colour: str = "") -> None:
         """Show the outcome; an empty text takes no space."""
@@ -122,7 +120,7 @@ class JobRow(QWidget):
             self._show_text()
         else:
             self._second.stop()
-            self._show_activity(0, 0)
+            self._activity.show(0, 0)
             if state is JobState.STOPPED:
                 self.set_message(f"Stopped after {clock(self._job.elapsed_s)}.")
 
@@ -136,26 +134,6 @@ class JobRow(QWidget):
     def _open_details(self) -> None:
         if self._job.error is not None:
             DetailsDialog(str(self._job.error), self._job.error.details, self.window()).show()
-
-    def _show_activity(self, done: int, total: int) -> None:
-        """Show the same in napari's activity dock; a ``total`` of 0 takes it away."""
-        if self._activity is not None and self._activity.total != total:
-            self._activity.close()
-            self._activity = None
-        if not total or self._job.window is None or self._makes_activity:
-            return
-        if self._activity is None:
-            from napari.utils import progress
-
-            # napari runs Qt's events while it makes one: this method may be called, and the job may end, in between.
-            self._makes_activity = True
-            activity = progress(total=total, desc=self._job.title)
-            self._makes_activity = False
-            if not self._job.is_busy:
-                activity.close()
-                return
-            self._activity = activity
-        self._activity.update(done - self._activity.n)
 
     def _pause_or_resume(self) -> None:
         if not self._job.resume():
