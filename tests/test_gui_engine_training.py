@@ -178,7 +178,8 @@ def test_stop_while_two_models_are_compared(qtbot, room, data, finished):
     assert stopped < STOPPED_S
 
 
-@pytest.mark.parametrize("cycles", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow  # by default, twenty of a shorter task: test_gui_jobs
+@pytest.mark.parametrize("cycles", [2, 20])
 def test_quick_starts_and_stops_leave_no_process_no_thread_and_nothing_stuck(qtbot, data, tmp_path, cycles):
     processes, threads = set(psutil.Process().children(recursive=True)), set(threading.enumerate())
     room = EngineRoom()

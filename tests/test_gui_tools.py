@@ -21,6 +21,7 @@ from napari_cellseg.gui.review.queue_text import end_text
 from napari_cellseg.review import ReviewSession, Status
 from tests.real_mouse import Mouse
 from tests.review_window import SIZE, Window, make_session, pump
+from tests.shares import some_by_default
 
 pytestmark = pytest.mark.gui
 
@@ -143,7 +144,7 @@ def test_a_tool_holds_on_every_class_layer_until_a_decision(
     assert sorted(modes(window)) == ["erase", "pan_zoom", "pan_zoom", "pan_zoom"]
 
 
-@pytest.mark.parametrize("key", [Qt.Key_A, Qt.Key_R, Qt.Key_N, Qt.Key_2])
+@pytest.mark.parametrize("key", some_by_default([Qt.Key_A, Qt.Key_R, Qt.Key_N, Qt.Key_2], Qt.Key_A, Qt.Key_2))
 def test_a_decision_returns_to_pointing(window: Window, session: ReviewSession, mouse: Mouse, key: Any) -> None:
     press(window, Qt.Key_N)
     press(window, Qt.Key_B)

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from shares import some_by_default
 from training_setup import run_until, tiny_config, tissue
 
 from napari_cellseg.events import EpochDone, StepDone, TrainEvent, ValidationStep
@@ -43,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tissue(tmp_path_factory.mktemp("data"))
 
 
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("stop", some_by_default(STOPS, "in an epoch", "in a validation"))
 def test_a_run_that_was_killed_after_its_last_state_logs_each_step_once(stop: str, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_until(STOPS[stop], CONFIG, data, folder)

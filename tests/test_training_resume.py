@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shares import some_by_default
 from training_setup import largest_difference, run, run_until, tiny_config, tissue
 
 from napari_cellseg.errors import CheckpointError, ConfigError, TrainingError
@@ -49,7 +50,7 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("stop", some_by_default(STOPS, "mid-chunk", "in validation"))
 def test_a_stopped_run_goes_on_bit_for_bit(stop: str, data: Path, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_until(STOPS[stop], CONFIG, data, folder)

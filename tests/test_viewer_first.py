@@ -36,6 +36,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.gui
+@pytest.mark.slow  # by default, test_whole_loop opens a viewer first and the plugin after it
 @pytest.mark.timeout(900)  # on a busy machine; else 20 s
 def test_a_viewer_first_and_the_plugin_after_it_open_run_stop_run_close(folder, tmp_path):
     model, out = tmp_path / "random.safetensors", tmp_path / "report.json"
