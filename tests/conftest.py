@@ -188,9 +188,14 @@ def window() -> Iterator[Any]:
 
 
 @pytest.fixture
-def session(window: Any) -> Any:
+def session(window: Any) -> Iterator[Any]:
     """Put an image of twenty cells under review in ``window``; see `review_window.make_session`."""
-    return window.open()
+    from napari.utils.notifications import notification_manager
+
+    made = window.open()
+    notification_manager.records.clear()
+    yield made
+    window.put_tools_away()
 
 
 @pytest.fixture

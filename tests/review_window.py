@@ -84,6 +84,14 @@ class Window:
         pump()
         return session
 
+    def put_tools_away(self) -> None:
+        """Point, and show the masks, as at the start."""
+        self.review.tools.point()
+        self.review.cutting.stop()
+        self.review.showing.show()
+        if self.review.showing.outlines_only:
+            self.review.showing.toggle_outlines()
+
     def dock(self, name: str) -> Any:
         """Open a dock of the plugin, once."""
         if name not in self.docks:
@@ -97,6 +105,14 @@ class Window:
     def canvas(self) -> Any:
         """What gets the keys and the mouse."""
         return self.viewer.window._qt_viewer.canvas.native
+
+    def type_key(self, key: Any, modifier: Any = None) -> None:
+        """Press and release a key of the keyboard on the canvas, for example ``Qt.Key_A``."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        QTest.keyClick(self.canvas, key, modifier or Qt.NoModifier)
+        pump()
 
     def press(self, key: str) -> None:
         """Press a key as napari's canvas gets it, for example "Control-Z"."""

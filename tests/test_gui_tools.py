@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,10 @@ from qtpy.QtWidgets import QApplication
 from napari_cellseg.gui.canvas.camera import camera_of, fit_image
 from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.gui.review.action import Place
-from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS, action
-from napari_cellseg.gui.review.queue_text import end_text
+from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS
 from napari_cellseg.review import ReviewSession, Status
 from tests.real_mouse import Mouse
-from tests.review_window import SIZE, Window, make_session, pump
+from tests.review_window import SIZE, Window, pump
 from tests.shares import some_by_default
 
 pytestmark = pytest.mark.gui
@@ -29,27 +26,8 @@ DIGITS = {1: Qt.Key_1, 2: Qt.Key_2, 3: Qt.Key_3, 4: Qt.Key_4, 7: Qt.Key_7}
 
 
 @pytest.fixture
-def session(window: Window) -> Iterator[ReviewSession]:
-    made = window.open()
-    notification_manager.records.clear()
-    pump(0.2)
-    yield made
-    window.review.tools.point()
-    window.review.cutting.stop()
-    window.review.showing.show()
-    if window.review.showing.outlines_only:
-        window.review.showing.toggle_outlines()
-
-
-@pytest.fixture
 def mouse(window: Window) -> Mouse:
     return Mouse(window)
-
-
-def press(window: Window, key: Any, modifier: Any = Qt.NoModifier) -> None:
-    """Press and release a key on the canvas."""
-    QTest.keyClick(window.canvas, key, modifier)
-    pump()
 
 
 def modes(window: Window) -> list[str]:
@@ -67,11 +45,11 @@ def middle(session: ReviewSession, cell_id: int) -> tuple[float, float]:
 def test_a_digit_sets_the_class_and_moves_on_and_no_click_erases(
     window: Window, session: ReviewSession, mouse: Mouse
 ) -> None:
-    press(window, Qt.Key_N)
+    window.type_key(Qt.Key_N)
     (first,) = window.state.selection
     wanted = 1 if session.cells[first].class_id != 1 else 2
     area = session.cells[first].area
-    press(window, DIGITS[wanted])
+    window.type_key(DIGITS[wanted])
     assert session.cells[first].class_id == wanted
     assert session.cells[first].status is Status.EDITED
     assert window.state.selection not in ((first,), ())
@@ -81,10 +59,10 @@ def test_a_digit_sets_the_class_and_moves_on_and_no_click_erases(
 
 
 def test_the_class_that_a_cell_has_confirms_it(window: Window, session: ReviewSession) -> None:
-    press(window, Qt.Key_N)
+    window.type_key(Qt.Key_N)
     (first,) = window.state.selection
     class_id = session.cells[first].class_id
-    press(window, DIGITS[class_id])
+    window.type_key(DIGITS[class_id])
     assert session.cells[first].status is Status.ACCEPTED
     assert session.cells[first].class_id == class_id
     assert window.state.selection not in ((first,), ())
@@ -92,8 +70,8 @@ def test_the_class_that_a_cell_has_confirms_it(window: Window, session: ReviewSe
 
 
 def test_a_class_that_is_not_there_is_refused(window: Window, session: ReviewSession) -> None:
-    press(window, Qt.Key_N)
-    press(window, Qt.Key_7)
+    window.type_key(Qt.Key_N)
+    window.type_key(Qt.Key_7)
     assert session.undo_text is None
     assert "no class 7" in notification_manager.records[-1].message
     assert modes(window) == ["pan_zoom"] * 4
@@ -101,7 +79,7 @@ def test_a_class_that_is_not_there_is_refused(window: Window, session: ReviewSes
 
 def test_a_class_button_says_its_key_and_does_the_same(window: Window, session: ReviewSession) -> None:
     dock = window.dock("Review")
-    press(window, Qt.Key_N)
+    window.type_key(Qt.Key_N)
     (first,) = window.state.selection
     dock.refresh()
     made = dock._classes._buttons
@@ -112,8 +90,8 @@ def test_a_class_button_says_its_key_and_does_the_same(window: Window, session: 
 
 def test_a_digit_chooses_the_class_of_a_new_cell(window: Window, session: ReviewSession, mouse: Mouse) -> None:
     fit_image(window.viewer, SIZE)
-    press(window, Qt.Key_M)
-    press(window, Qt.Key_3)
+    window.type_key(Qt.Key_M)
+    window.type_key(Qt.Key_3)
     mouse.drag([(40, 36), (40, 44)])
     assert session.cells[21].class_id == 3
 
@@ -125,7 +103,7 @@ def test_a_tool_holds_on_every_class_layer_until_a_decision(
     window: Window, session: ReviewSession, mouse: Mouse
 ) -> None:
     fit_image(window.viewer, SIZE)
-    press(window, Qt.Key_B)
+    window.type_key(Qt.Key_B)
     for cell_id, class_id in ((6, 2), (8, 4)):
         window.review.show_cell(cell_id)
         fit_image(window.viewer, SIZE)
@@ -134,7 +112,7 @@ def test_a_tool_holds_on_every_class_layer_until_a_decision(
         mouse.drag([(y, x), (y, x + 13)])
         assert session.cells[cell_id].area > area, f"the brush paints on class {class_id}"
         assert window.viewer.layers.selection.active.class_id == class_id
-    press(window, Qt.Key_E)
+    window.type_key(Qt.Key_E)
     window.review.show_cell(7)
     fit_image(window.viewer, SIZE)
     area = session.cells[7].area
@@ -146,9 +124,9 @@ def test_a_tool_holds_on_every_class_layer_until_a_decision(
 
 @pytest.mark.parametrize("key", some_by_default([Qt.Key_A, Qt.Key_R, Qt.Key_N, Qt.Key_2], Qt.Key_A, Qt.Key_2))
 def test_a_decision_returns_to_pointing(window: Window, session: ReviewSession, mouse: Mouse, key: Any) -> None:
-    press(window, Qt.Key_N)
-    press(window, Qt.Key_B)
-    press(window, key)
+    window.type_key(Qt.Key_N)
+    window.type_key(Qt.Key_B)
+    window.type_key(key)
     assert window.review.tools.tool is Tool.POINT
     before = {i: cell.mask.tobytes() for i, cell in session.cells.items()}
     text = session.undo_text
@@ -178,13 +156,13 @@ def test_box_and_lasso_select_without_a_modifier_and_the_view_stays(
     window: Window, session: ReviewSession, mouse: Mouse, key: Any, tool: Tool
 ) -> None:
     fit_image(window.viewer, SIZE)
-    press(window, key)
+    window.type_key(key)
     assert window.review.tools.tool is tool
     centre = tuple(camera_of(window.viewer).center)
     mouse.drag([(5, 5), (5, 78), (35, 78), (35, 5)] if tool is Tool.LASSO else [(5, 5), (20, 40), (35, 75)])
     assert window.state.selection == (1, 2)
     assert tuple(camera_of(window.viewer).center) == centre
-    press(window, Qt.Key_A)
+    window.type_key(Qt.Key_A)
     assert session.cells[1].status is session.cells[2].status is Status.ACCEPTED
     assert window.review.tools.tool is Tool.POINT
 
@@ -215,7 +193,7 @@ def test_tools_are_disabled_with_the_reason_where_nothing_may_be_edited(window: 
     assert not dock.buttons["brush"].isEnabled()
     assert dock.buttons["brush"].toolTip() == "The folder cannot be written."
     assert dock.buttons["box"].isEnabled(), "selecting changes nothing"
-    press(window, Qt.Key_B)
+    window.type_key(Qt.Key_B)
     assert window.review.tools.tool is Tool.POINT
     session.refusal = ""
 
@@ -227,7 +205,7 @@ def test_fill_fills_a_hole_and_never_the_background(window: Window, session: Rev
     window.state.select((21,))
     window.layers.activate(1)
     fit_image(window.viewer, SIZE)
-    press(window, Qt.Key_F)
+    window.type_key(Qt.Key_F)
     text = session.undo_text
     mouse.click(80, 2)
     assert session.undo_text == text
@@ -241,7 +219,7 @@ def test_fill_fills_a_hole_and_never_the_background(window: Window, session: Rev
 
 def at_the_queue(window: Window) -> tuple[int, int]:
     """Go to the first cell of the queue; returns its id and that of the next."""
-    press(window, Qt.Key_N)
+    window.type_key(Qt.Key_N)
     (first,) = window.state.selection
     following = window.review.queue.next(first)
     assert following is not None
@@ -250,11 +228,11 @@ def at_the_queue(window: Window) -> tuple[int, int]:
 
 def test_a_after_painting_accepts_and_moves_on(window: Window, session: ReviewSession, mouse: Mouse) -> None:
     first, following = at_the_queue(window)
-    press(window, Qt.Key_B)
+    window.type_key(Qt.Key_B)
     y, x = middle(session, first)
     mouse.drag([(y, x), (y, x + 12)])
     assert session.undo_text == f"paint #{first}"
-    press(window, Qt.Key_A)
+    window.type_key(Qt.Key_A)
     assert window.state.selection == (following,)
     assert session.cells[first].status is Status.EDITED
     assert session.progress.reviewed == 1
@@ -265,7 +243,7 @@ def test_a_after_a_split_moves_on(window: Window, session: ReviewSession) -> Non
     x0, y0, x1, y1 = session.cells[first].box
     window.review.cut_by_line(first, [(y0 - 2, (x0 + x1) / 2), (y1 + 2, (x0 + x1) / 2)])
     assert session.undo_text == f"split #{first}"
-    press(window, Qt.Key_A)
+    window.type_key(Qt.Key_A)
     assert window.state.selection == (following,)
 
 
@@ -277,9 +255,9 @@ def test_a_after_a_merge_moves_on_past_the_cell_that_was_merged(window: Window, 
     QTest.keyClick(window.canvas, Qt.Key_Q)
     assert following in session.cells, "too far away: refused"
     window.state.select((first, 21))
-    press(window, Qt.Key_Q)
+    window.type_key(Qt.Key_Q)
     assert session.undo_text == f"merge #{first} + #21"
-    press(window, Qt.Key_A)
+    window.type_key(Qt.Key_A)
     assert window.state.selection == (following,)
 
 
@@ -288,12 +266,12 @@ def test_a_on_a_drawn_cell_returns_to_the_cell_where_the_queue_was_left(
 ) -> None:
     first, following = at_the_queue(window)
     fit_image(window.viewer, SIZE)
-    press(window, Qt.Key_M)
+    window.type_key(Qt.Key_M)
     mouse.drag([(40, 38), (40, 42)])
     assert window.state.selection == (21,)
-    press(window, Qt.Key_A)
+    window.type_key(Qt.Key_A)
     assert window.state.selection == (first,), "still undecided"
-    press(window, Qt.Key_A)
+    window.type_key(Qt.Key_A)
     assert window.state.selection == (following,)
     assert session.progress.reviewed == 2
 
@@ -304,10 +282,10 @@ def test_a_on_a_drawn_cell_returns_to_the_cell_where_the_queue_was_left(
 def test_cells_apart_are_merged_by_shift_q_only(window: Window, session: ReviewSession) -> None:
     session.add(1, (33, 10, 40, 30), np.ones((20, 7), bool))  # 3 px next to cell 1
     window.state.select((1, 21))
-    press(window, Qt.Key_Q)
+    window.type_key(Qt.Key_Q)
     assert 21 in session.cells
     assert "Shift+Q" in notification_manager.records[-1].message
-    press(window, Qt.Key_Q, Qt.ShiftModifier)
+    window.type_key(Qt.Key_Q, Qt.ShiftModifier)
     assert 21 not in session.cells
     assert session.cells[1].covers(20, 31), "the gap is filled"
 
@@ -330,11 +308,11 @@ def test_shift_a_accepts_what_is_in_view_and_one_undo_takes_it_back(window: Wind
         and cell.class_id != 2
         and i != 4
     }
-    press(window, Qt.Key_A, Qt.ShiftModifier)
+    window.type_key(Qt.Key_A, Qt.ShiftModifier)
     accepted = {i for i, cell in session.cells.items() if cell.status is Status.ACCEPTED}
     assert accepted == expected
     assert f"{len(expected)} cells in view accepted" in window.viewer.status
-    press(window, Qt.Key_Z, Qt.ControlModifier)
+    window.type_key(Qt.Key_Z, Qt.ControlModifier)
     assert not any(cell.status is Status.ACCEPTED for cell in session.cells.values())
     assert session.cells[4].status is Status.REJECTED
     window.layers.layer(2).visible = True
@@ -379,142 +357,9 @@ def test_o_shows_outlines_only_and_fills_again(window: Window, session: ReviewSe
 
     filled = alphas()
     window.layers.contour = 0
-    press(window, Qt.Key_O)
+    window.type_key(Qt.Key_O)
     assert alphas() == (0, 1)
     assert window.layers.contour == 1, "without it nothing would be seen"
-    press(window, Qt.Key_O)
+    window.type_key(Qt.Key_O)
     assert alphas() == filled
     assert np.array_equal(layer.shown, drawn)
-
-
-# ---- napari's keys ----
-
-
-def test_ctrl_y_is_redo_and_the_3d_view_is_refused(window: Window, session: ReviewSession) -> None:
-    press(window, Qt.Key_N)
-    (first,) = window.state.selection
-    press(window, Qt.Key_A)
-    press(window, Qt.Key_Z, Qt.ControlModifier)
-    assert session.cells[first].status is Status.PROPOSED
-    press(window, Qt.Key_Y, Qt.ControlModifier)
-    assert session.cells[first].status is Status.ACCEPTED
-    assert window.viewer.dims.ndisplay == 2
-    window.viewer.layers.selection.active = window.viewer.layers["tissue"]
-    press(window, Qt.Key_Y, Qt.ControlModifier)
-    assert window.viewer.dims.ndisplay == 2
-    assert "3-D" in notification_manager.records[-1].message
-
-
-def test_ctrl_y_is_redo_in_the_dock(window: Window, session: ReviewSession) -> None:
-    dock = window.dock("Review")
-    session.accept((3,))
-    session.undo()
-    window.state.window.activateWindow()
-    dock.queue_list.setFocus()
-    pump(0.1)
-    QTest.keyClick(dock.queue_list, Qt.Key_Y, Qt.ControlModifier)
-    assert session.cells[3].status is Status.ACCEPTED
-
-
-def test_v_points_and_hides_no_layer(window: Window, session: ReviewSession) -> None:  # noqa: ARG001
-    press(window, Qt.Key_B)
-    press(window, Qt.Key_V)
-    assert window.review.tools.tool is Tool.POINT
-    assert all(layer.visible for layer in window.layers)
-
-
-def test_a_digit_typed_in_a_field_is_text(window: Window, session: ReviewSession) -> None:
-    dock = window.dock("Review")
-    press(window, Qt.Key_N)
-    window.state.window.activateWindow()
-    field = dock.filter_row.score
-    field.setFocus()
-    field.selectAll()
-    pump(0.1)
-    QTest.keyClicks(field, "0.3")
-    QTest.keyClick(field, Qt.Key_Return)
-    assert field.value() == pytest.approx(0.3)
-    assert session.undo_text is None
-    field.setValue(0)
-
-
-# ---- from image to image ----
-
-
-@pytest.fixture
-def folder(window: Window, project_folder: Path) -> Iterator[list[str]]:
-    window.review.opener.open_path(project_folder)
-    wait_until(lambda: window.state.image_id is not None and not window.state.loading)
-    yield [file.image_id for file in window.state.images]
-    window.review.opener.close()
-    window.state.set_workspace(None, ())
-
-
-def wait_until(condition: Any) -> None:
-    import time
-
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        pump(0.02)
-
-
-def is_open(window: Window, image_id: str) -> bool:
-    ready = window.state.image_id == image_id and not window.state.loading
-    if ready:
-        window.layers.finish()
-        window.review.queue.begin()
-        window.review.queue.finish()
-    return ready
-
-
-def test_page_keys_open_the_images_and_say_where_the_list_ends(window: Window, folder: list[str]) -> None:
-    wait_until(lambda: is_open(window, folder[0]))
-    press(window, Qt.Key_PageUp)
-    assert window.viewer.status == "This is the first image."
-    press(window, Qt.Key_PageDown)
-    wait_until(lambda: is_open(window, folder[1]))
-    press(window, Qt.Key_PageUp)
-    wait_until(lambda: is_open(window, folder[0]))
-
-
-def test_enter_opens_the_next_image_once_every_cell_is_decided(window: Window, folder: list[str]) -> None:
-    wait_until(lambda: is_open(window, folder[0]))
-    wait_until(lambda: not window.review.queue._truth.is_busy)  # the labels on disk make the queue once more
-    session = window.review.session
-    first = next(iter(session.cells))
-    session.set_status(list(session.cells), Status.ACCEPTED)
-    session.set_status([first], Status.PROPOSED)
-    window.review.queue.finish()
-    press(window, Qt.Key_Return)
-    assert window.state.image_id == folder[0], "a cell awaits a decision"
-    wait_until(lambda: press(window, Qt.Key_N) or window.state.selection == (first,))
-    press(window, Qt.Key_A)
-    # The labels on disk may still be read, and the queue with them; then the step follows.
-    wait_until(lambda: "Enter opens the next image" in window.viewer.status)
-    press(window, Qt.Key_Return)
-    wait_until(lambda: is_open(window, folder[1]))
-
-
-def test_an_image_without_cells_is_not_said_to_be_finished(window: Window) -> None:
-    window.open(make_session(0, 0))
-    assert end_text(window.state, window.review.queue) == ""
-    assert action("next_from_end").needs(window.review) is not None
-    assert window.layers.layer(1) is not None
-
-
-def test_review_comes_to_the_front_after_segment_only_when_segment_is_in_front(
-    window: Window,
-    session: ReviewSession,  # noqa: ARG001
-) -> None:
-    from napari_cellseg.gui.plugin import plugin_of
-    from napari_cellseg.gui.widgets.workflow import is_in_front, show_dock
-
-    window.dock("Review")
-    segmentation = plugin_of(window.viewer).segmentation
-    for name, expected in (("Segment", True), ("Train", False)):
-        show_dock(window.viewer, name)
-        pump(0.2)
-        segmentation.done.emit(20, 1.0)
-        pump(0.2)
-        assert is_in_front(window.docks["Review"]) is expected
