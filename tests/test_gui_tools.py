@@ -17,7 +17,7 @@ from napari_cellseg.gui.review.action import Place
 from napari_cellseg.gui.review.action_table import REVIEW_ACTIONS
 from napari_cellseg.review import ReviewSession, Status
 from tests.real_mouse import Mouse
-from tests.review_window import SIZE, Window, pump
+from tests.review_window import SIZE, Window, pump, wait_until
 from tests.shares import some_by_default
 
 pytestmark = pytest.mark.gui
