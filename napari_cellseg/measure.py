@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from skimage.measure import perimeter
 from napari_cellseg.atomic import export_write
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["CSV_STYLES", "CsvStyle", "measure", "write_csv"]
+__all__ = ["CSV_STYLES", "CsvStyle", "colour_sums", "csv_lines", "measure", "write_csv"]
 
 Column = npt.NDArray[Any]
 
@@ -41,7 +41,11 @@ CSV_STYLES: dict[str, CsvStyle] = {
 
 
 def measure(
-    instances: InstanceMasks, rgb: npt.NDArray[np.uint8] | None = None, pixel_size_um: float | None = None
+    instances: InstanceMasks,
+    rgb: npt.NDArray[np.uint8] | None = None,
+    pixel_size_um: float | None = None,
+    *,
+    sums: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, Column]:
     """Measure every cell.
 
@@ -53,6 +57,8 @@ def measure(
         Image for the mean colours; without it, these columns are left out.
     pixel_size_um : float, optional
         Adds the columns in um.
+    sums : (N, 3) int64, optional
+        What `colour_sums` gave for each cell, in place of ``rgb``.
 
     Returns
     -------
@@ -79,7 +85,9 @@ def measure(
         "touches_border": _touches_border(instances),
     }
     if rgb is not None:
-        columns |= _mean_colours(instances, rgb, area)
+        sums = colour_sums(instances, rgb)
+    if sums is not None:
+        columns |= _mean_colours(sums, area)
     if pixel_size_um is not None:
         columns["area_um2"] = area * pixel_size_um**2
         for name in ("perimeter", "major_axis", "minor_axis"):
@@ -124,11 +132,16 @@ def _touches_border(instances: InstanceMasks) -> npt.NDArray[np.bool_]:
     return np.asarray((x0 == 0) | (y0 == 0) | (x1 == width) | (y1 == height))
 
 
-def _mean_colours(instances: InstanceMasks, rgb: npt.NDArray[np.uint8], area: Column) -> dict[str, Column]:
-    totals = np.zeros((len(instances), 3))
+def colour_sums(instances: InstanceMasks, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the sums of red, green and blue over the pixels of each cell, (N, 3) int64; ``rgb`` is (H, W, 3)."""
+    sums = np.zeros((len(instances), 3), np.int64)
     for i, ((x0, y0, x1, y1), mask) in enumerate(zip(instances.boxes.tolist(), instances.masks, strict=True)):
-        totals[i] = rgb[y0:y1, x0:x1][mask].sum(0, dtype=np.int64)
-    means = totals / np.maximum(area, 1)[:, None]
+        sums[i] = rgb[y0:y1, x0:x1][mask].sum(0, dtype=np.int64)
+    return sums
+
+
+def _mean_colours(sums: npt.NDArray[np.int64], area: Column) -> dict[str, Column]:
+    means = sums / np.maximum(area, 1)[:, None]
     return {
         "mean_red": means[:, 0],
         "mean_green": means[:, 1],
@@ -150,12 +163,17 @@ def write_csv(
     ExportError
         The file cannot be written.
     """
+    with export_write(path) as file:
+        file.write(csv_lines([list(columns)], style).encode("utf-8-sig"))  # the mark makes Excel read UTF-8
+        file.write(csv_lines(zip(*columns.values(), strict=True), style).encode())
+
+
+def csv_lines(rows: Iterable[Iterable[Any]], style: CsvStyle) -> str:
+    """Return rows as the lines of a CSV file; see `write_csv`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n", delimiter=style.separator)
-    writer.writerow([_safe(name, style.decimal) for name in columns])
-    writer.writerows([_safe(value, style.decimal) for value in row] for row in zip(*columns.values(), strict=True))
-    with export_write(path) as file:
-        file.write(text.getvalue().encode("utf-8-sig"))  # the mark makes Excel read UTF-8
+    writer.writerows([_safe(value, style.decimal) for value in row] for row in rows)
+    return text.getvalue()
 
 
 def _safe(value: object, decimal: str) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tifffile
 
@@ -22,6 +22,9 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import About, Cell
 from napari_cellseg.review.about import NOTHING
 from napari_cellseg.workspace import Annotations
+
+if TYPE_CHECKING:
+    from napari_cellseg.export.stream import StreamedImage
 
 __all__ = ["ExportImage", "ExportJob", "Exporter", "read_image_of", "unique_names"]
 
@@ -149,6 +152,8 @@ class Exporter:
         Whether the image is read; this happens before anything is written.
     suits_slides : bool
         Whether memory grows with the cells only and not with the area of the image.
+    stream : callable, optional
+        Writes images whose cells come in batches, so that memory grows with neither.
     missing : callable, optional
         Returns the missing optional package and how to install it; None if the exporter can be used.
     """
@@ -161,6 +166,7 @@ class Exporter:
     finish: Callable[[ExportJob, list[Any]], None] | None = None
     needs_pixels: bool = False
     suits_slides: bool = False
+    stream: Callable[[ExportJob, Sequence[StreamedImage]], None] | None = None
     missing: Callable[[], str | None] = lambda: None
 
 

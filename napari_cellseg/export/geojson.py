@@ -16,9 +16,11 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.export.cell_details import cell_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.export.polygons import polygons_of, score_and_value
+from napari_cellseg.export.stream import StreamedImage
 from napari_cellseg.formats.json_gate import read_json, short
 from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.polygon_mask import checked_rings
+from napari_cellseg.formats.result_stream import json_list
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell
 from napari_cellseg.review.rings import fill_rings
@@ -104,11 +106,20 @@ def _write(job: ExportJob, image: ExportImage) -> None:
     write_geojson(job.path("geojson", f"{image.name}.geojson"), image.cells, job.classes)
 
 
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+    for image in images:
+        batches = ((_feature(cell, job.classes) for cell in cells) for cells, _ in image.shown())
+        with export_write(job.path("geojson", f"{image.name}.geojson")) as file:
+            file.write(b'{"type":"FeatureCollection","features":')
+            file.writelines(json_list(batches))
+            file.write(b"}")
+
+
 GEOJSON = Exporter(
     name="geojson",
     label="GeoJSON",
     tip="One file per image, for QuPath",
     per="image",
     write=_write,
-    suits_slides=True,
+    stream=_stream,
 )

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from napari_cellseg.atomic import export_write
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.export.cell_details import image_details
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
-from napari_cellseg.measure import measure, write_csv
+from napari_cellseg.export.stream import StreamedImage
+from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.measure import csv_lines, measure, write_csv
+from napari_cellseg.review import Cell
 
 __all__ = ["ABOUT", "MEASUREMENTS", "Table", "measure_image"]
 
@@ -22,15 +27,7 @@ ABOUT = ("image", "cell_id", "class_id", "class", "score", "status", "by")
 def measure_image(job: ExportJob, image: ExportImage) -> Table:
     """Return a row for each cell of an image: `ABOUT` and the columns of `measure`."""
     cells = image.cells
-    about: Table = {
-        "image": [image.name] * len(cells),
-        "cell_id": [cell.cell_id for cell in cells],
-        "class_id": [cell.class_id for cell in cells],
-        "class": [job.classes.names[cell.class_id - 1] for cell in cells],
-        "score": [np.float32(cell.score) for cell in cells],
-        "status": [cell.status.value for cell in cells],
-        "by": [cell.by for cell in cells],
-    }
+    about = _about(image.name, cells, job.classes)
     if any(cell.is_flagged for cell in cells):
         about["unsure"] = ["yes" if cell.unsure else "" for cell in cells]
         about["note"] = [cell.note for cell in cells]
@@ -38,6 +35,18 @@ def measure_image(job: ExportJob, image: ExportImage) -> Table:
         about[f"image_{name}"] = [text] * len(cells)
     found = measure(image.instances, image.image.rgb(), image.image.pixel_size_um)
     return {**about, **{name: column.tolist() for name, column in found.items()}}
+
+
+def _about(name: str, cells: Sequence[Cell], classes: ClassTable) -> Table:
+    return {
+        "image": [name] * len(cells),
+        "cell_id": [cell.cell_id for cell in cells],
+        "class_id": [cell.class_id for cell in cells],
+        "class": [classes.names[cell.class_id - 1] for cell in cells],
+        "score": [np.float32(cell.score) for cell in cells],
+        "status": [cell.status.value for cell in cells],
+        "by": [cell.by for cell in cells],
+    }
 
 
 def _finish(job: ExportJob, tables: list[Table]) -> None:
@@ -55,6 +64,21 @@ def _joined(tables: Sequence[Table]) -> dict[str, list[Any]]:
     return joined
 
 
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+    sizes = [image.pixel_size_um() for image in images]
+    known = next((size for size in sizes if size is not None), None)
+    none = InstanceMasks.empty((1, 1))
+    names = [*ABOUT, *measure(none, None, known, sums=np.zeros((0, 3), np.int64))]
+    with export_write(job.path("measurements.csv")) as file:
+        file.write(csv_lines([names], job.plan.csv).encode("utf-8-sig"))
+        for image, size in zip(images, sizes, strict=True):
+            for cells, batch in image.shown(colours=True):
+                found = measure(batch.cells, None, size, sums=batch.sums)
+                table = {**_about(image.name, cells, job.classes), **{k: v.tolist() for k, v in found.items()}}
+                columns = [table.get(name, [""] * len(cells)) for name in names]
+                file.write(csv_lines(zip(*columns, strict=True), job.plan.csv).encode())
+
+
 MEASUREMENTS = Exporter(
     name="measurements",
     label="measurements CSV",
@@ -63,4 +87,5 @@ MEASUREMENTS = Exporter(
     write=measure_image,
     finish=_finish,
     needs_pixels=True,
+    stream=_stream,
 )

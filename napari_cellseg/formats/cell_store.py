@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -161,8 +161,8 @@ class CellStore:
         return store
 
     @classmethod
-    def open(cls, path: Path) -> CellStore:
-        """Open the store of an earlier run.
+    def open(cls, path: Path, *, read_only: bool = False) -> CellStore:
+        """Open the store of an earlier run; ``read_only`` for one that is complete.
 
         Raises
         ------
@@ -174,7 +174,7 @@ class CellStore:
         if not path.is_file():  # SQLite would make one
             raise AnnotationError(f"Cannot read {path}: there is no such file.")
         try:
-            database = _connected(path)
+            database = _connected(path, read_only=read_only)
             application_id, version = (
                 database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
             )
@@ -283,9 +283,11 @@ class CellStore:
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM cell").fetchone()[0])
 
-    def counts(self) -> dict[int, int]:
-        """Return the number of finished cells by class_id."""
-        return dict(self._database.execute("SELECT class_id, count(*) FROM cell GROUP BY class_id"))
+    def counts(self, limits: Mapping[int, float] = MappingProxyType({})) -> dict[int, int]:
+        """Return the number of finished cells by class_id, of those at or above the minimum score of their class."""
+        count = "SELECT count(*) FROM cell WHERE class_id = ? AND score >= ?"
+        class_ids = [row[0] for row in self._database.execute("SELECT DISTINCT class_id FROM cell")]
+        return {i: self._database.execute(count, (i, limits.get(i, 0.0))).fetchone()[0] for i in class_ids}
 
     def best_first(self, batch: int = _BATCH) -> Iterator[TileCells]:
         """Yield all finished cells in batches, highest score first; ``label_values`` are 1..N over all of them."""
@@ -328,8 +330,10 @@ class CellStore:
         )
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    """Connect for one process at a time; a log keeps finished transactions when the process is killed."""
+def _connected(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Connect, to write for one process at a time; a log keeps finished transactions when the process is killed."""
+    if read_only:
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=1.0, uri=True)
     database = sqlite3.connect(path, timeout=1.0)
     for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "temp_store = FILE"):
         database.execute(f"PRAGMA {setting}")

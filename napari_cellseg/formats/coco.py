@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,10 @@ __all__ = [
     "CocoDataset",
     "ImageId",
     "Problem",
+    "annotation_rows",
+    "category_rows",
     "check_results",
+    "image_rows",
     "read_dataset",
     "read_image_ids",
     "read_results",
@@ -104,16 +108,46 @@ def write_dataset(path: str | os.PathLike[str], dataset: CocoDataset, *, polygon
     """
     annotations: list[dict[str, Any]] = []
     for image in dataset.images:
-        more: Iterable[Mapping[str, str]] = dataset.details.get(image.id) or repeat({})
-        for annotation, details in zip(_annotations(dataset.instances(image), polygons=polygons), more, strict=False):
-            annotations.append({"id": len(annotations) + 1, "image_id": image.id, **annotation, **details})
-    categories = [{"id": i, "name": name, "supercategory": "cell", "colour": c} for i, name, c in dataset.classes]
-    images = [
-        {"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width}
-        | dict(dataset.image_details.get(i.id, {}))
-        for i in dataset.images
+        annotations += annotation_rows(
+            dataset.instances(image),
+            image.id,
+            dataset.details.get(image.id) or (),
+            first_id=len(annotations) + 1,
+            polygons=polygons,
+        )
+    images = image_rows(dataset.images, dataset.image_details)
+    data = {"images": images, "categories": category_rows(dataset.classes), "annotations": annotations}
+    write_json(Path(path), data)
+
+
+def image_rows(
+    images: Iterable[ImageId], details: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """Return the "images" of a data set; ``details`` are more fields by ``ImageId.id``."""
+    return [
+        {"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width} | dict(details.get(i.id, {}))
+        for i in images
     ]
-    write_json(Path(path), {"images": images, "categories": categories, "annotations": annotations})
+
+
+def category_rows(classes: ClassTable) -> list[dict[str, Any]]:
+    """Return the "categories" of a data set."""
+    return [{"id": i, "name": name, "supercategory": "cell", "colour": colour} for i, name, colour in classes]
+
+
+def annotation_rows(
+    instances: InstanceMasks,
+    image_id: int,
+    details: Sequence[Mapping[str, str]] = (),
+    *,
+    first_id: int = 1,
+    polygons: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Yield the "annotations" of cells, numbered from ``first_id``; ``details`` are more fields of each."""
+    more: Iterable[Mapping[str, str]] = details or repeat({})
+    rows = zip(_annotations(instances, polygons=polygons), more, strict=False)
+    for number, (annotation, about) in enumerate(rows, start=first_id):
+        yield {"id": number, "image_id": image_id, **annotation, **about}
 
 
 def _annotations(instances: InstanceMasks, *, polygons: bool) -> Iterable[dict[str, Any]]:

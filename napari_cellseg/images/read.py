@@ -94,11 +94,11 @@ def read_tiff(
     return Image(pixels=pixels, axes=axes, pixel_size_um=size, path=path, options=options, levels_skipped=coarser)
 
 
-def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return height and width, px, from the header alone; errors as `read_tiff`."""
+def read_size(path: str | os.PathLike[str], *, level: int | None = 0) -> tuple[int, int]:
+    """Return height and width, px, of a level (None: the finest that fits) from the header; errors as `read_tiff`."""
     path = Path(path)
     with opened(path) as (tif, _):
-        series = choose_level(tif, 0)[0]
+        series = choose_level(tif, level)[0]
         check_limits(series, series.keyframe, path.stat().st_size, by_region=True)  # nothing is decoded
         return int(series.keyframe.imagelength), int(series.keyframe.imagewidth)
 
