@@ -141,6 +141,7 @@ class SlideDone:
     tiles, glass : int
         Tiles of the slide or of its region, and how many of these are glass and were skipped.
     pixel_size_um : float or None
+        As the file states it, of the level that was read.
     seconds : float
         Of this run alone.
     """

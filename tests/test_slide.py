@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from command_cases import write_model
 
-from napari_cellseg.cli import main
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images import read, slide
 from napari_cellseg.images.options import ReadOptions
@@ -133,38 +130,3 @@ def test_an_error_in_the_work_on_a_slide_is_not_an_error_of_the_file(tmp_path: P
     path = write_slide(tmp_path / "slide.tif", tissue, photometric="rgb")
     with pytest.raises(MemoryError), open_slide(path, LEVEL_0):
         raise MemoryError
-
-
-def test_the_command_finds_the_cells_of_the_whole_image(
-    tmp_path: Path, tissue: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = write_slide(tmp_path / "slide.tif", tissue, photometric="rgb")
-    model = write_model(tmp_path / "model.safetensors")
-    words = [
-        "predict",
-        str(path),
-        "--level",
-        "0",
-        "--tile",
-        "160",
-        "--overlap",
-        "40",
-        "--checkpoint",
-        str(model),
-        "--device",
-        "cpu",
-    ]
-    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
-    monkeypatch.setattr(slide, "MAX_BYTES", 300_000)
-    monkeypatch.setattr(read, "MAX_BYTES", 300_000)
-    assert main([*words, "--out", str(tmp_path / "regions"), "--to", "geojson"]) == 0
-    whole, regions = ((tmp_path / name / "test-results.json").read_bytes() for name in ("whole", "regions"))
-    assert regions == whole
-    assert json.loads(whole)
-    assert (tmp_path / "regions" / "geojson" / "slide.geojson").is_file()
-    capsys.readouterr()
-    assert main([*words, "--out", str(tmp_path / "no"), "--to", "geojson", "overlays"]) == 2
-    error = capsys.readouterr().err
-    assert "overlays" in error
-    assert "coarser --level" in error
-    assert not (tmp_path / "no").exists()

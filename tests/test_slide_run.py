@@ -206,9 +206,9 @@ def test_progress_is_in_mm2_of_tissue_with_the_time_left(runner: Runner, tmp_pat
 
 def test_a_region_gives_its_cells_at_their_places_in_the_slide(runner: Runner, path: Path, tmp_path: Path) -> None:
     ring = ((20.0, 10.0), (130.0, 40.0), (90.0, 140.0), (10.0, 120.0))
-    events = runner.events(path, SlideTask(tmp_path / "a.sqlite", skips_glass=False, region=(ring,)))
+    events = runner.events(path, SlideTask(tmp_path / "a.sqlite", skips_glass=False, region=((ring,),)))
     whole = runner.whole(path)
-    expected = whole.select(SlideRegion((ring,), SIZE, SIZE).keeps(whole))
+    expected = whole.select(SlideRegion(((ring,),), SIZE, SIZE).keeps(whole))
     assert 3 < len(expected) < len(whole)
     found = read(tmp_path / "a.sqlite").cells
     assert found.boxes.tolist() == expected.boxes.tolist()
@@ -220,7 +220,7 @@ def test_a_region_gives_its_cells_at_their_places_in_the_slide(runner: Runner, p
 
 def test_a_region_outside_the_slide_is_an_error(runner: Runner, path: Path, tmp_path: Path) -> None:
     ring = ((900.0, 10.0), (990.0, 10.0), (990.0, 90.0))
-    events = runner.events(path, SlideTask(tmp_path / "a.sqlite", region=(ring,)))
+    events = runner.events(path, SlideTask(tmp_path / "a.sqlite", region=((ring,),)))
     (failed,) = [event for event in events if isinstance(event, ImageFailed)]
     assert "350 x 300 px" in failed.message
     assert not (tmp_path / "a.sqlite").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_cellseg.commands.found import FoundImage
+    from napari_cellseg.commands.found import FoundImage, FoundSlide
 
 __all__ = ["add_parser", "run"]
 
@@ -85,16 +85,14 @@ def write_samples(folder: Path) -> None:
             tifffile.imwrite(file, rgb, photometric="rgb", compression="zlib", metadata=None)
 
 
-def _table(found: Sequence[FoundImage], names: Sequence[str], limits: dict[int, float]) -> str:
+def _table(found: Sequence[FoundImage | FoundSlide], names: Sequence[str], limits: dict[int, float]) -> str:
     """Return the number of cells of each image and class, at or above the model's own score thresholds."""
-    from napari_cellseg.commands.found import kept_counts
-
     width = max(len("image"), *(len(image.file.image_id) for image in found))
     columns = [max(5, len(name)) for name in names]
     header = [f"{name:>{size}}" for name, size in zip(names, columns, strict=True)]
     lines = ["  ".join([f"{'image':<{width}}", *header, "cells"])]
     for image in found:
-        counts = kept_counts(image.instances, limits)
+        counts = image.counts(limits)
         cells = [f"{counts[i]:>{size}}" for i, size in enumerate(columns, start=1)]
         lines.append("  ".join([f"{image.file.image_id:<{width}}", *cells, f"{counts.total():>5}"]))
     return "\n".join(lines)

@@ -113,6 +113,7 @@ def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells,
 def _of_model(
     options: argparse.Namespace, source: DataSource
 ) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None, list[str]]:
+    from napari_cellseg.commands.found import FoundImage
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ImageReadError
     from napari_cellseg.images.read import ImageFile
@@ -132,6 +133,6 @@ def _of_model(
         print(f"{image_id}: {text}", file=sys.stderr)
     if not found:
         raise ImageReadError("No image could be read, so there is nothing to evaluate.")
-    cells = {image.file.image_id: image.instances for image in found}
+    cells = {image.file.image_id: image.instances for image in found if isinstance(image, FoundImage)}
     truth = truth_of(source, cells)
     return truth, cells, classes, limits, [image_id for image_id, _ in failed]

@@ -12,7 +12,9 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.progress import drive
 from napari_cellseg.commands.results_model import write_results_model
 from napari_cellseg.errors import ExportError
+from napari_cellseg.events import SlideDone
 from napari_cellseg.export import ExportItem, ExportPlan, ExportSummary, export_folder
+from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.measure import CSV_STYLES, CsvStyle
@@ -20,7 +22,7 @@ from napari_cellseg.review import Status, cells_from
 from napari_cellseg.wording import reaching
 from napari_cellseg.workspace import Annotations
 
-__all__ = ["FoundImage", "export_found", "export_items", "kept_counts", "reaching_of", "write_found"]
+__all__ = ["FoundImage", "FoundSlide", "export_found", "export_items", "kept_counts", "reaching_of", "write_found"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,24 @@ class FoundImage:
     source: str = ""
     number: int = 0
 
+    def counts(self, limits: Mapping[int, float]) -> Counter[int]:
+        """Return how many cells of each class_id reach the minimum score of their class."""
+        return kept_counts(self.instances, limits)
+
+
+@dataclass(frozen=True)
+class FoundSlide:
+    """A slide whose cells are in a `CellStore` on disk; ``number`` as in `FoundImage`."""
+
+    file: ImageFile
+    done: SlideDone
+    number: int = 0
+
+    def counts(self, limits: Mapping[int, float]) -> Counter[int]:
+        """Return how many cells of each class_id reach the minimum score of their class."""
+        with CellStore.open(self.done.store, read_only=True) as store:
+            return Counter(store.counts(limits))
+
 
 def kept_counts(cells: InstanceMasks, limits: Mapping[int, float]) -> Counter[int]:
     """Return how many cells of each class_id reach the minimum score of their class."""
@@ -42,15 +62,16 @@ def kept_counts(cells: InstanceMasks, limits: Mapping[int, float]) -> Counter[in
     return Counter(class_id for class_id, score in pairs if score >= limits.get(class_id, 0.0))
 
 
-def reaching_of(found: Iterable[FoundImage], limits: Mapping[int, float]) -> str:
+def reaching_of(found: Iterable[FoundImage | FoundSlide], limits: Mapping[int, float]) -> str:
     """Return how many predicted cells of the images reach the minimum score of their class, as text."""
-    cells = [image.instances for image in found]
-    return reaching(sum(kept_counts(some, limits).total() for some in cells), sum(map(len, cells)), limits)
+    images = list(found)
+    kept, predicted = (sum(image.counts(least).total() for image in images) for least in (limits, {}))
+    return reaching(kept, predicted, limits)
 
 
 def write_found(
     folder: Path,
-    found: Sequence[FoundImage],
+    found: Sequence[FoundImage | FoundSlide],
     classes: ClassTable,
     limits: Mapping[int, float],
     formats: frozenset[str],
@@ -69,10 +90,24 @@ def write_found(
         An image is not in ``ids_file``, or has another size there.
     """
     results = ExportPlan(folder=folder, formats=frozenset({"results"}), ids_file=ids_file)
-    files = list(export_found(found, classes, results).files)
-    if others := formats - {"results"}:
-        files += export_found(found, classes, replace(results, formats=others, ids_file=None, csv=csv), limits).files
+    others = replace(results, formats=formats - {"results"}, ids_file=None, csv=csv)
+    files: list[Path] = []
+    for plan, least in ((results, {}), (others, limits)):
+        if plan.formats:
+            files += _export(found, classes, plan, least)
     return [*files, write_results_model(files[0], classes, limits)]
+
+
+def _export(
+    found: Sequence[FoundImage | FoundSlide], classes: ClassTable, plan: ExportPlan, limits: Mapping[int, float]
+) -> list[Path]:
+    """Write files; with a slide among the images, cell by cell where the format can."""
+    whole = [image for image in found if isinstance(image, FoundImage)]
+    if len(whole) == len(found):
+        return list(export_found(whole, classes, plan, limits).files)
+    from napari_cellseg.commands.slides import export_with_slides
+
+    return export_with_slides(found, classes, plan, limits)
 
 
 def export_found(

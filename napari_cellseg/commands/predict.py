@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
@@ -17,14 +18,16 @@ from napari_cellseg.commands.reading import add_reading_options, as_read, check_
 
 if TYPE_CHECKING:
     from napari_cellseg.classes import ClassTable
-    from napari_cellseg.commands.found import FoundImage
+    from napari_cellseg.commands.found import FoundImage, FoundSlide
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import PredictEvent
-    from napari_cellseg.export.exporter import Exporter
     from napari_cellseg.formats.ids import IdMatch
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
     from napari_cellseg.model.flags import Flag
+    from napari_cellseg.model.inference.predict_item import SlideTask
+
+    Found = FoundImage | FoundSlide
 
 __all__ = [
     "add_model_options",
@@ -40,6 +43,8 @@ _EPILOG = """\
 DIR/test-results.json (and .zip) has every cell down to a low score, as average precision requires. The other files have
 the cells that reach the minimum score of their class, the best one on the model's validation images; --min-score sets
 one minimum score for all files. The counts name both numbers.
+A large tiled TIFF or slide is read by regions, and its cells go to DIR/cells tile by tile: after a stop, the same
+command resumes there.
 Under torchrun each process predicts its share of the images, and the first one writes the files:
   torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
 
@@ -60,12 +65,28 @@ def add_parser(subparsers: Any) -> None:
     add_ids(parser, "JSON list of file_name, id, height, width (default: the file found in IMAGES or next to it)")
     add_model_options(parser, min_score=True)
     add_reading_options(parser)
+    _add_slide_options(parser)
     add_formats(parser, required=False, what="also write these files")
     for flag, name in _FORMER_FLAGS.items():
         parser.add_argument(flag, action="append_const", dest="to", const=name, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(run=run)
+
+
+def _add_slide_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("slides")
+    group.add_argument(
+        "--region",
+        metavar="REGION",
+        help="predict only this part of one slide: x,y,width,height in px of level 0, or a GeoJSON file with polygons",
+    )
+    group.add_argument(
+        "--no-tissue-filter",
+        dest="tissue_filter",
+        action="store_false",
+        help="predict glass too; by default tiles without tissue are skipped and counted",
+    )
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, min_score: bool) -> None:
@@ -100,10 +121,12 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.commands.found import write_found
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.commands.ranks import Ranks
+    from napari_cellseg.commands.slides import parse_region, slide_tasks
     from napari_cellseg.export.exporters import exporters_of
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
 
+    region = parse_region(options.region) if options.region else ()
     files = list_inputs(options.images)
     exporters = exporters_of(options.to)  # refuse an unavailable format before anything is computed
     settings = prediction_options(options, options.min_score)
@@ -111,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
     files = as_read(files, options, header.config.reading)
     if options.plane not in (None, "all"):
         check_readable(files)
-    _check_slides(files, exporters)
+    tasks = slide_tasks(files, exporters, options.out, skips_glass=options.tissue_filter, region=region)
     ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
     _check_ids(files, ids)
     if not options.quiet:
@@ -124,7 +147,7 @@ def run(options: argparse.Namespace) -> int:
         quiet = options.quiet or not ranks.is_first
         with Bar("image", to_stderr=options.json, quiet=quiet) as bar:
             start = time.monotonic()
-            found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar, limits)
+            found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar, limits, tasks)
             found, failed = ranks.joined(files, found, failed)
             place = {file.image_id: number for number, file in enumerate(files, start=1)}
             found = [replace(image, number=place[image.file.image_id]) for image in found]
@@ -176,27 +199,14 @@ def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
             ids.entry(file.image_id, _size_as_read(file))
 
 
-def _check_slides(files: Sequence[ImageFile], exporters: Sequence[Exporter]) -> None:
-    """Refuse, before anything is computed, formats that hold a whole slide in memory."""
-    from contextlib import suppress
-
-    from napari_cellseg.errors import ExportError, ImageReadError
-    from napari_cellseg.images.slide import is_slide
-
-    large = [exporter.name for exporter in exporters if not exporter.suits_slides]
-    for file in files if large else ():
-        with suppress(ImageReadError):  # reported when the image is predicted
-            if file.reading is not None and is_slide(file.path, file.reading):
-                raise ExportError(
-                    f"--to {' '.join(large)}: these formats need all of {file.path} in memory, and it is too large. "
-                    f"Choose a coarser --level, or formats that list the cells: coco, geojson, rois."
-                )
-
-
 def _size_as_read(file: ImageFile) -> tuple[int, int]:
     """Return height and width, px, of the resolution level that will be read."""
-    from napari_cellseg.images.formats import image_size, read_image
+    from napari_cellseg.images.formats import FORMATS, format_of, image_size, read_image
+    from napari_cellseg.images.read import read_size
 
+    known = format_of(file.path)
+    if file.reading is not None and known is not None and known.module == FORMATS[0].module:
+        return read_size(file.path, level=file.reading.level)
     if file.reading is None or not file.reading.level:
         return image_size(file.path)
     return read_image(file.path, options=file.reading).size
@@ -208,26 +218,32 @@ def predict_files(
     pixel_size_um: float | None,
     bar: Bar,
     limits: Mapping[int, float],
-) -> tuple[list[FoundImage], list[tuple[str, str]]]:
+    tasks: Mapping[str, SlideTask] = MappingProxyType({}),
+) -> tuple[list[Found], list[tuple[str, str]]]:
     """Predict; return the cells of each image, and (image id, problem) of each failed image.
 
-    The line of an image says how many cells reach ``limits``, the minimum scores by class_id.
+    The line of an image says how many cells reach ``limits``, the minimum scores by class_id. The cells of images
+    with a task, by image id, go to disk.
     """
-    from napari_cellseg.commands.found import FoundImage, reaching_of
+    from napari_cellseg.commands.found import FoundImage, FoundSlide, reaching_of
     from napari_cellseg.commands.progress import drive
-    from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
+    from napari_cellseg.commands.slides import glass_line, tile_text
+    from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, SlideDone, TileDone
     from napari_cellseg.model.inference.predict import PredictItem, predict
 
     by_id = {file.image_id: file for file in files}
-    found: list[FoundImage] = []
+    found: list[Found] = []
     failed: list[tuple[str, str]] = []
 
     def show(event: PredictEvent) -> None:
         if isinstance(event, TileDone):
-            bar.at(event.image - 1 + event.tile / event.tiles, event.images, f"tile {event.tile}/{event.tiles}")
-        elif isinstance(event, ImageDone):
-            found.append(FoundImage(by_id[event.image_id], event.instances))
+            bar.at(event.image - 1 + event.tile / event.tiles, event.images, tile_text(event))
+        elif isinstance(event, ImageDone | SlideDone):
+            file = by_id[event.image_id]
+            found.append(FoundSlide(file, event) if isinstance(event, SlideDone) else FoundImage(file, event.instances))
             bar.line(f"{event.image_id}: {reaching_of(found[-1:], limits)} ({event.seconds:.1f} s)")
+            if isinstance(event, SlideDone) and event.glass:
+                bar.line(f"{event.image_id}: {glass_line(event)}")
         elif isinstance(event, ImageFailed):
             failed.append((event.image_id, event.message))
             bar.line(f"{event.image_id}: failed")
@@ -236,12 +252,15 @@ def predict_files(
         elif isinstance(event, Message):
             bar.line(f"{event.level}: {event.text}" if event.level == "warning" else event.text)
 
-    items = [PredictItem(file.image_id, file.path, pixel_size_um, file.reading) for file in files]
+    items = [
+        PredictItem(file.image_id, file.path, pixel_size_um, file.reading, slide=tasks.get(file.image_id))
+        for file in files
+    ]
     drive(predict(items, settings), show)
     return found, failed
 
 
-def total_line(found: Sequence[FoundImage], seconds: float, limits: Mapping[int, float]) -> str:
+def total_line(found: Sequence[Found], seconds: float, limits: Mapping[int, float]) -> str:
     """Return a summary of all images of all processes; ``limits`` are the minimum scores by class_id."""
     from napari_cellseg.commands.found import reaching_of
     from napari_cellseg.wording import counted
@@ -259,7 +278,7 @@ def _refuse_if_all_failed(failed: Sequence[tuple[str, str]], files: Sequence[Ima
 
 def _report(
     options: argparse.Namespace,
-    found: Sequence[FoundImage],
+    found: Sequence[Found],
     failed: Sequence[tuple[str, str]],
     written: Sequence[Path],
     classes: ClassTable,
@@ -273,6 +292,7 @@ def _report(
             "min_scores": {name: limits.get(class_id, 0.0) for class_id, name, _ in classes},
             "predicted": _by_name(found, classes, {}),
             "failed": dict(failed),
+            **_slides(found),
             "files": [str(path) for path in written],
         }
         print(json.dumps(summary, indent=1, ensure_ascii=False))
@@ -281,11 +301,14 @@ def _report(
         print(f"-> {written[0]} (all predicted cells) and {len(written) - 1} more files{others}")
 
 
-def _by_name(
-    found: Sequence[FoundImage], classes: ClassTable, limits: Mapping[int, float]
-) -> dict[str, dict[str, int]]:
-    """Return by image and class how many cells reach ``limits``."""
-    from napari_cellseg.commands.found import kept_counts
+def _slides(found: Sequence[Found]) -> dict[str, Any]:
+    """Return for the summary how much of each slide was predicted, and where its cells are; nothing without slides."""
+    done = {image.file.image_id: image.done for image in found if hasattr(image, "done")}
+    slides = {name: {"tiles": one.tiles, "glass": one.glass, "cells": str(one.store)} for name, one in done.items()}
+    return {"slides": slides} if slides else {}
 
-    counts = {image.file.image_id: kept_counts(image.instances, limits) for image in found}
+
+def _by_name(found: Sequence[Found], classes: ClassTable, limits: Mapping[int, float]) -> dict[str, dict[str, int]]:
+    """Return by image and class how many cells reach ``limits``."""
+    counts = {image.file.image_id: image.counts(limits) for image in found}
     return {image_id: {name: count[i] for i, name, _ in classes} for image_id, count in counts.items()}

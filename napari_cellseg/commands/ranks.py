@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from napari_cellseg.commands.found import FoundImage
+    from napari_cellseg.commands.found import FoundImage, FoundSlide
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
 
@@ -56,14 +56,14 @@ class Ranks:
         return share_of_rank(files, self.rank, self.count)
 
     def joined(
-        self, files: Sequence[ImageFile], found: list[FoundImage], failed: Failed
-    ) -> tuple[list[FoundImage], Failed]:
+        self, files: Sequence[ImageFile], found: list[FoundImage | FoundSlide], failed: Failed
+    ) -> tuple[list[FoundImage | FoundSlide], Failed]:
         """Return, on the first process, the results of all processes in the order of ``files``."""
         if self.count == 1:
             return found, failed
         import torch.distributed
 
-        parts: list[tuple[list[FoundImage], Failed] | None] = [None] * self.count
+        parts: list[tuple[list[FoundImage | FoundSlide], Failed] | None] = [None] * self.count
         torch.distributed.gather_object((found, failed), parts if self.is_first else None)
         order = {file.image_id: number for number, file in enumerate(files)}
         all_found = [image for part in parts if part for image in part[0]]

@@ -96,8 +96,15 @@ def is_slide(path: str | os.PathLike[str], options: ReadOptions) -> bool:
         return decoded_bytes(series) > MAX_BYTES and _has_regions(series)
 
 
-def has_regions(path: str | os.PathLike[str], options: ReadOptions) -> bool:
-    """Return whether a file is a large TIFF of which the level that is read can be read by regions.
+def has_regions(path: str | os.PathLike[str], options: ReadOptions, *, any_size: bool = False) -> bool:
+    """Return whether a file is a TIFF of which the level that is read can be, and should be, read by regions.
+
+    Parameters
+    ----------
+    path : path
+    options : ReadOptions
+    any_size : bool
+        Also for a small image, which is otherwise read as a whole.
 
     Raises
     ------
@@ -109,7 +116,7 @@ def has_regions(path: str | os.PathLike[str], options: ReadOptions) -> bool:
         return False
     with opened(Path(path)) as (tif, _):
         series, _ = choose_level(tif, options.level)
-        return decoded_bytes(series) > REGION_BYTES and _has_regions(series)
+        return (any_size or decoded_bytes(series) > REGION_BYTES) and _has_regions(series)
 
 
 @contextmanager

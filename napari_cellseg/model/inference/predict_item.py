@@ -26,13 +26,14 @@ class SlideTask:
         The file of the `CellStore`; that of an interrupted run with the same settings is continued.
     skips_glass : bool
         Whether tiles without tissue are left out.
-    region : tuple of Ring
-        Only cells of which half lies inside these rings, filled by the even-odd rule; empty for the whole slide.
+    region : tuple of tuple of Ring
+        Only cells of which half lies inside one of these polygons, each an outline and its holes; empty for the whole
+        slide.
     """
 
     store: Path
     skips_glass: bool = True
-    region: tuple[Ring, ...] = ()
+    region: tuple[tuple[Ring, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,23 +22,23 @@ class SlideRegion:
 
     Parameters
     ----------
-    rings : sequence of Ring
-        Px of level 0; none for the whole slide.
+    polygons : sequence of sequence of Ring
+        Each an outline and its holes, px of level 0; none for the whole slide.
     size, full_size : (int, int)
         Height and width of the level that is read and of level 0, px.
 
     Raises
     ------
     ConfigError
-        The rings do not touch the slide.
+        The polygons do not touch the slide.
     """
 
-    def __init__(self, rings: Sequence[Ring], size: tuple[int, int], full_size: tuple[int, int]) -> None:
+    def __init__(self, polygons: Sequence[Sequence[Ring]], size: tuple[int, int], full_size: tuple[int, int]) -> None:
         factor = np.array([size[1] / full_size[1], size[0] / full_size[0]])
-        self._rings = [np.asarray(ring, np.float64) * factor for ring in rings]
-        if not self._rings:
+        self._polygons = [[np.asarray(ring, np.float64) * factor for ring in rings] for rings in polygons]
+        if not self._polygons:
             return
-        corners = np.concatenate(self._rings)
+        corners = np.concatenate([ring for rings in self._polygons for ring in rings])
         if (corners.max(0) <= 0).any() or (corners.min(0) >= (size[1], size[0])).any():
             raise ConfigError(
                 f"The region lies outside the slide, which has {full_size[1]} x {full_size[0]} px (width x height) at "
@@ -47,22 +47,23 @@ class SlideRegion:
 
     def touches(self, box: Box) -> bool:
         """Return whether a pixel of a box (x0, y0, x1, y1) is in the region."""
-        if not self._rings:
-            return True
-        filled = fill_rings(self._rings, box)
-        return filled is not None and bool(filled[1].any())
+        return not self._polygons or bool(self._inside(box).any())
 
     def keeps(self, cells: InstanceMasks) -> npt.NDArray[np.bool_]:
         """Return which cells have at least half of their pixels in the region, (N,) bool."""
-        if not self._rings:
+        if not self._polygons:
             return np.ones(len(cells), bool)
-        pairs = zip(cells.masks, cells.boxes.tolist(), strict=True)
-        return np.array([2 * self._shared(mask, box) >= np.count_nonzero(mask) for mask, box in pairs], bool)
+        pairs = zip(cells.masks, map(tuple, cells.boxes.tolist()), strict=True)
+        shares = [2 * np.count_nonzero(mask & self._inside(box)) >= np.count_nonzero(mask) for mask, box in pairs]
+        return np.array(shares, bool)
 
-    def _shared(self, mask: npt.NDArray[np.bool_], box: Sequence[int]) -> int:
+    def _inside(self, box: Box) -> npt.NDArray[np.bool_]:
+        """Return which pixels of a box are in the region, (h, w) bool."""
         x0, y0, x1, y1 = box
-        filled = fill_rings(self._rings, (x0, y0, x1, y1))
-        if filled is None:
-            return 0
-        (left, top, right, bottom), inside = filled
-        return int(np.count_nonzero(mask[top - y0 : bottom - y0, left - x0 : right - x0] & inside))
+        inside = np.zeros((y1 - y0, x1 - x0), bool)
+        for rings in self._polygons:
+            filled = fill_rings(rings, box)
+            if filled is not None:
+                (left, top, right, bottom), pixels = filled
+                inside[top - y0 : bottom - y0, left - x0 : right - x0] |= pixels
+        return inside

@@ -101,7 +101,7 @@ def predict_slide(
             cells=len(store),
             tiles=len(states) - states.count("outside"),
             glass=states.count("glass"),
-            pixel_size_um=pixel_size_um,
+            pixel_size_um=slide.pixel_size_um,
             seconds=0.0,
         )
     return done, sample
