@@ -75,6 +75,9 @@ ALLOWED = {
     "napari_cellseg/importers/unpacked_cache.py",
     "napari_cellseg/api/cells.py",  # an image in a temporary folder
     "napari_cellseg/model/zoo.py",  # a package is put together in a temporary folder
+    "napari_cellseg/formats/cell_store.py",  # what SQLite left of its own file
+    "napari_cellseg/model/inference/slide_run.py",  # the program's own cells of a finished run
+    "napari_cellseg/formats/result_stream.py",  # an entry of a zip that is open
     "napari_cellseg/formats/damaged.py",  # a second name for a damaged file
     "napari_cellseg/workspace/lock.py",  # lock.json
     "napari_cellseg/workspace/journal_writer.py",  # appends, and removes what is saved
