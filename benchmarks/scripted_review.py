@@ -283,7 +283,7 @@ def review(person: Reviewer, places: list[tuple[float, float]], decide: int) -> 
     return done
 
 
-def main() -> int:  # noqa: D103
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=700)
     parser.add_argument("--decide", type=int, default=500)
