@@ -1,7 +1,7 @@
 """A whole review with real keys and a real mouse: how many actions a cell takes, and how often the window stalls.
 
 A scripted reviewer decides 500 cells of an image of 700, splits 10 and merges 10 of them, adds 20 that are missing with
-C, draws 10, and goes on through four images of other sizes. A timer of 5 ms in the window's thread stands for the
+C, draws 10, and walks through four images of other sizes. A timer of 5 ms in the window's thread stands for the
 person: its delay is what they would feel. The exit code is 1 when a step did not do what it should. The plain way has
 no queue: there, a cell that is accepted takes a look and at least a click and a key, and a new cell a class, a brush
 and a stroke.
