@@ -15,8 +15,10 @@ from test_slide import write_slide
 from test_tissue import glass, pyramid, write_levels
 
 from napari_cellseg.cli import main
-from napari_cellseg.commands.slides import parse_region
+from napari_cellseg.commands import slides
+from napari_cellseg.commands.slides import glass_line, parse_region, tile_text
 from napari_cellseg.errors import AnnotationError, ConfigError
+from napari_cellseg.events import SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.images import read, slide
 from napari_cellseg.images.samples import generate_tissue
@@ -214,3 +216,24 @@ def test_a_format_that_needs_the_whole_image_gets_it_or_is_refused(
     assert "coarser --level" in error
     assert not (tmp_path / "no").exists()
     assert predict(path, "--out", tmp_path / "yes", "--level", "0", "--to", *FORMATS) == 0
+
+
+def test_a_slide_with_more_pixels_than_rle_can_count_is_refused_before_the_prediction(
+    tmp_path: Path, path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(slide, "REGION_BYTES", 0)
+    monkeypatch.setattr(slides, "MAX_FRAME_PIXELS", 100_000)
+    assert predict(path, "--out", tmp_path / "out", "--level", "0") == 2
+    assert "300 x 350 px, more than the 100,000 px" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_progress_is_in_words() -> None:
+    step = {"image": 1, "images": 1, "tile": 5, "tiles": 40, "cells": 3, "seconds_left": 130.0}
+    assert tile_text(SlideTileDone(**step, mm2=1.234, mm2_in_all=9.87)) == (
+        "tile 5/40, 1.23 of 9.87 mm2, about 2 min left"
+    )
+    assert tile_text(SlideTileDone(**{**step, "tile": 40}, mm2=None, mm2_in_all=None)) == "tile 40/40"
+    done = {"image": 1, "images": 1, "image_id": "a", "store": Path(), "cells": 0, "pixel_size_um": None, "seconds": 0}
+    told = glass_line(SlideDone(**done, tiles=4000, glass=1))
+    assert told == "1 of 4,000 tiles is glass and was skipped; --no-tissue-filter predicts it too"

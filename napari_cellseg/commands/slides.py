@@ -168,8 +168,8 @@ def tile_text(event: TileDone) -> str:
 
 def glass_line(done: SlideDone) -> str:
     """Return how many tiles of a slide were left out."""
-    verb = "is glass and was" if done.glass == 1 else "are glass and were"
-    return f"{done.glass:,} of {done.tiles:,} tiles {verb} skipped; --no-tissue-filter predicts them too"
+    verb, them = ("is glass and was", "it") if done.glass == 1 else ("are glass and were", "them")
+    return f"{done.glass:,} of {done.tiles:,} tiles {verb} skipped; --no-tissue-filter predicts {them} too"
 
 
 def export_with_slides(

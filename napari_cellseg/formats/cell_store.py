@@ -48,7 +48,6 @@ CREATE TABLE cell (
     x0 INTEGER NOT NULL, y0 INTEGER NOT NULL, x1 INTEGER NOT NULL, y1 INTEGER NOT NULL, mask BLOB NOT NULL,
     red INTEGER NOT NULL, green INTEGER NOT NULL, blue INTEGER NOT NULL
 );
-CREATE INDEX best_first ON cell (score DESC, joined, tile, place);
 CREATE VIRTUAL TABLE cell_box USING rtree_i32 (id, x0, x1, y0, y1);
 """
 _COLUMNS = "tile, place, class_id, score, x0, y0, x1, y1, mask, red, green, blue"
@@ -268,6 +267,8 @@ class CellStore:
             with self._database as database:
                 rows = [(name, json.dumps(value)) for name, value in {**facts, "complete": True}.items()]
                 database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+                # Sorted once: an index that grows with each tile is written again and again.
+                database.execute("CREATE INDEX best_first ON cell (score DESC, joined, tile, place)")
             self._database.execute("PRAGMA journal_mode = DELETE")
 
     def tiles(self) -> dict[int, TileState]:

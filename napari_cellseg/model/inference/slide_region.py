@@ -38,7 +38,9 @@ class SlideRegion:
         self._polygons = [[np.asarray(ring, np.float64) * factor for ring in rings] for rings in polygons]
         if not self._polygons:
             return
-        corners = np.concatenate([ring for rings in self._polygons for ring in rings])
+        every = [np.concatenate(rings) for rings in self._polygons]
+        self._low, self._high = np.stack([ring.min(0) for ring in every]), np.stack([ring.max(0) for ring in every])
+        corners = np.concatenate(every)
         if (corners.max(0) <= 0).any() or (corners.min(0) >= (size[1], size[0])).any():
             raise ConfigError(
                 f"The region lies outside the slide, which has {full_size[1]} x {full_size[0]} px (width x height) at "
@@ -61,8 +63,9 @@ class SlideRegion:
         """Return which pixels of a box are in the region, (h, w) bool."""
         x0, y0, x1, y1 = box
         inside = np.zeros((y1 - y0, x1 - x0), bool)
-        for rings in self._polygons:
-            filled = fill_rings(rings, box)
+        near = (self._low < (x1, y1)).all(1) & (self._high > (x0, y0)).all(1)
+        for number in np.flatnonzero(near).tolist():
+            filled = fill_rings(self._polygons[number], box)
             if filled is not None:
                 (left, top, right, bottom), pixels = filled
                 inside[top - y0 : bottom - y0, left - x0 : right - x0] |= pixels

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.atomic import write_errors
+from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_store import CellStore, TileCells, TileState
@@ -270,11 +270,10 @@ def opened_store(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]
 def _earlier(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) -> tuple[CellStore | None, str]:
     if not path.exists():
         return None, ""
-    kept = f"It is kept as {path.name}.bak, and the slide is predicted from the start"
     try:
         store = CellStore.open(path)
     except AnnotationError as error:
-        return None, f"{error} {kept}."
+        return None, f"{error} {_kept(path)}"
     before = store.facts.get("made_from", {})
     if before == made_from and store.image_size == tuple(size):
         done = len(store.tiles())
@@ -286,10 +285,17 @@ def _earlier(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) ->
     store.close()
     what = f"{path} is of a run with another value of: {', '.join(different) or 'image size'}"
     if not is_complete:
-        return None, f"{what}. {kept}."
+        return None, f"{what}. {_kept(path)}"
     with write_errors(path):
         path.unlink()
     return None, f"{what}. It is replaced."
+
+
+def _kept(path: Path) -> str:
+    with write_errors(path):
+        kept = set_aside(path)
+    name = path.name if kept is None else kept.name
+    return f"It is kept as {name}, and the slide is predicted from the start."
 
 
 def image_stamp(path: Path) -> dict[str, Any]:
