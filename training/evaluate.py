@@ -14,6 +14,7 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.wording import counted
 from training import metrics
 from training.average_precision import AveragePrecision, Found
 from training.error_kinds import ErrorKinds, error_kinds
@@ -60,7 +61,7 @@ class Evaluation:
         Metrics of all cells regardless of class, 0..1, by their names in `training.metric_table`: ``dice``, ``aji``,
         ``dq``, ``sq`` and ``pq`` per image and then averaged, as in HoVer-Net's paper; ``f1`` is F_d over all images.
     confusion : (K + 1, K + 1) int64
-        Row: ground-truth class_id (0: no cell there), column: predicted class_id (0: missed).
+        Row: ground-truth class_id (0: no cell there), column: predicted class_id (0: no match).
     errors : ErrorKinds
         Errors by kind, over all images.
     scores_picked : bool
@@ -111,7 +112,19 @@ class Evaluation:
     def table(self) -> str:
         """Return the metrics as text for a terminal, up to 120 columns wide."""
         width = max(10, *(len(scores.name) for scores in self.classes))
-        titles = ("cells", "pred.", "score", "AP50", "AP50:95", "AP50/100", "AP50:95/100", "PQ", "DQ", "SQ", "F1")
+        titles = (
+            "cells",
+            "pred.",
+            "score",
+            "AP50",
+            "AP50:95",
+            "AP50/100",
+            "AP50:95/100",
+            "   PQ",
+            "   DQ",
+            "   SQ",
+            "   F1",
+        )
         lines = ["  ".join([" " * width, *titles])]
         for s in self.classes:
             numbers = [
@@ -126,25 +139,33 @@ class Evaluation:
         lines += ["", "regardless of class: " + "  ".join(f"{name} {_number(value)}" for name, value in every)]
         lines += ["", *self._confusion_lines(width)]
         lines += ["", *textwrap.wrap(f"In short: {self.errors}.", 110)]
-        chosen = "the best ones on these images" if self.scores_picked else "given"
-        lines += [
-            "",
-            f"{self.images} images. '/100': only the 100 highest-scoring cells per image and class count, as by",
-        ]
-        lines += [f"default in COCOeval and in most leaderboards. Score thresholds (for all but AP): {chosen}."]
+        picked = "the best ones on these images, so the figures are slightly too good"
+        chosen = picked if self.scores_picked else "those of the model, or of --min-score"
+        lines += ["", f"{counted(self.images, 'image')}. Score thresholds: {chosen}.", _LEGEND]
         return "\n".join(lines)
 
     def _confusion_lines(self, width: int) -> list[str]:
         names = [scores.name for scores in self.classes]
-        titles = [*(f"{name[:14]:>{min(14, max(6, len(name)))}}" for name in names), "missed"]
+        titles = [*(f"{name[:14]:>{min(14, max(6, len(name)))}}" for name in names), _UNMATCHED]
         lines = ["true \\ pred.".ljust(width) + "  " + "  ".join(titles)]
         order = [*range(1, len(names) + 1), 0]
-        for row, name in zip(order, [*names, "no cell"], strict=True):
+        for row, name in zip(order, [*names, _UNMATCHED], strict=True):
             counts = [str(self.confusion[row, column]) if row or column else "" for column in order]
             lines.append(_row(f"{name:{max(width, 12)}}", titles, counts))
         return lines
 
 
+_UNMATCHED = "no match"
+_LEGEND = f"""\
+  cells: of the ground truth. pred.: predicted cells at or above the score threshold of their class (score).
+  AP50, AP50:95: average precision of all predicted cells, at a mask IoU of 0.5, and its mean at 0.5 to 0.95.
+  /100: only the 100 highest-scoring cells per image and class, as by default in COCOeval and in leaderboards.
+  DQ: F1 of cells matched by a mask IoU above 0.5. SQ: their mean IoU. PQ = DQ x SQ, over all images together.
+  F1: of cells matched by their centres, up to {metrics.MATCH_RADIUS_PX:g} px apart, so that outlines do not matter.
+  A wrong class is an error in the figures of the classes, and counts twice in F1. It is none regardless of class,
+  where PQ, DQ, SQ, AJI and Dice are means over the images. With --class-blind, it is none in the table either.
+  true \\ pred.: cells matched by a mask IoU above 0.5, of any class. Last column: ground-truth cells without a
+  match (missed, merged, split or with a wrong outline). Last row: predicted cells without a match."""
 _AP_NAMES = ("ap50", "ap50_95", "ap50_max100", "ap50_95_max100")
 _TABLE_NAMES = (*_AP_NAMES, "pq", "dq", "sq", "f1")
 

@@ -1,17 +1,16 @@
-"""The ground truth of a data set, and the classes on which it and a model agree."""
+"""The ground truth of a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import ConfigError
 from napari_cellseg.formats.label_images import to_instances
 from napari_cellseg.images.formats import image_size
 from napari_cellseg.instances import InstanceMasks
 from training.dataset import DataSource, label_images_of
 
-__all__ = ["common_classes", "has_names", "truth_of"]
+__all__ = ["has_names", "truth_of"]
 
 
 def truth_of(source: DataSource, only: Container[str] | None = None) -> dict[str, InstanceMasks]:
@@ -37,20 +36,3 @@ def truth_of(source: DataSource, only: Container[str] | None = None) -> dict[str
 def has_names(source: DataSource) -> bool:
     """Return whether the classes were named; otherwise there may be more classes than those with cells."""
     return source.classes != ClassTable.numbered(len(source.classes))
-
-
-def common_classes(source: DataSource, model: ClassTable) -> ClassTable:
-    """Return the classes to report a comparison of a model with the data by.
-
-    Raises
-    ------
-    ConfigError
-        The data cannot have the classes of the model.
-    """
-    fewer_is_fine = not has_names(source) and len(source.classes) <= len(model)
-    if len(source.classes) != len(model) and not fewer_is_fine:
-        raise ConfigError(
-            f"The model knows {len(model)} classes ({', '.join(model.names)}), "
-            f"the data has {len(source.classes)} ({', '.join(source.classes.names)})."
-        )
-    return source.classes if has_names(source) else model

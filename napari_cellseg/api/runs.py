@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from training.evaluate import Evaluation
 
 __all__ = ["evaluate", "train", "write_samples"]
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -105,6 +108,7 @@ def evaluate(
     *,
     min_score: float | None = None,
     pixel_size_um: float | None = None,
+    class_map: Mapping[str, str] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Evaluation:
     """Compare the cells that a model predicts with the ground truth of annotated images.
@@ -120,6 +124,9 @@ def evaluate(
         class.
     pixel_size_um : float, optional
         Side of a pixel, um, if the files do not state it.
+    class_map : mapping of str to str, optional
+        Name of a class of the model to name of a class of the data, or to "" to leave it out; if left out, classes are
+        paired by name, or by number where one side has no names.
     progress : callable, optional
         Called with the image_id before each image.
 
@@ -133,7 +140,7 @@ def evaluate(
     AnnotationError, ImageReadError
         The data cannot be read.
     ConfigError
-        The classes of the model and of the data differ.
+        The classes of the model and of the data cannot be paired.
 
     Examples
     --------
@@ -142,25 +149,28 @@ def evaluate(
     >>> 0 <= scores.mean("ap50") <= 1
     True
     """
+    from training.class_pairs import pair_classes
     from training.dataset import find_samples
     from training.evaluate import evaluate as compare
     from training.region import within_regions
-    from training.truth import common_classes, truth_of
+    from training.truth import has_names, truth_of
 
     source = find_samples(Path(data))
-    classes = common_classes(source, model.classes)
+    pairs = pair_classes(model.classes, source.classes, has_names=has_names(source), chosen=class_map)
+    if pairs.text:
+        logger.info(pairs.text)
     truth = truth_of(source)
     found = {}
     for sample in source.samples:
         if progress is not None:
             progress(sample.image_id)
         cells = model.predict(sample.image, pixel_size_um=pixel_size_um, image_id=sample.image_id)
-        found[sample.image_id] = cells.detections
-    limits = model.min_scores or None
+        found[sample.image_id] = pairs.cells(cells.detections)
+    limits = pairs.limits(model.min_scores) if model.min_scores else None
     if min_score is not None:
-        limits = dict.fromkeys(classes.class_ids, min_score)
+        limits = dict.fromkeys(pairs.classes.class_ids, min_score)
     truth, found, _ = within_regions(source.regions, truth, found)
-    return compare(truth, found, classes, min_scores=limits)
+    return compare(truth, found, pairs.classes, min_scores=limits)
 
 
 def write_samples(folder: str | Path, *, images: int = 2, size: int = 256, seed: int = 0) -> Path:

@@ -14,6 +14,7 @@ from napari_cellseg.commands.reading import add_reading_options, reading_of
 if TYPE_CHECKING:
     from napari_cellseg.classes import ClassTable
     from napari_cellseg.instances import InstanceMasks
+    from training.class_pairs import ClassPairs
     from training.dataset import DataSource
 
 __all__ = ["add_parser", "run"]
@@ -28,6 +29,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--min-score", type=float, metavar="S", help="minimum score of cells in all metrics except AP")
     parser.add_argument(
         "--class-blind", action="store_true", help="compare cells alone, for a model whose classes are not the data's"
+    )
+    parser.add_argument(
+        "--class-map",
+        metavar="MODEL=TRUTH,...",
+        help="pair classes of the model with those of the data, by name or number; MODEL= leaves a class out "
+        "(default: by name, in any order)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers to a JSON file")
     add_model_options(parser, min_score=False)
@@ -47,12 +54,14 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--results needs --ids FILE, which gives the id of each image.")
     if options.results is not None and options.checkpoint is not None:
         raise ConfigError("Give either --results or --checkpoint, not both.")
+    if options.class_map is not None and options.class_blind:
+        raise ConfigError("Give either --class-map or --class-blind, not both.")
     source = find_samples(options.data)
     for line in source.lines():
         print(line, file=sys.stderr)
     limits: Mapping[int, float] | None = None
     if options.results is not None:
-        truth, found, classes, missing = _of_results(options, source)
+        truth, found, classes, limits, missing = _of_results(options, source)
     else:
         truth, found, classes, limits, missing = _of_model(options, source)
     if options.class_blind:
@@ -84,12 +93,29 @@ def _of_cells_alone(
     def alone(side: Cells) -> Cells:
         return {name: replace(cells, class_ids=cells.class_ids * 0 + 1) for name, cells in side.items()}
 
-    print("Cells alone are compared: all classes count as one.")
+    print("Cells alone are compared: all classes count as one, so a wrong class is no error in any figure.")
     return ClassTable(("cell",)), {1: fmean(limits.values())} if limits else None, alone(truth), alone(found)
 
 
-def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells, Cells, ClassTable, list[str]]:
+def _pairs(options: argparse.Namespace, source: DataSource, model: ClassTable) -> ClassPairs:
+    """Pair the classes of the model and of the data, and say how; by number with ``--class-blind``."""
+    from training.class_pairs import ClassPairs, pair_classes, parse_class_map
+    from training.truth import has_names
+
+    if options.class_blind:
+        return ClassPairs(source.classes, {class_id: class_id for class_id in model.class_ids})
+    chosen = None if options.class_map is None else parse_class_map(options.class_map)
+    pairs = pair_classes(model, source.classes, has_names=has_names(source), chosen=chosen)
+    if pairs.text:
+        print(pairs.text)
+    return pairs
+
+
+def _of_results(
+    options: argparse.Namespace, source: DataSource
+) -> tuple[Cells, Cells, ClassTable, Mapping[int, float] | None, list[str]]:
     from napari_cellseg.classes import ClassTable
+    from napari_cellseg.commands.results_model import model_of_results
     from napari_cellseg.errors import AnnotationError
     from napari_cellseg.formats.coco import read_results
     from napari_cellseg.formats.ids import match_ids
@@ -106,8 +132,13 @@ def _of_results(options: argparse.Namespace, source: DataSource) -> tuple[Cells,
     results = read_results(options.results, ids.entries)
     found = {image_id: results[images[image_id].id] for image_id in truth}
     highest = max(int(cells.class_ids.max(initial=1)) for cells in found.values())
+    model = model_of_results(options.results)
+    if model is not None or options.class_map is not None:
+        pairs = _pairs(options, source, ClassTable.numbered(highest) if model is None else model.classes)
+        limits = pairs.limits(model.limits) if model is not None and any(model.limits.values()) else None
+        return truth, {name: pairs.cells(cells) for name, cells in found.items()}, pairs.classes, limits, missing
     more = highest > len(source.classes) and not has_names(source)
-    return truth, found, ClassTable.numbered(highest) if more else source.classes, missing
+    return truth, found, ClassTable.numbered(highest) if more else source.classes, None, missing
 
 
 def _of_model(
@@ -119,11 +150,11 @@ def _of_model(
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
-    from training.truth import common_classes, truth_of
+    from training.truth import truth_of
 
     settings = prediction_options(options, None)
     header = read_header(settings.checkpoint or bundled())
-    classes = source.classes if options.class_blind else common_classes(source, header.classes)
+    pairs = _pairs(options, source, header.classes)
     reading = reading_of(options, header.config.reading)
     files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
     limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
@@ -133,6 +164,7 @@ def _of_model(
         print(f"{image_id}: {text}", file=sys.stderr)
     if not found:
         raise ImageReadError("No image could be read, so there is nothing to evaluate.")
-    cells = {image.file.image_id: image.instances for image in found if isinstance(image, FoundImage)}
+    cells = {image.file.image_id: pairs.cells(image.instances) for image in found if isinstance(image, FoundImage)}
     truth = truth_of(source, cells)
-    return truth, cells, classes, limits, [image_id for image_id, _ in failed]
+    of_pairs = None if limits is None else pairs.limits(limits)
+    return truth, cells, pairs.classes, of_pairs, [image_id for image_id, _ in failed]
