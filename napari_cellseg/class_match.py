@@ -9,8 +9,9 @@ import numpy as np
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.wording import counted, listed
 
-__all__ = ["is_placeholder", "lacking_classes", "match_classes", "with_class_ids"]
+__all__ = ["adoption_text", "is_placeholder", "lacking_classes", "match_classes", "with_class_ids"]
 
 
 def is_placeholder(classes: ClassTable) -> bool:
@@ -31,8 +32,8 @@ def match_classes(model: ClassTable, project: ClassTable) -> dict[int, int]:
     lacking = lacking_classes(model, project)
     if lacking:
         raise ConfigError(
-            f"The model predicts {', '.join(model.names)}; the project has no class {lacking[0]!r}. Use the model's "
-            'classes ("From model" in Open), or rename one there.'
+            f"The project has {_named(project)}, the model predicts {_named(model)}. Nothing was segmented, since the "
+            f"project lacks {listed(lacking)}. Add what it lacks, or rename classes in Open."
         )
     return {class_id: project.class_id(name) for class_id, name, _ in model}
 
@@ -42,6 +43,27 @@ def lacking_classes(model: ClassTable, project: ClassTable) -> list[str]:
     if _by_number(model, project):
         return []
     return [name for name in model.names if name not in project.names]
+
+
+def adoption_text(labels: int, model: ClassTable) -> str:
+    """Return what happens to labels in files when a project without class names adopts those of a model.
+
+    Parameters
+    ----------
+    labels : int
+        The highest class_id of the labels.
+    model : ClassTable
+        The classes that are adopted.
+    """
+    pairs = [f"class{class_id} is now {model.name(class_id)}" for class_id in model.class_ids if class_id <= labels]
+    return (
+        f"The labels of the folder have {_named(ClassTable.numbered(labels))}, the model predicts {_named(model)}. The "
+        f"folder has the model's class names now: {listed(pairs)}. Rename them in Open if they mean another thing."
+    )
+
+
+def _named(classes: ClassTable) -> str:
+    return f"{counted(len(classes), 'class', 'classes')} ({listed(classes.names)})"
 
 
 def _by_number(model: ClassTable, project: ClassTable) -> bool:

@@ -414,7 +414,7 @@ def test_classes_are_matched_by_name():
 
 def test_classes_without_names_are_matched_by_number():
     assert match_classes(TISSUE_CLASSES, ClassTable.numbered(5)) == {i: i for i in range(1, 5)}
-    with pytest.raises(ConfigError, match="no class 'other'"):
+    with pytest.raises(ConfigError, match="the project lacks other"):
         match_classes(TISSUE_CLASSES, ClassTable.numbered(3))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.label_images import class_files, read_class_images, to_instances
 from napari_cellseg.images.listing import ImageFile, has_own_folder
 from napari_cellseg.instances import InstanceMasks
@@ -16,6 +18,7 @@ from napari_cellseg.workspace.cell_lines import FROM_LABELS
 __all__ = [
     "annotations_from_labels",
     "class_folder",
+    "highest_label_class",
     "label_stamps",
     "labels_on_disk",
     "long_enough",
@@ -65,6 +68,15 @@ def annotations_from_labels(
     return Annotations(
         image_size=size, classes=table, cells=tuple(cells), next_id=len(cells) + 1, revision=new_revision()
     )
+
+
+def highest_label_class(files: Iterable[ImageFile]) -> int:
+    """Return the highest class_id among the label images of some images; 0 without any. Reads names of files only."""
+    highest = 0
+    for folder in filter(None, map(class_folder, files)):
+        with suppress(AnnotationError, OSError):  # reported when the image is opened
+            highest = max(highest, *class_files(folder), highest)
+    return highest
 
 
 def summary_of_labels(file: ImageFile) -> ImageSummary | None:

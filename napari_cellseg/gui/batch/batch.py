@@ -20,7 +20,7 @@ from napari_cellseg.batch import (
     rank_folder,
     write_submission,
 )
-from napari_cellseg.class_match import match_classes, with_class_ids
+from napari_cellseg.class_match import adoption_text, match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, TileDone
@@ -33,11 +33,12 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores
-from napari_cellseg.gui.widgets.notify import show_error
+from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.workspace import Project, open_project
 from napari_cellseg.workspace.editing import taken_by
+from napari_cellseg.workspace.labels import highest_label_class
 from napari_cellseg.workspace.predictions import ImageState, PredictionLog
 from napari_cellseg.workspace.project_file import write_classes, write_every_plane
 from napari_cellseg.workspace.store import ProposalStore, store_in_session
@@ -216,13 +217,17 @@ class Batch(QObject):
         """Return the project's classes (the model's if it has none), and the class_ids of the model's in them."""
         state, session = self._state, self._state.session
         if self.is_open_folder:
-            if state.classes_are_provisional and (session is None or not session.cells):
+            adopts = state.classes_are_provisional and (session is None or not session.cells)
+            if adopts:
                 state.set_classes(with_preferred_colours(header.classes))
             classes = state.classes
         else:
+            adopts = project.classes is None
             classes = project.classes or with_preferred_colours(header.classes)
             write_classes(project.state_folder, classes)
         match = match_classes(header.classes, classes)
+        if adopts and (labels := highest_label_class(project.images)):
+            show_warning(adoption_text(labels, header.classes))
         return replace(project, classes=classes), match
 
     def _project(self) -> Project:

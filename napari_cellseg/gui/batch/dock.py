@@ -335,7 +335,7 @@ class BatchDock(Dock):
     def _on_finished(self, _: None) -> None:
         failed = len(self.batch.failures)
         done = self.batch.images_of_run - failed
-        text = f"{done} images predicted in {clock(self.batch.job.elapsed_s)}"
+        text = f"{counted(done, 'image')} predicted in {clock(self.batch.job.elapsed_s)}"
         self.row.set_message(f"{text}, {failed} failed (see below)." if failed else f"{text}.", ERROR if failed else "")
 
     def _on_failures(self) -> None:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cellseg.class_match import is_placeholder
 from napari_cellseg.classes import DEFAULT_COLOURS, ClassTable
 from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
 from napari_cellseg.gui.state import AppState
@@ -23,6 +24,7 @@ from napari_cellseg.gui.widgets.colour_chip import ColourChip
 from napari_cellseg.gui.widgets.dock import ERROR, explain, small_label
 from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.model.checkpoint import read_header
+from napari_cellseg.wording import listed
 
 __all__ = ["ClassEditor"]
 
@@ -162,6 +164,9 @@ class ClassEditor(QWidget):
             self._say("A class of the project has a name of the model at another place; rename it first.")
         else:
             self._try(tuple(names), (*found.colours, *more.colours[len(found) :]))
+            renamed = [f"{old} to {new}" for old, new in zip(more.names, names, strict=False) if old != new]
+            if renamed and not is_placeholder(more) and self._state.classes.names == tuple(names):
+                self._say(f"Renamed {listed(renamed)}; cells and labels keep their number. Rename them if it is wrong.")
 
     def _try(self, names: tuple[str, ...], colours: tuple[str, ...]) -> None:
         session = self._state.session

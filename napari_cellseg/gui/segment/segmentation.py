@@ -9,7 +9,7 @@ from functools import partial
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellseg.class_match import match_classes, with_class_ids
+from napari_cellseg.class_match import adoption_text, match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import CellSegError, EngineError
@@ -39,6 +39,7 @@ from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.suitability import check_pixel_size
 from napari_cellseg.review import ArrivingCells, Box, Change, ChangeKind, ReviewSession
 from napari_cellseg.review.arriving import touches
+from napari_cellseg.workspace.labels import highest_label_class
 from napari_cellseg.workspace.predictions import PredictionLog, prediction_key
 
 __all__ = ["Segmentation"]
@@ -183,6 +184,8 @@ class Segmentation(QObject):
         """Use the model's class names for a project without classes."""
         state = self._state
         if state.classes_are_provisional and (len(classes) == len(state.classes) or not session.cells):
+            if labels := highest_label_class(state.images):
+                show_warning(adoption_text(labels, classes))
             state.set_classes(with_preferred_colours(classes))
 
     def _on_event(self, event: PredictEvent) -> None:
