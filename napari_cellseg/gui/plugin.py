@@ -111,6 +111,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     planes = PlaneWatch(state)
     layers = ClassLayers(state)
     planes.told.connect(show_info)
+    layers.told.connect(show_info)
     layers.ready.connect(planes.check)
     opener = Opener(state)
     saving = SaveWatch(state)

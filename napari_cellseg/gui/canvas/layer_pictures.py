@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.gui.canvas.colours import Looks, painted
-from napari_cellseg.review import ReviewSession
+from napari_cellseg.gui.canvas.colours import ColourMode, Looks, painted
+from napari_cellseg.review import Box, Cell, Change, ReviewSession
 
-__all__ = ["ClassPainter", "ClassPicture"]
+__all__ = ["ClassPainter", "ClassPicture", "stale_boxes"]
+
+_MANY_BOXES = 200
+"""From so many touched cells on, one large box is cheaper than many small ones."""
 
 _BAND_PX = 2**19
 """Pixels of a band: some 10 ms."""
@@ -88,3 +91,23 @@ def paint_class(
         yield
         shown[top:bottom] = painted(labels, looks.fills, contour, (slice(top, bottom), slice(0, width)))
     return ClassPicture(labels, shown)
+
+
+def stale_boxes(change: Change, cells: Sequence[Cell], mode: ColourMode) -> dict[int, list[Box]]:
+    """Return where each layer must be written after a change: around each cell when they are few, else around all.
+
+    Parameters
+    ----------
+    change : Change
+    cells : sequence of Cell
+        The changed cells as they are now.
+    mode : ColourMode
+        What the colours tell.
+    """
+    if len(change.cell_ids) > _MANY_BOXES or not change.cell_ids:
+        return {class_id: [box] for class_id, box in change.boxes.items()}
+    boxes: dict[int, dict[Box, None]] = {}
+    for cell in (*cells, *(cell for pair in change.pairs for cell in pair if cell is not None)):
+        if cell.class_id in change.boxes or mode is ColourMode.STATUS:
+            boxes.setdefault(cell.class_id, {})[cell.box] = None
+    return {class_id: list(found) for class_id, found in boxes.items()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
 
-__all__ = ["rename"]
+__all__ = ["back_text", "lock", "rename"]
 
 _ITEM_ROLE = Qt.ItemDataRole.UserRole
 """The role under which napari's list gives the layer of a row."""
@@ -26,3 +27,18 @@ def rename(viewer: Any, layer: Any, name: str, *, is_listed: bool) -> None:
         if model.index(row, 0).data(_ITEM_ROLE) is layer:
             view.setRowHidden(row, not is_listed)
             return
+
+
+def lock(layer: Any) -> None:
+    """Protect a layer from napari's bin, which then says that it is locked; napari before 0.7.1 cannot."""
+    if hasattr(layer, "locked"):
+        layer.locked = True
+
+
+def back_text(names: Sequence[str]) -> str:
+    """Return what to say when layers that the user removed from napari's list are back."""
+    which = f"The layer {names[0]} is" if len(names) == 1 else f"The layers {', '.join(names)} are"
+    return (
+        f"{which} back: cells are removed in Review (Delete), and the last class in Open. The eye next to a name hides "
+        "a layer."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -12,8 +13,8 @@ from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.colours import ColourMode, Looks
 from napari_cellseg.gui.canvas.covered_tiles import draw_covered_tiles
 from napari_cellseg.gui.canvas.features import cell_features
-from napari_cellseg.gui.canvas.layer_pictures import ClassPainter, ClassPicture
-from napari_cellseg.gui.canvas.layer_rows import rename
+from napari_cellseg.gui.canvas.layer_pictures import ClassPainter, ClassPicture, stale_boxes
+from napari_cellseg.gui.canvas.layer_rows import back_text, lock, rename
 from napari_cellseg.gui.canvas.old_objects import OldObjects
 from napari_cellseg.gui.canvas.painting import brush_aim, brush_target, take_over
 from napari_cellseg.gui.canvas.warm_up import warm_up
@@ -22,9 +23,6 @@ from napari_cellseg.gui.state import AppState
 from napari_cellseg.review import Box, Cell, Change, ReviewSession
 
 __all__ = ["ClassLayers"]
-
-_MANY_BOXES = 200
-"""From so many touched cells on, one large box is cheaper than many small ones."""
 
 _FEATURES_DELAY_MS = 400
 """Features are read by people who stop to look: quick decisions in a row write them once."""
@@ -47,6 +45,8 @@ class ClassLayers(QObject):
     """All layers of the current image are on the canvas."""
     layer_added = Signal(object)
     """A `CellsLayer` is on the canvas."""
+    told = Signal(str)
+    """Layers that the user removed are back."""
     undo_requested = Signal()
     redo_requested = Signal()
     session_changed = Signal(object)
@@ -61,6 +61,7 @@ class ClassLayers(QObject):
         self._layers: dict[int, CellsLayer] = {}
         self._spare: dict[int, tuple[CellsLayer, bool]] = {}
         self._waiting: list[int] = []
+        self._places: dict[int, int] = {}
         self._painter = ClassPainter(self._looks)
         self._are_coming = False
         self._to_activate: int | None = None
@@ -200,6 +201,9 @@ class ClassLayers(QObject):
 
     def _all_there(self) -> None:
         self._are_coming = False
+        if back := [self._layers[class_id].name for class_id in self._places if class_id in self._layers]:
+            self.told.emit(back_text(back))
+        self._places.clear()
         self._put_away_spare()
         self._old_objects.take_back()
         self._state.viewer.layers.selection.active = self._layers[min(self._layers)]
@@ -235,7 +239,9 @@ class ClassLayers(QObject):
 
     def _add(self, layer: CellsLayer) -> None:
         self._layers[layer.class_id] = layer
-        self._state.viewer.add_layer(layer)
+        layers = self._state.viewer.layers
+        layers.insert(min(self._places.get(layer.class_id, len(layers)), len(layers)), layer)
+        lock(layer)
         draw_covered_tiles(self._state.viewer, layer)
         layer.events.selected_label.connect(lambda _: self._on_brush(layer))
         layer.events.mode.connect(lambda _: self._on_mode(layer))
@@ -261,22 +267,20 @@ class ClassLayers(QObject):
         if session is None or any(session.count(i) for i in session.classes.class_ids[len(classes) :]):
             return
         session.classes = classes
-        for layer in [layer for layer in self if layer.class_id > len(classes)]:  # the last class was removed
-            self._state.viewer.layers.remove(layer)
+        for class_id in [i for i in self._layers if i > len(classes)]:  # removed in *Open*
+            self._state.viewer.layers.remove(self._layers.pop(class_id))
         for layer in self:
             layer.name = classes.name(layer.class_id)
             layer.set_colours(self._looks.mode, classes.colour(layer.class_id))
-        missing = [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]
-        self._waiting += missing
-        if missing:
+        if missing := [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]:
+            self._waiting += missing
             self._are_coming = True
             self._turn.start(0)
 
     def _on_preferences(self) -> None:
         """Fill cells as the preferences say now."""
-        opacity = preferences().fill_opacity
-        if opacity != self._fill_opacity:
-            self._fill_opacity = opacity
+        before, self._fill_opacity = self._fill_opacity, preferences().fill_opacity
+        if before != self._fill_opacity:
             for layer in self:
                 layer.set_colours(self._looks.mode, self._state.classes.colour(layer.class_id))
 
@@ -295,10 +299,15 @@ class ClassLayers(QObject):
                 layer.redraw(cell.box)
         self._aim()
 
-    def _on_removed(self, event: object) -> None:
-        gone = getattr(event, "value", None)
-        self._layers = {i: layer for i, layer in self._layers.items() if layer is not gone}
-        self._spare = {i: spare for i, spare in self._spare.items() if spare[0] is not gone}
+    def _on_removed(self, event: Any) -> None:
+        taken = [class_id for class_id, layer in self._layers.items() if layer is event.value]
+        self._layers = {i: layer for i, layer in self._layers.items() if layer is not event.value}
+        self._spare = {i: spare for i, spare in self._spare.items() if spare[0] is not event.value}
+        if taken and not self._state.is_closed:  # by the user; its cells would be exported unseen
+            self._places[taken[0]], self._are_coming = event.index, True
+            self._waiting = [*taken, *self._waiting]  # the last one first: the places are those after earlier ones left
+            self._painter.forget()
+            self._turn.start(0)  # napari is still removing it
 
     def close(self) -> None:
         """Follow the session no longer."""
@@ -310,6 +319,7 @@ class ClassLayers(QObject):
         self._features_turn.stop()
         self._after_drawing.stop()
         self._waiting, self._are_coming, self._to_activate = [], False, None
+        self._places.clear()
         self._painter.forget()
         self._stale_features.clear()
         self._unsubscribe()
@@ -324,7 +334,7 @@ class ClassLayers(QObject):
         cells = [session.cells[i] for i in change.cell_ids if i in session.cells]
         self._looks.update(cells)
         self._painter.forget()
-        for class_id, boxes in self._stale_boxes(change, cells).items():
+        for class_id, boxes in stale_boxes(change, cells, self._looks.mode).items():
             layer = self._layers.get(class_id)
             if layer is not None:
                 for box in boxes:
@@ -333,16 +343,6 @@ class ClassLayers(QObject):
         self._features_turn.start(_FEATURES_DELAY_MS)
         self._aim()
         self.session_changed.emit(change)
-
-    def _stale_boxes(self, change: Change, cells: list[Cell]) -> dict[int, list[Box]]:
-        """Return where each layer must be written: around each cell when they are few, else around all."""
-        if len(change.cell_ids) > _MANY_BOXES or not change.cell_ids:
-            return {class_id: [box] for class_id, box in change.boxes.items()}
-        boxes: dict[int, dict[Box, None]] = {}
-        for cell in (*cells, *(cell for pair in change.pairs for cell in pair if cell is not None)):
-            if cell.class_id in change.boxes or self._looks.mode is ColourMode.STATUS:
-                boxes.setdefault(cell.class_id, {})[cell.box] = None
-        return {class_id: list(found) for class_id, found in boxes.items()}
 
     def _write_features(self) -> None:
         self._features_turn.stop()

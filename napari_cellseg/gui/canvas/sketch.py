@@ -10,7 +10,7 @@ from napari.layers import Shapes
 
 from napari_cellseg.gui.canvas.camera import camera_of, forget_extent
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
-from napari_cellseg.gui.canvas.layer_rows import rename
+from napari_cellseg.gui.canvas.layer_rows import lock, rename
 
 __all__ = ["Sketch", "to_pixels"]
 
@@ -42,6 +42,11 @@ class Sketch:
         radius = 4 / camera_of(self._viewer).zoom
         self._show([np.array([point, (radius, radius)]) for point in points], "ellipse")
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether the user removed the layer."""
+        return self._layer is not None and self._layer not in self._viewer.layers
+
     def clear(self) -> None:
         """Hide it; the layer is kept for the next time: see `ClassLayers` on why none is taken away."""
         if self._layer is not None and self._layer in self._viewer.layers:
@@ -62,6 +67,7 @@ class Sketch:
             chosen = layers.selection.active
             self._layer = Shapes(name=self._name, ndim=2, opacity=1.0)
             self._viewer.add_layer(self._layer)
+            lock(self._layer)
             self._layer.mouse_pan = False
             layers.selection.active = chosen
         elif not self._layer.visible:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
+from napari_cellseg.gui.canvas.layer_rows import lock
 from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.state import AppState
 
@@ -26,6 +27,7 @@ class OwnLayer:
         if self._layer is None or self._layer not in self._state.viewer.layers:
             self._layer = PluginImage(np.zeros((1, 1, 3), np.uint8), name=name, rgb=True)
             self._state.viewer.layers.insert(0, self._layer)
+            lock(self._layer)
 
     def show(self, rgb: npt.NDArray[np.uint8], name: str) -> None:
         """Show an image, (H, W, 3), and fit it to the canvas."""

@@ -14,6 +14,7 @@ from napari_cellseg.gui.canvas.pointing import dragged_path
 from napari_cellseg.gui.canvas.sketch import Sketch
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.widgets.notify import show_info
 from napari_cellseg.review import Change, ReviewSession
 from napari_cellseg.review.region import LEAST_SIDE_PX, Region, inside, placed_region, tidy_region
 
@@ -54,8 +55,12 @@ class RegionTool(QObject):
         self._pans: bool = True
         self._shown: Region = ()
         self.is_drawing = False
-        self._saved_soon, self._zoomed = QTimer(self), QTimer(self)
-        for timer, wait_ms, call in ((self._saved_soon, 0, opener.save), (self._zoomed, _ZOOM_MS, self._show)):
+        self._saved_soon, self._zoomed, self._back = QTimer(self), QTimer(self), QTimer(self)
+        for timer, wait_ms, call in (
+            (self._saved_soon, 0, opener.save),
+            (self._zoomed, _ZOOM_MS, self._show),
+            (self._back, 0, self._bring_back),
+        ):
             timer.setSingleShot(True)
             timer.setInterval(wait_ms)
             timer.timeout.connect(call)
@@ -63,6 +68,7 @@ class RegionTool(QObject):
         layers.session_changed.connect(self._on_change)
         layers.ready.connect(self._show)
         state.current_changed.connect(self._on_current)
+        state.viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def hint(self) -> str:
@@ -97,6 +103,7 @@ class RegionTool(QObject):
         self.stop()
         self._saved_soon.stop()
         self._zoomed.stop()
+        self._back.stop()
 
     # ---- drawing ----
 
@@ -140,6 +147,16 @@ class RegionTool(QObject):
         if change.about is not None and change.about.region != self._shown:
             self._show()
             self._saved_soon.start()
+
+    def _on_removed(self, _: object) -> None:
+        """Bring the outline back if the user removed its layer: the region itself is still there."""
+        if self._shown and self._outline.is_removed and not self._state.is_closed:
+            self._back.start()
+
+    def _bring_back(self) -> None:
+        if self._shown and self._outline.is_removed:
+            self._show()
+            show_info("The region of interest is back. G, then a click on the image, removes it.")
 
     def _show(self) -> None:
         session = self._state.session
