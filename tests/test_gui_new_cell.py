@@ -146,6 +146,22 @@ def test_c_a_click_and_a_add_a_cell_and_the_next_needs_two_actions(
     assert 21 in session.cells
 
 
+def test_pixels_of_an_accepted_neighbour_are_left_out_and_the_user_is_told(
+    window: Window, session: ReviewSession, mouse: Mouse
+) -> None:
+    session.accept([7])  # 50..70 in x, and y
+    press(window, Qt.Key_C)
+    click(window, mouse, 60, 72)
+    assert " px at #7 left out." in window.review.new_cell.hint
+    press(window, Qt.Key_A)
+    new = session.cells[21]
+    assert 0 < new.area < disk(13).sum()
+    assert session.cells[7].area == disk(20).sum()
+    assert not any(session.cells[7].covers(y, x) and new.covers(y, x) for y in range(50, 70) for x in range(60, 80))
+    assert window.review.new_cell.hint.startswith("#21 added: epithelial.")
+    assert f"{disk(13).sum() - new.area} px at #7 left out." in window.review.new_cell.hint
+
+
 def test_the_wheel_and_the_brackets_resize_and_a_digit_sets_the_class(
     window: Window, session: ReviewSession, mouse: Mouse
 ) -> None:

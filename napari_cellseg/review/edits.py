@@ -94,6 +94,15 @@ def pieces_of(mask: BoolMask) -> int:
     return int(ndimage.label(mask, structure=np.ones((3, 3)))[1])
 
 
+def largest_piece(mask: BoolMask) -> BoolMask:
+    """Return the largest 8-connected component of a mask; an empty mask stays empty."""
+    pieces, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    if count < 2:
+        return mask
+    largest: BoolMask = pieces == 1 + int(np.bincount(pieces.ravel())[1:].argmax())
+    return largest
+
+
 def filled(mask: BoolMask) -> BoolMask:
     """Fill the holes of the mask."""
     result: BoolMask = ndimage.binary_fill_holes(mask)

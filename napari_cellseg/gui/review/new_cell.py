@@ -23,7 +23,7 @@ from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.inference.prompts import CellAnswer, Way
 from napari_cellseg.review import Cell, Change, ReviewSession
-from napari_cellseg.review.missed import add_missed, hidden_at
+from napari_cellseg.review.missed import add_missed, free_part, hidden_at, left_out_text
 
 __all__ = ["NewCell"]
 
@@ -92,9 +92,10 @@ class NewCell(QObject):
         assert sizes is not None, "the action needs a new cell"
         new_id, name = session.next_id, session.classes.name(self._class_id)
         x0, y0, x1, y1 = sizes.boxes[place].tolist()
+        clipped = left_out_text(free_part(session, (x0, y0, x1, y1), sizes.masks[place]))
         change = add_missed(session, self._class_id, (x0, y0, x1, y1), sizes.masks[place])
         self.drop()
-        self._tell(f"#{new_id} added: {name}. Click the next cell; Esc ends.")
+        self._tell(f"#{new_id} added: {name}.{f' {clipped}.' if clipped else ''} Click the next cell; Esc ends.")
         return change
 
     def drop(self) -> None:
@@ -259,15 +260,17 @@ class NewCell(QObject):
         sizes, session = self._sizes, self._state.session
         if sizes is None or session is None:
             return
-        x0, y0 = sizes.boxes[self._size, :2].tolist()
-        mask = sizes.masks[self._size]
+        x0, y0, x1, y1 = sizes.boxes[self._size].tolist()
+        part = free_part(session, (x0, y0, x1, y1), sizes.masks[self._size])
+        (x0, y0, *_), mask = part.placed or ((x0, y0, x1, y1), sizes.masks[self._size])
         ring = max(outlines(mask, x0, y0), key=signed_area).astype(float) - 0.5
         self._sketch.outline([(y, x) for x, y in ring.tolist()], session.classes.colour(self._class_id))
         camera_of(self._state.viewer).mouse_zoom = False  # the wheel resizes
         name = session.classes.name(self._class_id)
         size = f"size {self._size + 1} of {len(sizes)}, " if len(sizes) > 1 else ""
+        clipped = left_out_text(part)
         self._tell(
-            f"New cell: {name}, {size}{int(mask.sum())} px, from {self._way}. "
+            f"New cell: {name}, {size}{int(mask.sum())} px, from {self._way}.{f' {clipped}.' if clipped else ''} "
             "A adds it, wheel or [ ] resizes, 1..9 class, Esc drops it."
         )
 
