@@ -30,7 +30,7 @@ def rename(viewer: Any, layer: Any, name: str, *, is_listed: bool) -> None:
 
 
 def lock(layer: Any) -> None:
-    """Protect a layer from napari's bin, which then says that it is locked; napari before 0.7.1 cannot."""
+    """Protect a layer from napari's bin, which then says that it is locked, if this version of napari can."""
     if hasattr(layer, "locked"):
         layer.locked = True
 

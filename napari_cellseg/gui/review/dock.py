@@ -24,11 +24,11 @@ from napari_cellseg.gui.review.needs import any_step
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.queue_rows import QueueList
 from napari_cellseg.gui.review.queue_text import end_text, has_flags
-from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon
+from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon, give_keys_to_canvas
 from napari_cellseg.gui.review.step_menu import StepList
 from napari_cellseg.gui.review.trial_box import TrialBox
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
+from napari_cellseg.gui.widgets.dock import Dock, KeyGuard, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
 from napari_cellseg.review import CellFilter, ReviewSession
 from napari_cellseg.review.learning import LIKE_REJECTED
@@ -41,6 +41,8 @@ __all__ = ["ReviewDock"]
 _LISTED = 300
 """Items of the queue that the list shows; the rest is of less need, and comes up as these are decided."""
 _ALIKE = "Like rejected"
+_OF_CANVAS = (Place.DECISION, Place.QUEUE, Place.TOOL, Place.SHAPE, Place.HISTORY, Place.SHOW)
+"""The rows of buttons whose action is seen on the canvas."""
 _UPDATE_MS = 80
 """The dock is updated after the canvas, so that the canvas responds to a key press immediately."""
 
@@ -136,6 +138,7 @@ class ReviewDock(Dock):
         self.column.addLayout(row)
         self._classes = ClassButtons()
         self._classes.chosen.connect(self._do.give_class)
+        self._classes.chosen.connect(lambda _: give_keys_to_canvas(self.state, self._classes))
         self.column.addWidget(self._classes)
         tools = self._buttons_of(Place.TOOL)
         for buttons in (tools[:4], tools[4:], self._buttons_of(Place.SHAPE)):
@@ -158,6 +161,10 @@ class ReviewDock(Dock):
         else:
             made.pressed.connect(partial(perform, row, do))
             made.released.connect(partial(row.release, do))
+        if row.place is Place.TRAIN:
+            KeyGuard(made)
+        elif row.place in _OF_CANVAS:
+            made.clicked.connect(lambda: give_keys_to_canvas(self.state, made))
         made.clicked.connect(lambda: self._show_pressed())  # Qt toggles a checkable button, whatever the tool is
         self.buttons[row.id] = made
         return made

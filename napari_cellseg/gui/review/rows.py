@@ -8,6 +8,7 @@ from functools import partial
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QKeySequence, QPixmap, QShortcut
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QDoubleSpinBox,
     QGridLayout,
@@ -21,14 +22,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.gui.canvas.camera import canvas_widget
 from napari_cellseg.gui.canvas.colours import ColourMode
+from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.class_key import class_key
 from napari_cellseg.gui.widgets.dock import ACCENT, explain
 from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox
 from napari_cellseg.review import CellFilter
 from napari_cellseg.review.queue import QueueContent
 
-__all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon"]
+__all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon", "give_keys_to_canvas"]
 
 
 def button(
@@ -48,6 +51,14 @@ def button(
             f"QPushButton:checked {{ background-color: {ACCENT}; color: white; font-weight: 600; }}"
         )
     return made
+
+
+def give_keys_to_canvas(state: AppState, clicked: QWidget) -> None:
+    """Let Tab and all other keys act on the canvas after a click; a button pressed by a key keeps the focus."""
+    canvas, focus = canvas_widget(state.viewer), QApplication.focusWidget()
+    by_key = focus is not None and (focus is clicked or clicked.isAncestorOf(focus))
+    if canvas is not None and not by_key:
+        canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
 
 def colour_icon(colour: str, size: int = 12) -> QIcon:

@@ -15,7 +15,7 @@ from napari_cellseg.gui.train.monitor import TrainMonitor
 from napari_cellseg.gui.train.run import Plan, TrainRun
 from napari_cellseg.gui.train.settings import command_line
 from napari_cellseg.gui.train.source import SourceBox
-from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, small_label
+from napari_cellseg.gui.widgets.dock import ERROR, Dock, KeyGuard, PrimaryButton, Section, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.questions import Answer, ask_to_write
 from napari_cellseg.gui.widgets.workflow import dock_of, is_in_front
@@ -38,6 +38,7 @@ class TrainDock(Dock):
         self.write_row = JobRow(self.run.write_job, "Writing class*.tif")
         self.form = TrainForm()
         self.button = PrimaryButton("Train")
+        KeyGuard(self.button)
         self.copy_button = QPushButton("Copy command line")
         self.message = small_label()
         self.message.hide()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from napari_cellseg.gui.preferences import remember
@@ -13,7 +13,7 @@ from napari_cellseg.gui.widgets.lifetime import delete_with_dock
 from napari_cellseg.gui.widgets.tab_order import move_focus
 from napari_cellseg.gui.widgets.workflow import DOCK_WIDTH_PX, NARROW_PX, bring_docks, dock_of, name_of
 
-__all__ = ["Dock", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
+__all__ = ["Dock", "KeyGuard", "PrimaryButton", "Section", "explain", "form_layout", "small_label"]
 
 ACCENT = "#0072b2"
 """Blue of the primary button: white text on it can be read (contrast 5.2) on light and dark themes alike."""
@@ -102,6 +102,27 @@ class PrimaryButton(QPushButton):
             "PrimaryButton:hover { background-color: #0084cc; } PrimaryButton:pressed { background-color: #005d91; }"
             "PrimaryButton:disabled { background-color: rgba(128, 128, 128, 60); color: rgba(128, 128, 128, 255); }"
         )
+
+
+class KeyGuard(QObject):
+    """Lets Enter press a button that starts long work, and Space not.
+
+    Tab hides the masks on the canvas and moves on in a dock, so that Space may press a button that was not meant.
+    """
+
+    def __init__(self, button: QPushButton) -> None:
+        super().__init__(button)
+        button.installEventFilter(self)
+        button.setAccessibleDescription("Enter starts it")
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
+        if event.type() not in (QEvent.Type.KeyPress, QEvent.Type.KeyRelease):
+            return False
+        key, is_press = event.key(), event.type() == QEvent.Type.KeyPress
+        if is_press and key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and isinstance(watched, QPushButton):
+            watched.click()
+            return True
+        return key in (Qt.Key.Key_Space, Qt.Key.Key_Select)
 
 
 def explain(widget: QWidget, why_not: str | None, tip: str = "") -> None:
