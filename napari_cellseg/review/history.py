@@ -96,6 +96,8 @@ class History:
         self._done: deque[Step] = deque()
         self._undone: list[Step] = []
         self._bottom = self.newest = Step("", ())
+        self.pushed = 0
+        """How many commands there were so far; what is added to an earlier one, as by `grow`, is none."""
         self.size = 0
 
     @property
@@ -132,6 +134,7 @@ class History:
         """Push a command, which may set what is noted about the image, and return it; undone ones are forgotten."""
         self.size -= sum(step.size for step in self._undone)
         self._undone.clear()
+        self.pushed += 1
         step = Step(text, pairs, None if about is None else (self.about, about))
         self.about = self.about if about is None else about
         self._done.append(step)

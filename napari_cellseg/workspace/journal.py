@@ -7,9 +7,11 @@ space, and JSON. A killed program may leave half a line at the end; reading stop
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from napari_cellseg.formats.damaged import keep_damaged
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.pixel_budget import PixelBudget
-from napari_cellseg.review import About, Cell, Change
+from napari_cellseg.review import About, Cell, Change, ChangeKind
 from napari_cellseg.review.about import NOTHING
 from napari_cellseg.workspace.about_lines import about_of, about_record
 from napari_cellseg.workspace.annotations import Annotations
@@ -43,7 +45,7 @@ class Recovery:
     ----------
     image_id : str
     edits : int
-        Number of edits, including undone ones.
+        Number of edits, including undone ones; the tiles of a segmentation are one.
     first_at, last_at : float
         Time of the first and the last edit, seconds since 1970.
     last_text : str
@@ -87,7 +89,9 @@ class Journal:
         """Describe the edits that can be recovered."""
         first, last = self.changes[0], self.changes[-1]
         user = str(self.start.get("user", ""))
-        edits = sum(int(change.get("edits", 1)) for change in self.changes)
+        runs = [_run_of(change) for change in self.changes]
+        one_run = [run is not None and run == before for before, run in pairwise([None, *runs])]  # tile after tile
+        edits = sum(int(change.get("edits", 1)) for change, more in zip(self.changes, one_run, strict=True) if not more)
         return Recovery(
             image_id=image_id,
             edits=edits,
@@ -138,6 +142,12 @@ class Journal:
                     budget.give_back(before.mask.size)
                 now[cell.cell_id] = cell
         return tuple(now.values())
+
+
+def _run_of(change: Mapping[str, Any]) -> str | None:
+    """Return the model whose proposals a change brings; None if it brings none."""
+    found = re.fullmatch(r"\d+ proposals from (.*)", str(change["text"]), re.DOTALL)
+    return None if found is None or change.get("kind") != ChangeKind.DO.value else found[1]
 
 
 def pack(record: Mapping[str, Any]) -> bytes:

@@ -62,6 +62,36 @@ def _begin_journal(path: Path, journal: Journal | None) -> None:
                 copy.write(file.read(journal.end))  # without its damaged tail
 
 
+class _EditCount:
+    """Counts commands since the last save: undo takes one off, or adds one where it goes back behind the save."""
+
+    def __init__(self, session: ReviewSession) -> None:
+        self._history = session.history
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from the present state."""
+        self._ahead = self._lost = 0
+        self._pushed = self._history.pushed
+
+    @property
+    def count(self) -> int:
+        """The number of edits."""
+        return self._lost + abs(self._ahead)
+
+    def note(self, kind: ChangeKind) -> None:
+        """Count a change of the session; one that was added to an earlier command is none."""
+        is_new, self._pushed = self._history.pushed != self._pushed, self._history.pushed
+        if kind is ChangeKind.DO and is_new:
+            if self._ahead < 0:  # what was undone behind the save cannot be redone any more
+                self._lost, self._ahead = self._lost - self._ahead, 0
+            self._ahead += 1
+        elif kind is ChangeKind.UNDO:
+            self._ahead -= 1
+        elif kind is ChangeKind.REDO:
+            self._ahead += 1
+
+
 class OpenImage:
     """A session whose changes are journalled.
 
@@ -98,7 +128,7 @@ class OpenImage:
         self.annotations_file = annotations_file
         self.journal_file = journal_file
         self._writer = writer
-        self._saved, self._edits = base, 0
+        self._saved, self._edits = base, _EditCount(session)
         self.kept_state: object = None
         """The state of the session that is kept elsewhere; None if there is none."""
         self._saved_state: object = None if recovered else session.state
@@ -117,8 +147,8 @@ class OpenImage:
 
     @property
     def unsaved_edits(self) -> int:
-        """Edits since the last save, including undone ones; 0 if the cells equal the saved cells."""
-        return max(self._edits, 1) if self.is_modified else 0
+        """What the user did since the last save and has not undone; 0 if the cells equal the saved cells."""
+        return max(self._edits.count, 1) if self.is_modified else 0
 
     def unsaved_start(self) -> Annotations:
         """Return the saved (or initial) cells."""
@@ -163,7 +193,8 @@ class OpenImage:
             self._writer.remove(self.journal_file)
         self._saved_state, self.saved_at = state, now
         self._start, self._start_is_saved = annotations, True
-        self._saved, self._edits, self.kept_state = annotations, 0, None
+        self._saved, self.kept_state = annotations, None
+        self._edits.restart()
         self.problem = ""
 
     def _cell_lines(self, cells: Sequence[Cell]) -> list[str]:
@@ -184,7 +215,9 @@ class OpenImage:
     def _on_change(self, change: Change) -> None:
         if change.kind is ChangeKind.VIEW:
             return
-        self._edits = self._edits + 1 if self.is_modified else 0
+        self._edits.note(change.kind)
+        if not self.is_modified:
+            self._edits.restart()
         if self._writer is None:
             return
         if self._start is not None:
