@@ -12,6 +12,8 @@ from napari_cellseg.export.exporter import ExportImage, ExportJob, read_image_of
 from napari_cellseg.export.exporters import exporters_of
 from napari_cellseg.export.plan import ExportItem, ExportPlan, ExportProgress, ExportSummary
 from napari_cellseg.formats.ids import match_ids
+from napari_cellseg.images.formats import image_size
+from napari_cellseg.review import Status
 
 __all__ = ["export_folder"]
 
@@ -62,6 +64,7 @@ def export_folder(
         files=tuple(work.job.files),
         images=len(counts),
         cells=sum(counts),
+        unreviewed=work.unreviewed,
         without_cells=counts.count(0),
         not_annotated=len(chosen) - len(counts) - len(problems),
         problems=tuple(problems),
@@ -76,6 +79,7 @@ class _Export:
     def __init__(self, job: ExportJob) -> None:
         self.job = job
         self.cell_counts: list[int] = []
+        self.unreviewed = 0
         self.damaged: list[tuple[str, str]] = []
         self._exporters = exporters_of(job.plan.formats)
         self._needs_pixels = any(exporter.needs_pixels for exporter in self._exporters)
@@ -89,6 +93,7 @@ class _Export:
         """Export one image; returns its number of cells."""
         annotations = item.read()
         if annotations is None:
+            image_size(item.file.path)  # an image that cannot be read is a problem, not one without annotations
             return 0
         image = ExportImage(
             file=item.file,
@@ -107,6 +112,7 @@ class _Export:
         for exporter_name, value in found.items():
             self._collected[exporter_name].append(value)
         self.cell_counts.append(len(image.cells))
+        self.unreviewed += sum(cell.status is Status.PROPOSED for cell in image.cells)
         if annotations.problem:
             self.damaged.append((item.file.image_id, annotations.problem))
         return len(image.cells)

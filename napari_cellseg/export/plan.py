@@ -82,7 +82,7 @@ class ExportProgress:
 class ExportSummary:
     """The result of an export.
 
-    ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
+    ``unreviewed`` of the cells were proposed by a model, and no one decided about them. ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
     ``damaged`` are (image_id, text) of images of which a damaged part is missing.
     ``covered`` cells lost pixels to other cells in label images, which have one cell per pixel.
     """
@@ -95,6 +95,7 @@ class ExportSummary:
     not_annotated: int
     problems: tuple[tuple[str, str], ...]
     covered: int = 0
+    unreviewed: int = 0
     damaged: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -112,6 +113,9 @@ class ExportSummary:
         parts = [counted(self.images, "image"), f"{self.without_cells:,} without cells"]
         if self.not_annotated:
             parts.append(f"{self.not_annotated:,} not annotated and left out")
+        if self.unreviewed:
+            verb = "is" if self.unreviewed == 1 else "are"
+            parts.append(f"{self.unreviewed:,} of {counted(self.cells, 'cell')} {verb} not reviewed")
         if self.covered:
             parts.append(f"{counted(self.covered, 'cell')} partly covered in label images")
         if self.damaged:
