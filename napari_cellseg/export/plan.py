@@ -82,8 +82,9 @@ class ExportProgress:
 class ExportSummary:
     """The result of an export.
 
-    ``unreviewed`` of the cells were proposed by a model, and no one decided about them. ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
+    ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
     ``damaged`` are (image_id, text) of images of which a damaged part is missing.
+    ``unreviewed`` of the cells were proposed by a model, and no one decided about them.
     ``covered`` cells lost pixels to other cells in label images, which have one cell per pixel.
     """
 
