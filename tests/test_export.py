@@ -212,7 +212,10 @@ def shown(workspace: Sessions, image_id: str) -> InstanceMasks:
 
 def test_a_summary_in_one_line(workspace, tmp_path):
     summary = export(workspace, tmp_path / "out")
-    assert str(summary) == "3 images, 1 without cells, 1 not annotated and left out, 0 problems"
+    assert (
+        str(summary)
+        == "3 images, 1 without cells, 1 not annotated and left out, 5 of 11 cells are not reviewed, 0 problems"
+    )
     assert summary.cells == len(shown(workspace, "a")) + len(shown(workspace, "b"))
     assert len(shown(workspace, "a")) == 5  # of seven, one is rejected, one lies below the minimum score
     assert all(path.is_dir() if path.name.endswith(".ome.zarr") else path.is_file() for path in summary.files)
