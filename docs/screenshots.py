@@ -126,6 +126,45 @@ class Shots:
             raise OSError(f"cannot write {path}")
         sys.stdout.write(f"{path}\n")
 
+    def key(self, key: Any) -> None:
+        """Press a key on the canvas."""
+        from qtpy.QtTest import QTest
+
+        QTest.keyClick(self._canvas, key)
+        self.settle(0.3)
+
+    def drag(self, points: list[tuple[float, float]]) -> None:
+        """Drag the mouse over places of the image, (y, x); one place is a click."""
+        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtTest import QTest
+        from qtpy.QtWidgets import QApplication
+
+        canvas, left, no_key = self._canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        places = [self._on_screen(*point) for point in points]
+        QTest.mousePress(canvas, left, no_key, places[0])
+        for place in places[1:]:  # QTest.mouseMove sends no pressed button
+            at = QPointF(canvas.mapToGlobal(place))
+            kind, none = QEvent.Type.MouseMove, Qt.MouseButton.NoButton
+            QApplication.sendEvent(canvas, QMouseEvent(kind, QPointF(place), at, none, left, no_key))
+            self.settle(0.05)
+        QTest.mouseRelease(canvas, left, no_key, places[-1])
+        self.settle()
+
+    @property
+    def _canvas(self) -> Any:
+        return self.viewer.window._qt_viewer.canvas.native
+
+    def _on_screen(self, y: float, x: float) -> Any:
+        from qtpy.QtCore import QPoint
+
+        from napari_cellseg.gui.canvas.camera import camera_of
+
+        camera, size = camera_of(self.viewer), self._canvas.size()
+        middle_y, middle_x = camera.center[-2:]
+        left = size.width() / 2 + (x - middle_x) * camera.zoom
+        return QPoint(round(left), round(size.height() / 2 + (y - middle_y) * camera.zoom))
+
     def open(self, folder: Path) -> None:
         """Open a folder and wait for its first image."""
         self.plugin.opener.open_path(folder)
@@ -196,6 +235,8 @@ def review_scene(shots: Shots, wanted: dict[str, bool]) -> None:
         shots.settle(0.2)
     if wanted["review"]:
         shots.take("review")
+    if wanted["correct"] or wanted["missed"]:
+        correct_and_add(shots, wanted)
     for name in ("Gallery", "Table"):
         if wanted[name.lower()]:
             dock = shots.dock(name)
@@ -207,6 +248,32 @@ def review_scene(shots: Shots, wanted: dict[str, bool]) -> None:
         dock.details.verticalScrollBar().setValue(40)  # below the path, which is this machine's
         shots.take("models")
         shots.hide(dock)
+
+
+def correct_and_add(shots: Shots, wanted: dict[str, bool]) -> None:
+    """Paint on the cell at hand, then click one that the model missed."""
+    from qtpy.QtCore import Qt
+
+    do, session = shots.plugin.review, shots.plugin.state.session
+    shots.key(Qt.Key.Key_N)
+    (cell_id,) = shots.plugin.state.selection
+    x0, y0, x1, y1 = session.cells[cell_id].box
+    shots.key(Qt.Key.Key_B)
+    shots.drag([(y0 + 3, x1 - 4), ((y0 + y1) / 2, x1 - 1), (y1 - 3, x1 - 4)])
+    if wanted["correct"]:
+        shots.take("correct")
+    shots.key(Qt.Key.Key_A)
+    shots.key(Qt.Key.Key_N)
+    (cell_id,) = shots.plugin.state.selection
+    x0, y0, x1, y1 = session.cells[cell_id].box
+    shots.key(Qt.Key.Key_Delete)  # the model misses no cell of this drawing
+    shots.key(Qt.Key.Key_C)
+    shots.drag([((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)])
+    shots.wait(lambda: do.new_cell.is_shown, "the new cell")
+    if wanted["missed"]:
+        shots.take("missed")
+    shots.key(Qt.Key.Key_A)
+    shots.key(Qt.Key.Key_Escape)
 
 
 def batch_scene(shots: Shots, wanted: dict[str, bool]) -> None:
@@ -280,7 +347,7 @@ def preferences_scene(shots: Shots, wanted: dict[str, bool]) -> None:
 
 Scene = Callable[[Shots, dict[str, bool]], None]
 SCENES: tuple[tuple[Scene, tuple[str, ...]], ...] = (
-    (review_scene, ("open", "demo", "review", "gallery", "table", "models")),
+    (review_scene, ("open", "demo", "review", "correct", "missed", "gallery", "table", "models")),
     (batch_scene, ("batch",)),
     (export_scene, ("export",)),
     (preferences_scene, ("preferences",)),

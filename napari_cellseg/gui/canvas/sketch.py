@@ -33,9 +33,9 @@ class Sketch:
             self._show([np.asarray(points, float)], kind)
 
     def outline(self, points: Sequence[Point], colour: str) -> None:
-        """Show a closed line in a colour on black, so that it is seen on any tissue."""
+        """Show a closed line in a colour on white on black, unlike the contour of any cell and seen on any tissue."""
         ring = np.asarray([*points, points[0]], float)
-        self._show([ring, ring], "path", widths=(4, 2), colours=("black", colour))
+        self._show([ring] * 3, "path", widths=(7, 5, 2), colours=("black", "white", colour))
 
     def dots(self, points: Sequence[Point]) -> None:
         """Show points."""
