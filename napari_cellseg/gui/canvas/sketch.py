@@ -11,6 +11,7 @@ from napari.layers import Shapes
 from napari_cellseg.gui.canvas.camera import camera_of, forget_extent
 from napari_cellseg.gui.canvas.cells_layer import CellsLayer
 from napari_cellseg.gui.canvas.layer_rows import lock, rename
+from napari_cellseg.gui.canvas.old_objects import OldObjects
 
 __all__ = ["Sketch", "to_pixels"]
 
@@ -66,7 +67,10 @@ class Sketch:
         if self._layer is None or self._layer not in layers:
             chosen = layers.selection.active
             self._layer = Shapes(name=self._name, ndim=2, opacity=1.0)
+            old_objects = OldObjects()
+            old_objects.set_aside()
             self._viewer.add_layer(self._layer)
+            old_objects.take_back()
             lock(self._layer)
             self._layer.mouse_pan = False
             layers.selection.active = chosen
