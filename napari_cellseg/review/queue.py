@@ -265,10 +265,12 @@ class ReviewQueue:
         for state in (self._touched, self._items, self._shapes):
             state.clear()
         cells = [cell for cell in self._session.cells.values() if self._session.is_visible(cell)]
+        # They made the norms when they were proposed: without them, the order would change when the image is reopened.
+        rejected = [cell for cell in self._session.cells.values() if cell.status is Status.REJECTED]
         labels = [] if self._truth is None else list(self._truth.all())
-        of = 2 * len(cells) + len(labels)
+        of = 2 * len(cells) + len(rejected) + len(labels)
         steps: Iterable[Callable[[], object]] = chain(
-            (partial(self._shape, cell) for cell in cells),
+            (partial(self._shape, cell) for cell in (*cells, *rejected)),
             (self._measure_norms,),
             (partial(self._assess, cell.cell_id) for cell in cells),
             (partial(self._assess, -label.cell_id) for label in labels),
