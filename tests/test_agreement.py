@@ -92,3 +92,9 @@ def test_kappa_is_that_of_cohen() -> None:
     assert kappa(np.array([[7, 0], [0, 3]])) == 1
     assert math.isnan(kappa(np.array([[7, 0], [0, 0]])))
     assert math.isnan(kappa(np.zeros((2, 2), np.int64)))
+
+
+def test_a_folder_is_not_compared_with_itself(projects, capsys) -> None:
+    first = projects[0]
+    assert main(["agreement", str(first), str(first / ".." / first.name)]) == 2
+    assert "is compared with itself, which always agrees" in capsys.readouterr().err

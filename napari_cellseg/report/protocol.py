@@ -41,8 +41,13 @@ def agreement_of(first: Project, second: Project) -> Generator[ExportProgress, N
     Raises
     ------
     AnnotationError
-        No image was reviewed by both readers.
+        No image was reviewed by both readers, or both projects are one folder.
     """
+    if first.folder.resolve() == second.folder.resolve():
+        raise AnnotationError(
+            f"{first.folder} is compared with itself, which always agrees. Choose the copy of the folder that another "
+            "reader reviewed."
+        )
     ids = [file.image_id for file in first.images]
     others = {file.image_id for file in second.images}
     read: tuple[dict[str, Annotations], dict[str, Annotations]] = ({}, {})

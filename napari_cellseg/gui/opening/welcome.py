@@ -14,13 +14,14 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.widgets.dock import small_label
 from napari_cellseg.gui.widgets.workflow import show_dock
+from napari_cellseg.images.formats import FORMATS
 from napari_cellseg.images.samples import generate_tissue, ihc
 
 __all__ = ["Welcome", "write_samples"]
 
 _TEXT = """\
 <p><b>Segment cells in colour microscopy</b></p>
-<p>1. Open a folder of TIFF images.<br>
+<p>1. Open a folder of images: FORMATS.<br>
 2. <i>Segment</i> segments the cells, one layer per class.<br>
 3. <i>Review</i> corrects them quickly.<br>
 4. <i>Train</i> trains the model on the corrections.<br>
@@ -46,7 +47,8 @@ class Welcome(QWidget):
         buttons.addWidget(self.last)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(small_label(_TEXT))
+        names = [known.name for known in FORMATS if not known.problem]
+        layout.addWidget(small_label(_TEXT.replace("FORMATS", f"{', '.join(names[:-1])} or {names[-1]}")))
         layout.addLayout(buttons)
 
     def _go_on(self) -> None:

@@ -17,6 +17,10 @@ __all__ = ["HintLine", "Hints"]
 
 _UPDATE_MS = 120
 _TOP_PX = 8
+_AROUND_PX = 20
+"""The margins at both sides of the line, and the space before its button."""
+_FIRST_DECISIONS = 3
+"""After so many decisions about an image, the user knows the keys."""
 
 
 class Hints:
@@ -32,6 +36,7 @@ class Hints:
 
     def __init__(self, state: AppState, review: ReviewActions, job: Job) -> None:
         self._state, self._job = state, job
+        self._knows_keys = False
         self.line: HintLine | None = None
         canvas = canvas_widget(state.viewer)
         if canvas is None:
@@ -65,12 +70,15 @@ class Hints:
         self._show()
 
     def _show(self) -> None:
+        session = self._state.session
+        self._knows_keys |= session is not None and session.progress.reviewed >= _FIRST_DECISIONS
         if self.line is not None:
-            self.line.show_text(hint_of(self._state, is_busy=self._job.is_busy) if preferences().hints else "")
+            text = hint_of(self._state, is_busy=self._job.is_busy, knows_keys=self._knows_keys)
+            self.line.show_text(text if preferences().hints else "")
 
 
-def hint_of(state: AppState, *, is_busy: bool) -> str:
-    """Return the next step; empty where none is needed."""
+def hint_of(state: AppState, *, is_busy: bool, knows_keys: bool = False) -> str:
+    """Return the next step; empty where none is needed, as for the keys of decisions once the user knows them."""
     if state.loading or is_busy:
         return ""
     session = state.session
@@ -79,7 +87,7 @@ def hint_of(state: AppState, *, is_busy: bool) -> str:
     if not session.cells:
         return f"Press {_key('segment')} to segment the cells."
     progress = session.progress
-    if progress.reviewed + progress.given < progress.total:
+    if not knows_keys and progress.reviewed + progress.given < progress.total:
         return f"{_key('accept')} accepts, {_key('reject')} rejects, 1..9 set the class."
     return ""
 
@@ -94,6 +102,7 @@ class HintLine(QFrame):
     def __init__(self, canvas: QWidget) -> None:
         super().__init__(canvas)
         self.label = QLabel()
+        self.label.setWordWrap(True)
         self.close_button = QToolButton()
         self.close_button.setText("×")
         self.close_button.setAutoRaise(True)
@@ -102,6 +111,7 @@ class HintLine(QFrame):
         self.close_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the keys of the canvas stay where they are
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 3, 4, 3)
+        row.setSpacing(_AROUND_PX - 14)
         row.addWidget(self.label)
         row.addWidget(self.close_button)
         self.setStyleSheet(
@@ -133,6 +143,11 @@ class HintLine(QFrame):
         canvas = self.parentWidget()
         if canvas is None:
             return
+        text, label = self.label.text(), self.label
+        room = canvas.width() - 2 * _TOP_PX - self.close_button.sizeHint().width() - _AROUND_PX
+        width = max(min(label.fontMetrics().boundingRect(text).width() + 4, room), 1)  # two lines in a narrow window
+        label.setMinimumSize(0, 0)  # QLabel gives no height for less than its minimum width
+        label.setFixedSize(width, max(label.heightForWidth(width), 1))
         self.adjustSize()
         self.move(max((canvas.width() - self.width()) // 2, 0), _TOP_PX)
         self.raise_()  # above napari's own welcome

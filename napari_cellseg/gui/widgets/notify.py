@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, QRect, Qt
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
@@ -35,8 +35,6 @@ def show_choice(text: str, label: str, on_click: Callable[[], object], owner: QO
 
     napari keeps every notification until the program ends, so ``on_click`` is released with its owner.
     """
-    from napari.utils.notifications import Notification, notification_manager
-
     kept = [on_click]
     owner.destroyed.connect(lambda *_: kept.clear())
 
@@ -46,19 +44,52 @@ def show_choice(text: str, label: str, on_click: Callable[[], object], owner: QO
         for each in kept:
             each()
 
-    notification_manager.dispatch(Notification(text, "warning", [(label, click)]))
+    _dispatch(text, "warning", [(label, click)])
 
 
 def _show(text: str, severity: str, details: str = "", window: QWidget | None = None) -> None:
-    from napari.utils.notifications import Notification, notification_manager
-
     parent = (lambda: None) if window is None else ref(window)  # napari keeps every notification
 
     def open_details(*_: Any) -> None:
         DetailsDialog(text, details, parent()).show()
 
     actions = [("Details", open_details)] if details else []
-    notification_manager.dispatch(Notification(text, severity, actions))
+    _dispatch(text, severity, actions)
+
+
+def _dispatch(text: str, severity: str, actions: list[tuple[str, Callable[..., None]]]) -> None:
+    from napari._qt.dialogs.qt_notification import NapariQtNotification
+    from napari.utils.notifications import Notification, notification_manager
+
+    class Told(Notification):
+        source = None  # else napari's own class is named as the source, instead of the rest of the text
+
+    notification_manager.dispatch(Told(text, severity, actions))
+    for shown in list(getattr(NapariQtNotification, "_instances", ())):
+        if shown.message.text() == text and not shown.property("expanded"):
+            _unfold_later(shown)
+
+
+def _unfold_later(shown: Any) -> None:
+    """Show the whole text once the notification has slid in; napari shows one line of it until a double click."""
+
+    def unfold() -> None:
+        shown.geom_anim.finished.disconnect(unfold)
+        text, buttons, place = shown.message, shown.row2_widget, shown.geometry()
+        metrics, room = text.fontMetrics(), QRect(0, 0, text.width(), 10_000)
+        lines = round(metrics.boundingRect(room, Qt.TextFlag.TextWordWrap, text.text()).height() / metrics.height())
+        needed = (lines + 1) * metrics.height() + _AROUND_PX + (buttons.height() if buttons.isVisible() else 0)
+        if lines > 1:
+            text.setMinimumHeight((lines + 1) * metrics.height())
+            place.setTop(place.top() - (needed - place.height()))  # napari's own `expand` cuts the last line
+            shown.setGeometry(place)
+            shown.setProperty("expanded", True)
+
+    shown.geom_anim.finished.connect(unfold)
+
+
+_AROUND_PX = 24
+"""Above and below the text of a notification of napari."""
 
 
 class DetailsDialog(QDialog):
