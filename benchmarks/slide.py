@@ -193,10 +193,8 @@ def hash_of(path: Path) -> str:
 def cut_out(path: Path, store: Path, folder: Path, options: argparse.Namespace) -> tuple[int, float, float]:
     """Return the cells of a part in the middle as a plain image, and which shares the slide has at IoU 0.9 and 0.5."""
     with open_slide(path, ReadOptions(level=0)) as slide:
-        side = slide.shape[0]
-        start = max(0, (side - options.part) // 2) // GRID * GRID
-        stop = min(side, start + options.part)
-        pixels = slide[start:stop, start:stop]
+        box = densest(store, slide.shape[0], options)
+        pixels = slide[box[1] : box[3], box[0] : box[2]]
     place: dict[str, Any] = {"resolution": (10_000 / UM,) * 2, "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(folder / "part.tif", pixels, photometric="rgb", **place)
     measured(command(folder / "part.tif", folder / "part", options.checkpoint))
@@ -204,13 +202,23 @@ def cut_out(path: Path, store: Path, folder: Path, options: argparse.Namespace) 
     ids = read_image_ids(folder / "part" / "test_image_name_to_ids.json")
     (alone,) = read_results(folder / "part" / "test-results.json", ids).values()
     with CellStore.open(store, read_only=True) as cells:
-        near = cells.in_box((start, start, stop, stop)).cells
-    there = near.select(near.scores >= min_score / 2).shifted(-start, -start, pixels.shape[:2])
-    limits = [EDGE if start else 0, pixels.shape[0] - (EDGE if stop < side else 0)]
-    inside = (alone.boxes >= limits[0]).all(1) & (alone.boxes <= limits[1]).all(1)
+        near = cells.in_box(box).cells
+        side = cells.image_size[0]
+    there = near.select(near.scores >= min_score / 2).shifted(-box[0], -box[1], pixels.shape[:2])
+    margins = np.array([EDGE * (box[0] > 0), EDGE * (box[1] > 0), EDGE * (box[2] < side), EDGE * (box[3] < side)])
+    low, high = margins[:2], np.array([box[2] - box[0], box[3] - box[1]]) - margins[2:]
+    inside = (alone.boxes[:, :2] >= low).all(1) & (alone.boxes[:, 2:] <= high).all(1)
     alone = alone.select(inside & (alone.scores >= min_score))
     best = best_iou(alone, there)
     return len(alone), float((best > 0.9).mean()), float((best > 0.5).mean())
+
+
+def densest(store: Path, side: int, options: argparse.Namespace) -> tuple[int, int, int, int]:
+    """Return the part of the slide, x0, y0, x1, y1 px, that has most cells."""
+    starts = range(0, max(1, side - options.part + 1), max(GRID, options.part // GRID * GRID))
+    parts = [(x, y, min(side, x + options.part), min(side, y + options.part)) for y in starts for x in starts]
+    with CellStore.open(store, read_only=True) as cells:
+        return max(parts, key=lambda box: int((cells.in_box(box).cells.scores >= options.min_score).sum()))
 
 
 def best_iou(cells: InstanceMasks, others: InstanceMasks) -> npt.NDArray[np.float64]:

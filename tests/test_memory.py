@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,22 @@ def test_where_the_c_library_cannot_nothing_happens(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.return_free_memory()
     memory._trim.cache_clear()
+
+
+def test_the_caches_of_shapes_are_bounded_before_torch_is_loaded_and_the_user_decides(tmp_path: Path) -> None:
+    """The command loads torch itself, so that the environment of the process still has an effect."""
+    code = """
+import os, sys
+from napari_cellseg import memory
+from napari_cellseg.cli import main
+bounded = memory.bound_shape_caches
+memory.bound_shape_caches = lambda: (print("torch" in sys.modules), bounded())
+main(["predict", sys.argv[1], "--out", sys.argv[1]])
+print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"])
+"""
+    environment = {**os.environ, "LRU_CACHE_CAPACITY": "7"}
+    environment.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment, check=True
+    )
+    assert run.stdout.split() == ["False", "128", "7"]

@@ -123,6 +123,9 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.commands.ranks import Ranks
     from napari_cellseg.commands.slides import parse_region, slide_tasks
     from napari_cellseg.export.exporters import exporters_of
+    from napari_cellseg.memory import bound_shape_caches
+
+    bound_shape_caches()
     from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
 
