@@ -104,3 +104,20 @@ def test_other_and_damaged_files_are_refused_and_kept(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(AnnotationError, match="not a file of cells"):
         CellStore.open(tmp_path / "other.sqlite")
+
+
+def test_a_complete_store_is_one_file_however_it_was_opened_or_killed(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with CellStore.create(path, SIZE, {}) as store:
+        store.add({0: "done"}, cells(0, 9), TileCells.empty(SIZE))
+        store.finish()
+    killed = sqlite3.connect(path)  # as a kill leaves it before the log is removed
+    killed.execute("PRAGMA journal_mode = WAL")
+    killed.close()
+    assert path.read_bytes()[18] == 2, "SQLite marks a file with a log by a 2"
+    with CellStore.open(path) as store:
+        assert store.is_complete
+    assert path.read_bytes()[18] == 1
+    with CellStore.open(path, read_only=True) as first, CellStore.open(path, read_only=True) as second:
+        assert len(first) == len(second) > 0
+    assert [file.name for file in tmp_path.iterdir()] == ["a.sqlite"]

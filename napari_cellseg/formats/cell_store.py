@@ -149,6 +149,7 @@ class CellStore:
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
         with _errors(path):
             store = cls(path, _connected(path))
+            store._database.execute("PRAGMA journal_mode = WAL")  # keeps finished transactions after a kill
             store._database.executescript(
                 f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; {_SCHEMA}"
             )
@@ -181,7 +182,9 @@ class CellStore:
                 database.close()
                 raise AnnotationError(f"{path} is not a file of cells of this version of napari-cellseg.")
             store = cls(path, database)
-            _ = store.facts
+            is_complete = store.is_complete
+            if not read_only:  # a complete file has no log, so that it can be read in a folder that is read-only
+                database.execute(f"PRAGMA journal_mode = {'DELETE' if is_complete else 'WAL'}")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise ExportError(
@@ -332,11 +335,11 @@ class CellStore:
 
 
 def _connected(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Connect, to write for one process at a time; a log keeps finished transactions when the process is killed."""
+    """Connect, to write for one process at a time."""
     if read_only:
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=1.0, uri=True)
     database = sqlite3.connect(path, timeout=1.0)
-    for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL", "temp_store = FILE"):
+    for setting in ("locking_mode = EXCLUSIVE", "synchronous = NORMAL", "temp_store = FILE"):
         database.execute(f"PRAGMA {setting}")
     return database
 
