@@ -22,6 +22,7 @@ from napari_cellseg.events import SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.images import read, slide
 from napari_cellseg.images.samples import generate_tissue
+from napari_cellseg.model.inference.predictor import Predictor
 
 FORMATS = ("coco", "geojson", "measurements", "rois")
 SIZE = (300, 350)
@@ -111,6 +112,30 @@ def test_the_command_resumes_and_says_so(
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(
         {"cells", "test-results.json", "test-results.zip", "test-results-model.json", "test_image_name_to_ids.json"}
     )
+
+
+@pytest.mark.usefixtures("by_regions")
+def test_after_ctrl_c_the_same_command_resumes(
+    tmp_path: Path, path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(path, "--out", tmp_path / "whole") == 0
+    batches = []
+
+    def stopped(self: Predictor, *arguments: Any) -> Any:
+        batches.append(arguments)
+        if len(batches) == 4:
+            raise KeyboardInterrupt
+        return cells_of(self, *arguments)
+
+    cells_of = Predictor.cells_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor, "cells_of", stopped)
+        assert predict(path, "--out", tmp_path / "out") == 130
+    assert "The same command resumes" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "test-results.json").exists()
+    assert predict(path, "--out", tmp_path / "out") == 0
+    assert "resumed after 3 tiles" in capsys.readouterr().out
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("by_regions")

@@ -259,7 +259,12 @@ def predict_files(
         PredictItem(file.image_id, file.path, pixel_size_um, file.reading, slide=tasks.get(file.image_id))
         for file in files
     ]
-    drive(predict(items, settings), show)
+    try:
+        drive(predict(items, settings), show)
+    except KeyboardInterrupt:
+        if any(task.store.exists() for task in tasks.values()):
+            bar.line("The cells of the finished tiles are kept. The same command resumes the run.")
+        raise
     return found, failed
 
 
