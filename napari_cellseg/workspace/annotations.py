@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_cellseg.atomic import export_write
@@ -62,6 +62,8 @@ class ImageSummary:
     cells: Mapping[int, int]
     progress: Progress
     saved_at: float | None = None
+    about: About = NOTHING
+    """The note and flag of the image."""
 
     @property
     def total(self) -> int:
@@ -215,12 +217,12 @@ def read_header(path: Path) -> Header:
         raise AnnotationError(_cannot_read(path, error)) from error
     if problems or None in (line.shown, line.reviewed, line.reviewable, line.revision):
         whole = read_annotations(path)
-        return Header(
-            summarise(whole.cells, whole.min_scores, line.saved_at), whole.revision, whole.labels, whole.about
-        )
+        counts = summarise(whole.cells, whole.min_scores, line.saved_at)
+        return Header(replace(counts, about=whole.about), whole.revision, whole.labels, whole.about)
     progress = Progress(line.reviewed or 0, line.reviewable or 0, line.given or 0)
-    summary = ImageSummary(line.shown or {}, progress, line.saved_at)
-    return Header(summary, line.revision or "", line.labels or {}, about_of(line.about))
+    about = about_of(line.about)
+    summary = ImageSummary(line.shown or {}, progress, line.saved_at, about)
+    return Header(summary, line.revision or "", line.labels or {}, about)
 
 
 def _header(line: bytes, path: Path) -> tuple[HeaderLine, list[str]]:
@@ -288,7 +290,8 @@ def summary_of(session: ReviewSession) -> ImageSummary:
     """Count the visible cells of a review in constant time."""
     statuses = tuple(status for status in Status if status is not Status.REJECTED)
     shown = {class_id: session.count(class_id, statuses) for class_id in session.classes.class_ids}
-    return ImageSummary({class_id: number for class_id, number in shown.items() if number}, session.progress)
+    counts = {class_id: number for class_id, number in shown.items() if number}
+    return ImageSummary(counts, session.progress, about=session.about)
 
 
 def _is_shown(cell: Cell, min_scores: Mapping[int, float]) -> bool:

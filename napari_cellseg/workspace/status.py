@@ -24,11 +24,12 @@ class SaveKind(Enum):
 
 @dataclass(frozen=True)
 class SaveStatus:
-    """A status: ``text`` is one short line, ``tip`` gives the details."""
+    """A status: ``text`` is one short line, ``tip`` gives the details, ``brief`` is for a place of 80 px."""
 
     kind: SaveKind
     text: str
     tip: str = ""
+    brief: str = ""
 
 
 def status_of(
@@ -75,9 +76,9 @@ def status_of(
         text = "its file is damaged, and a part is left out"
         return SaveStatus(SaveKind.PROBLEM, f"{edits} not saved yet; {text}" if unsaved else text, damage + place)
     if unsaved:
-        return SaveStatus(SaveKind.UNSAVED, f"{edits} not saved yet", _JOURNALLED + place)
+        return SaveStatus(SaveKind.UNSAVED, f"{edits} not saved yet", _JOURNALLED + place, f"{unsaved:,} unsaved")
     where = " in your data folder" if elsewhere else ""
-    return SaveStatus(SaveKind.SAVED, saved_text(saved_at) + where, f"Everything is saved.{place}")
+    return SaveStatus(SaveKind.SAVED, saved_text(saved_at) + where, f"Everything is saved.{place}", "saved")
 
 
 def saved_text(at: float | None) -> str:

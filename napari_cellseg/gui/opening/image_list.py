@@ -80,7 +80,7 @@ class ImageModel(QAbstractTableModel):
             text = self._text(file.image_id, index.column())
             return text if index.column() else text + _part_read(file)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._opener.summaries.problems.get(file.image_id) or str(file.path)
+            return self._opener.summaries.problems.get(file.image_id) or f"{file.path}\n{self._note(file)}".strip()
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
             return _RIGHT
         return None
@@ -96,7 +96,14 @@ class ImageModel(QAbstractTableModel):
         if problem:  # the tooltip has the reason
             return "unreadable" if problem.startswith("Cannot read") else "failed"
         pq = self._opener.summaries.quality.get(image_id)
-        return status_text(summary) + ("" if pq is None else f", PQ {pq:.2f}")
+        marks = ["note"] if summary is not None and summary.about.note else []
+        marks += ["unsure"] if summary is not None and summary.about.unsure else []
+        return ", ".join([status_text(summary), *([] if pq is None else [f"PQ {pq:.2f}"]), *marks])
+
+    def _note(self, file: ImageFile) -> str:
+        """Return the flag and note of an image."""
+        summary = self._opener.summaries.of.get(file.image_id)
+        return "" if summary is None else summary.about.line
 
     def _on_status(self, image_id: str) -> None:
         row = self.row_of(image_id)

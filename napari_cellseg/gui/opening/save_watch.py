@@ -93,10 +93,11 @@ class SaveLabel(QLabel):
         show_status(self, self._watch.status)
 
 
-def show_status(label: QLabel, status: SaveStatus) -> None:
-    """Show a status of saving in a label, with its details as the tooltip."""
-    label.setText(status.text)
-    label.setToolTip(status.tip)
+def show_status(label: QLabel, status: SaveStatus, *, is_brief: bool = False) -> None:
+    """Show a status of saving in a label, with its details as the tooltip; in few words where there is little room."""
+    brief = status.brief if is_brief else ""
+    label.setText(brief or status.text)
+    label.setToolTip(f"{status.text}\n{status.tip}" if brief else status.tip)
     colour = _COLOURS[status.kind]
     # A stripe, and the text in the theme's colour: orange and green text is too pale to read on a light theme.
     label.setStyleSheet(f"border-left: 4px solid {colour}; padding-left: 5px;" if colour else "")

@@ -327,7 +327,7 @@ class ReviewDock(Dock):
 
     def _show_saved(self) -> None:
         status = self._saving.status
-        show_status(self.saved, status)
+        show_status(self.saved, status, is_brief=True)
         is_open = self.state.workspace is not None and self.state.image_id is not None
         can = is_open and status.kind in (SaveKind.UNSAVED, SaveKind.PROBLEM)
         why_not = status.tip if is_open else "Open an image of a folder first."
