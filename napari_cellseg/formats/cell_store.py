@@ -33,6 +33,7 @@ TileState = Literal["done", "glass", "outside"]
 _APPLICATION_ID = 0x6E636353  # "nccS", in the header of the file
 _VERSION = 1
 _BATCH = 1024
+_LONGEST_SIDE = 10_000_000
 
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -182,7 +183,8 @@ class CellStore:
                 database.close()
                 raise AnnotationError(f"{path} is not a file of cells of this version of napari-cellseg.")
             store = cls(path, database)
-            is_complete = store.is_complete
+            is_complete = bool(store._facts()["complete"])
+            _ = store.image_size
             if not read_only:  # a complete file has no log, so that it can be read in a folder that is read-only
                 database.execute(f"PRAGMA journal_mode = {'DELETE' if is_complete else 'WAL'}")
         except sqlite3.OperationalError as error:
@@ -191,7 +193,7 @@ class CellStore:
                     f"{path} is open in another process. Wait until its run ends, or choose another folder."
                 ) from error
             raise AnnotationError(f"Cannot read {path}: {error}.") from error
-        except (sqlite3.Error, KeyError, ValueError) as error:
+        except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
             raise AnnotationError(f"Cannot read {path}: it is damaged ({error}).") from error
         return store
 
@@ -211,18 +213,26 @@ class CellStore:
     @property
     def facts(self) -> dict[str, Any]:
         """What was given to `create`, with ``image_size`` and ``complete``."""
-        return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM facts")}
+        with _reading(self.path):
+            return self._facts()
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the slide, px."""
-        height, width = self.facts["image_size"]
-        return int(height), int(width)
+        with _reading(self.path):
+            height, width = (int(side) for side in self._facts()["image_size"])
+            if not 0 < min(height, width) <= max(height, width) < _LONGEST_SIDE:
+                raise ValueError(f"an image of {width} x {height} px")
+            return height, width
 
     @property
     def is_complete(self) -> bool:
         """Whether all tiles are finished."""
-        return bool(self.facts["complete"])
+        with _reading(self.path):
+            return bool(self._facts()["complete"])
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM facts")}
 
     def add(
         self,
@@ -276,50 +286,63 @@ class CellStore:
 
     def tiles(self) -> dict[int, TileState]:
         """Return the finished tiles by their number."""
-        return dict(self._database.execute("SELECT number, state FROM tile ORDER BY number"))
+        with _reading(self.path):
+            return dict(self._database.execute("SELECT number, state FROM tile ORDER BY number"))
 
     def pieces(self) -> TileCells:
         """Return the cells that wait for a tile, by tile and place."""
-        return self._cells(
-            self._database.execute(f"SELECT 0, {_COLUMNS} FROM piece ORDER BY tile, place").fetchall(), 1
-        )
+        with _reading(self.path):
+            rows = self._database.execute(f"SELECT 0, {_COLUMNS} FROM piece ORDER BY tile, place").fetchall()
+            return self._cells(rows, 1)
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM cell").fetchone()[0])
+        with _reading(self.path):
+            return int(self._database.execute("SELECT count(*) FROM cell").fetchone()[0])
 
     def counts(self, limits: Mapping[int, float] = MappingProxyType({})) -> dict[int, int]:
         """Return the number of finished cells by class_id, of those at or above the minimum score of their class."""
         count = "SELECT count(*) FROM cell WHERE class_id = ? AND score >= ?"
-        class_ids = [row[0] for row in self._database.execute("SELECT DISTINCT class_id FROM cell")]
-        return {i: self._database.execute(count, (i, limits.get(i, 0.0))).fetchone()[0] for i in class_ids}
+        with _reading(self.path):
+            class_ids = [row[0] for row in self._database.execute("SELECT DISTINCT class_id FROM cell")]
+            return {i: self._database.execute(count, (i, limits.get(i, 0.0))).fetchone()[0] for i in class_ids}
 
     def best_first(self, batch: int = _BATCH) -> Iterator[TileCells]:
         """Yield all finished cells in batches, highest score first; ``label_values`` are 1..N over all of them."""
         with closing(self._database.cursor()) as rows:
-            rows.execute(f"SELECT joined, {_COLUMNS} FROM cell {_BEST_FIRST}")
+            with _reading(self.path):
+                rows.execute(f"SELECT joined, {_COLUMNS} FROM cell {_BEST_FIRST}")
             first = 1
-            while some := rows.fetchmany(batch):
-                yield self._cells(some, first)
+            while True:
+                with _reading(self.path):
+                    some = rows.fetchmany(batch)
+                    found = self._cells(some, first)
+                if not some:
+                    return
+                yield found
                 first += len(some)
 
     def in_box(self, box: tuple[int, int, int, int]) -> TileCells:
         """Return the finished cells whose bounding box touches (x0, y0, x1, y1), half-open px; highest score first."""
         x0, y0, x1, y1 = box
-        rows = self._database.execute(
-            f"SELECT joined, {_COLUMNS} FROM cell WHERE id IN "
-            f"(SELECT id FROM cell_box WHERE x1 > ? AND x0 < ? AND y1 > ? AND y0 < ?) {_BEST_FIRST}",
-            (x0, x1, y0, y1),
-        )
-        return self._cells(rows.fetchall(), 1)
+        with _reading(self.path):
+            rows = self._database.execute(
+                f"SELECT joined, {_COLUMNS} FROM cell WHERE id IN "
+                f"(SELECT id FROM cell_box WHERE x1 > ? AND x0 < ? AND y1 > ? AND y0 < ?) {_BEST_FIRST}",
+                (x0, x1, y0, y1),
+            )
+            return self._cells(rows.fetchall(), 1)
 
     def _cells(self, rows: Sequence[Sequence[Any]], first: int) -> TileCells:
         if not rows:
             return TileCells.empty(self.image_size)
         joined, tiles, places, class_ids, scores, x0, y0, x1, y1, masks, *colours = zip(*rows, strict=True)
         boxes = np.stack([x0, y0, x1, y1], 1).astype(np.int32)
+        height, width = image_size = self.image_size
+        if (boxes[:, 2:] <= boxes[:, :2]).any() or (boxes[:, :2] < 0).any() or (boxes[:, 2:] > (width, height)).any():
+            raise ValueError("a cell lies outside the image")
         crops = tuple(_unpacked(mask, box) for mask, box in zip(masks, boxes.tolist(), strict=True))
         cells = InstanceMasks(
-            image_size=self.image_size,
+            image_size=image_size,
             boxes=boxes,
             class_ids=np.array(class_ids, np.int32),
             scores=np.array(scores, np.float32),
@@ -342,6 +365,17 @@ def _connected(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     for setting in ("locking_mode = EXCLUSIVE", "synchronous = NORMAL", "temp_store = FILE"):
         database.execute(f"PRAGMA {setting}")
     return database
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into an error in words."""
+    try:
+        yield
+    except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError) as error:
+        raise AnnotationError(
+            f"Cannot read {path}: it is damaged ({error}). Move it away; the slide is then predicted from the start."
+        ) from error
 
 
 @contextmanager
@@ -369,5 +403,7 @@ def _rows(found: TileCells) -> Iterator[tuple[Any, ...]]:
 
 def _unpacked(mask: bytes, box: Sequence[int]) -> npt.NDArray[np.bool_]:
     height, width = box[3] - box[1], box[2] - box[0]
+    if len(mask) != -(-height * width // 8):
+        raise ValueError("a mask does not fit its cell")
     flat = np.unpackbits(np.frombuffer(mask, np.uint8), count=height * width)
     return flat.view(np.bool_).reshape(height, width)

@@ -281,6 +281,29 @@ def read_log(path: Path) -> object:
     return log.entries()
 
 
+def cell_stores(folder: Path) -> list[bytes]:
+    from napari_cellseg.formats.cell_store import CellStore, TileCells
+
+    found = []
+    for number in (1, 2):
+        path = folder / f"{number}.cells"
+        count = 12 * number
+        with CellStore.create(path, SIZE, {"made_from": {"tile": 64}}) as store:
+            every = TileCells.of_tile(0, cells(count), np.ones((count, 3), np.int64))
+            store.add({0: "done", 1: "glass"}, every.select(np.arange(8)), every.select(np.arange(8, 12)))
+            store.finish()
+        found.append(path.read_bytes())
+    return found
+
+
+def read_cell_store(path: Path) -> object:
+    from napari_cellseg.formats.cell_store import CellStore
+
+    with CellStore.open(path, read_only=True) as store:
+        shown = store.in_box((0, 0, 60, 60))
+        return store.facts, store.tiles(), store.counts(), list(store.best_first(5)), store.pieces(), shown
+
+
 GATES = (
     Gate("image", tiffs, read_image, mutators.mutate_tiff, 1500, "a.tif"),
     Gate("label-image", label_images, read_labels, mutators.mutate_tiff, 800, "class1.tif"),
@@ -296,6 +319,7 @@ GATES = (
     Gate("classes", class_tables, read_classes_json, mutators.mutate_json, 250, "classes.json"),
     Gate("lock", locks, read_lock, mutators.mutate_json, 300, "lock.json", refuses=False),
     Gate("prediction-log", prediction_logs, read_log, mutators.mutate_lines, 300, "predictions.jsonl", refuses=False),
+    Gate("cell-store", cell_stores, read_cell_store, mutators.mutate_bytes, 400, "slide.cells"),
     *MODEL_GATES,
     *IMAGE_GATES,
     *IMPORT_GATES,
