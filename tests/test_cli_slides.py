@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from command_cases import write_image, write_model
@@ -24,7 +25,7 @@ from napari_cellseg.images import read, slide
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.inference.predictor import Predictor
 
-FORMATS = ("coco", "geojson", "measurements", "rois")
+FORMATS = ("coco", "geojson", "measurements", "parquet", "rois")
 SIZE = (300, 350)
 Predict = Callable[..., int]
 
@@ -87,8 +88,10 @@ def test_a_slide_and_a_plain_image_give_the_files_of_whole_images(
     assert [file.name for file in (tmp_path / "regions" / "cells").iterdir()] == ["b slide.sqlite"]
     whole, regions = files_of(tmp_path / "whole"), files_of(tmp_path / "regions")
     assert list(whole) == list(regions)
+    tables = [pd.read_parquet(tmp_path / name / "measurements.parquet") for name in ("whole", "regions")]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
     for name, content in whole.items():
-        assert regions[name] == content, name
+        assert regions[name] == content or name == "measurements.parquet", name  # the batches are row groups
     zips = [(tmp_path / name / "test-results.zip").read_bytes() for name in ("whole", "regions")]
     assert zips[0] == zips[1]
     assert {"coco.json", "geojson/b slide.geojson", "measurements.csv", "test-results.json"} <= set(whole)

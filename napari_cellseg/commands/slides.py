@@ -88,7 +88,7 @@ def _needs_memory(names: Sequence[str], file: ImageFile, *, is_region: bool) -> 
     problem = f"--to {' '.join(names)}: these formats need all of {file.path} in memory"
     advice = "leave --region out" if is_region else "choose a coarser --level"
     problem += ", and only a region is predicted" if is_region else ", and it is too large"
-    return f"{problem}. Choose formats that list the cells (coco, geojson, measurements, rois), or {advice}."
+    return f"{problem}. Choose formats that list the cells (coco, geojson, measurements, parquet, rois), or {advice}."
 
 
 def _check_frame(file: ImageFile, reading: ReadOptions) -> None:

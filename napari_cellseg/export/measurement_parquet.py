@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.export.exporter import Exporter, ExportJob
-from napari_cellseg.export.measurements import ABOUT, Table, measure_image
+from napari_cellseg.export.measurements import ABOUT, Table, measure_image, measured_batches
+from napari_cellseg.export.stream import StreamedImage
 
 __all__ = ["PARQUET"]
 
@@ -32,6 +34,25 @@ def _frame(tables: Sequence[Table]) -> Any:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({name: [] for name in ABOUT})
 
 
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    _, tables = measured_batches(job, images, float("nan"))
+    with export_write(job.path("measurements.parquet")) as file, ExitStack() as opened:
+        writer: Any = None
+        for table in tables:
+            if not table["image"]:
+                continue
+            rows = pa.Table.from_pandas(pd.DataFrame(table), preserve_index=False)
+            if writer is None:
+                writer = opened.enter_context(ParquetWriter(file, rows.schema))
+            writer.write_table(rows)
+        if writer is None:
+            _frame([]).to_parquet(file, engine="pyarrow", index=False)
+
+
 PARQUET = Exporter(
     name="parquet",
     label="measurements Parquet",
@@ -40,5 +61,6 @@ PARQUET = Exporter(
     write=measure_image,
     finish=_write,
     needs_pixels=True,
+    stream=_stream,
     missing=_missing,
 )

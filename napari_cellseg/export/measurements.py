@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.measure import csv_lines, measure, write_csv
 from napari_cellseg.review import Cell
 
-__all__ = ["ABOUT", "MEASUREMENTS", "Table", "measure_image"]
+__all__ = ["ABOUT", "MEASUREMENTS", "Table", "measure_image", "measured_batches"]
 
 Table = dict[str, Sequence[Any]]
 """Columns of one length by their names."""
@@ -64,19 +64,34 @@ def _joined(tables: Sequence[Table]) -> dict[str, list[Any]]:
     return joined
 
 
-def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+def measured_batches(
+    job: ExportJob, images: Sequence[StreamedImage], missing: object
+) -> tuple[list[str], Iterator[Table]]:
+    """Return the names of the columns, and an iterator of tables of some cells with these columns in this order.
+
+    ``missing`` stands where an image lacks a column: um without a pixel size.
+    """
     sizes = [image.pixel_size_um() for image in images]
     known = next((size for size in sizes if size is not None), None)
     none = InstanceMasks.empty((1, 1))
     names = [*ABOUT, *measure(none, None, known, sums=np.zeros((0, 3), np.int64))]
-    with export_write(job.path("measurements.csv")) as file:
-        file.write(csv_lines([names], job.plan.csv).encode("utf-8-sig"))
+
+    def tables() -> Iterator[Table]:
         for image, size in zip(images, sizes, strict=True):
             for cells, batch in image.shown(colours=True):
                 found = measure(batch.cells, None, size, sums=batch.sums)
                 table = {**_about(image.name, cells, job.classes), **{k: v.tolist() for k, v in found.items()}}
-                columns = [table.get(name, [""] * len(cells)) for name in names]
-                file.write(csv_lines(zip(*columns, strict=True), job.plan.csv).encode())
+                yield {name: table.get(name, [missing] * len(cells)) for name in names}
+
+    return names, tables()
+
+
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+    names, tables = measured_batches(job, images, "")
+    with export_write(job.path("measurements.csv")) as file:
+        file.write(csv_lines([names], job.plan.csv).encode("utf-8-sig"))
+        for table in tables:
+            file.write(csv_lines(zip(*table.values(), strict=True), job.plan.csv).encode())
 
 
 MEASUREMENTS = Exporter(
