@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.review import Cell, ReviewSession, Status
 from tests.review_window import CLASSES, SIZE, Window, disk, make_session, pump, stroke
@@ -258,6 +259,16 @@ def test_layers_come_one_a_turn_of_the_event_loop_and_are_used_again(window: Win
     assert list(window.layers) == kept
     assert all(layer.visible for layer in kept)
     assert [np.array_equal(layer.data, session.view(layer.class_id)) for layer in kept] == [True] * 4
+
+
+def test_classes_that_get_fewer_before_their_layers_are_there_get_no_layer(window: Window) -> None:
+    window.open(ReviewSession(SIZE, CLASSES))
+    session = ReviewSession(SIZE, CLASSES)
+    window.state.set_current(window.state.file, window.state.image, session)
+    window.state.set_classes(ClassTable(("nucleus",)))
+    window.layers.finish()
+    assert [layer.name for layer in window.layers] == ["nucleus"]
+    assert session.classes.names == ("nucleus",)
 
 
 def test_a_smaller_image_takes_the_place_of_a_larger_one(window: Window) -> None:
