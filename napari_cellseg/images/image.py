@@ -21,6 +21,7 @@ from napari_cellseg.images.brightness import (
 )
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.planes import Stack
+from napari_cellseg.images.statistics import PictureFacts, picture_facts, sampled
 
 __all__ = ["Image"]
 
@@ -81,6 +82,13 @@ class Image:
     def histogram(self) -> Histogram:
         """How often each value occurs in the picture."""
         return histogram_of(*_colours(self._picture[0]))
+
+    @cached_property
+    def facts(self) -> PictureFacts:
+        """Statistics of the picture, from an even grid of its pixels: without converting a large picture."""
+        picture, _ = _colours(self._picture[0])
+        grid = sampled(picture)
+        return picture_facts(to_8bit(grid if grid.ndim == 3 else grid[..., None].repeat(3, -1), self.scaling))
 
     def with_options(self, options: ReadOptions) -> Image:
         """Return the same pixels with other options."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ImageStatistics", "PictureFacts", "picture_facts", "summarise"]
+__all__ = ["ImageStatistics", "PictureFacts", "picture_facts", "sampled", "summarise"]
 
 _SAMPLED_SIDE = 512
 _FAR_DEVIATIONS, _FAR_LEVELS = 4.0, 70.0  # both must be exceeded: a set of similar images has a tiny deviation
@@ -71,10 +72,15 @@ class ImageStatistics(BaseModel):
 
 def picture_facts(rgb: npt.NDArray[np.uint8]) -> PictureFacts:
     """Return the statistics of a picture (H, W, 3), from an even grid of its pixels."""
-    steps = tuple(slice(None, None, -(-side // _SAMPLED_SIDE)) for side in rgb.shape[:2])
-    pixels = np.asarray(rgb[steps]).reshape(-1, 3).astype(np.float32)
+    pixels = sampled(rgb).reshape(-1, 3).astype(np.float32)
     red, green, blue = (float(value) for value in pixels.mean(0))
     return PictureFacts((red, green, blue), float(pixels.mean(1).std()), float(np.ptp(pixels, axis=1).mean()))
+
+
+def sampled(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an even grid of the pixels of a picture (H, W, ...), at most 512 x 512; all of a small one."""
+    steps = tuple(slice(None, None, -(-side // _SAMPLED_SIDE)) for side in picture.shape[:2])
+    return np.asarray(picture[steps])
 
 
 def summarise(pictures: Sequence[PictureFacts], cell_sides: npt.NDArray[np.float32]) -> ImageStatistics:
