@@ -92,7 +92,8 @@ def load_model(
     Parameters
     ----------
     model : str or Path
-        A model file, or the name of a model of the library; the bundled model if left out.
+        A model file, or the name of a model of the library: "nuclei" is the bundled model for fluorescence and other
+        stains; the bundled one for H&E if left out.
     device : str
         auto, cpu, cuda, cuda:N or mps.
     precision : str

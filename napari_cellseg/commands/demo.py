@@ -20,7 +20,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the options of the command."""
     parser = subparsers.add_parser("demo", help="segment two sample images and show the result")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), metavar="DIR", help="default: demo-output")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="model file (default: the bundled model)")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="model file (default: the bundled model for H&E)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
     parser.add_argument("--stay", action="store_true", help="leave the viewer open")
     parser.add_argument("--no-viewer", action="store_true", help="files only")

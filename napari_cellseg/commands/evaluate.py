@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cellseg.commands.model_choice import model_for
 from napari_cellseg.commands.predict import add_model_options, predict_files, prediction_options
 from napari_cellseg.commands.reading import add_reading_options, reading_of
 
@@ -85,7 +87,6 @@ def _of_cells_alone(
     limits: Mapping[int, float] | None, truth: Cells, found: Cells
 ) -> tuple[ClassTable, Mapping[int, float] | None, Cells, Cells]:
     """Give all cells one class, with the mean of the model's score thresholds, and say so."""
-    from dataclasses import replace
     from statistics import fmean
 
     from napari_cellseg.classes import ClassTable
@@ -148,15 +149,17 @@ def _of_model(
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.errors import ImageReadError
     from napari_cellseg.images.read import ImageFile
-    from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
     from training.truth import truth_of
 
-    settings = prediction_options(options, None)
-    header = read_header(settings.checkpoint or bundled())
+    given = [ImageFile(sample.image_id, sample.image) for sample in source.samples]
+    settings, model, why = model_for(prediction_options(options, None), given, options)
+    if why:
+        print(why)
+    header = read_header(model)
     pairs = _pairs(options, source, header.classes)
     reading = reading_of(options, header.config.reading)
-    files = [ImageFile(sample.image_id, sample.image, reading) for sample in source.samples]
+    files = [replace(file, reading=reading) for file in given]
     limits = dict(enumerate(header.thresholds, start=1)) if header.thresholds else None
     with Bar("image", to_stderr=True) as bar:
         found, failed = predict_files(files, settings, options.pixel_size, bar, limits or {})

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, match_id_file, show_id_match
+from napari_cellseg.commands.model_choice import model_for
 from napari_cellseg.commands.options import add_flags, given, when_used
 from napari_cellseg.commands.reading import add_reading_options, as_read, check_readable
 
@@ -48,6 +49,7 @@ command resumes there.
 Under torchrun each process predicts its share of the images, and the first one writes the files:
   torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
 
+_MODEL_HELP = "model file, or the name of a model of the library (default: the bundled one that suits the images)"
 _FORMER_FLAGS = {"--masks": "class-images", "--csv": "measurements", "--overlay": "overlays", "--geojson": "geojson"}
 """Flags of these formats before ``--to``, kept for existing scripts."""
 
@@ -106,7 +108,8 @@ def _model_flags(*, min_score: bool) -> tuple[Flag, ...]:
     from napari_cellseg.model.config import PredictOptions
     from napari_cellseg.model.flags import flags_of
 
-    return tuple(flag for flag in flags_of(PredictOptions) if min_score or flag.setting != "min_score")
+    flags = (flag for flag in flags_of(PredictOptions) if min_score or flag.setting != "min_score")
+    return tuple(replace(flag, help=_MODEL_HELP) if flag.setting == "checkpoint" else flag for flag in flags)
 
 
 def prediction_options(options: argparse.Namespace, min_score: float | None) -> PredictOptions:
@@ -124,16 +127,17 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.commands.slides import parse_region, slide_tasks
     from napari_cellseg.export.exporters import exporters_of
     from napari_cellseg.memory import bound_shape_caches
+    from napari_cellseg.model.checkpoint import read_header
 
     bound_shape_caches()
-    from napari_cellseg.model.bundled import bundled
     from napari_cellseg.model.checkpoint import read_header
 
     region = parse_region(options.region) if options.region else ()
     files = list_inputs(options.images)
     exporters = exporters_of(options.to)  # refuse an unavailable format before anything is computed
     settings = prediction_options(options, options.min_score)
-    header = read_header(settings.checkpoint or bundled())
+    settings, model, why = model_for(settings, files, options)
+    header = read_header(model)
     files = as_read(files, options, header.config.reading)
     if options.plane not in (None, "all"):
         check_readable(files)
@@ -142,6 +146,8 @@ def run(options: argparse.Namespace) -> int:
     _check_ids(files, ids)
     if not options.quiet:
         show_id_match(options, ids)
+        if why:
+            print(why, file=sys.stderr if options.json else sys.stdout)
     limits = dict(enumerate(header.thresholds or (), start=1))
     if options.min_score is not None:
         limits = dict.fromkeys(header.classes.class_ids, options.min_score)

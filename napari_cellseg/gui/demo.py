@@ -46,7 +46,8 @@ class _Demo:
         self.state, self.opener = plugin.state, plugin.opener
         self.failure = ""
         self.dock, self.segment = self._segment_dock()
-        self.state.set_model(checkpoint or bundled())  # not the model chosen in the last session
+        # Not the model chosen in the last session.
+        self.state.set_model(checkpoint or bundled(), proposed=checkpoint is None)
         self.left: list[str] = []
 
     def _segment_dock(self) -> tuple[Any, SegmentDock]:
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m napari_cellseg.gui.demo", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of images")
     parser.add_argument("--screenshot", type=Path, required=True, help="PNG file to write")
-    parser.add_argument("--checkpoint", type=Path, help="model file; the bundled model when left out")
+    parser.add_argument("--checkpoint", type=Path, help="model file; the bundled model for H&E when left out")
     parser.add_argument("--stay", action="store_true", help="leave the viewer open")
     options = parser.parse_args(arguments)
     viewer = napari.Viewer(title="napari-cellseg demo")

@@ -47,6 +47,8 @@ class AppState(QObject):
         The minimum score of each class, as the sliders of *Segment* show it.
     model : Path or None
         The checkpoint that *Segment* uses; a bundled one, one of the library, or any file.
+    model_is_proposed : bool
+        Whether no user chose it, so that another one may be proposed for the next image.
     selection : tuple of int
         Ids of the selected cells, the same on canvas, gallery and table.
     wants_comparison : bool
@@ -114,6 +116,7 @@ class AppState(QObject):
         self.classes_are_provisional = True
         self.min_scores: dict[int, float] = {}
         self.model: Path | None = None
+        self.model_is_proposed = True
         self.selection: tuple[int, ...] = ()
         self.wants_comparison = False
         self.is_training = False
@@ -181,10 +184,10 @@ class AppState(QObject):
             self.min_scores = dict(min_scores)
             self.min_scores_changed.emit()
 
-    def set_model(self, checkpoint: Path | None) -> None:
-        """Choose another checkpoint for *Segment*."""
-        if checkpoint != self.model:
-            self.model = checkpoint
+    def set_model(self, checkpoint: Path | None, *, proposed: bool = False) -> None:
+        """Choose another checkpoint for *Segment*; a proposed one does not count as the user's choice."""
+        if (checkpoint, proposed) != (self.model, self.model_is_proposed):
+            self.model, self.model_is_proposed = checkpoint, proposed
             self.model_changed.emit()
 
     def set_trial(self, text: str, *, is_ready: bool = False) -> None:

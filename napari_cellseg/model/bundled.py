@@ -6,12 +6,16 @@ from pathlib import Path
 
 from napari_cellseg.errors import CheckpointError
 
-__all__ = ["WEIGHTS", "bundled"]
+__all__ = ["FOR_ANY_STAIN", "USUAL", "WEIGHTS", "bundled"]
 
 WEIGHTS = Path(__file__).parent / "weights"
+USUAL = "lite-consep"
+"""The bundled model for H&E."""
+FOR_ANY_STAIN = "nuclei"
+"""The bundled model for images unlike H&E: one class, any stain."""
 
 
-def bundled(name: str = "lite-consep") -> Path:
+def bundled(name: str = USUAL) -> Path:
     """Return the file of a bundled model.
 
     Raises

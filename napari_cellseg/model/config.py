@@ -351,7 +351,7 @@ def changed_values(settings: BaseModel, changes: Mapping[str, Any], unknown: str
 class PredictOptions(_Settings):
     """The options of a prediction; every field has a default."""
 
-    checkpoint: Path | None = Field(None, description="Model file (default: the bundled model)")
+    checkpoint: Path | None = Field(None, description="Model file (default: the bundled model for H&E)")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps")
     tile: int = Field(1024, ge=128, le=4096, multiple_of=32, description="Side of a tile, network px")
     overlap: int = Field(

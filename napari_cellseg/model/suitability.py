@@ -1,24 +1,70 @@
-"""Checks whether a model suits an image: its appearance and its cell size compared with the training images."""
+"""Checks whether a model suits an image: its appearance and its cell size compared with the training images.
+
+It also picks the bundled model for users who chose none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.images.statistics import PictureFacts
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.checkpoint import CheckpointHeader
+from napari_cellseg.model.bundled import FOR_ANY_STAIN, USUAL, bundled
+from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.inference.tiles import is_plausible
 
-__all__ = ["check_pixel_size", "scale_hint", "unlike_training"]
+__all__ = ["PickedModel", "check_pixel_size", "pick_model", "scale_hint", "unlike_training"]
 
 _FEWEST_CELLS = 20  # a few cells are not enough: epithelium and lymphocytes differ twofold in size
 _SMALL, _LARGE = 0.8, 1.4
 _BIAS = 1.5
 """The model prefers cells of its training size: predicted sizes follow the 2/3 power of the scale (0.5 to 2)."""
 _SCALES = np.array([0.25, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 4, 6, 8])
+
+
+@dataclass(frozen=True)
+class PickedModel:
+    """A bundled model and why it was picked.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    reason : str
+        How the image differs from the training images of the usual model, as a clause that follows the name of the
+        image; empty for the usual model.
+    """
+
+    path: Path
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in the library."""
+        return self.path.stem
+
+
+def pick_model(facts: PictureFacts) -> PickedModel:
+    """Return the bundled model that suits an image, for a user who chose none.
+
+    The model for any stain is picked for an image that differs from all H&E images of the usual one.
+
+    Raises
+    ------
+    CheckpointError
+        The installation lacks a model, or its file is damaged.
+    """
+    usual = bundled()
+    trained = read_header(usual).statistics
+    difference = None if trained is None else trained.difference(facts)
+    if difference is None:
+        return PickedModel(usual)
+    return PickedModel(bundled(FOR_ANY_STAIN), f"it is unlike the training images of {USUAL}: {difference}")
 
 
 def unlike_training(

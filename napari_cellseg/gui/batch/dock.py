@@ -225,7 +225,7 @@ class BatchDock(Dock):
 
     def _on_model(self) -> None:
         if self.state.model is not None and self.state.model != self.model.path:
-            self.model.choose(self.state.model)
+            self.model.choose(self.state.model, proposed=self.state.model_is_proposed)
         self._soon.start()
 
     def _on_plan(self) -> None:

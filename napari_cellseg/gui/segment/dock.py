@@ -33,7 +33,9 @@ from napari_cellseg.gui.widgets.predict_fields import (
 )
 from napari_cellseg.gui.widgets.score_sliders import ScoreSliders
 from napari_cellseg.gui.widgets.workflow import front_dock, is_in_front, show_dock
+from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.suitability import PickedModel, pick_model
 from napari_cellseg.review import Status
 from napari_cellseg.wording import counted
 
@@ -47,6 +49,9 @@ class SegmentDock(Dock):
         super().__init__(state)
         self.layers, self.opener, self.segmentation = layers, opener, segmentation
         self.model = ModelPicker()
+        self.model_reason = small_label()
+        self.model_reason.hide()
+        self._picked: PickedModel | None = None
         self.device = device_choice()
         self.device_reason = small_label()
         self.device_reason.hide()
@@ -66,6 +71,7 @@ class SegmentDock(Dock):
     def _fill(self) -> None:
         form = form_layout()
         form.addRow("Model", self.model)
+        form.addRow(self.model_reason)
         form.addRow("Device", self.device)
         form.addRow(self.device_reason)
         form.addRow("Pixel size", self.pixel_size)
@@ -100,6 +106,7 @@ class SegmentDock(Dock):
         state.model_changed.connect(self._on_model)
         state.models_changed.connect(self._on_models)
         state.segment_requested.connect(self._on_request)
+        state.current_changed.connect(self._pick_model)
         state.current_changed.connect(self._show)
         state.current_changed.connect(self._warm_up)
         state.loading_changed.connect(self._show)
@@ -179,9 +186,11 @@ class SegmentDock(Dock):
             self._segment()
 
     def _on_model(self) -> None:
-        if self.state.model is not None and self.state.model != self.model.path:
-            self.model.choose(self.state.model)
-        self.state.set_model(self.model.path)
+        state = self.state
+        if state.model is None:  # at the start
+            state.set_model(self.model.path, proposed=not self.model.is_remembered)
+        elif state.model != self.model.path or not (state.model_is_proposed or self.model.is_remembered):
+            self.model.choose(state.model, proposed=state.model_is_proposed)
         header = self.model.header
         if header is not None:
             session = self.state.session
@@ -190,9 +199,34 @@ class SegmentDock(Dock):
             self.state.set_min_scores(first_min_scores(header))
         self._show()
 
+    def _pick_model(self) -> None:
+        """Propose the bundled model that suits the image, if the user chose none and the project has its classes."""
+        state = self.state
+        if not state.model_is_proposed or state.image is None or state.session is None:
+            return
+        try:
+            picked = pick_model(state.image.facts)
+            classes = read_header(picked.path).classes
+        except CellSegError:  # no such model; Segment says why it cannot run
+            return
+        if (state.classes_are_provisional and not state.session.cells) or not lacking_classes(classes, state.classes):
+            self._picked = picked
+            state.set_model(picked.path, proposed=True)
+
+    def _show_reason(self) -> None:
+        """Say why the model was picked, until the user chooses one."""
+        picked, state = self._picked, self.state
+        is_shown = picked is not None and state.model_is_proposed and picked.path == state.model
+        reason = picked.reason if picked is not None and is_shown else ""
+        self.model_reason.setText(f"{self.model.currentText()} was picked for this image: {reason}." if reason else "")
+        self.model_reason.setVisible(bool(reason))
+
     def _on_models(self) -> None:
         self.model.refresh()  # the chosen layer may be gone
-        self.state.set_model(self.model.path)
+        kept = self.model.path == self.state.model
+        self.state.set_model(
+            self.model.path, proposed=self.state.model_is_proposed if kept else not self.model.is_remembered
+        )
 
     def _keep_min_scores(self) -> None:
         if self.model.header is not None:
@@ -205,6 +239,7 @@ class SegmentDock(Dock):
         self.pixel_size.setSpecialValueText(f"auto: {known}")
         self.nucleus.refresh(self._why_no_circle())
         self._follow_scale()
+        self._show_reason()
 
     # ---- the scale, by a circle on the image ----
 

@@ -31,7 +31,7 @@ class ModelPicker(ElidedComboBox):
     """
 
     chosen = Signal(object)
-    """Carries the `Path` of the model; emitted for a new choice only."""
+    """Carries the `Path` of the model; emitted for a new choice, and when a proposed model is confirmed."""
 
     def __init__(self, memory: str = "model") -> None:
         super().__init__()
@@ -45,6 +45,11 @@ class ModelPicker(ElidedComboBox):
     def path(self) -> Path | None:
         """Return the chosen model file; None if there is none."""
         return self._path
+
+    @property
+    def is_remembered(self) -> bool:
+        """Return whether the user chose this model, now or in an earlier session."""
+        return self._path is not None and str(self._path) == recall(self._memory)
 
     @property
     def header(self) -> CheckpointHeader | None:
@@ -70,8 +75,8 @@ class ModelPicker(ElidedComboBox):
         self.setCurrentIndex(max(row, 0))
         self._path = self.currentData()
 
-    def choose(self, path: Path) -> None:
-        """Choose a model file.
+    def choose(self, path: Path, *, proposed: bool = False) -> None:
+        """Choose a model file; a proposed one is not remembered for the next session.
 
         Raises
         ------
@@ -82,7 +87,9 @@ class ModelPicker(ElidedComboBox):
         if self._row(path) < 0:
             self._add(path, header, path.stem, self.count() - 1)
         self.setCurrentIndex(self._row(path))
-        if path != self._path:
+        if proposed:
+            self._path = path
+        elif path != self._path or not self.is_remembered:
             self._path = path
             remember(self._memory, str(path))
             self.chosen.emit(path)
