@@ -27,6 +27,7 @@ MADE = {
     "contributing.md": lambda root: _moved(root / "CONTRIBUTING.md", ""),
     "changelog.md": lambda root: _moved(root / "CHANGELOG.md", ""),
     "explanation/model-card.md": lambda root: _moved(root / "napari_cellseg/model/weights/MODEL_CARD.md", "../"),
+    "explanation/nuclei-card.md": lambda root: _moved(root / "napari_cellseg/model/weights/NUCLEI_CARD.md", "../"),
 }
 """Page and the function that makes it from the repository's top folder."""
 

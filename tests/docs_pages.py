@@ -16,7 +16,7 @@ from textwrap import dedent
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/*.md"), ROOT / "README.md"])
-MADE = {"commands.md", "settings.md", "contributing.md", "changelog.md", "model-card.md"}
+MADE = {"commands.md", "settings.md", "contributing.md", "changelog.md", "model-card.md", "nuclei-card.md"}
 
 _BLOCK = re.compile(r"(?:^ *<!-- (?P<mark>[^>]+?) -->\n)?^ *```(?P<language>\w*)\n(?P<code>.*?)^ *```$", re.M | re.S)
 _INLINE = re.compile(r"`(napari-cellseg [^`\n]+)`")

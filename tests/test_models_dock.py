@@ -80,7 +80,7 @@ def test_the_bundled_model_is_there_and_cannot_be_renamed_or_deleted(dock):
 
 
 def test_an_imported_model_is_listed_by_the_name_of_its_run_and_chosen(dock, own):
-    assert names(dock) == ["gut", "lite-consep"]
+    assert names(dock) == ["gut", "lite-consep", "nuclei"]
     assert own.name == "gut"
     row = [dock.table.model().index(0, column).data() for column in range(9)]
     assert row[:5] == ["gut", "imported", "0.500", "0.400", "-"]
@@ -115,7 +115,7 @@ def test_a_foreign_file_is_refused_in_words(qtbot, dock, tmp_path, model_file):
     for path, words in ((foreign, "pickled file"), (cut, "SHA-256 does not match")):
         import_file(qtbot, dock, path)
         assert words in dock.row.message.text()
-    assert names(dock) == ["lite-consep"]
+    assert names(dock) == ["lite-consep", "nuclei"]
 
 
 def test_the_name_is_edited_in_the_table(qtbot, dock, own):
@@ -125,7 +125,7 @@ def test_the_name_is_edited_in_the_table(qtbot, dock, own):
     field.setText("Kröte 細胞")
     qtbot.keyClick(field, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: "gut" not in names(dock), timeout=60_000)
-    assert names(dock) == ["Kröte 細胞", "lite-consep"]
+    assert names(dock) == ["Kröte 細胞", "lite-consep", "nuclei"]
     assert dock.table.entry.path.exists()
     assert not own.path.exists()
 
@@ -148,7 +148,7 @@ def test_deleting_asks_and_takes_only_the_file_in_the_library(dock, own, model_f
     assert own.path.exists()
     dock.remove.click()
     dock.confirmation.yes.click()
-    assert names(dock) == ["lite-consep"]
+    assert names(dock) == ["lite-consep", "nuclei"]
     assert not own.path.exists()
     assert model_file.exists()
 
@@ -196,7 +196,7 @@ def test_any_column_sorts_and_names_as_people_count(qtbot, dock, model_file):
     for name in ("run 10", "run 2"):
         dock.library.import_file(model_file, name)
     dock.refresh()
-    assert names(dock) == ["lite-consep", "run 2", "run 10"]
+    assert names(dock) == ["lite-consep", "nuclei", "run 2", "run 10"]
     dock.table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
     assert names(dock)[-1] == "lite-consep"  # AP50 0.36 against 0.5
     dock.table.setFocus()

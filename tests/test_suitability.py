@@ -136,6 +136,7 @@ def test_a_pixel_size_without_effect_is_refused(tmp_path: Path, capsys: pytest.C
 
 def test_a_far_image_gets_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tifffile.imwrite(tmp_path / "a.tif", fluorescence(), photometric="rgb")
-    code, text = predicted(tmp_path, capsys)
+    code, text = predicted(tmp_path, capsys, "--checkpoint", "lite-consep")
     assert code == 0
     assert text.count("unlike the 22 images") == 1
+    assert "the model 'nuclei' was trained on images like it" in text

@@ -29,7 +29,7 @@ _CODECS = ("LZW", "DEFLATE", "ZSTD", "JPEG8", "JPEG2K", "WEBP", "LZMA", "PACKBIT
 def add_parser(subparsers: Any) -> None:
     """Add the options of the command."""
     parser = subparsers.add_parser(
-        "doctor", help="show versions, devices, codecs and the bundled model, and what is missing"
+        "doctor", help="show versions, devices, codecs and the bundled models, and what is missing"
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.set_defaults(run=run)
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """Check and print; return 1 if something is missing."""
     facts: dict[str, str] = {}
     problems: list[str] = []
-    for look in (_system, _packages, _window, _devices, _codecs, _model, _unpacked):
+    for look in (_system, _packages, _window, _devices, _codecs, _models, _unpacked):
         found, missing = look()
         facts |= found
         problems += missing
@@ -132,16 +132,22 @@ def _unpacked() -> Found:
     return {"unpacked zips": f"{total / 2**30:.2f} GiB in {cache_folder()} ({bounds})"}, []
 
 
-def _model() -> Found:
-    from napari_cellseg.model.bundled import bundled
+def _models() -> Found:
+    from napari_cellseg.model.bundled import FOR_ANY_STAIN, USUAL, bundled
     from napari_cellseg.model.checkpoint import read_header
 
-    try:
-        path = bundled()
-        header = read_header(path, verify=True)
-    except CellSegError as error:
-        return {"bundled model": "none"}, [str(error)]
-    metrics = ", ".join(f"{name} {header.metrics[name]:.3f}" for name in ("ap50", "pq") if name in header.metrics)
-    size = path.stat().st_size / 1e6
-    facts = f"{header.name or path.stem}, {size:.1f} MB, {', '.join(header.classes.names)}"
-    return {"bundled model": f"{facts} ({metrics})" if metrics else facts}, []
+    found, problems = {}, []
+    for name in (USUAL, FOR_ANY_STAIN):
+        try:
+            path = bundled(name)
+            header = read_header(path, verify=True)
+        except CellSegError as error:
+            found[f"bundled model {name}"] = "none"
+            problems.append(str(error))
+            continue
+        known = [metric for metric in ("ap50", "pq") if metric in header.metrics]
+        metrics = ", ".join(f"{metric} {header.metrics[metric]:.3f}" for metric in known)
+        size = path.stat().st_size / 1e6
+        facts = f"{header.name or path.stem}, {size:.1f} MB, {', '.join(header.classes.names)}"
+        found[f"bundled model {name}"] = f"{facts} ({metrics})" if metrics else facts
+    return found, problems

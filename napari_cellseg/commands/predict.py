@@ -130,8 +130,6 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.model.checkpoint import read_header
 
     bound_shape_caches()
-    from napari_cellseg.model.checkpoint import read_header
-
     region = parse_region(options.region) if options.region else ()
     files = list_inputs(options.images)
     exporters = exporters_of(options.to)  # refuse an unavailable format before anything is computed

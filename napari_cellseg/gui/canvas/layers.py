@@ -272,13 +272,10 @@ class ClassLayers(QObject):
         for layer in self:
             layer.name = classes.name(layer.class_id)
             layer.set_colours(self._looks.mode, classes.colour(layer.class_id))
-        if self._waiting and max(self._waiting) > len(classes):  # another model was chosen before all layers were there
-            self._waiting = [i for i in self._waiting if i <= len(classes)]
-            self._painter.forget()
-        if missing := [i for i in classes.class_ids if i not in self._layers and i not in self._waiting]:
-            self._waiting += missing
-            self._are_coming = True
-            self._turn.start(0)
+        self._waiting = [i for i in classes.class_ids if i not in self._layers]
+        self._painter.forget()
+        self._are_coming |= bool(self._waiting)
+        self._turn.start(0)
 
     def _on_preferences(self) -> None:
         """Fill cells as the preferences say now."""
