@@ -95,6 +95,11 @@ def test_cells_of_another_size_suggest_a_scale(side: float, better: float | None
     assert scale_hint(cells_of(side), HEADER, 2.0) == better
 
 
+@pytest.mark.parametrize(("side", "better"), [(8, None), (20, None), (50, None), (5, 8), (60, 0.33)])
+def test_the_model_for_any_stain_knows_cells_of_many_sizes(side: float, better: float | None) -> None:
+    assert scale_hint(cells_of(side), read_header(bundled("nuclei")), 2.0) == better
+
+
 def test_a_few_cells_suggest_nothing() -> None:
     assert scale_hint(cells_of(8, 19), HEADER, 2.0) is None
 

@@ -22,6 +22,8 @@ __all__ = ["PickedModel", "check_pixel_size", "pick_model", "scale_hint", "unlik
 
 _FEWEST_CELLS = 20  # a few cells are not enough: epithelium and lymphocytes differ twofold in size
 _SMALL, _LARGE = 0.8, 1.4
+_TRAINED_SIDES = {FOR_ANY_STAIN: (7.0, 58.0)}
+"""Cell sides, px at the model's own scale, of a bundled model that was trained on many: the median says little then."""
 _BIAS = 1.5
 """The model prefers cells of its training size: predicted sizes follow the 2/3 power of the scale (0.5 to 2)."""
 _SCALES = np.array([0.25, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 4, 6, 8])
@@ -152,6 +154,9 @@ def scale_hint(cells: InstanceMasks, header: CheckpointHeader, scale: float) -> 
     if len(boxes) < _FEWEST_CELLS:
         return None
     found = float(np.median(np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))) * scale
+    low, high = _TRAINED_SIDES.get(header.name, (np.inf, 0.0))
+    if low <= found / header.config.working_scale <= high:
+        return None
     ratio = found / (trained.cell_side_px * header.config.working_scale)
     if _SMALL < ratio < _LARGE:
         return None
