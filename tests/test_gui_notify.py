@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qtpy.QtWidgets import QLabel
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_info
@@ -26,15 +28,20 @@ def shown() -> list[Any]:
     return list(NapariQtNotification._instances)
 
 
+def told(tell: Callable[[], None]) -> Any:
+    """Return the notification that a call shows; those of other tests may still be there, alive or deleted by Qt."""
+    before = shown()
+    tell()
+    (new,) = (each for each in shown() if not any(each is other for other in before))
+    return new
+
+
 def test_a_long_text_is_shown_as_a_whole_and_without_a_source(window: Window) -> None:
     for tell in (
         lambda: show_error(CellSegError(TEXT)),
         lambda: show_choice(TEXT, "Do it", lambda: None, window.state),
     ):
-        for old in shown():
-            old.close()
-        tell()
-        (dialog,) = shown()
+        dialog = told(tell)
         wait_until(lambda dialog=dialog: dialog.property("expanded"))
         pump(0.05)
         assert window.canvas.rect().contains(dialog.geometry())
@@ -48,10 +55,20 @@ def test_a_long_text_is_shown_as_a_whole_and_without_a_source(window: Window) ->
 
 @pytest.mark.usefixtures("window")
 def test_a_short_text_stays_one_line() -> None:
-    for old in shown():
-        old.close()
-    show_info("Saved.")
-    (dialog,) = shown()
+    dialog = told(lambda: show_info("Saved."))
     pump(0.5)
     assert not dialog.property("expanded")
     dialog.close()
+
+
+@pytest.mark.usefixtures("window")
+def test_a_notification_that_qt_has_deleted_is_in_no_ones_way() -> None:
+    first = told(lambda: show_info("First."))
+    first.deleteLater()
+    pump()
+    QApplication.sendPostedEvents(first, QEvent.Type.DeferredDelete)
+    with pytest.raises(RuntimeError):
+        first.isVisible()
+    second = told(lambda: show_info("Second."))
+    assert second.message.text() == "Second."
+    second.close()

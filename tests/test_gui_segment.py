@@ -342,7 +342,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_starts(dock):
 def test_a_project_without_a_class_of_the_model_is_told_which(dock):
     dock.state.set_classes(ClassTable(("tumour", "stroma")))
     dock.button.click()
-    assert "'other'" in dock.row.message.text()
+    assert "the project lacks other" in dock.row.message.text()
     assert dock.segmentation.job.state is JobState.IDLE
 
 

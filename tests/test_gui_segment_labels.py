@@ -77,7 +77,8 @@ def test_a_folder_with_a_class_of_another_name_is_not_segmented_and_the_reason_n
 
 
 def test_names_taken_from_the_model_say_which_class_they_rename(dock: Any, open_dock: Any) -> None:
-    editor = open_dock(docks.Open).findChild(ClassEditor)
+    opened = open_dock(docks.Open)
+    editor = opened.findChild(ClassEditor)
     dock.state.set_classes(ClassTable(("nucleus", "inflammatory")))
     editor._from_model.click()
     assert dock.state.classes.names == TISSUE_CLASSES.names

@@ -186,4 +186,4 @@ def test_the_guard_looks_at_the_threads_of_jobs():
     guard.check(JobThread(lambda: iter([held.objectName()]))._thread)
     guard.check(JobThread(lambda: iter_nothing())._thread)
     assert len(guard.problems) == 1
-    assert "held is a PyQt5.QtCore.QObject" in guard.problems[0]
+    assert f"held is a {QObject.__module__}.QObject" in guard.problems[0]

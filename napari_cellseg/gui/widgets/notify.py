@@ -64,9 +64,10 @@ def _dispatch(text: str, severity: str, actions: list[tuple[str, Callable[..., N
     class Told(Notification):
         source = None  # else napari's own class is named as the source, instead of the rest of the text
 
+    before = list(getattr(NapariQtNotification, "_instances", ()))  # Qt may have deleted some of these
     notification_manager.dispatch(Told(text, severity, actions))
     for shown in list(getattr(NapariQtNotification, "_instances", ())):
-        if shown.message.text() == text and not shown.property("expanded"):
+        if not any(shown is other for other in before):
             _unfold_later(shown)
 
 
