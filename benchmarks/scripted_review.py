@@ -68,6 +68,7 @@ class Reviewer:
         self.canvas.setFocus()
         self.late = Lateness()
         self.phase = ""
+        self.decided = 0
 
     @property
     def session(self) -> Any:  # noqa: D102
@@ -126,7 +127,6 @@ class Reviewer:
     def decide(self, count: int) -> int:
         """Decide cells of the queue with one key each: most are right, some are none, some have another class."""
         before = self.session.progress.reviewed
-        self.key(Qt.Key.Key_N)
         for i in range(count):
             (cell_id,) = self.state.selection
             if i % 20 == 7:
@@ -136,7 +136,8 @@ class Reviewer:
                 self.key(Qt.Key.Key_0 + other)
             else:
                 self.key(Qt.Key.Key_A)
-        return self.session.progress.reviewed - before
+        self.decided += self.session.progress.reviewed - before
+        return self.decided
 
     def split(self, count: int) -> int:
         """Cut the cell at hand across by a line, and accept its parts."""
@@ -158,9 +159,11 @@ class Reviewer:
     def merge(self, count: int) -> int:
         """Add the nearest cell to the selection by a click, merge both over the gap, and accept."""
         done = 0
-        while done < count:
+        while done < count and self.state.selection:
             (cell_id,) = self.state.selection
             other = self._near(cell_id)
+            self.phase = "decide" if other is None else "merge"
+            self.decided += other is None
             if other is not None:
                 self.drag([self._inside(other)], Qt.KeyboardModifier.ShiftModifier)
                 self.key(Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
@@ -259,12 +262,13 @@ def free_places(person: Reviewer, count: int) -> list[tuple[float, float]]:
 def review(person: Reviewer, places: list[tuple[float, float]], decide: int) -> dict[str, tuple[int, int]]:
     """Do all of it; return for each part what was done and what should have been."""
     done: dict[str, tuple[int, int]] = {}
-    with person.part("decide"):
-        done["decide"] = person.decide(decide), decide
     with person.part("split"):
+        person.key(Qt.Key.Key_N)
         done["split"] = person.split(10), 10
-    with person.part("merge"):
+    with person.part("merge"):  # which accepts cells without a near one on the way
         done["merge"] = person.merge(10), 10
+    with person.part("decide"):
+        done["decide"] = person.decide(decide - person.decided), decide
     with person.part("draw"):
         done["draw"] = person.draw(free_places(person, 10)), 10
     with person.part("add"):
