@@ -151,6 +151,13 @@ class Shots:
         QTest.mouseRelease(canvas, left, no_key, places[-1])
         self.settle()
 
+    def look_at(self, y: float, x: float) -> None:
+        """Move the view to a place of the image."""
+        from napari_cellseg.gui.canvas.camera import camera_of
+
+        camera_of(self.viewer).center = (y, x)
+        self.settle(0.3)
+
     @property
     def _canvas(self) -> Any:
         return self.viewer.window._qt_viewer.canvas.native
@@ -267,6 +274,7 @@ def correct_and_add(shots: Shots, wanted: dict[str, bool]) -> None:
     (cell_id,) = shots.plugin.state.selection
     x0, y0, x1, y1 = session.cells[cell_id].box
     shots.key(Qt.Key.Key_Delete)  # the model misses no cell of this drawing
+    shots.look_at((y0 + y1) / 2, (x0 + x1) / 2)  # the view moved on to the next cell
     shots.key(Qt.Key.Key_C)
     shots.drag([((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)])
     shots.wait(lambda: do.new_cell.is_shown, "the new cell")

@@ -62,11 +62,12 @@ def keep_or_log(state: AppState) -> None:
     if workspace is None:
         return
     error = save_current(state)
+    why = f"{error} " if error is not None else ""
     for image_id in workspace.unsaved():
         try:
-            _LOG.warning("%s The edits of %s are kept in %s.", error, image_id, workspace.keep_elsewhere(image_id))
+            _LOG.warning("%sThe edits of %s are kept in %s.", why, image_id, workspace.keep_elsewhere(image_id))
         except ExportError as refused:
-            _LOG.error("The edits of %s are lost: %s %s", image_id, error, refused)
+            _LOG.error("The edits of %s are lost: %s%s", image_id, why, refused)
 
 
 def _keep(state: AppState, workspace: Sessions, image_id: str) -> bool:
