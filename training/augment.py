@@ -231,8 +231,8 @@ class Augmentation:
             rgb = transforms.gaussian_blur(rgb, 2 * int(np.ceil(2 * sigma)) + 1, sigma)
         # Last, and without a random number where the rate is 0: older runs can be repeated.
         if config.tint and rng.random() < config.tint:
-            factors = 1 - config.tint_strength * rng.random(3).astype(np.float32)
-            rgb = rgb * torch.from_numpy(factors / max(factors.max(), 1e-3))[:, None, None]
+            tint = 1 - config.tint_strength * rng.random(3).astype(np.float32)
+            rgb = rgb * torch.from_numpy(tint / max(tint.max(), 1e-3))[:, None, None]
         if config.invert and rng.random() < config.invert:
             rgb = 1 - rgb
         return rgb
