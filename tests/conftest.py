@@ -208,6 +208,17 @@ def project_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Keep a small network on one core: on a busy machine two threads wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def consep() -> Path:
     """Return the 27 CoNSeP tiles (``train/<id>/image.tif`` and ``class1.tif`` ... ``class4.tif``)."""
     return data_folder("consep")

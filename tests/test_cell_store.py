@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.formats.cell_store import CellStore, TileCells
+from napari_cellseg.formats.cell_store import CellStore
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import InstanceMasks
 
 SIZE = (300, 400)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 from command_cases import write_image, write_model
 from test_slide import write_slide
 from test_tissue import glass, pyramid, write_levels
@@ -29,14 +28,7 @@ FORMATS = ("coco", "geojson", "measurements", "parquet", "rois")
 SIZE = (300, 350)
 Predict = Callable[..., int]
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep a small network on one core: on a busy machine two threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

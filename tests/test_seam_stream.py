@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_seams import crowd, seen_by
 
-from napari_cellseg.formats.cell_store import TileCells
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.inference.seam_stream import SeamStream
 from napari_cellseg.model.inference.seams import merge_tiles, suppress

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tifffile
-import torch
 from command_cases import write_model
 from test_slide import write_slide
 from test_tissue import glass, pyramid, write_levels
 
 from napari_cellseg.events import ImageDone, ImageFailed, Message, PredictEvent, SlideDone, SlideTileDone
-from napari_cellseg.formats.cell_store import CellStore, TileCells
+from napari_cellseg.formats.cell_store import CellStore
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images import slide
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.samples import generate_tissue
@@ -28,14 +27,7 @@ from napari_cellseg.model.inference.slide_region import SlideRegion
 TILES = 9
 SIZE = (300, 350)
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep a small network on one core: on a busy machine two threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,12 @@ from napari_cellseg.export.exporter import Exporter, ExportJob, unique_names
 from napari_cellseg.export.exporters import exporters_of
 from napari_cellseg.export.plan import ExportPlan
 from napari_cellseg.export.stream import CellBatch, StreamedImage, write_streamed
-from napari_cellseg.formats.cell_store import CellStore, TileCells
+from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.formats.ids import match_ids
 from napari_cellseg.formats.json_gate import read_json
 from napari_cellseg.formats.polygon_mask import checked_rings
 from napari_cellseg.formats.rle import MAX_FRAME_PIXELS
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import ImageFile, read_size

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
@@ -23,9 +23,10 @@ import numpy.typing as npt
 
 from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["CellStore", "TileCells", "TileState"]
+__all__ = ["CellStore", "TileState"]
 
 TileState = Literal["done", "glass", "outside"]
 """Whether a tile was predicted; else why not."""
@@ -53,62 +54,6 @@ CREATE VIRTUAL TABLE cell_box USING rtree_i32 (id, x0, x1, y0, y1);
 """
 _COLUMNS = "tile, place, class_id, score, x0, y0, x1, y1, mask, red, green, blue"
 _BEST_FIRST = "ORDER BY score DESC, joined, tile, place"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TileCells:
-    """N cells of a prediction and where they come from.
-
-    Attributes
-    ----------
-    cells : InstanceMasks
-    tiles, places : (N,) int64
-        The tile that found a cell, and its place among the cells of that tile; of a joined cell those of its first
-        piece.
-    joined : (N,) bool
-        Whether the cell was joined from pieces in several tiles.
-    colours : (N, 3) int64
-        Sums of red, green and blue over the pixels of the cell.
-    """
-
-    cells: InstanceMasks
-    tiles: npt.NDArray[np.int64]
-    places: npt.NDArray[np.int64]
-    joined: npt.NDArray[np.bool_]
-    colours: npt.NDArray[np.int64]
-
-    @classmethod
-    def of_tile(cls, number: int, cells: InstanceMasks, colours: npt.NDArray[np.int64]) -> TileCells:
-        """Return the cells of one tile, in their order."""
-        count = len(cells)
-        return cls(
-            cells=cells,
-            tiles=np.full(count, number, np.int64),
-            places=np.arange(count, dtype=np.int64),
-            joined=np.zeros(count, bool),
-            colours=np.asarray(colours, np.int64).reshape(-1, 3),
-        )
-
-    @classmethod
-    def empty(cls, image_size: tuple[int, int]) -> TileCells:
-        """Return no cells of an image."""
-        return cls.of_tile(0, InstanceMasks.empty(image_size), np.zeros((0, 3), np.int64))
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[TileCells]) -> TileCells:
-        """Concatenate cells of one image."""
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
-        return cls(cells=InstanceMasks.concatenate([part.cells for part in parts]), **arrays)
-
-    def __len__(self) -> int:
-        return len(self.cells)
-
-    def select(self, index: npt.ArrayLike) -> TileCells:
-        """Return the cells of an integer index (M,) or a bool index (N,), in that order."""
-        return TileCells(cells=self.cells.select(index), **{name: getattr(self, name)[index] for name in _ARRAYS})
-
-
-_ARRAYS = ("tiles", "places", "joined", "colours")
 
 
 class CellStore:

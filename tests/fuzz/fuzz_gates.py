@@ -282,7 +282,8 @@ def read_log(path: Path) -> object:
 
 
 def cell_stores(folder: Path) -> list[bytes]:
-    from napari_cellseg.formats.cell_store import CellStore, TileCells
+    from napari_cellseg.formats.cell_store import CellStore
+    from napari_cellseg.formats.tile_cells import TileCells
 
     found = []
     for number in (1, 2):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from napari_cellseg.formats.cell_store import TileCells
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import intersections
 from napari_cellseg.model.inference.seams import join, shadowed
 from napari_cellseg.model.inference.tiles import Tile

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
-from napari_cellseg.formats.cell_store import CellStore, TileCells, TileState
+from napari_cellseg.formats.cell_store import CellStore, TileState
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
 from napari_cellseg.images.tissue import White, glass_boxes, is_glass, white_of
 from napari_cellseg.instances import InstanceMasks
