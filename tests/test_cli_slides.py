@@ -217,8 +217,9 @@ def test_polygons_keep_their_holes_and_overlapping_ones_are_joined(tmp_path: Pat
     file.write_text(json.dumps([{"geometry": {"type": "Polygon", "coordinates": [[["x", 1]]]}}]))
     with pytest.raises(AnnotationError, match=r"region\.geojson, feature 1"):
         parse_region(str(file))
-    with pytest.raises(ConfigError, match="--region nonsense"):
-        parse_region("nonsense")
+    for word in ("nonsense", "nan,0,10,10", "0,inf,10,10", "0,0,nan,10", "0,0,0,10"):
+        with pytest.raises(ConfigError, match=f"--region {word}"):
+            parse_region(word)
 
 
 @pytest.mark.usefixtures("by_regions")

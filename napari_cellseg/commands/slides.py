@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.found import FoundImage, FoundSlide, export_found
 from napari_cellseg.errors import AnnotationError, ConfigError, ExportError, ImageReadError
-from napari_cellseg.events import SlideDone, TileDone
+from napari_cellseg.events import SlideDone, SlideTileDone, TileDone
 from napari_cellseg.export.exporter import Exporter, ExportJob, unique_names
 from napari_cellseg.export.exporters import exporters_of
 from napari_cellseg.export.plan import ExportPlan
@@ -117,8 +118,8 @@ def parse_region(word: str) -> Polygons:
     try:
         x, y, width, height = (float(part) for part in word.split(","))
     except ValueError:
-        width = height = 0.0
-    if not (0 < width < float("inf") and 0 < height < float("inf")):
+        x = y = width = height = 0.0
+    if not (all(map(math.isfinite, (x, y, width, height))) and width > 0 and height > 0):
         raise ConfigError(
             f"--region {word}: give x,y,width,height in px of level 0, for example 20000,15000,4000,3000, or a GeoJSON "
             "file with polygons."
@@ -157,8 +158,6 @@ def _rings_of(geometry: Any) -> list[Any]:
 
 def tile_text(event: TileDone) -> str:
     """Return the progress within an image: tiles, and of a slide the area and the time left."""
-    from napari_cellseg.events import SlideTileDone
-
     text = f"tile {event.tile}/{event.tiles}"
     if isinstance(event, SlideTileDone):
         if event.mm2 is not None:
