@@ -40,6 +40,7 @@ from napari_cellseg.model.inference.slide_run import image_stamp, predict_slide
 from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.network.folding import fold_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
+from napari_cellseg.model.network.pointwise import same_on_any_threads
 from napari_cellseg.model.suitability import check_pixel_size, scale_hint, unlike_training
 
 __all__ = ["ModelCache", "PredictItem", "Predictor", "predict", "share_of_rank"]
@@ -68,6 +69,8 @@ class ModelCache:
             self.clear()  # first, so that two models are never in memory together
             model, header = load_checkpoint(path, device.name)
             fold_norms(model)
+            if device.kind == "cpu":
+                same_on_any_threads(model)
             self._key, self._loaded = key, (model, header)
         return self._loaded
 
