@@ -25,10 +25,11 @@ from napari_cellseg.gui.review.hints import Hints
 from napari_cellseg.gui.review.keys import ReviewKeys
 from napari_cellseg.gui.review.work_bar import WorkBar
 from napari_cellseg.gui.segment.segmentation import Segmentation
+from napari_cellseg.gui.slides.slide_view import SlideView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.run import TrainRun
 from napari_cellseg.gui.train.trial import Trial
-from napari_cellseg.gui.widgets.notify import show_info
+from napari_cellseg.gui.widgets.notify import show_info, show_warning
 
 __all__ = ["Plugin", "build_plugin", "plugin_of"]
 
@@ -47,6 +48,8 @@ class Plugin:
         Whether the plane with the cells is on show.
     layers : ClassLayers
         The class layers on the canvas.
+    slides : SlideView
+        The slide on the canvas.
     opener : Opener
         Opens folders and images, and saves them.
     saving : SaveWatch
@@ -73,6 +76,7 @@ class Plugin:
     state: AppState
     planes: PlaneWatch
     layers: ClassLayers
+    slides: SlideView
     opener: Opener
     saving: SaveWatch
     autosave: Autosave
@@ -92,7 +96,7 @@ class Plugin:
         self.state.close()
         for part in (
             self.trial, self.training, self.batch, self.hints, self.work_bar, self.segmentation, self.keys, self.review,
-            self.autosave, self.saving, self.opener, self.layers, self.planes,
+            self.autosave, self.saving, self.opener, self.slides, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
 
@@ -113,6 +117,8 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     planes.told.connect(show_info)
     layers.told.connect(show_info)
     layers.ready.connect(planes.check)
+    slides = SlideView(state)
+    slides.told.connect(show_warning)
     opener = Opener(state)
     saving = SaveWatch(state)
     autosave = Autosave(state, opener)
@@ -129,6 +135,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         state=state,
         planes=planes,
         layers=layers,
+        slides=slides,
         opener=opener,
         saving=saving,
         autosave=autosave,

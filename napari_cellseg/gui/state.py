@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cellseg.images.read import Image, ImageFile
     from napari_cellseg.review import ReviewSession
     from napari_cellseg.workspace import Sessions
+    from napari_cellseg.workspace.open_any import LoadedSlide
 
 __all__ = ["AppState"]
 
@@ -40,6 +41,8 @@ class AppState(QObject):
         Its pixels.
     session : ReviewSession or None
         Its cells; always replaced together with ``file`` and ``image``.
+    slide : LoadedSlide or None
+        The slide on the canvas; ``image`` and ``session`` are None then.
     classes : ClassTable
     classes_are_provisional : bool
         Whether no one has chosen them yet: they are numbers, or the classes of the chosen model.
@@ -76,7 +79,7 @@ class AppState(QObject):
     current_changed = Signal()
     """Another image is on the canvas: ``file``, ``image`` and ``session`` are new (or all None)."""
     emptied = Signal()
-    """No image is open and none is coming, because what was to be opened could not be."""
+    """No image is open in memory and none is coming: what was to be opened could not be, or is a slide."""
     classes_changed = Signal()
     """Names, colours or number of classes."""
     min_scores_changed = Signal()
@@ -112,6 +115,7 @@ class AppState(QObject):
         self.file: ImageFile | None = None
         self.image: Image | None = None
         self.session: ReviewSession | None = None
+        self.slide: LoadedSlide | None = None
         self.classes = ClassTable.numbered(1)
         self.classes_are_provisional = True
         self.min_scores: dict[int, float] = {}
@@ -161,9 +165,15 @@ class AppState(QObject):
         self.images = tuple(images)
         self.images_changed.emit()
 
-    def set_current(self, file: ImageFile | None, image: Image | None, session: ReviewSession | None) -> None:
-        """Replace the current image and its cells; the minimum scores stay."""
-        self.file, self.image, self.session = file, image, session
+    def set_current(
+        self,
+        file: ImageFile | None,
+        image: Image | None,
+        session: ReviewSession | None,
+        slide: LoadedSlide | None = None,
+    ) -> None:
+        """Replace the current image and its cells, or the slide; the minimum scores stay."""
+        self.file, self.image, self.session, self.slide = file, image, session, slide
         self.selection = ()
         if session is not None:
             session.set_min_scores(self.min_scores)

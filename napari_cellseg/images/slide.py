@@ -22,7 +22,7 @@ from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import READ_ERRORS, choose_level, decoded_bytes, opened, read_errors, watched_log
 from napari_cellseg.images.tags import pixel_size_um, to_colours
 
-__all__ = ["Slide", "has_regions", "is_slide", "open_slide"]
+__all__ = ["Slide", "has_regions", "is_slide", "open_slide", "overview_of", "reads_by_region"]
 
 OVERVIEW_PX = 4096
 """Longest side of the picture that decides the brightness limits of a slide."""
@@ -54,17 +54,23 @@ class Slide:
         size_um: float | None,
         full_size: tuple[int, int],
         coarse: tifffile.TiffPage | None = None,
+        *,
+        lock: threading.Lock | None = None,
     ) -> None:
         self._page = page
-        self._reading = threading.Lock()  # a file has one position
+        self._reading = lock or threading.Lock()  # a file has one position
         self.overview = overview
         self.pixel_size_um = size_um
         self.full_size = full_size
         self.shape = int(page.imagelength), int(page.imagewidth), 3
         self.coarse: Slide | None = None
         if coarse is not None:
-            self.coarse = Slide(coarse, overview, None, full_size)
-            self.coarse._reading = self._reading
+            self.coarse = Slide(coarse, overview, None, full_size, lock=self._reading)
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Height and width of the tiles of the file, px."""
+        return int(self._page.tilelength), int(self._page.tilewidth)
 
     def __getitem__(self, region: tuple[slice, slice]) -> npt.NDArray[np.uint8]:
         rows, columns = region
@@ -93,7 +99,7 @@ def is_slide(path: str | os.PathLike[str], options: ReadOptions) -> bool:
         return False  # without a level, the finest that fits into memory is read
     with opened(Path(path)) as (tif, _):
         series, _ = choose_level(tif, options.level)
-        return decoded_bytes(series) > MAX_BYTES and _has_regions(series)
+        return decoded_bytes(series) > MAX_BYTES and reads_by_region(series)
 
 
 def has_regions(path: str | os.PathLike[str], options: ReadOptions, *, any_size: bool = False) -> bool:
@@ -116,7 +122,7 @@ def has_regions(path: str | os.PathLike[str], options: ReadOptions, *, any_size:
         return False
     with opened(Path(path)) as (tif, _):
         series, _ = choose_level(tif, options.level)
-        return (any_size or decoded_bytes(series) > REGION_BYTES) and _has_regions(series)
+        return (any_size or decoded_bytes(series) > REGION_BYTES) and reads_by_region(series)
 
 
 @contextmanager
@@ -135,7 +141,7 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
             tif = files.enter_context(tifffile.TiffFile(path))
             series, full = choose_level(tif, options.level)
             page = series.keyframe
-            if not _has_regions(series):
+            if not reads_by_region(series):
                 raise ImageReadError(
                     "it is not one plane of 8- or 16-bit values in tiles; save it as a tiled, pyramidal RGB TIFF"
                 )
@@ -144,7 +150,7 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
             if size_um is not None:
                 size_um *= float(full.keyframe.imagewidth / page.imagewidth)
             level = full.levels.index(series)
-            pixels, axes = _overview(full.levels[level:])
+            pixels, axes = overview_of(full.levels[level:])
             overview = Image(
                 pixels=pixels,
                 axes=axes,
@@ -158,7 +164,7 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
         yield slide
 
 
-def _has_regions(series: Any) -> bool:
+def reads_by_region(series: Any) -> bool:
     """Return whether a level is one plane in tiles, and each pixel has the same colour in every region.
 
     The whole image decides how more than 8 bits are inverted, when colours are divided by alpha, and what NaN becomes.
@@ -173,11 +179,11 @@ def _coarse(levels: Sequence[Any], size_um: float | None) -> Any:
     """Return the coarsest level, of those after the first, whose pixels are at most as large as half a nucleus."""
     width = levels[0].keyframe.imagewidth
     most = _COARSE_PX if size_um is None else _COARSE_UM / size_um
-    fine = [level for level in levels[1:] if width / level.keyframe.imagewidth <= most and _has_regions(level)]
+    fine = [level for level in levels[1:] if width / level.keyframe.imagewidth <= most and reads_by_region(level)]
     return fine[-1].keyframe if fine else None
 
 
-def _overview(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
+def overview_of(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
     """Return pixels and axes of the finest level that is small; without one, tiles from all over the coarsest."""
     small = [level for level in levels if max(level.keyframe.shape[:2]) <= OVERVIEW_PX]
     page = (small or levels[-1:])[0].keyframe

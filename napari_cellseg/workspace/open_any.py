@@ -11,20 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import AnnotationError
+from napari_cellseg.errors import AnnotationError, ImageReadError
 from napari_cellseg.formats.coco_images import read_image_ids
 from napari_cellseg.formats.coco_results import read_results
 from napari_cellseg.formats.damaged import heard_damage
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, short_names
 from napari_cellseg.images.formats import read_image
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image, ImageFile
+from napari_cellseg.images.slide_levels import SlideLevels, is_large, open_levels
 from napari_cellseg.importers import Imported as Foreign
 from napari_cellseg.importers import import_annotations
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.wording import counted
 from napari_cellseg.workspace import ImageSummary, LoadedCells, Project, Recovery, load_cells, open_project, recoverable
+from napari_cellseg.workspace.labels import label_stamps
 
-__all__ = ["Imported", "LoadedImage", "OpenedFolder", "UnsavedEdits", "list_again", "load_image", "open_folder"]
+__all__ = [
+    "Imported", "LoadedImage", "LoadedSlide", "OpenedFolder", "UnsavedEdits", "list_again", "load_image", "open_folder",
+]  # fmt: skip
 
 _ANNOTATIONS = (".json", ".geojson", ".xml", ".roi", ".npy", ".mat")
 
@@ -73,6 +78,16 @@ class LoadedImage:
     """Cells to propose for an image without annotations."""
     labels_changed: bool = False
     """Whether another program changed the ``class*.tif`` after the annotations were saved."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSlide:
+    """An image that is too large for memory, open for reading by regions; its cells are in a file on disk."""
+
+    file: ImageFile
+    levels: SlideLevels
+    store: Path
+    """The file of the cells that the viewer predicts, or finds there; it may not exist."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +167,8 @@ def list_again(project: Project, imported: Imported) -> Generator[None, None, Op
 
 def load_image(
     project: Project, file: ImageFile, imported: Imported, *, recover: bool | None = None
-) -> Generator[None, None, LoadedImage | UnsavedEdits]:
-    """Read an image and its cells.
+) -> Generator[None, None, LoadedImage | LoadedSlide | UnsavedEdits]:
+    """Read an image and its cells, or open a slide that has no cells in the project's annotations.
 
     Parameters
     ----------
@@ -179,6 +194,8 @@ def load_image(
         recovery = recoverable(project, file.image_id) if may_recover else None
     if recovery is not None:
         return UnsavedEdits(file, recovery)
+    if file.image_id not in imported.cells and _is_slide(project, file):
+        return LoadedSlide(file, open_levels(file.path, file.reading or ReadOptions()), _store_of(project, file))
     image = read_image(file.path, options=file.reading)
     yield None
     rgb = image.rgb()  # slow for 16-bit data
@@ -196,6 +213,22 @@ def load_image(
         proposals=proposals,
         labels_changed=project.labels_changed(file.image_id),
     )
+
+
+def _is_slide(project: Project, file: ImageFile) -> bool:
+    """Return whether an image is shown by regions: it is large, and no cells that need it in memory were saved."""
+    if file.plane is not None or project.annotations_file(file.image_id) is not None or label_stamps(file):
+        return False
+    try:
+        return is_large(file.path, file.reading or ReadOptions())
+    except ImageReadError:
+        return False  # reading it says why
+
+
+def _store_of(project: Project, file: ImageFile) -> Path:
+    """Return where the cells of a slide are: as `napari-cellseg predict --out` with the folder of the project."""
+    folder = project.state_folder if project.is_elsewhere else project.folder
+    return folder / "cells" / f"{file.image_id}.sqlite"
 
 
 def _is_results(path: Path) -> bool:

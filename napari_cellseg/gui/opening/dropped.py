@@ -1,4 +1,4 @@
-"""`CanvasDrop`: opens a folder that is dropped on the canvas; napari would make one layer of all its files."""
+"""`CanvasDrop`: opens a folder or slide that is dropped on the canvas; napari would load all of it as one layer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QGuiApplication
 
+from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.images.options import ReadOptions
+from napari_cellseg.images.slide_levels import is_large
 
 __all__ = ["CanvasDrop", "dropped_path"]
 
 _FOLDERS_OF_FORMATS = (".zarr",)
 """A folder that is one image; napari and other plugins open it."""
+_SMALL_BYTES = 2**20
+"""No slide is smaller, so that the header of most files is not read."""
 _NAPARIS = Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.ShiftModifier
 """With these napari asks for a plugin, or opens a stack."""
 
@@ -27,7 +32,7 @@ class CanvasDrop(QObject):
     state : AppState
     parent : QObject
     take : callable
-        Gets the folder.
+        Gets the folder or file.
     """
 
     def __init__(self, state: AppState, parent: QObject, take: Callable[[Path], None]) -> None:
@@ -42,7 +47,7 @@ class CanvasDrop(QObject):
         if event.type() != QEvent.Type.Drop or QGuiApplication.keyboardModifiers() & _NAPARIS:
             return False
         path = dropped_path(event)
-        if path is None or not path.is_dir() or path.suffix.lower() in _FOLDERS_OF_FORMATS:
+        if path is None or not (_is_folder(path) or _is_slide(path)):
             return False
         event.acceptProposedAction()
         self._take(path)
@@ -53,3 +58,15 @@ def dropped_path(event: Any) -> Path | None:
     """Return the one file or folder that is dragged; None for anything else."""
     urls = event.mimeData().urls()
     return Path(urls[0].toLocalFile()) if len(urls) == 1 and urls[0].isLocalFile() else None
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and path.suffix.lower() not in _FOLDERS_OF_FORMATS
+
+
+def _is_slide(path: Path) -> bool:
+    """Return whether a file is a slide, which napari would read as a whole."""
+    try:
+        return path.is_file() and path.stat().st_size > _SMALL_BYTES and is_large(path, ReadOptions())
+    except (CellSegError, OSError):  # another kind of file
+        return False

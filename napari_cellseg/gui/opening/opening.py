@@ -22,9 +22,10 @@ from napari_cellseg.gui.opening.reader import folder_opener
 from napari_cellseg.gui.opening.reviewing import (
     begin_review,
     listing_text,
-    model_classes,
     offer_labels,
+    read_as_before,
     set_every_plane,
+    welcome_folder,
     window_name,
 )
 from napari_cellseg.gui.opening.summaries import Summaries
@@ -41,6 +42,7 @@ from napari_cellseg.workspace.editing import taken_by
 from napari_cellseg.workspace.open_any import (
     Imported,
     LoadedImage,
+    LoadedSlide,
     OpenedFolder,
     UnsavedEdits,
     list_again,
@@ -86,11 +88,6 @@ class Opener(QObject):
     def state(self) -> AppState:
         """What is open and chosen."""
         return self._state
-
-    @property
-    def viewer(self) -> Any:
-        """The viewer it opens for."""
-        return self._state.viewer
 
     def open_path(self, path: Path, *, take_over: bool = False, image_id: str | None = None) -> None:
         """Open an image, a folder of images, or a COCO file; then one of its images, the first when left out.
@@ -228,11 +225,15 @@ class Opener(QObject):
             self._state.set_loading(f"Opening {file.image_id}...")
             self.job.start(lambda: load_image(project, file, imported, recover=recover))
 
-    def _on_finished(self, result: OpenedFolder | LoadedImage | UnsavedEdits) -> None:
+    def _on_finished(self, result: OpenedFolder | LoadedImage | LoadedSlide | UnsavedEdits) -> None:
         if isinstance(result, OpenedFolder):
             self._use_listing(result) if result.is_again else self._ask_about_folder(result)
         elif self._wanted is not None and self._wanted != result.file:
+            if isinstance(result, LoadedSlide):
+                result.levels.close()
             self._load(self._wanted)
+        elif isinstance(result, LoadedSlide):
+            self._use_slide(result)
         elif isinstance(result, UnsavedEdits):
             self._ask_about(result)
         else:
@@ -282,16 +283,7 @@ class Opener(QObject):
         self.summaries.replace(opened.summaries, project.images)
         self._imported = opened.imported
         self._state.set_workspace(workspace, project.images)
-        classes = opened.classes or project.classes
-        if classes is not None:
-            self._state.set_classes(classes)
-        else:  # not those of the folder before
-            self._state.set_classes(model_classes(self._state), provisional=True)
-        remember("folder", str(project.path))
-        if opened.problem:
-            show_warning(opened.problem)
-        if opened.imported.remarks:
-            show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
+        welcome_folder(self._state, opened)
         self.summaries.changed.emit()
         self._first.seek(opened.first)
         self._wanted = project.file(opened.first)
@@ -303,11 +295,7 @@ class Opener(QObject):
         if workspace is None or workspace.project.path != opened.project.path:  # another folder was opened meanwhile
             return
         before = {image.image_id: image for image in state.images}
-        # As read now: the options may have changed while the worker listed the files.
-        listed = opened.project.images
-        images = tuple(
-            replace(file, reading=before[file.image_id].reading) if file.image_id in before else file for file in listed
-        )
+        images = read_as_before(opened.project.images, before)
         workspace.show_listing(replace(opened.project, images=images))
         self.summaries.replace(opened.summaries, images)
         state.set_images(images)
@@ -326,13 +314,25 @@ class Opener(QObject):
         self._wanted = self._loading = None
         self._first.settle()
         self._close_current()
-        # What napari makes for a first layer takes its time; so do many pixels: not both in one turn.
+        # napari takes its time for a first layer, and for many pixels: not both in one turn.
         self._own_layer.bring(loaded.file.image_id)
         self._loaded = loaded
         if loaded.rgb.nbytes > _MANY_BYTES:
             self._turn.start(_BREATH_MS)
         else:
             self._show_loaded()
+
+    def _use_slide(self, slide: LoadedSlide) -> None:
+        """Show a slide; `gui.slides` follows the state."""
+        self._wanted = self._loading = None
+        self._first.settle()
+        self._close_current()
+        if self._state.workspace is not None:
+            self._state.workspace.expect(None)
+        self._state.set_current(slide.file, None, None, slide)
+        self._state.emptied.emit()  # of layers for images in memory
+        remember("image", slide.file.image_id)
+        self.summaries.note_problem(slide.file.image_id, "")
 
     def _show_loaded(self) -> None:
         """Put the image that was loaded on the canvas."""

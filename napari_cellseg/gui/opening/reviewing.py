@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from qtpy.QtCore import QObject
 
 from napari_cellseg.class_match import is_placeholder
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, CheckpointError
+from napari_cellseg.gui.preferences import remember
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_choice, show_error, show_warning
 from napari_cellseg.images.listing import ImageFile
@@ -17,9 +19,12 @@ from napari_cellseg.model.checkpoint import read_header
 from napari_cellseg.review import ReviewSession
 from napari_cellseg.wording import counted, listed
 from napari_cellseg.workspace import Project
-from napari_cellseg.workspace.open_any import LoadedImage
+from napari_cellseg.workspace.open_any import LoadedImage, OpenedFolder
 
-__all__ = ["begin_review", "listing_text", "model_classes", "offer_labels", "set_every_plane", "window_name"]
+__all__ = [
+    "begin_review", "listing_text", "offer_labels", "read_as_before", "set_every_plane", "welcome_folder",
+    "window_name",
+]  # fmt: skip
 
 
 def begin_review(state: AppState, loaded: LoadedImage, source: str) -> ReviewSession | None:
@@ -60,7 +65,29 @@ def _use_classes_of(state: AppState, session: ReviewSession) -> None:
         state.set_min_scores(session.min_scores)
 
 
-def model_classes(state: AppState) -> ClassTable:
+def welcome_folder(state: AppState, opened: OpenedFolder) -> None:
+    """Use the classes of a folder that was just opened, remember the folder, and say what is left out of it."""
+    project = opened.project
+    classes = opened.classes or project.classes
+    if classes is not None:
+        state.set_classes(classes)
+    else:  # not those of the folder before
+        state.set_classes(_model_classes(state), provisional=True)
+    remember("folder", str(project.path))
+    if opened.problem:
+        show_warning(opened.problem)
+    if opened.imported.remarks:
+        show_warning(f"{opened.imported.source}: " + " ".join(opened.imported.remarks))
+
+
+def read_as_before(listed: Iterable[ImageFile], before: Mapping[str, ImageFile]) -> tuple[ImageFile, ...]:
+    """Return the files as they are read now: the options may have changed while a worker listed them."""
+    return tuple(
+        replace(file, reading=before[file.image_id].reading) if file.image_id in before else file for file in listed
+    )
+
+
+def _model_classes(state: AppState) -> ClassTable:
     """Return the classes of the chosen model; one class without a usable model."""
     try:
         return ClassTable.numbered(1) if state.model is None else read_header(state.model).classes

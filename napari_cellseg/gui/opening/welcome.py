@@ -56,7 +56,7 @@ class Welcome(QWidget):
         tab = recall("tab")  # before another one is shown
         self._opener.open_path(Path(self._folder), image_id=self._image)
         if tab:
-            show_dock(self._opener.viewer, tab)
+            show_dock(self._opener.state.viewer, tab)
 
     def _open_sample(self) -> None:
         location = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericDataLocation)

@@ -79,7 +79,7 @@ class Hints:
 
 def hint_of(state: AppState, *, is_busy: bool, knows_keys: bool = False) -> str:
     """Return the next step; empty where none is needed, as for the keys of decisions once the user knows them."""
-    if state.loading or is_busy:
+    if state.loading or is_busy or state.slide is not None:
         return ""
     session = state.session
     if session is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY
 
 __all__ = [
     "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer",
@@ -19,6 +20,8 @@ def nothing(_: ReviewActions) -> str | None:
 
 def an_image(do: ReviewActions) -> str | None:
     """Say why there is no image to review."""
+    if do.opener.state.slide is not None:
+        return ONLY_IN_MEMORY
     return None if do.session is not None else "Open an image first."
 
 

@@ -17,6 +17,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.segment.nucleus_scale import NucleusScale
 from napari_cellseg.gui.segment.segmentation import Segmentation
+from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
@@ -275,6 +276,8 @@ class SegmentDock(Dock):
             return "Segmentation is running. Stop it first."
         if self.state.loading:
             return "Wait until the image is open."
+        if self.state.slide is not None:
+            return ONLY_IN_MEMORY
         if self.state.session is None and self._image_layer() is None:
             return "Open an image first."
         if self.state.session is not None and self.state.session.refusal:

@@ -1,0 +1,120 @@
+"""A slide in a real window: shown by regions at the resolution of the view, next to images in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from review_window import pump, wait_until
+from slide_files import damage_tile, write_pyramid
+
+from napari_cellseg.gui.canvas.camera import camera_of, move_to
+from napari_cellseg.gui.plugin import plugin_of
+from napari_cellseg.gui.review.action_table import action
+from napari_cellseg.gui.slides import slide_image
+from napari_cellseg.images import slide, slide_levels
+from napari_cellseg.images.samples import generate_tissue
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    return generate_tissue((600, 500), 60, seed=3)[0]
+
+
+@pytest.fixture(autouse=True)
+def small_slides(monkeypatch):
+    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
+    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
+    notification_manager.records.clear()
+
+
+@pytest.fixture
+def plugin(window):
+    plugin = plugin_of(window.viewer)
+    yield plugin
+    plugin.opener._forget_folder()
+
+
+def open_slide(plugin, path):
+    plugin.opener.open_path(path)
+    wait_until(lambda: plugin.state.slide is not None)
+    settle(plugin)
+
+
+def settle(plugin):
+    pump(0.03)
+    wait_until(lambda: plugin.slides.is_up_to_date)
+
+
+def said():
+    return [str(record.message) for record in notification_manager.records]
+
+
+def test_a_slide_is_shown_at_the_resolution_of_the_view(plugin, tmp_path, tissue):
+    open_slide(plugin, write_pyramid(tmp_path / "slide.tif", tissue))
+    camera, layer = camera_of(plugin.state.viewer), plugin.slides.image.layer
+    assert layer.name == "slide"
+    camera.zoom = 0.2
+    settle(plugin)
+    assert layer.scale.tolist() == [4, 4]
+    np.testing.assert_array_equal(layer.data, tissue[::4, ::4])
+    assert plugin.state.image is None
+
+    move_to(plugin.state.viewer, (200, 300, 210, 310), (600, 500))
+    camera.zoom = 10
+    settle(plugin)
+    assert layer.scale.tolist() == [1, 1]
+    y, x = (round(value) for value in layer.translate)
+    height, width = layer.data.shape[:2]
+    assert y <= 300 < 310 <= y + height
+    assert x <= 200 < 210 <= x + width
+    assert height * width < 600 * 500, "only what is in view is read"
+    np.testing.assert_array_equal(layer.data, tissue[y : y + height, x : x + width])
+
+
+def test_a_damaged_tile_is_said_once_and_the_rest_is_shown(plugin, tmp_path, tissue):
+    path = write_pyramid(tmp_path / "slide.tif", tissue, compression="zlib")
+    damage_tile(path, 9)
+    open_slide(plugin, path)
+    camera_of(plugin.state.viewer).zoom = 1
+    settle(plugin)
+    assert len([text for text in said() if "damaged near x 64, y 64 px" in text]) == 1
+    assert (plugin.slides.image.layer.data[64:128, 64:128] == 96).all()
+
+
+def test_a_slide_without_levels_gets_an_overview_row_by_row(plugin, tmp_path, tissue, monkeypatch):
+    for module in (slide_levels, slide_image):
+        monkeypatch.setattr(module, "SMALL_PX", 200)
+    open_slide(plugin, write_pyramid(tmp_path / "slide.tif", tissue, levels=1))
+    assert any("no coarse resolution levels" in text for text in said())
+    wait_until(lambda: not plugin.slides.image.is_reading_overview)
+    means = tissue[:, :498].reshape(200, 3, 166, 3, 3).astype(int).sum((1, 3)) // 9
+    np.testing.assert_array_equal(plugin.slides.image._overview.data[:, :166], means)
+
+
+def test_a_slide_and_an_image_in_memory_follow_each_other(plugin, tmp_path, tissue):
+    write_pyramid(tmp_path / "a.tif", tissue)
+    write_pyramid(tmp_path / "b.tif", tissue[:100, :100])
+    open_slide(plugin, tmp_path)
+    assert [file.image_id for file in plugin.state.images] == ["a", "b"]
+    for _ in range(2):
+        plugin.opener.show("b")
+        wait_until(lambda: plugin.state.image_id == "b")
+        plugin.layers.finish()
+        assert plugin.state.slide is None
+        assert plugin.state.session is not None
+        assert not plugin.slides.image.layer.visible
+        plugin.opener.show("a")
+        wait_until(lambda: plugin.state.image_id == "a")
+        settle(plugin)
+        assert plugin.state.session is None
+        visible = [layer.name for layer in plugin.state.viewer.layers if layer.visible]
+        assert set(visible) <= {"a", "slide overview"}
+
+
+def test_what_needs_an_image_in_memory_says_so_on_a_slide(plugin, window, tmp_path, tissue):
+    open_slide(plugin, write_pyramid(tmp_path / "slide.tif", tissue))
+    assert "images in memory" in action("merge").needs(window.review)
+    assert "images in memory" in action("brush").needs(window.review)
