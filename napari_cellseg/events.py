@@ -30,6 +30,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "ScaleHint",
+    "ScaleUsed",
     "SlideDone",
     "SlideTileDone",
     "StepDone",
@@ -61,6 +62,13 @@ class Message:
 
     level: Literal["info", "warning"]
     text: str
+
+
+@dataclass(frozen=True)
+class ScaleUsed(Message):
+    """A message about the scale of an image; ``scale`` is the scale and the reason."""
+
+    scale: str
 
 
 @dataclass(frozen=True)

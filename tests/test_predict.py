@@ -162,7 +162,7 @@ def _bright_squares(image: torch.Tensor) -> Detections:
 
 def test_pixel_sizes_of_model_and_image_set_the_scale() -> None:
     predictor, _ = oracle()
-    predictor.model.config = predictor.model.config.with_changes(pixel_size_um=0.25, working_scale=2.0)
+    predictor.config = predictor.config.with_changes(pixel_size_um=0.25, working_scale=2.0)
     assert predictor.scale(0.5)[0] == 4
     assert predictor.scale(None)[0] == 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,7 +21,8 @@ from napari_cellseg.model.device import Device, autocast, choose_precision
 from napari_cellseg.model.inference.paste import paste_crops
 from napari_cellseg.model.inference.pieces import in_one_piece
 from napari_cellseg.model.inference.seams import merge_tiles, suppress
-from napari_cellseg.model.inference.tiles import Tile, from_the_middle, network_scale, plan_tiles
+from napari_cellseg.model.inference.tile_plan import TilePlan
+from napari_cellseg.model.inference.tiles import Tile, from_the_middle
 from napari_cellseg.model.inference.views import VIEWS, fuse
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Core, Detections
 
@@ -30,20 +30,13 @@ __all__ = ["TILES_TO_TRIM", "Predictor", "read_crops", "to_network"]
 
 TILES_TO_TRIM = 16
 """Tiles after which free memory returns to the system: at 10,000 px the peak is 1.3 GB instead of 2.4 GB."""
-_CUT_MARGIN = 4
-"""A mask that ends within this many network px of an inner edge of its tile counts as cut."""
 _CORE_MARGIN = 32
 """Network px around the core of a tile in which it still finds cells."""
 _FLAT = 6
 """A tile with a smaller range of grey levels is empty; most of many whole-slide images is empty slide."""
 
-_LOWERED = 0.4
-"""Without the user's floor, a cell whose score suppression lowered is kept down to this fraction of the model's floor.
 
-Average precision counts it: on two CoNSeP splits AP50 0.434 -> 0.443 and 0.413 -> 0.418, for 23 % more cells."""
-
-
-class Predictor:
+class Predictor(TilePlan):
     """A model ready to predict images.
 
     Parameters
@@ -70,20 +63,11 @@ class Predictor:
         device: Device | torch.device,
         options: PredictOptions,
     ) -> None:
+        super().__init__(model.config, options)
         self.model = model
         self.header = header
         self.device = device if isinstance(device, Device) else Device(str(device), "as given")
-        self.options = options
         self.precision = choose_precision(self.device, options.precision)
-        found = model.config.detection
-        self.min_score = found.min_score if options.min_score is None else options.min_score
-        self.floor = _LOWERED * found.min_score if options.min_score is None else options.min_score
-        self.nms = found.nms if options.nms is None else options.nms
-
-    def scale(self, pixel_size_um: float | None) -> tuple[float, str]:
-        """Return the scale of an image, network px per image px, and the reason."""
-        config = self.model.config
-        return network_scale(config.working_scale, config.pixel_size_um, pixel_size_um, self.options.scale)
 
     def image(
         self,
@@ -134,17 +118,6 @@ class Predictor:
                     return_free_memory()
         return merge_tiles([parts[i] for i in sorted(parts)], iou=self.nms, margin=margin)
 
-    def plan(self, size: tuple[int, int], pixel_size_um: float | None) -> tuple[list[Tile], list[range], int]:
-        """Return the tiles of an image, those that are predicted together, and the margin of a cut, image px.
-
-        Tiles of a batch influence each other in the last bits, so that every order of the groups gives the same cells.
-        """
-        scale, _ = self.scale(pixel_size_um)
-        tiles = plan_tiles(size, self.options.tile, self.options.overlap, scale)
-        starts = range(0, len(tiles), self.options.batch)
-        groups = [range(start, min(start + self.options.batch, len(tiles))) for start in starts]
-        return tiles, groups, max(2, math.ceil(_CUT_MARGIN / scale))
-
     def cells_of(
         self, crops: Sequence[npt.NDArray[np.uint8]], tiles: Sequence[Tile], size: tuple[int, int]
     ) -> list[InstanceMasks]:
@@ -191,7 +164,7 @@ class Predictor:
             found.class_ids[keep].cpu().numpy(),
             found.scores[keep].float().cpu().numpy(),
         )
-        cells = suppress(in_one_piece(cells), self.nms, across_classes=self.model.config.detection.class_agnostic_nms)
+        cells = suppress(in_one_piece(cells), self.nms, across_classes=self.config.detection.class_agnostic_nms)
         return cells.select(cells.scores >= np.float32(self.floor))
 
 

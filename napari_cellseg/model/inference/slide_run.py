@@ -1,19 +1,16 @@
-"""Predicts a slide tile by tile: read ahead in a thread, cells on disk after each batch, resumed after a kill."""
+"""Predicts a slide tile by tile: seams joined as tiles arrive, cells on disk after each batch, resumed after a kill."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError
@@ -21,29 +18,27 @@ from napari_cellseg.events import Message, SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_store import CellStore, TileState
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
-from napari_cellseg.images.tissue import White, glass_boxes, is_glass, white_of
+from napari_cellseg.images.tissue import glass_boxes, white_of
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.inference.predict_item import SlideTask
-from napari_cellseg.model.inference.predictor import TILES_TO_TRIM, Predictor, read_crops
 from napari_cellseg.model.inference.seam_stream import SeamStream
 from napari_cellseg.model.inference.slide_region import SlideRegion
-from napari_cellseg.model.inference.tiles import Tile
+from napari_cellseg.model.inference.tile_batches import TileBatch, TileJob
+from napari_cellseg.model.inference.tile_plan import TilePlan
 
-__all__ = ["image_stamp", "opened_store", "predict_slide"]
+__all__ = ["PredictTiles", "image_stamp", "opened_store", "predict_slide"]
 
-_READ_AHEAD = 2
-"""Batches that are read before they are needed."""
 _SAMPLE = 5000
 _HASHED_BYTES = 2**20
 
-Crops = list[npt.NDArray[np.uint8]]
+PredictTiles = Callable[[TileJob], Generator[TileBatch, None, None]]
 
 
 def predict_slide(
-    predictor: Predictor,
+    plan: TilePlan,
     slide: Slide,
     task: SlideTask,
+    predict: PredictTiles,
     made_from: Mapping[str, Any],
     pixel_size_um: float | None = None,
     *,
@@ -54,9 +49,11 @@ def predict_slide(
 
     Parameters
     ----------
-    predictor : Predictor
+    plan : TilePlan
     slide : Slide
     task : SlideTask
+    predict : callable
+        Yields the batches of a job in their order; closed when the work stops.
     made_from : mapping
         JSON values on which the cells depend, by the words of messages; see `opened_store`.
     pixel_size_um : float, optional
@@ -91,7 +88,7 @@ def predict_slide(
         if text:
             yield Message("info", f"{image_id}: {text}")
         if not store.is_complete:
-            yield from _SlideRun(predictor, slide, task, region, store, pixel_size_um).predict(place)
+            yield from _SlideRun(plan, slide, task, region, store, pixel_size_um).predict(predict, place)
         states = list(store.tiles().values())
         sample = next(store.best_first(_SAMPLE), TileCells.empty(size)).cells
         done = SlideDone(
@@ -113,16 +110,16 @@ class _SlideRun:
 
     def __init__(
         self,
-        predictor: Predictor,
+        plan: TilePlan,
         slide: Slide,
         task: SlideTask,
         region: SlideRegion,
         store: CellStore,
         pixel_size_um: float | None,
     ) -> None:
-        self._predictor, self._slide, self._store = predictor, slide, store
+        self._slide, self._store = slide, store
         self._size = slide.shape[:2]
-        self._tiles, groups, margin = predictor.plan(self._size, pixel_size_um)
+        self._tiles, groups, margin = plan.plan(self._size, pixel_size_um)
         self._region = region
         self._white = white_of(slide.overview.rgb()) if task.skips_glass else None
         finished = store.tiles()
@@ -131,7 +128,7 @@ class _SlideRun:
             store.add(finished, TileCells.empty(self._size), TileCells.empty(self._size))
         self._groups = [[i for i in group if i not in finished] for group in groups]
         self._stream = SeamStream(
-            self._tiles, self._size, iou=predictor.nms, margin=margin, finished=finished, pieces=store.pieces()
+            self._tiles, self._size, iou=plan.nms, margin=margin, finished=finished, pieces=store.pieces()
         )
         self._um2 = None if pixel_size_um is None else pixel_size_um**2
         had_pixels = ("done",) if slide.coarse is not None else ("done", "glass")
@@ -155,59 +152,44 @@ class _SlideRun:
         cores = [self._tiles[i].core or self._tiles[i].box for i in numbers]
         return sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in cores)
 
-    def predict(self, place: tuple[int, int]) -> Generator[SlideTileDone, None, None]:
+    def predict(self, predict: PredictTiles, place: tuple[int, int]) -> Generator[SlideTileDone, None, None]:
         start, at_start = time.monotonic(), self._done
-        since_trim = 0
-        for group, crops in self._read_ahead([group for group in self._groups if group]):
-            states = self._states(group, crops)
-            cells = self._predict(group, crops, states)
-            self._done += len(group)
-            self._to_do -= len(group)
-            self._px_done, self._px_to_do = self._px_done + self._area(group), self._px_to_do - self._area(group)
-            per_tile = (time.monotonic() - start) / (self._done - at_start)
-            yield SlideTileDone(
-                image=place[0],
-                images=place[1],
-                tile=self._done,
-                tiles=self._done + self._to_do,
-                cells=cells,
-                mm2=None if self._um2 is None else self._px_done * self._um2 / 1e6,
-                mm2_in_all=None if self._um2 is None else (self._px_done + self._px_to_do) * self._um2 / 1e6,
-                seconds_left=per_tile * self._to_do,
-            )
-            since_trim += len(group)
-            if since_trim >= TILES_TO_TRIM:
-                return_free_memory()
-                since_trim = 0
+        with closing(predict(self._job())) as batches:
+            for batch in batches:
+                self._store_batch(batch)
+                area = self._area(batch.states)
+                self._done, self._to_do = self._done + len(batch.states), self._to_do - len(batch.states)
+                self._px_done, self._px_to_do = self._px_done + area, self._px_to_do - area
+                per_tile = (time.monotonic() - start) / (self._done - at_start)
+                yield SlideTileDone(
+                    image=place[0],
+                    images=place[1],
+                    tile=self._done,
+                    tiles=self._done + self._to_do,
+                    cells=sum(map(len, batch.cells.values())),
+                    mm2=None if self._um2 is None else self._px_done * self._um2 / 1e6,
+                    mm2_in_all=None if self._um2 is None else (self._px_done + self._px_to_do) * self._um2 / 1e6,
+                    seconds_left=per_tile * self._to_do,
+                )
         self._store.finish()
 
-    def _states(self, group: Sequence[int], crops: Crops) -> dict[int, TileState]:
-        """Return which tiles are predicted; without a coarse level, the pixels of a tile tell whether it is glass."""
-        white: White | None = None if self._slide.coarse is not None else self._white
-        return {
-            number: "glass" if white is not None and is_glass(crop, white) else "done"
-            for number, crop in zip(group, crops, strict=True)
-        }
+    def _job(self) -> TileJob:
+        """Return the tiles to predict; without a coarse level, the pixels of a tile tell whether it is glass."""
+        groups = [tuple(group) for group in self._groups if group]
+        white = None if self._slide.coarse is not None else self._white
+        return TileJob({i: self._tiles[i] for group in groups for i in group}, groups, self._size, white)
 
-    def _predict(self, group: Sequence[int], crops: Crops, states: Mapping[int, TileState]) -> int:
-        """Predict a batch and write it to the store in one transaction; return the number of its cells."""
-        shown = [i for i, number in enumerate(group) if states[number] == "done"]
-        tiles = [self._tiles[group[i]] for i in shown]
-        cells = self._predictor.cells_of([crops[i] for i in shown], tiles, self._size) if shown else []
-        found = dict(zip((group[i] for i in shown), zip(cells, [crops[i] for i in shown], strict=True), strict=True))
+    def _store_batch(self, batch: TileBatch) -> None:
+        """Join a batch with the cells before it, and write it to the store in one transaction."""
         finished, pieces, settled = [], [], []
-        for number in group:
-            added = TileCells.empty(self._size)
-            if number in found:
-                added = _with_colours(number, *found[number], self._tiles[number])
-            after = self._stream.add(number, added)
+        for number in batch.states:
+            after = self._stream.add(number, batch.cells.get(number, TileCells.empty(self._size)))
             finished.append(after.finished)
             pieces.append(after.pieces)
             settled += [(int(tile), int(at)) for tile, at in after.settled.tolist()]
         final = TileCells.concatenate(finished)
         final = self._coloured(final.select(self._region.keeps(final.cells)))
-        self._store.add(states, final, TileCells.concatenate(pieces), settled)
-        return sum(map(len, cells))
+        self._store.add(batch.states, final, TileCells.concatenate(pieces), settled)
 
     def _coloured(self, cells: TileCells) -> TileCells:
         """Add the colours of the few cells that one tile alone could not see."""
@@ -216,32 +198,6 @@ class _SlideRun:
             x0, y0, x1, y1 = cells.cells.boxes[i].tolist()
             colours[i] = self._slide[y0:y1, x0:x1][cells.cells.masks[i]].sum(0, dtype=np.int64)
         return replace(cells, colours=colours)
-
-    def _read_ahead(self, groups: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int], Crops]]:
-        """Yield batches of tiles with their pixels, which one thread reads while the one before is predicted."""
-        waiting = deque(groups)
-        reading: deque[tuple[Sequence[int], Future[Crops]]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="slide reader") as reader:
-            try:
-                while waiting or reading:
-                    while waiting and len(reading) < _READ_AHEAD:
-                        group = waiting.popleft()
-                        tiles = [self._tiles[i] for i in group]
-                        reading.append((group, reader.submit(read_crops, self._slide, tiles)))
-                    group, crops = reading.popleft()
-                    yield group, crops.result()
-            finally:
-                reader.shutdown(cancel_futures=True)
-
-
-def _with_colours(number: int, cells: InstanceMasks, crop: npt.NDArray[np.uint8], tile: Tile) -> TileCells:
-    """Return the cells of a tile with the sums of their colours; -1 for one that reaches beyond the tile."""
-    left, top, right, bottom = tile.box
-    colours = np.full((len(cells), 3), -1, np.int64)
-    for i, ((x0, y0, x1, y1), mask) in enumerate(zip(cells.boxes.tolist(), cells.masks, strict=True)):
-        if left <= x0 and top <= y0 and x1 <= right and y1 <= bottom:
-            colours[i] = crop[y0 - top : y1 - top, x0 - left : x1 - left][mask].sum(0, dtype=np.int64)
-    return TileCells.of_tile(number, cells, colours)
 
 
 @contextmanager
