@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.review.settlement import Settlement
 
-__all__ = ["UNDECIDED", "BoolMask", "Box", "Cell", "Status", "check_cell", "overlap", "union_box"]
+__all__ = ["KEPT", "UNDECIDED", "BoolMask", "Box", "Cell", "Status", "check_cell", "overlap", "union_box"]
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in px, half-open."""
@@ -35,6 +36,9 @@ class Status(Enum):
 
 UNDECIDED = (Status.PROPOSED, Status.GIVEN)
 """The statuses of cells that no one has decided about."""
+
+KEPT = (Status.ACCEPTED, Status.EDITED)
+"""The statuses of cells that a reader found right, corrected or drew."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class Cell:
         The user's note, one line; empty for none.
     unsure : bool
         Whether the user flagged the cell as unsure.
+    settled : Settlement or None
+        How a dispute with another reader about the cell was settled; None if there was none.
     """
 
     cell_id: int
@@ -78,6 +84,7 @@ class Cell:
     at: float = 0.0
     note: str = ""
     unsure: bool = False
+    settled: Settlement | None = None
     _area: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +134,8 @@ class Cell:
     def equals(self, other: Cell) -> bool:
         """Return whether all fields are equal, the mask pixel by pixel."""
         names = ("cell_id", "class_id", "score", "status", "box", "label_value", "by", "at", "note", "unsure")
+        if self.settled is not other.settled and (self.settled is None or not self.settled.equals(other.settled)):
+            return False
         return all(getattr(self, name) == getattr(other, name) for name in names) and (
             self.mask is other.mask or np.array_equal(self.mask, other.mask)
         )

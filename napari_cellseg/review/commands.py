@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.review.about import joined_notes, tidy_note
-from napari_cellseg.review.cells import Cell, Status
+from napari_cellseg.review.cells import UNDECIDED, Cell, Status
 from napari_cellseg.review.edits import Placed, bridged, filled, joined, pieces_of, smoothed
 from napari_cellseg.review.history import Pair
 from napari_cellseg.review.strokes import Stroke
@@ -47,10 +47,11 @@ class Author:
     image_size: tuple[int, int]
 
     def set_status(self, cells: Sequence[Cell], status: Status) -> Command:
-        """Set the status of cells; an edited cell stays edited when it is accepted."""
+        """Set the status of cells; an edited cell stays edited when it is accepted, a reopened one is not settled."""
         final = (Status.EDITED, Status.ACCEPTED)
         changing = [cell for cell in cells if cell.status is not status and (cell.status, status) != final]
-        return f"{VERBS[status]} {_names(changing)}", [(c, self._signed(c, status=status)) for c in changing]
+        fields = {"settled": None} if status in UNDECIDED else {}
+        return f"{VERBS[status]} {_names(changing)}", [(c, self._signed(c, status=status, **fields)) for c in changing]
 
     def reclassify(self, cells: Sequence[Cell], class_id: int, class_name: str) -> Command:
         """Change the class of cells, and drop their label values, which belong to the old class."""

@@ -18,6 +18,7 @@ class Reason(Enum):
     """A reason to check a cell."""
 
     MISSED = "missed"
+    DISPUTED = "disputed"
     NOT_IN_LABELS = "not in the labels"
     OTHER_IN_LABELS = "another class in the labels"
     LOW_SCORE = "low score"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.review.cells import UNDECIDED, BoolMask, Box, Cell, Status
+from napari_cellseg.review.cells import BoolMask, Box, Cell, Status
 from napari_cellseg.review.doubts import (
     Doubt,
     Norm,
@@ -26,6 +24,7 @@ from napari_cellseg.review.doubts import (
 from napari_cellseg.review.features import surroundings
 from napari_cellseg.review.history import Change, ChangeKind
 from napari_cellseg.review.learning import Learner
+from napari_cellseg.review.queue_items import QueueContent, QueueItem, QueueOrder, item_of
 from napari_cellseg.review.session import ReviewSession
 from napari_cellseg.review.truth import Truth
 
@@ -38,63 +37,6 @@ LOW_SCORE = 0.6
 """Scores below this value are given as a reason."""
 MANY = 2000
 """A change of more cells than this counts as a new image: all cells are assessed again."""
-
-
-class QueueOrder(Enum):
-    """What comes first."""
-
-    WORST = "worst first"
-    LOWEST_SCORE = "lowest score"
-    SMALLEST = "smallest"
-    LARGEST = "largest"
-    POSITION = "top to bottom"
-    LEARNED = "what you change"
-
-
-class QueueContent(Enum):
-    """Which cells await a decision; the value is the text to display."""
-
-    PROPOSED = "proposed cells"
-    GIVEN = "given labels"
-    ALL = "proposed and given"
-    FLAGGED = "flagged cells"
-
-    @property
-    def statuses(self) -> tuple[Status, ...]:
-        """The statuses of these cells."""
-        shown = tuple(status for status in Status if status is not Status.REJECTED)
-        return {
-            QueueContent.PROPOSED: (Status.PROPOSED,),
-            QueueContent.GIVEN: (Status.GIVEN,),
-            QueueContent.FLAGGED: shown,
-        }.get(self, UNDECIDED)
-
-    @property
-    def is_flagged(self) -> bool:
-        """Whether these are only the cells with a note or flag, decided or not."""
-        return self is QueueContent.FLAGGED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueItem:
-    """A cell to review, or a cell that only the labels on disk have; its ``cell_id`` is then negative.
-
-    ``doubt`` is 0..1, ``reason`` the main reason, ``text`` describes one or two reasons; empty if there is none.
-    """
-
-    cell_id: int
-    class_id: int
-    score: float
-    box: Box
-    doubt: float
-    reason: Reason
-    text: str
-    area: int
-
-    @property
-    def is_missed(self) -> bool:
-        """Whether only the labels on disk have the cell."""
-        return self.cell_id < 0
 
 
 class ReviewQueue:
@@ -264,25 +206,28 @@ class ReviewQueue:
     def _assess_all(self, generation: int) -> Generator[tuple[int, int], None, None]:
         for state in (self._touched, self._items, self._shapes):
             state.clear()
-        cells = [cell for cell in self._session.cells.values() if self._session.is_visible(cell)]
-        # They made the norms when they were proposed: without them, the order would change when the image is reopened.
-        rejected = [cell for cell in self._session.cells.values() if cell.status is Status.REJECTED]
-        labels = [] if self._truth is None else list(self._truth.all())
-        of = 2 * len(cells) + len(rejected) + len(labels)
-        steps: Iterable[Callable[[], object]] = chain(
-            (partial(self._shape, cell) for cell in (*cells, *rejected)),
-            (self._measure_norms,),
-            (partial(self._assess, cell.cell_id) for cell in cells),
-            (partial(self._assess, -label.cell_id) for label in labels),
-        )
+        steps = self._steps()
         for done, step in enumerate(steps):
             if done % BATCH == 0:
-                yield done, of
+                yield done, len(steps)
                 if generation != self._generation:  # everything changed meanwhile: start again
                     return
             step()
         self._sort()
         self._is_whole = True
+
+    def _steps(self) -> list[Callable[[], object]]:
+        """Return what assesses all cells."""
+        cells = [cell for cell in self._session.cells.values() if self._session.is_visible(cell)]
+        # They made the norms when they were proposed: without them, the order would change when the image is reopened.
+        rejected = [cell for cell in self._session.cells.values() if cell.status is Status.REJECTED]
+        labels = [] if self._truth is None else list(self._truth.all())
+        return [
+            *(partial(self._shape, cell) for cell in (*cells, *rejected)),
+            self._measure_norms,
+            *(partial(self._assess, cell.cell_id) for cell in cells),
+            *(partial(self._assess, -label.cell_id) for label in labels),
+        ]
 
     def _assess_touched(self, generation: int) -> Generator[tuple[int, int], None, None]:
         done = 0
@@ -327,14 +272,14 @@ class ReviewQueue:
             *(self._truth.doubts(cell, names) if self._truth is not None else ()),
             Doubt(Reason.LOW_SCORE, 1 - cell.score, "low score" if cell.score < LOW_SCORE else ""),
         ]
-        self._items[cell_id] = _item(cell, cell_id, doubts)
+        self._items[cell_id] = item_of(cell, cell_id, doubts)
         if self._learner is not None:
             self._learner.observe(cell, shape, self._norms.get(cell.class_id), doubts, len(around) - 1)
 
     def _assess_label(self, item_id: int) -> None:
         label = self._truth.label(-item_id) if self._truth is not None else None
         if label is not None and Truth.is_missed(label, self._near):
-            self._items[item_id] = _item(label, item_id, [Doubt(Reason.MISSED, 1.0, "only in the labels")])
+            self._items[item_id] = item_of(label, item_id, [Doubt(Reason.MISSED, 1.0, "only in the labels")])
         else:
             self._items.pop(item_id, None)
 
@@ -352,16 +297,21 @@ class ReviewQueue:
             self._generation += 1  # as good as another image, or renamed classes
             self._is_whole = self._ready = False
             return
-        touched = set(change.cell_ids)
-        if change.boxes:  # the view changed: neighbours may start or stop to overlap or to be missed
-            for box in {cell.box for pair in change.pairs for cell in pair if cell is not None}:
-                touched.update(cell.cell_id for cell in self._near(box))
-                touched.update(-label.cell_id for label in (self._truth.near(box) if self._truth is not None else ()))
+        touched = self._touched_by(change)
         if self._ready and len(touched) <= BATCH:
             self._update(touched)
         else:
             self._touched |= touched
             self._ready = False
+
+    def _touched_by(self, change: Change) -> set[int]:
+        """Return the ids of the items that a change may change."""
+        touched = set(change.cell_ids)
+        if change.boxes:  # the view changed: neighbours may start or stop to overlap or to be missed
+            for box in {cell.box for pair in change.pairs for cell in pair if cell is not None}:
+                touched.update(cell.cell_id for cell in self._near(box))
+                touched.update(-label.cell_id for label in (self._truth.near(box) if self._truth is not None else ()))
+        return touched
 
     def _update(self, ids: Iterable[int]) -> None:
         """Assess items again and move each to its new position."""
@@ -372,24 +322,3 @@ class ReviewQueue:
             if item_id in self._items:
                 self._keys[item_id] = self._key(self._items[item_id])
                 insort(self._order_keys, self._keys[item_id])
-
-
-def _item(cell: Cell, item_id: int, doubts: Sequence[Doubt]) -> QueueItem:
-    """Combine the doubts as independent probabilities of an error; the text gives the two largest."""
-    right = math.prod(1 - min(doubt.value, 0.99) for doubt in doubts)
-    worst = sorted((doubt for doubt in doubts if doubt.text), key=lambda doubt: -doubt.value)
-    return QueueItem(
-        cell_id=item_id,
-        class_id=cell.class_id,
-        score=cell.score,
-        box=cell.box,
-        doubt=1 - right,
-        reason=worst[0].reason if worst else Reason.NONE,
-        text=", ".join([*_flags(cell), *(doubt.text for doubt in worst[:2])]),
-        area=cell.area,
-    )
-
-
-def _flags(cell: Cell) -> list[str]:
-    note = [f"\u201c{cell.note}\u201d"] if cell.note else []
-    return ["unsure", *note] if cell.unsure else note

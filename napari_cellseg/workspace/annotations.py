@@ -38,10 +38,11 @@ __all__ = [
 ]
 
 FORMAT = "napari-cellseg annotations"
-VERSION = 3
-"""Version 1 had no given cells: those of label images were accepted. Version 3 has notes and flags."""
+VERSION = 4
+"""Version 1 had no given cells: those of label images were accepted. Version 3 has notes and flags, 4 settlements."""
+_NOTED_VERSION = 3
 _PLAIN_VERSION = 2
-"""Written when there are neither, so that earlier programs can read the file."""
+"""The lowest version that holds the content is written, so that earlier programs can read the file."""
 _MOST_BYTES = 2**30
 _MOST_HEADER_BYTES = 4 * 2**20
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -131,7 +132,7 @@ def write_annotations(
     about = about_record(annotations.about)
     header = {
         "format": FORMAT,
-        "version": VERSION if about or any(cell.is_flagged for cell in annotations.cells) else _PLAIN_VERSION,
+        "version": _version_of(annotations),
         "image_size": list(annotations.image_size),
         "classes": annotations.classes.to_json(),
         "min_scores": {str(class_id): score for class_id, score in annotations.min_scores.items()},
@@ -150,6 +151,13 @@ def write_annotations(
         lines = cell_lines(annotations.cells)
     with export_write(path, keep="never") as file:
         file.write("\n".join((_ENCODER.encode(header), *lines, "")).encode())
+
+
+def _version_of(annotations: Annotations) -> int:
+    if any(cell.settled is not None for cell in annotations.cells):
+        return VERSION
+    has_notes = bool(annotations.about) or any(cell.is_flagged for cell in annotations.cells)
+    return _NOTED_VERSION if has_notes else _PLAIN_VERSION
 
 
 def read_annotations(path: Path, image_size: tuple[int, int] | None = None) -> Annotations:

@@ -2,8 +2,9 @@
 
 ``[cell_id, class_id, score, status, label_value, by, at, box, bits]``; ``bits`` is the mask crop in row-major
 order, eight pixels per byte (the first in the highest bit), deflated (zlib) above 256 bytes, in base64. A cell with a
-note or flag has one more value, an object with ``note`` and ``unsure``. In a journal ``box`` and ``bits`` are null for
-an unchanged mask. COCO's RLE is half as long but takes fifty times as long to read:
+note, a flag or a settled dispute has one more value, an object with ``note``, ``unsure`` and ``settled``. In a journal
+``box`` and ``bits`` are null for an unchanged mask; those of the cell before a settlement are null if they are the
+cell's own. COCO's RLE is half as long but takes fifty times as long to read:
 seconds for the cells of one large image.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import zlib
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,8 @@ from napari_cellseg.formats.pixel_budget import PixelBudget
 from napari_cellseg.formats.rle import MAX_CROP_PIXELS
 from napari_cellseg.review import BoolMask, Box, Cell, Status
 from napari_cellseg.review.about import tidy_note
-from napari_cellseg.workspace.schemas import CELL_ROW, NO_FLAG, FlagRecord, text_of
+from napari_cellseg.review.settlement import Settlement
+from napari_cellseg.workspace.schemas import CELL_ROW, NO_MORE, MoreRecord, SettledRecord, text_of
 
 __all__ = ["FROM_LABELS", "cells_of_rows", "rows_of_cells", "sound_cells"]
 
@@ -35,7 +38,7 @@ DEFLATED = 256
 
 
 _VALUES = 9
-"""Values of a row without a note or flag."""
+"""Values of a row without a note, flag or settlement."""
 
 
 def rows_of_cells(cells: Iterable[Cell], same_mask: Collection[int] = ()) -> list[list[Any]]:
@@ -44,10 +47,10 @@ def rows_of_cells(cells: Iterable[Cell], same_mask: Collection[int] = ()) -> lis
     for cell in cells:
         same = cell.cell_id in same_mask
         place = [None, None] if same else [list(cell.box), _packed(cell.mask)]
-        flagged = [_more(cell)] if cell.is_flagged else []
+        more = _more(cell)
         rows.append([
             cell.cell_id, cell.class_id, cell.score, cell.status.value, cell.label_value, cell.by, cell.at, *place,
-            *flagged,
+            *([more] if more else ()),
         ])  # fmt: skip
     return rows
 
@@ -75,8 +78,9 @@ def sound_cells(
     for number, row in enumerate(rows, start=1):
         try:
             cell = _cell_of(row, {}, budget)
-            if cell.box[2] > width or cell.box[3] > height:
-                raise AnnotationError(f"its box {cell.box} reaches beyond the {height} x {width} image")
+            for own in (cell, None if cell.settled is None else cell.settled.before):
+                if own is not None and (own.box[2] > width or own.box[3] > height):
+                    raise AnnotationError(f"its box {own.box} reaches beyond the {height} x {width} image")
             if cell.cell_id in cells:
                 raise AnnotationError(f"there is another cell #{cell.cell_id}")
             cells[cell.cell_id] = cell
@@ -95,7 +99,7 @@ def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None
             mask = _unpacked(bits or "", box, budget)
         if status is Status.ACCEPTED and by == FROM_LABELS:
             status = Status.GIVEN  # version 1 called them accepted, though no one had decided about them
-        return Cell(
+        cell = Cell(
             cell_id=cell_id,
             class_id=class_id,
             score=score,
@@ -108,6 +112,7 @@ def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None
             note=tidy_note(more.note),
             unsure=more.unsure,
         )
+        return cell if more.settled is None else replace(cell, settled=_settlement(more.settled, cell, budget))
     except ValidationError as error:
         raise AnnotationError(f"A cell is damaged: {text_of(error)}.") from error
     except (ValueError, KeyError, zlib.error) as error:
@@ -115,15 +120,48 @@ def _cell_of(row: object, before: Mapping[int, Cell], budget: PixelBudget | None
 
 
 def _more(cell: Cell) -> dict[str, Any]:
-    note = {"note": cell.note} if cell.note else {}
-    return {**note, "unsure": True} if cell.unsure else note
+    more: dict[str, Any] = {"note": cell.note} if cell.note else {}
+    if cell.unsure:
+        more["unsure"] = True
+    if (settled := cell.settled) is not None:
+        before = settled.before
+        same = () if before is None or not _has_mask_of(before, cell) else (before.cell_id,)
+        more["settled"] = {
+            "reader": settled.reader,
+            "kind": settled.kind.value,
+            "outcome": settled.outcome.value,
+            "by": settled.by,
+            "at": settled.at,
+            "other_class": settled.other_class,
+            "before": None if before is None else rows_of_cells([before], same)[0],
+        }
+    return more
 
 
-def _split(row: object) -> tuple[object, FlagRecord]:
-    """Return the first values of a row, and the note and flag after them."""
+def _has_mask_of(first: Cell, second: Cell) -> bool:
+    return first.box == second.box and (first.mask is second.mask or np.array_equal(first.mask, second.mask))
+
+
+def _settlement(record: SettledRecord, cell: Cell, budget: PixelBudget | None) -> Settlement:
+    if record.before is not None and record.before[:1] != [cell.cell_id]:
+        raise ValueError("it was settled as another cell")
+    before = None if record.before is None else _cell_of(record.before[:_VALUES], {cell.cell_id: cell}, budget)
+    return Settlement(
+        reader=record.reader,
+        kind=record.kind,
+        outcome=record.outcome,
+        by=record.by,
+        at=record.at,
+        other_class=record.other_class,
+        before=before,
+    )
+
+
+def _split(row: object) -> tuple[object, MoreRecord]:
+    """Return the first values of a row, and what stands after them."""
     if isinstance(row, list) and len(row) == _VALUES + 1:
-        return row[:_VALUES], FlagRecord.model_validate(row[_VALUES])
-    return row, NO_FLAG
+        return row[:_VALUES], MoreRecord.model_validate(row[_VALUES])
+    return row, NO_MORE
 
 
 def _packed(mask: BoolMask) -> str:

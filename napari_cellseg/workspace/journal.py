@@ -33,7 +33,8 @@ from napari_cellseg.workspace.schemas import ChangeRecord, FlagRecord, JournalSt
 __all__ = ["Journal", "Recovery", "change_record", "pack", "read_journal", "start_record"]
 
 FORMAT = "napari-cellseg journal"
-VERSION = 2
+VERSION = 3
+"""Version 3 may have settlements, which an earlier program would lose."""
 _MOST_BYTES = 2**30
 
 

@@ -13,10 +13,12 @@ from napari_cellseg.classes import MAX_CLASSES, ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.formats.json_gate import short
 from napari_cellseg.review import Status
+from napari_cellseg.review.settlement import DisputeKind, Outcome
 
 __all__ = [
     "CELL_ROW",
     "NO_FLAG",
+    "NO_MORE",
     "CellRow",
     "ChangeRecord",
     "FlagRecord",
@@ -24,6 +26,8 @@ __all__ = [
     "JournalStart",
     "LockFile",
     "LogLine",
+    "MoreRecord",
+    "SettledRecord",
     "sound",
     "text_of",
 ]
@@ -78,6 +82,29 @@ class FlagRecord(_File):
 
 
 NO_FLAG = FlagRecord()
+
+
+class SettledRecord(_File):
+    """How a dispute about a cell was settled; ``before`` is a row of the cell, without a mask if that is the same."""
+
+    reader: Text
+    kind: DisputeKind
+    outcome: Outcome
+    by: Text = ""
+    at: Moment
+    other_class: Annotated[int, Field(strict=True, ge=0, le=MAX_CLASSES)] = 0
+    before: list[Any] | None = None
+
+
+class MoreRecord(_File):
+    """What stands after the values of a cell: its note, its flag, and its settlement."""
+
+    note: Text = ""
+    unsure: Annotated[bool, Field(strict=True)] = False
+    settled: SettledRecord | None = None
+
+
+NO_MORE = MoreRecord()
 
 
 class HeaderLine(_File):
