@@ -14,7 +14,7 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 A and B are copies of one folder of images, each reviewed and saved by one reader. Only cells that a reader accepted,
-corrected or drew are compared.
+corrected or drew are compared. Disagreements that were settled in Review are counted as settled.
   napari-cellseg agreement data-ana data-ben --csv protocol.csv --html agreement.html"""
 
 
@@ -30,12 +30,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("second", type=Path, metavar="B", help="the project of the second reader")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write one row per cell: who decided what, and when")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of the disagreements")
+    parser.add_argument(
+        "--adjudication",
+        type=Path,
+        metavar="FILE",
+        help="write one row per disputed cell: settled how, by whom, or open",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, write the files, print the figures."""
     from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.report.adjudication import write_adjudication
     from napari_cellseg.report.protocol import agreement_of, write_agreement_page, write_protocol
     from napari_cellseg.workspace import look_at
 
@@ -50,14 +57,17 @@ def run(options: argparse.Namespace) -> int:
         write_protocol(agreement, options.csv)
     if options.html is not None:
         write_agreement_page(agreement, first, options.html)
+    if options.adjudication is not None:
+        write_adjudication(agreement, options.adjudication)
     _print(agreement)
-    for path in (options.csv, options.html):
+    for path in (options.csv, options.html, options.adjudication):
         if path is not None:
             print(f"-> {path}")
     return 0
 
 
 def _print(agreement: Agreement) -> None:
+    from napari_cellseg.report.adjudication import adjudication_lines
     from napari_cellseg.report.agreement import kappa
     from napari_cellseg.report.page import number_text
     from napari_cellseg.wording import counted
@@ -69,6 +79,8 @@ def _print(agreement: Agreement) -> None:
     print(f"{' and '.join(agreement.readers)}: {sums}")
     for verdict, count in tally.most_common():
         print(f"  {count:6,} {verdict.value}")
+    for line in adjudication_lines(agreement):
+        print(line)
     print(f"kappa of the classes: {number_text(kappa(agreement.table))}")
     width = max(map(len, agreement.classes.names))
     print(f"{'class':<{width}}   first  second matched  kappa     PQ")

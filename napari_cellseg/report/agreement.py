@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -13,6 +13,9 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.review import Cell, Status, instances_of
+from napari_cellseg.review.cells import KEPT
+from napari_cellseg.review.disputes import SAME_MASK
+from napari_cellseg.review.settlement import Settlement, is_settled
 from napari_cellseg.workspace import Annotations
 from training.metrics import Overlaps, PanopticCounts, overlaps, panoptic_counts
 
@@ -21,14 +24,13 @@ __all__ = [
     "Agreement",
     "ComparedCell",
     "ImageAgreement",
+    "SettledCell",
     "Verdict",
     "compare_readers",
     "kappa",
+    "names_of",
     "reader_of",
 ]
-
-SAME_MASK = 0.7
-"""Matched masks with a lower IoU differ."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -63,6 +65,27 @@ class ComparedCell:
     first: Cell | None
     second: Cell | None
     iou: float = 0.0
+    settled: Settlement | None = None
+    """How the readers' disagreement about the cell was settled."""
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the readers differ, and that is not settled."""
+        return self.verdict.is_disagreement and self.settled is None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SettledCell:
+    """A cell about which a disagreement was settled, in the project of the first (0) or of the second reader (1).
+
+    ``against`` is the other reader's cell now; None if that reader has none there.
+    """
+
+    image_id: str
+    side: int
+    cell: Cell
+    against: Cell | None
+    settled: Settlement
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,12 +101,23 @@ class ImageAgreement:
         Matched cells by their class_ids, first reader x second reader.
     counts : tuple of PanopticCounts
         Of each class.
+    settled : tuple of SettledCell
+        All cells of both readers whose disagreement was settled, those that both reject now too.
+    before : ImageAgreement or None
+        The agreement before anything was settled; None if nothing was.
     """
 
     image_id: str
     cells: tuple[ComparedCell, ...]
     table: Ints
     counts: tuple[PanopticCounts, ...]
+    settled: tuple[SettledCell, ...] = ()
+    before: ImageAgreement | None = None
+
+    @property
+    def open(self) -> int:
+        """The number of cells on which the readers differ without a settlement."""
+        return sum(cell.is_open for cell in self.cells)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,6 +145,21 @@ class Agreement:
         """Matched cells of all images by class, (K, K)."""
         k = len(self.classes)
         return sum((image.table for image in self.images), np.zeros((k, k), np.int64))
+
+    @property
+    def settled(self) -> tuple[SettledCell, ...]:
+        """The settled cells of all images."""
+        return tuple(cell for image in self.images for cell in image.settled)
+
+    @property
+    def open(self) -> int:
+        """The number of cells on which the readers differ without a settlement."""
+        return sum(image.open for image in self.images)
+
+    @property
+    def before(self) -> Agreement:
+        """The agreement before anything was settled."""
+        return replace(self, images=tuple(image.before or image for image in self.images))
 
     def counts(self, class_id: int) -> PanopticCounts:
         """Return the matched and unmatched cells of a class; PQ is the same whichever reader comes first."""
@@ -150,16 +199,32 @@ def kappa(table: Ints) -> float:
 
 
 def reader_of(annotations: Iterable[Annotations], default: str) -> str:
-    """Return the name that most decisions carry; ``default`` without any decision."""
-    names = Counter(cell.by for found in annotations for cell in found.cells if cell.reviewed and cell.by)
+    """Return the name that most decisions before any settlement carry; ``default`` without any decision."""
+    cells = (cell if cell.settled is None else cell.settled.before for found in annotations for cell in found.cells)
+    names = Counter(cell.by for cell in cells if cell is not None and cell.reviewed and cell.by)
     return names.most_common(1)[0][0] if names else default
 
 
-def compare_readers(image_id: str, first: Annotations, second: Annotations) -> ImageAgreement:
+def names_of(annotations: Annotations, folder: str) -> frozenset[str]:
+    """Return the names that a settlement with a reader may have: of each author, of the folder, and of both."""
+    authors = {cell.by for cell in annotations.cells if cell.reviewed and cell.by}
+    return frozenset({folder, *authors, *(f"{name} ({folder})" for name in authors)})
+
+
+def compare_readers(
+    image_id: str, first: Annotations, second: Annotations, names: tuple[Collection[str], Collection[str]] = ((), ())
+) -> ImageAgreement:
     """Compare the decisions of two readers about one image.
 
     Cells match when their masks have an IoU above 0.5, whatever their class. A cell whose counterpart the other reader
     has not decided about is no disagreement, and counts neither in kappa nor in PQ.
+
+    Parameters
+    ----------
+    image_id : str
+    first, second : Annotations
+    names : (collection of str, collection of str)
+        The names that each reader goes by in the settlements of the other one; see `names_of`.
 
     Raises
     ------
@@ -191,11 +256,58 @@ def compare_readers(image_id: str, first: Annotations, second: Annotations) -> I
         waits = other is not None and not other.reviewed
         verdict = Verdict.UNDECIDED_FIRST if waits else Verdict.ONLY_SECOND
         cells.append(ComparedCell(image_id=image_id, verdict=verdict, first=other, second=cell))
-    return _summed(image_id, cells, len(first.classes), size)
+    settled = _settled_cells(image_id, cells, (first, second), names)
+    image = _summed(image_id, _with_settlements(cells, settled), len(first.classes), size)
+    if not settled:
+        return image
+    before = [_unsettled(side, [one for one in settled if one.side == n]) for n, side in enumerate((first, second))]
+    return replace(image, settled=_latest(settled), before=compare_readers(image_id, before[0], before[1]))
+
+
+def _settled_cells(
+    image_id: str,
+    cells: Sequence[ComparedCell],
+    both: tuple[Annotations, Annotations],
+    names: tuple[Collection[str], Collection[str]],
+) -> list[SettledCell]:
+    """Return the settlements that stand: a later decision of the other reader opens the disagreement again."""
+    found = []
+    for side, of_reader in enumerate(both):
+        pairs = ((cell.first, cell.second) if side == 0 else (cell.second, cell.first) for cell in cells)
+        against = {id(own): other for own, other in pairs if own is not None}
+        for cell in of_reader.cells:
+            other = against.get(id(cell))
+            if cell.settled is not None and is_settled(cell, other, names[1 - side]):
+                found.append(SettledCell(image_id=image_id, side=side, cell=cell, against=other, settled=cell.settled))
+    return found
+
+
+def _latest(settled: Sequence[SettledCell]) -> tuple[SettledCell, ...]:
+    """Return one settlement of each disagreement: the later one if each reader has settled it."""
+    of = {id(one.cell): (one.settled.at, -one.side) for one in settled}
+    return tuple(one for one in settled if of[id(one.cell)] >= of.get(id(one.against), of[id(one.cell)]))
+
+
+def _with_settlements(cells: Sequence[ComparedCell], settled: Sequence[SettledCell]) -> list[ComparedCell]:
+    """Return the cells with the later one of the settlements that their two sides may have."""
+    of = {id(one.cell): one.settled for one in settled}
+    done = []
+    for cell in cells:
+        found = [of[id(own)] for own in (cell.first, cell.second) if id(own) in of]
+        done.append(replace(cell, settled=max(found, key=lambda one: one.at)) if found else cell)
+    return done
+
+
+def _unsettled(annotations: Annotations, settled: Sequence[SettledCell]) -> Annotations:
+    """Return the cells as they were before they were settled."""
+    before = {one.cell.cell_id: one.settled.before for one in settled}
+    cells = (before.get(cell.cell_id, cell) for cell in annotations.cells)
+    known = annotations.classes.class_ids
+    return replace(annotations, cells=tuple(c for c in cells if c is not None and c.class_id in known))
 
 
 def _kept(annotations: Annotations) -> list[Cell]:
-    return [cell for cell in annotations.shown() if cell.status in (Status.ACCEPTED, Status.EDITED)]
+    return [cell for cell in annotations.shown() if cell.status in KEPT]
 
 
 def _counterparts(cells: Sequence[Cell], other: Annotations) -> list[Cell | None]:

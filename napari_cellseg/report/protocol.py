@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,19 @@ from napari_cellseg.export.exporter import read_image_of
 from napari_cellseg.export.overlay import draw_overlay
 from napari_cellseg.export.plan import ExportProgress
 from napari_cellseg.measure import write_csv
-from napari_cellseg.report.agreement import Agreement, ComparedCell, ImageAgreement, compare_readers, kappa, reader_of
+from napari_cellseg.report.adjudication import adjudication_section, outcome_text
+from napari_cellseg.report.agreement import (
+    Agreement,
+    ComparedCell,
+    ImageAgreement,
+    compare_readers,
+    kappa,
+    names_of,
+    reader_of,
+)
 from napari_cellseg.report.page import number_text, page_of
 from napari_cellseg.report.pictures import data_uri, fitted, jpeg
+from napari_cellseg.report.times import time_text
 from napari_cellseg.review import Cell, Status
 from napari_cellseg.review.cells import union_box
 from napari_cellseg.wording import counted
@@ -35,8 +45,16 @@ _PICTURE_PX = 128
 _SIDES = ClassTable(("first", "second"), ("#56b4e9", "#e69f00"))
 
 
-def agreement_of(first: Project, second: Project) -> Generator[ExportProgress, None, Agreement]:
+def agreement_of(
+    first: Project, second: Project, present: Mapping[str, Annotations] | None = None
+) -> Generator[ExportProgress, None, Agreement]:
     """Compare two projects image by image; images are the same if their ids are.
+
+    Parameters
+    ----------
+    first, second : Project
+    present : mapping of str to Annotations, optional
+        The cells of images of the first project that are open and may have unsaved edits, by image_id.
 
     Raises
     ------
@@ -57,7 +75,7 @@ def agreement_of(first: Project, second: Project) -> Generator[ExportProgress, N
         why = "" if image_id in others else "only in the first project"
         if not why:
             try:
-                why = _compare(image_id, (first, second), read, images)
+                why = _compare(image_id, (first, second), read, images, present or {})
             except CellSegError as error:
                 why = str(error)
         if why:
@@ -84,16 +102,19 @@ def _compare(
     projects: tuple[Project, Project],
     read: tuple[dict[str, Annotations], dict[str, Annotations]],
     images: list[ImageAgreement],
+    present: Mapping[str, Annotations],
 ) -> str:
     """Compare one image; return why it is left out."""
     both = []
     for project, known, place in zip(projects, read, ("first", "second"), strict=True):
-        found = project.read(image_id)
+        found = present.get(image_id) if place == "first" else None
+        found = project.read(image_id) if found is None else found
         if found is None or not any(cell.reviewed for cell in found.cells):
             return f"not reviewed in the {place} project"
         known[image_id] = found
         both.append(found)
-    images.append(compare_readers(image_id, both[0], both[1]))
+    names = [names_of(found, project.folder.name) for found, project in zip(both, projects, strict=True)]
+    images.append(compare_readers(image_id, both[0], both[1], (names[0], names[1])))
     return ""
 
 
@@ -115,12 +136,23 @@ def protocol_table(agreement: Agreement) -> dict[str, list[Any]]:
             f"cell_{number + 1}": ["" if cell is None else cell.cell_id for cell in own],
             f"class_{number + 1}": ["" if cell is None else classes.name(cell.class_id) for cell in own],
             f"status_{number + 1}": ["" if cell is None else cell.status.value for cell in own],
-            f"decided_at_{number + 1}": ["" if cell is None else _time(cell.at) for cell in own],
+            f"decided_at_{number + 1}": ["" if cell is None else time_text(cell.at) for cell in own],
         }
+    settled = [cell.settled for cell in cells]
+    table["outcome"] = [_outcome(agreement, cell) for cell in cells]
+    table["settled_by"] = ["" if one is None else one.by for one in settled]
+    table["settled_at"] = ["" if one is None else time_text(one.at) for one in settled]
     places = [cell.first or cell.second for cell in cells]
     table["x"] = [round(cell.centre[1]) if cell is not None else "" for cell in places]
     table["y"] = [round(cell.centre[0]) if cell is not None else "" for cell in places]
     return table
+
+
+def _outcome(agreement: Agreement, cell: ComparedCell) -> str:
+    if cell.settled is None:
+        return ""
+    side = 0 if cell.first is not None and cell.first.settled is cell.settled else 1
+    return outcome_text(cell.settled.outcome, side, agreement.readers)
 
 
 def write_protocol(agreement: Agreement, path: Path) -> None:
@@ -165,6 +197,7 @@ def agreement_page(agreement: Agreement, shown: Sequence[ComparedCell], pictures
     parts = [
         _head(agreement, title),
         _classes(agreement),
+        adjudication_section(agreement),
         _images(agreement),
         _disagreements(agreement, shown, pictures),
     ]
@@ -209,10 +242,11 @@ def _classes(agreement: Agreement) -> str:
 
 
 def _images(agreement: Agreement) -> str:
-    rows = ["<th>image</th><th>cells</th><th>disagreements</th>"]
+    rows = ["<th>image</th><th>cells</th><th>disagreements</th><th>settled</th><th>open</th>"]
     for image in agreement.images:
-        count = sum(cell.verdict.is_disagreement for cell in image.cells)
-        rows.append(f"<td>{escape(image.image_id)}</td><td>{len(image.cells):,}</td><td>{count:,}</td>")
+        counts = (len(image.cells), sum(cell.verdict.is_disagreement for cell in image.cells), len(image.settled))
+        figures = "".join(f"<td>{count:,}</td>" for count in (*counts, image.open))
+        rows.append(f"<td>{escape(image.image_id)}</td>{figures}")
     return "<h2>Images</h2><table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 
 
@@ -234,7 +268,10 @@ def _figure(agreement: Agreement, cell: ComparedCell, picture: bytes) -> str:
     for own in (cell.first, cell.second):
         if own is not None:
             name = agreement.classes.name(own.class_id)
-            lines.append(escape(f"#{own.cell_id} {name}, {own.status.value}, {own.by}, {_time(own.at)}"))
+            lines.append(escape(f"#{own.cell_id} {name}, {own.status.value}, {own.by}, {time_text(own.at)}"))
+    if cell.settled is not None:
+        how = f"settled: {_outcome(agreement, cell)}, {cell.settled.by}, {time_text(cell.settled.at)}"
+        lines.append(f"<em>{escape(how)}</em>")
     alt = escape(f"{cell.image_id}, {cell.verdict.value}", quote=True)
     return f'<figure><img src="{data_uri(picture)}" alt="{alt}"><figcaption>{"<br>".join(lines)}</figcaption></figure>'
 
@@ -255,7 +292,3 @@ def _picture(rgb: npt.NDArray[np.uint8], cell: ComparedCell) -> bytes:
 
 def _is_kept(cell: Cell) -> bool:
     return cell.status in (Status.ACCEPTED, Status.EDITED)
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
