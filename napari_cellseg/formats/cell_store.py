@@ -26,7 +26,7 @@ from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import InstanceMasks
 
-__all__ = ["CellStore", "TileState"]
+__all__ = ["CellStore", "TileState", "damaged_words", "mask_of"]
 
 TileState = Literal["done", "glass", "outside"]
 """Whether a tile was predicted; else why not."""
@@ -121,12 +121,7 @@ class CellStore:
             raise AnnotationError(f"Cannot read {path}: there is no such file.")
         try:
             database = _connected(path, read_only=read_only)
-            application_id, version = (
-                database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-            )
-            if (application_id, version) != (_APPLICATION_ID, _VERSION):
-                database.close()
-                raise AnnotationError(f"{path} is not a file of cells of this version of napari-cellseg.")
+            cls.check(path, database)
             store = cls(path, database)
             is_complete = bool(store._facts()["complete"])
             _ = store.image_size
@@ -141,6 +136,21 @@ class CellStore:
         except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
             raise AnnotationError(f"Cannot read {path}: it is damaged ({error}).") from error
         return store
+
+    @staticmethod
+    def check(path: Path, database: sqlite3.Connection) -> None:
+        """Close a connection and raise an `AnnotationError` if its file is not a store of this version."""
+        try:
+            application_id, version = (
+                database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+            )
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            raise AnnotationError(f"Cannot read {path}: it is damaged ({error}).") from error
+        if (application_id, version) != (_APPLICATION_ID, _VERSION):
+            database.close()
+            raise AnnotationError(f"{path} is not a file of cells of this version of napari-cellseg.")
 
     def __enter__(self) -> Self:
         return self
@@ -285,7 +295,7 @@ class CellStore:
         height, width = image_size = self.image_size
         if (boxes[:, 2:] <= boxes[:, :2]).any() or (boxes[:, :2] < 0).any() or (boxes[:, 2:] > (width, height)).any():
             raise ValueError("a cell lies outside the image")
-        crops = tuple(_unpacked(mask, box) for mask, box in zip(masks, boxes.tolist(), strict=True))
+        crops = tuple(mask_of(mask, box) for mask, box in zip(masks, boxes.tolist(), strict=True))
         cells = InstanceMasks(
             image_size=image_size,
             boxes=boxes,
@@ -318,9 +328,14 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, KeyError, ValueError, TypeError, OverflowError) as error:
-        raise AnnotationError(
-            f"Cannot read {path}: it is damaged ({error}). Move it away; the slide is then predicted from the start."
-        ) from error
+        raise damaged_words(path, error) from error
+
+
+def damaged_words(path: Path, error: Exception) -> AnnotationError:
+    """Return what to say about a damaged file."""
+    return AnnotationError(
+        f"Cannot read {path}: it is damaged ({error}). Move it away; the slide is then predicted from the start."
+    )
 
 
 @contextmanager
@@ -346,7 +361,8 @@ def _rows(found: TileCells) -> Iterator[tuple[Any, ...]]:
         yield (*about, *box, np.packbits(mask).tobytes(), *colour)
 
 
-def _unpacked(mask: bytes, box: Sequence[int]) -> npt.NDArray[np.bool_]:
+def mask_of(mask: bytes, box: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return the mask (y1 - y0, x1 - x0) of a cell from its bits; a `ValueError` if they do not fit its box."""
     height, width = box[3] - box[1], box[2] - box[0]
     if len(mask) != -(-height * width // 8):
         raise ValueError("a mask does not fit its cell")

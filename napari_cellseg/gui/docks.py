@@ -31,7 +31,7 @@ class Open(OpenDock):
 
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
-        super().__init__(plugin.state, plugin.layers, plugin.opener, plugin.saving)
+        super().__init__(plugin.state, plugin.layers, plugin.slides, plugin.opener, plugin.saving)
         add_dock_keys(self, plugin.review, *_KEYS)  # else the list of images takes letters as a search
 
 

@@ -148,9 +148,9 @@ class SlideLevels:
         self.small = self.picture(whole, max(self.size) / SMALL_PX, most_px=4 * SMALL_PX**2)
 
     @property
-    def coarsest(self) -> float:
-        """The side of a pixel of the coarsest level, px of the finest one."""
-        return self.factors[-1]
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each level, px, the finest first."""
+        return [(level.shape[0], level.shape[1]) for level in self._levels]
 
     def level_for(self, factor: float) -> int:
         """Return the coarsest level whose pixels are at most about as large as ``factor``, px of the finest level."""

@@ -18,6 +18,8 @@ from napari_cellseg.gui.opening.reading_rows import ReadingRows
 from napari_cellseg.gui.opening.save_watch import SaveLabel, SaveWatch
 from napari_cellseg.gui.opening.welcome import Welcome
 from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.slides.slide_box import SlideBox
+from napari_cellseg.gui.slides.slide_view import SlideView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow
@@ -36,7 +38,9 @@ _DROPPED = (".json", ".geojson", ".xml", ".zip", ".roi", ".npy", ".mat")
 class OpenDock(Dock):
     """Opens a folder, lists its images, and edits the class table."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, saving: SaveWatch) -> None:
+    def __init__(
+        self, state: AppState, layers: ClassLayers, slides: SlideView, opener: Opener, saving: SaveWatch
+    ) -> None:
         super().__init__(state)
         self.opener = opener
         self.folder_button = PrimaryButton("Open folder...")
@@ -71,6 +75,7 @@ class OpenDock(Dock):
         self.back.clicked.connect(lambda: self.opener.step(-1))
         self.forward = QPushButton("Next >")
         self.forward.clicked.connect(lambda: self.opener.step(1))
+        self.slide = SlideBox(state, slides)
         self.reading = ReadingRows(self.state, self.opener)
         self.skipped = small_label()
         self.classes = ClassEditor(self.state)
@@ -118,6 +123,7 @@ class OpenDock(Dock):
         self._steps = steps
         self.column.addWidget(steps)
         self.column.addWidget(self.skipped)
+        self.column.addWidget(self.slide)
         self.column.addWidget(self.reading)
         self._classes_title = QLabel("<b>Classes</b>")
         self.column.addWidget(self._classes_title)

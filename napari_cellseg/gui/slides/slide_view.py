@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.slides.slide_cells import SlideCells
 from napari_cellseg.gui.slides.slide_image import SlideImage
 from napari_cellseg.gui.slides.view import View, view_of
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.workspace.open_any import LoadedSlide
 
 __all__ = ["SlideView"]
 
@@ -24,11 +32,14 @@ class SlideView(QObject):
 
     told = Signal(str)
     """What cannot be shown, in words."""
+    cells_changed = Signal()
+    """Other cells are shown, or their counts are others."""
 
     def __init__(self, state: AppState) -> None:
         super().__init__(state)
         self._state = state
         self.image = SlideImage(state.viewer, self.told.emit)
+        self.cells = SlideCells(state.viewer, self.told.emit)
         self._is_open = False
         self._look_turn = QTimer(self)
         self._look_turn.setSingleShot(True)
@@ -37,7 +48,10 @@ class SlideView(QObject):
         self._take_turn = QTimer(self)
         self._take_turn.setInterval(_TAKE_MS)
         self._take_turn.timeout.connect(self._take)
+        self.cells.look_again = self._on_camera
         state.current_changed.connect(self._on_current)
+        state.classes_changed.connect(self._on_classes)
+        state.min_scores_changed.connect(self._on_min_scores)
         camera = camera_of(state.viewer)
         camera.events.center.connect(self._on_camera)
         camera.events.zoom.connect(self._on_camera)
@@ -55,7 +69,7 @@ class SlideView(QObject):
     @property
     def is_up_to_date(self) -> bool:
         """Return whether all of the view is shown."""
-        return not self._look_turn.isActive() and self.image.is_up_to_date
+        return not self._look_turn.isActive() and self.image.is_up_to_date and self.cells.is_up_to_date
 
     def look(self) -> None:
         """Show what is in view now."""
@@ -63,6 +77,7 @@ class SlideView(QObject):
         view = self.view
         if view is not None:
             self.image.look(view)
+            self.cells.look(view)
             self._take_turn.start()
 
     def _on_camera(self, _: Any = None) -> None:
@@ -77,11 +92,48 @@ class SlideView(QObject):
             self._is_open = True
             self.image.open(slide.levels, slide.file.image_id)
             self.look()
+            store = slide.store if slide.store.is_file() else Path(recall(_key_of(slide), ""))
+            if store.is_file():
+                self.open_cells(store)
+
+    def open_cells(self, path: Path) -> bool:
+        """Show the cells of a file that `predict` wrote; return whether they can be shown, and say why not."""
+        slide = self._state.slide
+        if slide is None:
+            return False
+        try:
+            self._adopt_classes(path)
+            self.cells.open(path, slide.levels, self._state.classes, self._state.min_scores)
+        except CellSegError as error:
+            self.told.emit(str(error))
+            self.cells_changed.emit()
+            return False
+        if path != slide.store:
+            remember(_key_of(slide), str(path))
+        self.look()
+        self.cells_changed.emit()
+        return True
+
+    def _adopt_classes(self, path: Path) -> None:
+        """Use the class names of the file in a project without class names."""
+        if self._state.classes_are_provisional:
+            with CellReader(path) as reader:
+                classes = reader.classes or ClassTable.numbered(reader.highest_class())
+            if reader.classes is not None or len(classes) > len(self._state.classes):
+                self._state.set_classes(classes, provisional=True)
+
+    def _on_classes(self) -> None:
+        self.cells.use_classes(self._state.classes)
+
+    def _on_min_scores(self) -> None:
+        self.cells.use_limits(self._state.min_scores)
 
     def _take(self) -> None:
         view = self.view
         if view is not None:
             self.image.take(view)
+            if self.cells.take():
+                self.cells_changed.emit()
         if view is None or (self.is_up_to_date and not self.image.is_reading_overview):
             self._take_turn.stop()
 
@@ -89,6 +141,7 @@ class SlideView(QObject):
         self._is_open = False
         self._look_turn.stop()
         self._take_turn.stop()
+        self.cells.close()
         self.image.close()
 
     def close(self) -> None:
@@ -100,3 +153,8 @@ class SlideView(QObject):
             camera = camera_of(viewer)
             camera.events.center.disconnect(self._on_camera)
             camera.events.zoom.disconnect(self._on_camera)
+
+
+def _key_of(slide: LoadedSlide) -> str:
+    """Return the name under which the user's choice of a file for a slide is remembered."""
+    return f"slide_cells_{hashlib.sha256(str(slide.file.path.resolve()).encode()).hexdigest()[:16]}"

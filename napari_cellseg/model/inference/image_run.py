@@ -21,13 +21,14 @@ from napari_cellseg.events import ImageDone, ImageFailed, Message, PredictEvent,
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.images.slide import Slide, is_slide, open_slide
+from napari_cellseg.images.stamp import image_stamp
 from napari_cellseg.images.statistics import picture_facts
 from napari_cellseg.memory import return_free_memory
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.device import Device
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.inference.predictor import Predictor
-from napari_cellseg.model.inference.slide_run import PredictTiles, image_stamp, predict_slide
+from napari_cellseg.model.inference.slide_run import PredictTiles, predict_slide
 from napari_cellseg.model.inference.tile_batches import TileBatch, TileJob, predicted_batches
 from napari_cellseg.model.inference.tile_plan import TilePlan
 from napari_cellseg.model.library import ModelLibrary
@@ -94,6 +95,7 @@ class ImageRun:
                         pixel_size_um,
                         place=place,
                         image_id=item.image_id,
+                        classes=self.header.classes,
                     )
                 else:
                     found = yield from self._predictor.image(rgb, pixel_size_um, place=place, centre=item.centre)

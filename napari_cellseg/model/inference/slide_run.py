@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_cellseg.atomic import set_aside, write_errors
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_store import CellStore, TileState
@@ -26,10 +26,9 @@ from napari_cellseg.model.inference.slide_region import SlideRegion
 from napari_cellseg.model.inference.tile_batches import TileBatch, TileJob
 from napari_cellseg.model.inference.tile_plan import TilePlan
 
-__all__ = ["PredictTiles", "image_stamp", "opened_store", "predict_slide"]
+__all__ = ["PredictTiles", "opened_store", "predict_slide"]
 
 _SAMPLE = 5000
-_HASHED_BYTES = 2**20
 
 PredictTiles = Callable[[TileJob], Generator[TileBatch, None, None]]
 
@@ -44,6 +43,7 @@ def predict_slide(
     *,
     place: tuple[int, int] = (1, 1),
     image_id: str = "",
+    classes: ClassTable | None = None,
 ) -> Generator[SlideTileDone | Message, None, tuple[SlideDone, InstanceMasks]]:
     """Predict the tiles that the store of a slide lacks; stops at the next batch when closed.
 
@@ -62,6 +62,8 @@ def predict_slide(
         Number of this image and of all images, 1-based, for the events.
     image_id : str
         For the events.
+    classes : ClassTable, optional
+        Of the model, for who reads the store.
 
     Yields
     ------
@@ -84,7 +86,7 @@ def predict_slide(
     """
     size = slide.shape[:2]
     region = SlideRegion(task.region, size, slide.full_size)
-    with opened_store(task.store, size, made_from) as (store, text):
+    with opened_store(task.store, size, made_from, classes) as (store, text):
         if text:
             yield Message("info", f"{image_id}: {text}")
         if not store.is_complete:
@@ -201,7 +203,9 @@ class _SlideRun:
 
 
 @contextmanager
-def opened_store(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) -> Iterator[tuple[CellStore, str]]:
+def opened_store(
+    path: Path, size: tuple[int, int], made_from: Mapping[str, Any], classes: ClassTable | None = None
+) -> Iterator[tuple[CellStore, str]]:
     """Open the store of an earlier run with the same settings, or a new one; yield it and a message for the user.
 
     A file with other settings, or one that cannot be read, is kept as ``.bak`` unless its run was finished.
@@ -213,6 +217,8 @@ def opened_store(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]
         Height and width of the slide, px.
     made_from : mapping
         JSON values on which the cells depend, by the words of the message.
+    classes : ClassTable, optional
+        Recorded in a new store.
 
     Raises
     ------
@@ -220,7 +226,10 @@ def opened_store(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]
         The file is open in another process, or cannot be written.
     """
     store, text = _earlier(path, size, made_from)
-    with store if store is not None else CellStore.create(path, size, {"made_from": dict(made_from)}) as opened:
+    facts: dict[str, Any] = {"made_from": dict(made_from)}
+    if classes is not None:
+        facts["classes"] = classes.to_json()
+    with store if store is not None else CellStore.create(path, size, facts) as opened:
         yield opened, text
 
 
@@ -253,14 +262,3 @@ def _kept(path: Path) -> str:
         kept = set_aside(path)
     name = path.name if kept is None else kept.name
     return f"It is kept as {name}, and the slide is predicted from the start."
-
-
-def image_stamp(path: Path) -> dict[str, Any]:
-    """Return what tells one file from another without reading all of it: its size, and a hash of both ends."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        digest.update(file.read(_HASHED_BYTES))
-        file.seek(max(0, size - _HASHED_BYTES))
-        digest.update(file.read(_HASHED_BYTES))
-    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}

@@ -1,0 +1,408 @@
+"""`SlideCells`: the cells of a slide on the canvas, outlines of those in view when near, their density from afar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_cellseg.class_match import match_classes
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import CellSegError
+from napari_cellseg.formats.cell_reader import BoxCells, CellCounts, CellReader
+from napari_cellseg.gui.canvas.colours import to_rgb
+from napari_cellseg.gui.canvas.layer_rows import lock, rename
+from napari_cellseg.gui.canvas.plugin_image import PluginImage
+from napari_cellseg.gui.preferences import preferences
+from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, draw_cells, fill_colours
+from napari_cellseg.gui.slides.latest import IsStale, LatestThread
+from napari_cellseg.gui.slides.slide_image import place_pixels
+from napari_cellseg.gui.slides.view import Box, View
+from napari_cellseg.images.slide_levels import SlideLevels
+from napari_cellseg.workspace.slide_cells import open_cells
+
+__all__ = ["MOST_DRAWN", "Changes", "SlideCells"]
+
+MOST_DRAWN = 10_000
+"""Most cells whose outlines are drawn: a second of drawing in a thread. With more in view, their density is shown."""
+_GRID_SIDES = 512
+"""Squares of the density along the longest side of a slide, at most."""
+_LEAST_SIDE = 64
+"""Least side of a square of the density, px."""
+_NOTHING = np.zeros((1, 1, 4), np.uint8)
+_SPECK = 1e-3
+"""Scale of the pixel of a class layer: too small to be seen."""
+
+Changes = Callable[[BoxCells], BoxCells]
+"""Applies decisions to cells: leaves out the rejected ones, and sets other classes. It belongs to a thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Near:
+    picture: CellPicture
+    revision: int
+
+
+@dataclass(frozen=True)
+class _Far:
+    view: View
+    revision: int
+
+
+class SlideCells:
+    """One layer with the cells in view, one with the density, and one per class to hide it or make it transparent.
+
+    Drawing a layer that covers the canvas takes a renderer without a graphics card 10 ms; so one layer shows all
+    classes, and those of the classes are rows of the layer list. None is taken away, see `ClassLayers`.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    tell : callable
+        Gets what cannot be shown, in words.
+    """
+
+    def __init__(self, viewer: Any, tell: Callable[[str], object]) -> None:
+        self._viewer, self._tell = viewer, tell
+        self._cells: Any = None
+        self._density: Any = None
+        self._switches: dict[int, Any] = {}
+        self._thread: LatestThread | None = None
+        self._counting: LatestThread | None = None
+        self._readers: tuple[CellReader, ...] = ()
+        self._classes = ClassTable.numbered(1)
+        self._limits: Mapping[int, float] = {}
+        self._match: dict[int, int] = {}
+        self._factor = 1.0
+        self._near: CellPicture | None = None
+        self._is_far = False
+        self._revision = 0
+        self._asked: tuple[Any, ...] | None = None
+        self._counts: CellCounts | None = None
+        self._is_counted = False
+        self._is_hidden = self._outlines_only = False
+        self.look_again: Callable[[], object] = _nothing
+        """Is called when the view must be drawn again."""
+        self.changes: Callable[[], Changes] = lambda: _as_predicted
+        """Returns what the thread applies to the cells of a view."""
+        self.changed_counts: Callable[[npt.NDArray[np.int32], int, float], npt.NDArray[np.int32]] = _as_counted
+        """Applies decisions to counts of a grid, given the side of its squares and the factor of the store."""
+
+    # ---- one store ----
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the cells; None if no cells are shown."""
+        return self._readers[0].path if self._readers else None
+
+    @property
+    def reader(self) -> CellReader | None:
+        """A connection for the window's thread."""
+        return self._readers[0] if self._readers else None
+
+    @property
+    def factor(self) -> float:
+        """Side of a pixel of the store, px of the slide."""
+        return self._factor
+
+    @property
+    def match(self) -> Mapping[int, int]:
+        """The class_id here of each class_id of the store."""
+        return self._match
+
+    def open(self, path: Path, levels: SlideLevels, classes: ClassTable, limits: Mapping[int, float]) -> None:
+        """Show the cells of a store, which is closed by `close`.
+
+        Raises
+        ------
+        CellSegError
+            The file is no store of this slide, or has classes that ``classes`` lacks.
+        """
+        self.close()
+        reader = open_cells(path, levels)
+        try:
+            of_store = reader.classes or ClassTable.numbered(reader.highest_class())
+            match = match_classes(of_store, classes)
+            self._readers = reader, CellReader(path), CellReader(path)
+        except BaseException:
+            reader.close()
+            raise
+        self._match, self._factor = match, levels.size[1] / reader.image_size[1]
+        self._thread, self._counting = LatestThread("slide cells"), LatestThread("slide counts")
+        self._near, self._is_far, self._asked = None, False, None
+        self._bring()
+        self.use_classes(classes)
+        self.use_limits(limits)
+
+    def close(self) -> None:
+        """Hide the layers, and close the file."""
+        for thread in (self._thread, self._counting):
+            if thread is not None:
+                thread.close()
+        for reader in self._readers:
+            reader.close()
+        self._thread = self._counting = self._near = self._counts = None
+        self._readers, self._is_counted = (), False
+        for layer in (self._cells, self._density):
+            if layer is not None:
+                layer.visible = False
+                place_pixels(layer, _NOTHING, (0, 0), 1)
+        for class_id, switch in self._switches.items():
+            rename(self._viewer, switch, f"class {class_id} (not in use)", is_listed=False)
+
+    def _bring(self) -> None:
+        if self._cells is None or self._cells not in self._viewer.layers:
+            self._density = self._add("slide density")
+            self._density.interpolation2d = "linear"
+            self._cells = self._add("slide cells")
+        for layer in (self._density, self._cells):
+            rename(self._viewer, layer, layer.name, is_listed=False)
+        self._cells.visible, self._density.visible = True, False
+
+    def _add(self, name: str, pixels: npt.NDArray[np.uint8] = _NOTHING) -> Any:
+        layer = PluginImage(pixels, name=name, rgb=True)
+        chosen = self._viewer.layers.selection.active
+        self._viewer.layers.append(layer)
+        lock(layer)
+        if chosen is not None:
+            self._viewer.layers.selection.active = chosen
+        return layer
+
+    # ---- how they are shown ----
+
+    def use_classes(self, classes: ClassTable) -> None:
+        """Show the classes with these names and colours."""
+        self._classes = classes
+        if not self._readers:
+            return
+        for class_id, name, colour in classes:
+            pixel = np.full((1, 1, 4), 255, np.uint8)
+            pixel[0, 0, :3] = np.round(255 * np.array(to_rgb(colour)))
+            switch = self._switches.get(class_id)
+            if switch is None or switch not in self._viewer.layers:
+                switch = self._switches[class_id] = self._add(name, pixel)
+                switch.events.visible.connect(self._on_visible)
+                switch.events.opacity.connect(self._recolour)
+            switch.data = pixel
+            switch.scale = (_SPECK, _SPECK)
+            rename(self._viewer, switch, name, is_listed=True)
+        for class_id in self._switches.keys() - set(classes.class_ids):
+            rename(self._viewer, self._switches[class_id], f"class {class_id} (not in use)", is_listed=False)
+        self._recolour()
+
+    def use_limits(self, limits: Mapping[int, float]) -> None:
+        """Show the cells at or above these minimum scores, by class_id here; counts them again."""
+        self._limits = {there: limits.get(here, 0.0) for there, here in self._match.items()}
+        if self._readers:
+            height, width = self._readers[0].image_size
+            side = max(_LEAST_SIDE, -(-max(height, width) // _GRID_SIDES))
+            self._counts, self._is_counted = CellCounts((height, width), side, max(self._match)), False
+            self._count_on()
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the view again: the cells, or decisions about them, are others."""
+        self._revision += 1
+        self._asked = None
+        self.look_again()
+
+    def grow(self) -> None:
+        """Show cells that were added to the file."""
+        self.refresh()
+        if self._is_counted:
+            self._is_counted = False
+            self._count_on()
+
+    def hide(self, *, hidden: bool) -> None:
+        """Hide all cells for a moment, or show them again."""
+        self._is_hidden = hidden
+        self._show_layers()
+
+    @property
+    def outlines_only(self) -> bool:
+        """Whether cells are not filled."""
+        return self._outlines_only
+
+    @outlines_only.setter
+    def outlines_only(self, only: bool) -> None:
+        self._outlines_only = only
+        self._recolour()
+
+    @property
+    def shown_classes(self) -> list[int]:
+        """The class_ids whose layers are visible."""
+        return [i for i in self._classes.class_ids if i not in self._switches or self._switches[i].visible]
+
+    @property
+    def totals(self) -> dict[int, int] | None:
+        """The number of predicted cells by class_id, as the minimum scores show them; None until all are counted."""
+        if self._counts is None or not self._is_counted:
+            return None
+        return dict(enumerate(self._here(self._counts).sum((1, 2)).tolist(), start=1))
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the density is shown."""
+        return self._is_far
+
+    # ---- the view ----
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Return whether nothing is drawn or counted."""
+        return (self._thread is None or self._thread.is_idle) and (self._counting is None or self._counting.is_idle)
+
+    def look(self, view: View) -> None:
+        """Show the cells of a view, now or as soon as they are drawn."""
+        thread = self._thread
+        if thread is None or view.is_empty:
+            return
+        near, wanted = self._near, self._factor_for(view)
+        if self._asked == ("near", self._revision) and near is not None and near.factor == wanted:
+            x0, y0, x1, y1 = (value * self._factor for value in near.box)
+            if not self._is_far and view.is_in((x0, y0, x1, y1)):
+                return
+        if self._asked == (view, self._revision):
+            return
+        self._asked = view, self._revision
+        box, reader = self._box_of(view), self._readers[1]
+        shown, match, limits = self.shown_classes, self._match, self._limits
+        thread.ask(partial(_draw, reader, view, box, wanted, self._revision, limits, match, shown, self.changes()))
+
+    def _factor_for(self, view: View) -> int:
+        return max(1, round(view.factor / self._factor))
+
+    def _box_of(self, view: View) -> Box:
+        x0, y0, x1, y1 = view.wide
+        return (
+            int(x0 / self._factor),
+            int(y0 / self._factor),
+            int(np.ceil(x1 / self._factor)),
+            int(np.ceil(y1 / self._factor)),
+        )
+
+    def take(self) -> bool:
+        """Show what was drawn and counted since; return whether the counts are others."""
+        answer = None if self._thread is None else self._thread.answer()
+        if isinstance(answer, CellSegError):
+            self._tell(str(answer))
+        elif isinstance(answer, _Far):
+            self._is_far = True
+            self._show_layers()
+        elif isinstance(answer, _Near):
+            self._near, self._is_far = answer.picture, False
+            if answer.revision == self._revision:
+                self._asked = "near", self._revision
+            self._recolour()
+            self._show_layers()
+        return self._take_counts()
+
+    def _take_counts(self) -> bool:
+        counted = None if self._counting is None else self._counting.answer()
+        if isinstance(counted, CellSegError):
+            self._tell(str(counted))
+        elif isinstance(counted, tuple) and counted[0] is self._counts:
+            self._is_counted = counted[1]
+            self.show_density()
+            if not self._is_counted:
+                self._count_on()
+            return True
+        return False
+
+    def _count_on(self) -> None:
+        counts, limits = self._counts, self._limits
+        if self._counting is not None and counts is not None:
+            self._counting.ask(partial(_count, self._readers[2], counts, dict(limits)))
+
+    # ---- layers ----
+
+    def _here(self, counts: CellCounts) -> npt.NDArray[np.int32]:
+        """Return the counts by class here."""
+        here = np.zeros((max(len(self._classes), *self._match.values()), *counts.counts.shape[1:]), np.int32)
+        for there, class_id in self._match.items():
+            here[class_id - 1] += counts.counts[there - 1]
+        return here
+
+    def show_density(self) -> None:
+        """Draw the density again."""
+        if self._counts is not None:
+            counts = self.changed_counts(self._here(self._counts), self._counts.side, self._factor)
+            pixels = density_picture(counts, self._classes, self.shown_classes, self._opacities())
+            place_pixels(self._density, pixels, (0, 0), self._counts.side * self._factor)
+
+    def _opacities(self) -> dict[int, float]:
+        return {
+            i: float(switch.opacity) if switch.visible else 0.0
+            for i, switch in self._switches.items()
+            if i <= len(self._classes)
+        }
+
+    def _recolour(self, _: Any = None) -> None:
+        near = self._near
+        if near is not None:
+            fill = 0.0 if self._outlines_only else preferences().fill_opacity
+            colours = fill_colours(self._classes, fill, self._opacities())
+            corner = near.corner[0] * self._factor, near.corner[1] * self._factor
+            place_pixels(
+                self._cells, np.take(colours, near.codes, axis=0, mode="clip"), corner, near.factor * self._factor
+            )
+        self.show_density()
+
+    def _on_visible(self, _: Any = None) -> None:
+        self._recolour()
+        self.refresh()
+
+    def _show_layers(self) -> None:
+        for layer, wanted in (
+            (self._cells, not self._is_far and not self._is_hidden),
+            (self._density, self._is_far and not self._is_hidden),
+        ):
+            if layer is not None and layer.visible != wanted:
+                layer.visible = wanted
+
+
+def _draw(
+    reader: CellReader,
+    view: View,
+    box: Box,
+    factor: int,
+    revision: int,
+    limits: Mapping[int, float],
+    match: Mapping[int, int],
+    shown: list[int],
+    changes: Changes,
+    _: IsStale,
+) -> _Near | _Far:
+    found = reader.in_box(box, MOST_DRAWN)
+    if found is None:
+        return _Far(view, revision)
+    least = np.array([limits.get(class_id, 0.0) for class_id in found.class_ids.tolist()])
+    found = found.select(found.scores >= least)
+    here = np.array([match[class_id] for class_id in found.class_ids.tolist()], np.int32)
+    found = changes(replace(found, class_ids=here))
+    return _Near(draw_cells(found.select(np.isin(found.class_ids, shown)), box, factor), revision)
+
+
+def _count(
+    reader: CellReader, counts: CellCounts, limits: Mapping[int, float], is_stale: IsStale
+) -> tuple[CellCounts, bool]:
+    """Count some cells; the first part is shown soon."""
+    before = counts.last_id
+    return counts, reader.count_on(counts, limits, lambda: is_stale() or counts.last_id - before >= 200_000)
+
+
+def _nothing() -> None:
+    """Look at nothing."""
+
+
+def _as_predicted(cells: BoxCells) -> BoxCells:
+    return cells
+
+
+def _as_counted(counts: npt.NDArray[np.int32], side: int, factor: float) -> npt.NDArray[np.int32]:  # noqa: ARG001
+    return counts

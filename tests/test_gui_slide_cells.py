@@ -1,0 +1,154 @@
+"""The cells of a slide in a real window: outlines near, density far, by class, and what is not this slide's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from review_window import pump, wait_until
+from slide_cells import CLASSES, grid_cells, write_store
+from slide_files import write_pyramid
+
+from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.plugin import plugin_of
+from napari_cellseg.gui.slides import slide_cells
+from napari_cellseg.images import slide, slide_levels
+
+pytestmark = pytest.mark.gui
+
+SIZE = (600, 500)
+CELLS = grid_cells(SIZE)
+
+
+@pytest.fixture(autouse=True)
+def small_slides(monkeypatch):
+    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
+    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
+    notification_manager.records.clear()
+
+
+@pytest.fixture
+def plugin(window):
+    plugin = plugin_of(window.viewer)
+    yield plugin
+    plugin.opener._forget_folder()
+    plugin.state.set_min_scores({})
+
+
+def open_slide(plugin, folder, *, with_cells=True):
+    pixels = np.full((*SIZE, 3), 200, np.uint8)
+    write_pyramid(folder / "slide.tif", pixels)
+    if with_cells:
+        write_store(folder / "cells" / "slide.sqlite", CELLS)
+    plugin.opener.open_path(folder)
+    wait_until(lambda: plugin.state.slide is not None)
+    look_at(plugin, (300, 250), 2)
+
+
+def look_at(plugin, centre, zoom):
+    camera = camera_of(plugin.state.viewer)
+    camera.center, camera.zoom = centre, zoom
+    settle(plugin)
+
+
+def settle(plugin):
+    pump(0.03)
+    wait_until(
+        lambda: (
+            (plugin.slides.is_up_to_date and plugin.slides.cells.totals is not None) or plugin.slides.cells.path is None
+        )
+    )
+    pump()
+
+
+def shown_at(plugin, y, x):
+    """Return the colour that the cells have at a place of the slide."""
+    layer = plugin.slides.cells._cells
+    row, column = (np.array([y, x]) - layer.translate) / layer.scale
+    return layer.data[round(row), round(column)].tolist()
+
+
+def said():
+    return [str(record.message) for record in notification_manager.records]
+
+
+def test_cells_next_to_the_slide_are_outlined_and_counted(plugin, tmp_path):
+    open_slide(plugin, tmp_path)
+    assert plugin.state.classes.names == CLASSES.names, "those of the file"
+    assert [layer.name for layer in plugin.state.viewer.layers if layer.name in CLASSES.names] == ["round", "square"]
+    expected = [round(255 * value) for value in plugin.state.classes.rgb(2)]
+    assert shown_at(plugin, 220, 270)[:3] == expected
+    assert 0 < shown_at(plugin, 220, 270)[3] < shown_at(plugin, 210, 270)[3] == 255, "a fill and a contour"
+    assert shown_at(plugin, 240, 240)[3] == 0
+    totals = {i: int((CELLS.class_ids == i).sum()) for i in (1, 2)}
+    assert plugin.slides.cells.totals == totals
+
+
+def test_a_class_is_hidden_and_made_transparent_by_its_layer(plugin, tmp_path):
+    open_slide(plugin, tmp_path)
+    square = plugin.state.viewer.layers["square"]
+    before = shown_at(plugin, 220, 270)[3]
+    square.opacity = 0.5
+    assert shown_at(plugin, 220, 270)[3] == pytest.approx(before / 2, abs=1)
+    square.visible = False
+    settle(plugin)
+    assert shown_at(plugin, 220, 270)[3] == 0
+    assert shown_at(plugin, 220, 220)[3] > 0
+    square.visible, square.opacity = True, 1.0
+    settle(plugin)
+    assert shown_at(plugin, 220, 270)[3] == before
+
+
+def test_minimum_scores_leave_cells_out(plugin, tmp_path):
+    open_slide(plugin, tmp_path)
+    plugin.state.set_min_scores({1: 0.0, 2: 0.95})
+    settle(plugin)
+    assert shown_at(plugin, 220, 270)[3] == 0
+    assert shown_at(plugin, 220, 220)[3] > 0
+    assert plugin.slides.cells.totals[2] == 0
+
+
+def test_with_many_cells_in_view_their_density_is_shown(plugin, tmp_path, monkeypatch):
+    monkeypatch.setattr(slide_cells, "MOST_DRAWN", 30)
+    open_slide(plugin, tmp_path)
+    look_at(plugin, (300, 250), 10)
+    assert not plugin.slides.cells.is_far
+    look_at(plugin, (300, 250), 0.5)
+    cells = plugin.slides.cells
+    assert cells.is_far
+    assert cells._density.visible
+    assert not cells._cells.visible
+    assert cells._density.data.shape[:2] == (10, 8)
+    assert cells._density.data[..., 3].max() > 0
+    look_at(plugin, (300, 250), 10)
+    assert cells._cells.visible
+    assert not cells._density.visible
+
+
+def test_cells_of_a_coarse_level_lie_on_the_same_tissue(plugin, tmp_path):
+    write_store(tmp_path / "run" / "cells" / "slide.sqlite", grid_cells((300, 250), spacing=25, side=10))
+    open_slide(plugin, tmp_path, with_cells=False)
+    assert plugin.slides.cells.path is None
+    assert plugin.slides.open_cells(tmp_path / "run" / "cells" / "slide.sqlite")
+    settle(plugin)
+    assert plugin.slides.cells.factor == 2
+    x0, y0, x1, y1 = (2 * value for value in grid_cells((300, 250), spacing=25, side=10).boxes[60].tolist())
+    assert shown_at(plugin, (y0 + y1) // 2, (x0 + x1) // 2)[3] > 0
+    assert shown_at(plugin, y1 + 5, x1 + 5)[3] == 0
+
+
+def test_cells_of_another_image_are_refused_and_a_chosen_file_is_remembered(plugin, tmp_path):
+    other = write_store(tmp_path / "other.sqlite", grid_cells((200, 200)))
+    changed = write_store(tmp_path / "changed.sqlite", CELLS, made_from={"image": {"bytes": 3, "sha256_of_ends": "x"}})
+    right = write_store(tmp_path / "right.sqlite", CELLS)
+    open_slide(plugin, tmp_path, with_cells=False)
+    assert not plugin.slides.open_cells(other)
+    assert "200 x 200 px, not of a level of slide.tif" in said()[-1]
+    assert not plugin.slides.open_cells(changed)
+    assert "cells of another file than slide.tif" in said()[-1]
+    assert plugin.slides.cells.path is None
+    assert plugin.slides.open_cells(right)
+    plugin.opener._forget_folder()
+    plugin.opener.open_path(tmp_path / "slide.tif")
+    wait_until(lambda: plugin.state.slide is not None)
+    assert plugin.slides.cells.path == right
