@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 
 import pytest
 from train_window import classes_of, tissue_folder
@@ -13,6 +14,7 @@ from napari_cellseg.commands.train import add_parser, config_of
 from napari_cellseg.gui.train.form import TrainForm
 from napari_cellseg.gui.train.settings import command_line, epoch_seconds, fitted, remember_speed, start_hint
 from napari_cellseg.images.samples import TISSUE_CLASSES
+from napari_cellseg.images.statistics import PictureFacts
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header
 from training.config import TrainConfig
@@ -126,3 +128,25 @@ def test_every_setting_has_a_tooltip(qtbot):
     qtbot.addWidget(form)
     for settings in form.forms.values():
         assert all(settings.widget(name).toolTip() for name in settings.values())
+
+
+def test_the_start_model_that_suits_the_images_is_picked_with_the_reason_until_the_user_chooses(qtbot, report):
+    dark = replace(report, images=tuple(replace(i, picture=PictureFacts((12, 12, 12), 20, 0)) for i in report.images))
+    form = TrainForm()
+    qtbot.addWidget(form)
+    form.set_report(dark)
+    assert (form.start.value, form.start.currentText()) == ("nuclei", "nuclei (bundled)")
+    assert form.hint.text().startswith("Training starts from the model nuclei. ")
+    assert form.config().start_from == "nuclei"
+    form.set_report(report)
+    assert form.start.value == "bundled"
+    assert "Training starts from" not in form.hint.text()
+    form.set_report(dark)
+    form.start.choose("bundled")
+    assert "Training starts from" not in form.hint.text()
+    form.set_report(replace(dark))
+    assert form.start.value == form.config().start_from == "bundled"
+    another = TrainForm()
+    qtbot.addWidget(another)
+    another.set_report(replace(dark))
+    assert another.start.value == "bundled", "the choice is remembered"

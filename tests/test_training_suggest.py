@@ -1,20 +1,33 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+import torch
+from scipy import ndimage
+from stains import fluorescence
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.commands.progress import drive
 from napari_cellseg.images.statistics import PictureFacts
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.checkpoint import load_weights, read_header
 from training.config import TrainConfig
 from training.dataset import Sample
+from training.fit import fit, pick_start
+from training.prepare import first_network
 from training.report import DataReport, ImageFacts
 from training.suggest import anchor_factor, suggest, working_scale_of
 
+H_AND_E = PictureFacts((200, 170, 190), 40, 60)
+DAPI = PictureFacts((12, 12, 12), 20, 0)
+
 
 def report(
-    images: int = 20, side: float = 17, size=(1000, 1000), chroma: float = 60, pixel_sizes=(None,)
+    images: int = 20, side: float = 17, size=(1000, 1000), chroma: float = 60, pixel_sizes=(None,), pictures=()
 ) -> DataReport:
     rng = np.random.default_rng(0)
     facts = [
@@ -25,7 +38,7 @@ def report(
             cells=np.array([50, 50]),
             sides=(side * rng.lognormal(0, 0.3, 100)).astype(np.float32),
             nbytes=9 * size[0] * size[1],
-            picture=PictureFacts((200, 170, 190), 40, chroma),
+            picture=pictures[i % len(pictures)] if pictures else replace(H_AND_E, chroma=chroma),
             pixel_size_um=pixel_sizes[i % len(pixel_sizes)],
         )
         for i in range(images)
@@ -100,3 +113,40 @@ def test_the_pixel_size_is_taken_only_when_all_images_agree() -> None:
     assert suggest(report(pixel_sizes=(0.25, 0.251))).model.pixel_size_um == pytest.approx(0.25, abs=0.01)
     assert suggest(report(pixel_sizes=(0.25, None))).model.pixel_size_um is None
     assert suggest(report(pixel_sizes=(0.25, 0.5))).model.pixel_size_um is None
+
+
+def test_training_starts_from_the_bundled_model_that_suits_most_of_the_images() -> None:
+    assert pick_start(report(pictures=(H_AND_E,))) == ("bundled", "")
+    assert pick_start(report(images=4, pictures=(H_AND_E, DAPI))) == ("bundled", "")
+    start, why = pick_start(report(images=3, pictures=(DAPI, H_AND_E, DAPI)))
+    assert start == "nuclei"
+    assert why.startswith(
+        "Training starts from the model nuclei. i0: it is unlike the training images of lite-consep: "
+    )
+    assert why.endswith(" (2 of 3 images are).")
+
+
+def dapi_folder(folder: Path) -> Path:
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        pixels = fluorescence()
+        tifffile.imwrite(folder / name / "image.tif", pixels)
+        tifffile.imwrite(folder / name / "class1.tif", ndimage.label(pixels > 1500)[0].astype(np.float64))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("chosen", "picks", "start"),
+    [("bundled", True, "nuclei"), ("bundled", False, "bundled"), ("imagenet", True, "imagenet")],
+)
+def test_only_a_start_model_that_nobody_chose_is_picked(tmp_path: Path, chosen, picks, start) -> None:
+    config, _, why = drive(fit(dapi_folder(tmp_path), "lite", chosen, picks=picks), lambda _: None)
+    assert config.start_from == start
+    assert bool(why) == (start == "nuclei")
+    if start == "nuclei":
+        assert why.endswith("--start-from bundled uses lite-consep.")
+        assert config.model.fpn == read_header(bundled("nuclei")).config.fpn
+        network = first_network(config)
+        weights, _ = load_weights(bundled("nuclei"))
+        name = next(name for name in weights if name.startswith("backbone"))
+        assert torch.equal(network.state_dict()[name], weights[name])

@@ -193,7 +193,7 @@ class TrainConfig(_Section):
     model: ModelConfig = Field(description="The network.")
     start_from: str = _field(
         "imagenet",
-        'Initial weights: "imagenet" (of the backbone, when installed), "random", "bundled", or a checkpoint file.',
+        'Initial weights: "imagenet" (the backbone, if installed), "random", "bundled", "nuclei", or a model file.',
         flag="--start-from",
     )
     epochs: int = _field(150, "Maximum length of the run.", "epochs", "--epochs", ge=1, le=100_000)

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from napari_cellseg.errors import CheckpointError, ConfigError
 from napari_cellseg.events import Message
 from napari_cellseg.images.statistics import ImageStatistics
-from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.bundled import start_file
 from napari_cellseg.model.checkpoint import load_weights
 from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.device import Device
@@ -220,7 +220,7 @@ def first_network(config: TrainConfig) -> CellMaskRCNN:
     network = build_model(config.model, pretrained=source == "imagenet")
     if source in ("imagenet", "random"):
         return network
-    path = bundled() if source == "bundled" else Path(source)
+    path = start_file(source)
     _copy_fitting(load_weights(path)[0], network, path)
     return network
 

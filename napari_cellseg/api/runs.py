@@ -41,8 +41,8 @@ def train(
     preset : str
         One of `napari_cellseg.model.presets.PRESETS`.
     start_from : str or Path, optional
-        "imagenet", "random", "bundled" or a model file; if left out, "bundled" for the preset lite when its network is
-        not changed, else "imagenet".
+        "imagenet", "random", "bundled", "nuclei" or a model file; if left out, the bundled model that suits the images
+        for the preset lite when its network is not changed, else "imagenet".
     resume : bool
         Resume the run in the folder, however it stopped. ``preset`` and ``start_from`` are then those of the run.
     progress : callable, optional
@@ -98,7 +98,7 @@ def _config(
     else:
         changed = (name.replace("__", ".") for name in settings)
         start = usual_start(preset, changed) if start_from is None else str(start_from)
-        config, _ = drive(fit(data, preset, start), lambda _: None)
+        config, *_ = drive(fit(data, preset, start, picks=start_from is None), lambda _: None)
     return config.with_changes(**settings) if settings else config
 
 

@@ -30,8 +30,9 @@ Several machines:  torchrun --nnodes 2 --nproc-per-node 4 -m napari_cellseg.cli 
 
 
 _START_HELP = (
-    '"imagenet", "random", "bundled" or a model file, whose network is then taken too; default: bundled for the preset '
-    "lite when it is fitted to the data and its network not changed, else imagenet"
+    '"imagenet", "random", "bundled", "nuclei" or a model file, whose network is then taken too; default: for preset '
+    "lite, when it is fitted to the data and its network not changed, the bundled model that suits the images, else "
+    "imagenet"
 )
 
 
@@ -140,8 +141,11 @@ def _fitted(options: argparse.Namespace, bar: Bar, told: set[str]) -> TrainConfi
 
     changed = (text.partition("=")[0].strip() for text in [*options.set, *getattr(options, "vary", [])])
     start = options.start_from or usual_start(options.preset, changed)
-    config, report = drive(fit(options.data, options.preset, start, reading_of(options)), show)
+    fitting = fit(options.data, options.preset, start, reading_of(options), picks=options.start_from is None)
+    config, report, why = drive(fitting, show)
     bar.line(report.summary())
+    if why:
+        bar.line(why)
     told.update(map(str, report.warnings))
     return config
 

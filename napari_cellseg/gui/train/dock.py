@@ -19,7 +19,7 @@ from napari_cellseg.gui.widgets.dock import ERROR, Dock, KeyGuard, PrimaryButton
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.questions import Answer, ask_to_write
 from napari_cellseg.gui.widgets.workflow import dock_of, is_in_front
-from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.bundled import start_word
 from training.past_runs import PastRun, forget, new_run_folder, run_name, unfinished
 from training.report import ScanStep
 from training.sources import Checked, DataSource, TrainData, edited_items
@@ -196,7 +196,7 @@ class TrainDock(Dock):
         model = self.state.model
         try:
             if model is not None:
-                self.form.start.choose("bundled" if model == bundled() else str(model))
+                self.form.start.choose(start_word(model))
         except CellSegError as error:
             self._say(str(error), ERROR)
             return

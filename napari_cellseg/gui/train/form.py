@@ -17,7 +17,7 @@ from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import SettingsForm, tame
 from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.gui.widgets.predict_fields import device_choice
-from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.bundled import start_file, start_word
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.library import ModelLibrary
 from napari_cellseg.model.presets import PRESETS
@@ -30,6 +30,7 @@ from training.config import (
     TrainConfig,
     ValidationConfig,
 )
+from training.fit import pick_start
 from training.report import DataReport
 
 __all__ = ["StartPicker", "TrainForm"]
@@ -89,13 +90,14 @@ class StartPicker(ElidedComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self._value = recall("start_from", "bundled")
+        self._is_choice = bool(recall("start_from"))
         self._sha256: str | None = None  # of the chosen model, to recognise it under another name
         self.activated.connect(self._on_activated)
         self.refresh()
 
     @property
     def value(self) -> str:
-        """The value for `TrainConfig.start_from`: "imagenet", "random", "bundled" or a file."""
+        """The value for `TrainConfig.start_from`: "imagenet", "random", "bundled", "nuclei" or a file."""
         return self._value
 
     @property
@@ -103,7 +105,7 @@ class StartPicker(ElidedComboBox):
         """The model file to start from; None for ImageNet's and random weights."""
         if self._value in ("imagenet", "random"):
             return None
-        return bundled() if self._value == "bundled" else Path(self._value)
+        return start_file(self._value)
 
     @property
     def header(self) -> CheckpointHeader | None:
@@ -122,7 +124,7 @@ class StartPicker(ElidedComboBox):
         entries = ModelLibrary().entries()
         for entry in entries:
             if entry.header is not None:
-                value = "bundled" if entry.path == bundled() else str(entry.path)
+                value = start_word(entry.path)
                 about = f"{entry.path}\n{entry.header.config.name}: {', '.join(entry.class_names)}"
                 self._add(f"{entry.name} ({entry.origin})", value, about)
         if self.findData(self._value) < 0:
@@ -136,19 +138,28 @@ class StartPicker(ElidedComboBox):
         self._keep(self.currentData(), before)
 
     def choose(self, value: str) -> None:
-        """Choose "imagenet", "random", "bundled" or a model file.
+        """Choose "imagenet", "random", "bundled", "nuclei" or a model file.
 
         Raises
         ------
         CheckpointError
             The file is not a model of this program.
         """
-        if value not in ("imagenet", "random", "bundled"):
-            read_header(Path(value))
+        if value not in ("imagenet", "random"):
+            read_header(start_file(value))
         if self.findData(value) < 0:
             self.insertItem(self.count() - 1, Path(value).stem, value)
         self.setCurrentIndex(self.findData(value))
+        self._is_choice = True
+        remember("start_from", value)  # also the one that was proposed
         self._keep(value, self._value)
+
+    def propose(self, value: str) -> bool:
+        """Take a bundled model, unless the user has chosen; return whether it is the one to start from."""
+        if not self._is_choice:
+            self._value = value
+            self.setCurrentIndex(max(0, self.findData(value)))
+        return self._value == value
 
     def _keep(self, value: str, before: str) -> None:
         self._value = value
@@ -186,6 +197,7 @@ class TrainForm(QWidget):
         self._report: DataReport | None = None
         self._fitted: TrainConfig | None = None
         self._problem = ""
+        self._why = ""
         self._is_fitting = False
         self._shown: dict[str, Any] = {}
         self.start = StartPicker()
@@ -204,7 +216,7 @@ class TrainForm(QWidget):
         self.limit = SettingsForm(TrainConfig, ("max_minutes",), None, _EMPTY)
         self.forms = self._make_forms()
         self._fill()
-        self.start.chosen.connect(self._fit)
+        self.start.chosen.connect(self._on_start)
         self.preset.currentTextChanged.connect(self._on_preset)
         self.device.currentTextChanged.connect(self._on_edit)
         self._fit()
@@ -248,6 +260,10 @@ class TrainForm(QWidget):
         """Fit the settings to other data."""
         if report is not self._report:
             self._report = report
+            self._why = ""
+            if report is not None and report.images:
+                proposed, why = pick_start(report)
+                self._why = why if self.start.propose(proposed) else ""
             self._fit()
 
     def config(self) -> TrainConfig:
@@ -283,6 +299,10 @@ class TrainForm(QWidget):
             apart = {"ram_budget_mib": self.ram, "max_minutes": self.limit}
             apart.get(setting, self.forms[part]).set_values({setting: value})
 
+    def _on_start(self) -> None:
+        self._why = ""  # it is the user's choice now
+        self._fit()
+
     def _on_preset(self, name: str) -> None:
         remember("preset", name)
         self._fit()
@@ -299,7 +319,7 @@ class TrainForm(QWidget):
                 self._problem = str(error)
         name = "" if report is None else report.path.name
         hint = "" if report is None else start_hint(header, report.classes, self.preset.currentText(), name)
-        self.hint.setText(self._problem or hint)
+        self.hint.setText(self._problem or f"{self._why} {hint}".strip())
         self.hint.setVisible(bool(self.hint.text()))
         self._is_fitting = True
         if self._fitted is not None:

@@ -34,7 +34,7 @@ def fitted(report: DataReport, preset: str, start_from: str, header: CheckpointH
     preset : str
         Of `model.presets.PRESETS`.
     start_from : str
-        "imagenet", "random", "bundled" or a model file.
+        "imagenet", "random", "bundled", "nuclei" or a model file.
     header : CheckpointHeader or None
         Of the model to start from, where there is one.
 
