@@ -92,6 +92,8 @@ class _Export:
     def add(self, item: ExportItem, name: str, folder_name: str, number: int) -> int:
         """Export one image; returns its number of cells."""
         annotations = item.read()
+        if annotations is None and item.slide_store is not None:
+            raise AnnotationError(f"its cells are in {item.slide_store}. Open the slide, and export only it.")
         if annotations is None:
             image_size(item.file.path)  # an image that cannot be read is a problem, not one without annotations
             return 0

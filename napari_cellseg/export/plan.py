@@ -61,11 +61,14 @@ class ExportItem:
         Returns its cells, or None if it has no annotations.
     number : int
         Its id in files that number the images; 0 for its place in the export.
+    slide_store : Path, optional
+        The file of its cells, if it is a slide with cells; see `export_slide`.
     """
 
     file: ImageFile
     read: Callable[[], Annotations | None]
     number: int = 0
+    slide_store: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,14 @@ def items_of(sessions: Sessions, which: Which, image_id: str | None = None) -> t
     files = project.images if which is not Which.ONE else (project.file(image_id or ""),)
     if which is Which.REVIEWED:
         files = tuple(file for file in files if _is_reviewed(sessions, file.image_id))
-    return tuple(ExportItem(file, _reader(sessions, file.image_id)) for file in files)
+    return tuple(
+        ExportItem(file, _reader(sessions, file.image_id), slide_store=_store(sessions, file)) for file in files
+    )
+
+
+def _store(sessions: Sessions, file: ImageFile) -> Path | None:
+    path = sessions.project.slide_store(file.image_id)
+    return path if path.is_file() else None
 
 
 def _is_reviewed(sessions: Sessions, image_id: str) -> bool:

@@ -24,19 +24,23 @@ __all__ = ["CellBatch", "StreamedImage", "named", "write_streamed"]
 class CellBatch:
     """Some cells of an image, with ``label_values`` that count all of its cells, best first.
 
-    ``sums`` are those of `measure.colour_sums`, (N, 3) int64; None if they were not asked for.
+    ``sums`` are those of `measure.colour_sums`, (N, 3) int64; None if they were not asked for. ``statuses`` are those
+    of the cells; all are proposed if left out.
     """
 
     cells: InstanceMasks
     sums: npt.NDArray[np.int64] | None = None
+    statuses: Sequence[Status] | None = None
 
     def shown(self, limits: Mapping[int, float]) -> tuple[list[Cell], CellBatch]:
-        """Return the cells at or above the minimum score of their class, as proposed cells and as a batch."""
+        """Return the cells at or above the minimum score of their class, as cells of a review and as a batch."""
         least = np.array([limits.get(class_id, 0.0) for class_id in self.cells.class_ids.tolist()])
         keep = self.cells.scores.astype(np.float64) >= least
         chosen = self.cells.select(keep)
         first = int(self.cells.values[0]) if len(self.cells) else 1
         cells = cells_from(self.cells, Status.PROPOSED, "", 0.0, first_id=first)
+        if self.statuses is not None:
+            cells = [replace(cell, status=status) for cell, status in zip(cells, self.statuses, strict=True)]
         kept = [cell for cell, is_kept in zip(cells, keep.tolist(), strict=True) if is_kept]
         return kept, CellBatch(chosen, None if self.sums is None else self.sums[keep])
 

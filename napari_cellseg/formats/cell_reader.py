@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.formats.cell_store import CellStore, damaged_words, mask_of
+from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["BoxCells", "CellCounts", "CellReader", "StoredCell"]
 
@@ -27,6 +28,7 @@ _IN_BOX = (
     f"SELECT {_COLUMNS} FROM cell_box b CROSS JOIN cell c ON c.id = b.id "
     "WHERE b.x1 > ? AND b.x0 < ? AND b.y1 > ? AND b.y0 < ?"
 )
+_SCORES_IN_BOX = _IN_BOX.replace(_COLUMNS, "c.id, c.class_id, c.score")
 _COUNT_IN_BOX = "SELECT count(*) FROM (SELECT 1 FROM cell_box WHERE x1 > ? AND x0 < ? AND y1 > ? AND y0 < ? LIMIT ?)"
 _COUNTED_AT_A_TIME = 50_000
 
@@ -44,7 +46,7 @@ class StoredCell:
 
 @dataclass(frozen=True, eq=False)
 class BoxCells:
-    """The N cells in a box, lowest score first.
+    """N cells of a store.
 
     Attributes
     ----------
@@ -71,6 +73,17 @@ class BoxCells:
         chosen = np.arange(len(self))[index]
         masks = tuple(self.masks[i] for i in chosen.tolist())
         return BoxCells(self.ids[chosen], self.class_ids[chosen], self.scores[chosen], self.boxes[chosen], masks)
+
+    def instances(self, image_size: tuple[int, int]) -> InstanceMasks:
+        """Return the cells with their masks."""
+        pairs = zip(self.masks, self.boxes.tolist(), strict=True)
+        return InstanceMasks(
+            image_size=image_size,
+            boxes=self.boxes,
+            class_ids=self.class_ids,
+            scores=self.scores.astype(np.float32),
+            masks=tuple(mask_of(mask, box) for mask, box in pairs),
+        )
 
     def cell(self, i: int) -> StoredCell:
         """Return the cell at a place of the sequence."""
@@ -165,7 +178,7 @@ class CellReader:
             raise damaged_words(self.path, error) from error
 
     def in_box(self, box: Box, most: int | None = None) -> BoxCells | None:
-        """Return the finished cells whose bounding box touches a box; None if they are more than ``most``.
+        """Return the finished cells whose bounding box touches a box, lowest score first; None if more than ``most``.
 
         Raises
         ------
@@ -179,9 +192,51 @@ class CellReader:
                 if found > most:
                     return None
             rows = self._database.execute(_IN_BOX, (x0, x1, y0, y1)).fetchall()
-            return _cells_of(rows, self.image_size)
+            found = _cells_of(rows, self.image_size)
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
             raise damaged_words(self.path, error) from error
+        return found.select(np.argsort(found.scores, kind="stable"))
+
+    def best_first(self, batch: int = 1024) -> Iterator[tuple[BoxCells, npt.NDArray[np.int64]]]:
+        """Yield all finished cells in batches, highest score first, with the sums of their colours, (N, 3).
+
+        Raises
+        ------
+        AnnotationError
+            The file is damaged.
+        """
+        with closing(self._database.cursor()) as cursor:
+            try:
+                cursor.execute(
+                    f"SELECT {_COLUMNS}, c.red, c.green, c.blue FROM cell c "
+                    "ORDER BY c.score DESC, c.joined, c.tile, c.place"
+                )
+                while rows := cursor.fetchmany(batch):
+                    cells = _cells_of([row[:-3] for row in rows], self.image_size)
+                    yield cells, np.array([row[-3:] for row in rows], np.int64)
+            except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+                raise damaged_words(self.path, error) from error
+
+    def scores_in_box(self, box: Box, most: int) -> list[tuple[int, int, float]] | None:
+        """Return id, class_id and score of the cells in a box, lowest score first; None if they are more than ``most``.
+
+        Raises
+        ------
+        AnnotationError
+            The file is damaged.
+        """
+        x0, y0, x1, y1 = box
+        try:
+            rows = self._database.execute(f"{_SCORES_IN_BOX} LIMIT ?", (x0, x1, y0, y1, most + 1)).fetchall()
+        except sqlite3.Error as error:
+            raise damaged_words(self.path, error) from error
+        return None if len(rows) > most else sorted(rows, key=lambda row: (row[2], row[0]))
+
+    def at(self, x: int, y: int) -> list[StoredCell]:
+        """Return the cells that cover a pixel, lowest score first."""
+        found = self.in_box((x, y, x + 1, y + 1))
+        cells = [] if found is None else [found.cell(i) for i in range(len(found))]
+        return [cell for cell in cells if cell.mask[y - cell.box[1], x - cell.box[0]]]
 
     def cell(self, cell_id: int) -> StoredCell | None:
         """Return a cell by its id; None if there is none.
@@ -253,5 +308,4 @@ def _cells_of(rows: Sequence[Sequence[Any]], image_size: tuple[int, int]) -> Box
         raise ValueError("a cell lies outside the image")
     if (-(-sides.prod(1, dtype=np.int64) // 8) != np.fromiter(map(len, masks), np.int64, len(masks))).any():
         raise ValueError("a mask does not fit its cell")
-    found = BoxCells(np.array(ids, np.int64), np.array(class_ids, np.int32), np.array(scores, float), boxes, masks)
-    return found.select(np.argsort(found.scores, kind="stable"))
+    return BoxCells(np.array(ids, np.int64), np.array(class_ids, np.int32), np.array(scores, float), boxes, masks)

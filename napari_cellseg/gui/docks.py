@@ -64,7 +64,8 @@ class Export(ExportDock):
     """*Export*, for a viewer."""
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(plugin_of(napari_viewer).state)
+        plugin = plugin_of(napari_viewer)
+        super().__init__(plugin.state, plugin.slide_review)
 
 
 class Batch(BatchDock):

@@ -25,6 +25,7 @@ from napari_cellseg.gui.review.hints import Hints
 from napari_cellseg.gui.review.keys import ReviewKeys
 from napari_cellseg.gui.review.work_bar import WorkBar
 from napari_cellseg.gui.segment.segmentation import Segmentation
+from napari_cellseg.gui.slides.slide_review import SlideReview
 from napari_cellseg.gui.slides.slide_view import SlideView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.train.run import TrainRun
@@ -50,6 +51,8 @@ class Plugin:
         The class layers on the canvas.
     slides : SlideView
         The slide on the canvas.
+    slide_review : SlideReview
+        Decisions about its cells.
     opener : Opener
         Opens folders and images, and saves them.
     saving : SaveWatch
@@ -77,6 +80,7 @@ class Plugin:
     planes: PlaneWatch
     layers: ClassLayers
     slides: SlideView
+    slide_review: SlideReview
     opener: Opener
     saving: SaveWatch
     autosave: Autosave
@@ -96,7 +100,7 @@ class Plugin:
         self.state.close()
         for part in (
             self.trial, self.training, self.batch, self.hints, self.work_bar, self.segmentation, self.keys, self.review,
-            self.autosave, self.saving, self.opener, self.slides, self.layers, self.planes,
+            self.autosave, self.saving, self.opener, self.slide_review, self.slides, self.layers, self.planes,
         ):  # fmt: skip
             part.close()
 
@@ -124,7 +128,10 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     autosave = Autosave(state, opener)
     segmentation = Segmentation(state, layers, make_engine(state))
     finder = CellFinder(state, make_engine(state), lambda: segmentation.settings)
-    review = ReviewActions(state, layers, opener, finder)
+    slide_review = SlideReview(state, slides)
+    slide_review.told.connect(show_warning)
+    review = ReviewActions(state, layers, opener, finder, slide_review)
+    review.showing.changed.connect(lambda: slides.cells.show_as(review.showing.is_hidden, review.showing.outlines_only))
     keys = ReviewKeys(state, layers, review)
     work_bar = WorkBar(state, review, saving, segmentation.job)
     hints = Hints(state, review, segmentation.job)
@@ -136,6 +143,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
         planes=planes,
         layers=layers,
         slides=slides,
+        slide_review=slide_review,
         opener=opener,
         saving=saving,
         autosave=autosave,

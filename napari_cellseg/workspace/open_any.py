@@ -195,7 +195,9 @@ def load_image(
     if recovery is not None:
         return UnsavedEdits(file, recovery)
     if file.image_id not in imported.cells and _is_slide(project, file):
-        return LoadedSlide(file, open_levels(file.path, file.reading or ReadOptions()), _store_of(project, file))
+        return LoadedSlide(
+            file, open_levels(file.path, file.reading or ReadOptions()), project.slide_store(file.image_id)
+        )
     image = read_image(file.path, options=file.reading)
     yield None
     rgb = image.rgb()  # slow for 16-bit data
@@ -223,12 +225,6 @@ def _is_slide(project: Project, file: ImageFile) -> bool:
         return is_large(file.path, file.reading or ReadOptions())
     except ImageReadError:
         return False  # reading it says why
-
-
-def _store_of(project: Project, file: ImageFile) -> Path:
-    """Return where the cells of a slide are: as `napari-cellseg predict --out` with the folder of the project."""
-    folder = project.state_folder if project.is_elsewhere else project.folder
-    return folder / "cells" / f"{file.image_id}.sqlite"
 
 
 def _is_results(path: Path) -> bool:

@@ -192,6 +192,11 @@ class Project:
         """Return the path of the edits of an image that could not be saved in the project."""
         return journal_file(unsaved_folder(self.folder), image_id)
 
+    def slide_store(self, image_id: str) -> Path:
+        """Return where the cells of a slide are, as `napari-cellseg predict --out` with this folder writes them."""
+        folder = self.state_folder if self.is_elsewhere else self.folder
+        return folder / "cells" / f"{image_id}.sqlite"
+
     # ---- the user's own label images ----
 
     def class_folder(self, image_id: str) -> Path | None:

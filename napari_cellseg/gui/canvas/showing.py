@@ -42,6 +42,11 @@ class Showing(QObject):
         return self._is_off
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether the masks are hidden now."""
+        return self._is_held or self._is_off
+
+    @property
     def outlines_only(self) -> bool:
         """Whether cells are not filled."""
         return self._outlines
@@ -99,7 +104,7 @@ class Showing(QObject):
     def _apply(self) -> None:
         for layer in self._hidden:  # those of the image before have left `ClassLayers`
             layer.set_hidden(False)
-        self._hidden = list(self._layers) if self._is_held or self._is_off else []
+        self._hidden = list(self._layers) if self.is_hidden else []
         for layer in self._hidden:
             layer.set_hidden(True)
         self.changed.emit()

@@ -31,11 +31,14 @@ from napari_cellseg.export import (
     export_folder,
     items_of,
 )
+from napari_cellseg.export.slides import export_slide, not_for_slides
 from napari_cellseg.formats.ids import IDS_NAME, find_ids, match_ids
 from napari_cellseg.gui.exporting.agreement import AgreementRow
 from napari_cellseg.gui.exporting.report import ReportRow
 from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.slides.slide_review import SlideReview
+from napari_cellseg.gui.slides.words import NO_CELLS
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import ERROR, WARNING, Dock, PrimaryButton, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox
@@ -54,8 +57,9 @@ _INDENT = 24
 class ExportDock(Dock):
     """Choose formats, images and a folder, then Export."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, slide: SlideReview) -> None:
         super().__init__(state)
+        self._slide = slide
         self.job = Job(self.state, "exporting", on_close="Exporting stops; the export is incomplete.")
         self.job.end_with(self, show_error)
         self._summary: ExportSummary | None = None
@@ -81,6 +85,7 @@ class ExportDock(Dock):
         self.agreement.job.changed.connect(self._show)
         self.state.workspace_changed.connect(self._on_workspace)
         self.state.current_changed.connect(self._show)
+        slide.changed.connect(self._show)
         self._on_workspace()
 
     def _add_formats(self) -> None:
@@ -205,22 +210,33 @@ class ExportDock(Dock):
         )
         remember("export_formats", ",".join(sorted(plan.formats)))
         remember("csv_style", style)
+        classes = self.state.classes
+        self._summary = None
+        self.problems.hide()
+        if self._is_slide and (slide := self._slide.to_export()) is not None:
+            self.job.start(lambda: export_slide(slide, classes, plan))
+            return
         try:
             items = self._items()
         except CellSegError as error:
             show_error(error, self.window())
             return
-        classes = self.state.classes
-        self._summary = None
-        self.problems.hide()
         self.job.start(lambda: export_folder(items, classes, plan))
+
+    @property
+    def _is_slide(self) -> bool:
+        """Whether only the slide on the canvas is to be exported."""
+        return self.which is Which.ONE and self.state.slide is not None
 
     def _items(self) -> tuple[ExportItem, ...]:
         workspace = self.state.workspace
         return () if workspace is None else items_of(workspace, self.which, self.state.image_id)
 
     def _on_event(self, event: ExportProgress) -> None:
-        self.row.set_progress(event.image, event.images, f"image {event.image} of {event.images}")
+        if self._is_slide:
+            self.row.set_progress(0, 0, f"{event.cells:,} cells")
+        else:
+            self.row.set_progress(event.image, event.images, f"image {event.image} of {event.images}")
 
     def _on_finished(self, summary: ExportSummary) -> None:
         self._summary = summary
@@ -277,6 +293,10 @@ class ExportDock(Dock):
     def _why_not(self) -> str | None:
         if self.state.workspace is not None and not self.formats:
             return "Tick what to export first."
+        if self._is_slide and (others := not_for_slides(self.formats)):
+            return f"Not for slides, whose cells stay on disk: {', '.join(others)}."
+        if self._is_slide and self._slide.to_export() is None:
+            return NO_CELLS
         return self._no_place() or ("An export is running." if self.job.is_busy else None)
 
     def _no_place(self) -> str | None:

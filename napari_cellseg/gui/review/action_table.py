@@ -12,6 +12,7 @@ from napari_cellseg.gui.review import needs
 from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.note_actions import NOTE_ACTIONS
+from napari_cellseg.gui.review.slide_rows import with_slides
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY, class_key
 from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.gui.widgets.workflow import show_dock
@@ -36,7 +37,9 @@ def perform(row: ReviewAction, do: ReviewActions) -> None:
     is_repeated = row.place in (Place.BAR, Place.QUEUE, Place.HISTORY, Place.TRIAL) or row.where is Where.END
     if why_not is None:
         row.run(do)
-    elif is_repeated or why_not == needs.edits(do):  # a notification for each key press would be too much
+    elif (
+        is_repeated or do.slide.is_open or why_not == needs.edits(do)
+    ):  # a notification for each key press would be too much
         do.say(why_not)
     else:
         show_warning(why_not)
@@ -74,7 +77,7 @@ def _tool_action(tool: Tool, text: str, key: str, tip: str) -> ReviewAction:
     )
 
 
-REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
+_ACTIONS: tuple[ReviewAction, ...] = (
     ReviewAction(
         id="accept",
         text="Accept",
@@ -379,6 +382,8 @@ REVIEW_ACTIONS: tuple[ReviewAction, ...] = (
         run=lambda do: do.keys_requested.emit(),
     ),
 )
+
+REVIEW_ACTIONS = tuple(with_slides(row) for row in _ACTIONS)
 
 MOUSE = (
     ("Click", "Select a cell"),

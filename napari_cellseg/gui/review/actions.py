@@ -28,6 +28,7 @@ from napari_cellseg.gui.review.queue_walk import QueueWalk
 from napari_cellseg.gui.review.region_tool import RegionTool
 from napari_cellseg.gui.review.stepping import Stepping
 from napari_cellseg.gui.review.truth_view import TruthView
+from napari_cellseg.gui.slides.slide_review import SlideReview
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
 from napari_cellseg.review import Author, CellCommand, CellFilter, Change, ChangeKind, ReviewSession
@@ -49,9 +50,11 @@ class ReviewActions(QObject):
     keys_requested = Signal()
     """The list of keys is asked for."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, opener: Opener, finder: CellFinder) -> None:
+    def __init__(
+        self, state: AppState, layers: ClassLayers, opener: Opener, finder: CellFinder, slide: SlideReview
+    ) -> None:
         super().__init__()
-        self._state, self._layers, self.opener = state, layers, opener
+        self._state, self._layers, self.opener, self.slide = state, layers, opener, slide
         self.queue = QueueWalk(state, layers)
         self._place = NextCell(self.queue)
         self.tools, self.showing = Tools(state, layers), Showing(layers)
@@ -71,7 +74,7 @@ class ReviewActions(QObject):
         layers.undo_requested.connect(self.undo)
         layers.redo_requested.connect(self.redo)
         self.queue.changed.connect(self._move_on)
-        for part in (self.queue, self.tools, self.showing, self.new_cell, self.truth):
+        for part in (self.queue, self.tools, self.showing, self.new_cell, self.truth, slide):
             part.changed.connect(self.changed)
         state.current_changed.connect(self._on_current)
         state.selection_changed.connect(self._on_selection)
@@ -197,8 +200,8 @@ class ReviewActions(QObject):
         """Let the next stroke draw a new cell, with the brush unless another drawing tool is chosen."""
         self._state.select(())
         self.use_tool(self.tools.tool if self.tools.tool in (Tool.FILL, Tool.POLYGON) else Tool.BRUSH)
-        active = self._state.viewer.layers.selection.active
-        self.say(f"Draw a new cell of the class {active.name}; a class key changes the class.")
+        name = self._state.viewer.layers.selection.active.name
+        self.say(f"Draw a new cell of the class {name}; a class key changes the class.")
 
     def click_cells(self) -> None:
         """Let the next click, or drawn box, find a cell that the model missed."""
@@ -389,9 +392,8 @@ class ReviewActions(QObject):
         self._missed, self._decided = None, ()
         if session is None or not ids:
             return
-        image = self._state.image
         if len(ids) == 1:
-            size = None if image is None else image.pixel_size_um
+            size = None if self._state.image is None else self._state.image.pixel_size_um
             self.say(cell_line(session, ids[0], size))
         else:
             area = int(np.sum([session.cells[i].area for i in ids]))

@@ -27,6 +27,7 @@ from napari_cellseg.gui.review.queue_text import end_text, has_flags
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon, give_keys_to_canvas
 from napari_cellseg.gui.review.step_menu import StepList
 from napari_cellseg.gui.review.trial_box import TrialBox
+from napari_cellseg.gui.slides.words import ON_SLIDES
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, KeyGuard, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
@@ -230,7 +231,8 @@ class ReviewDock(Dock):
 
     def _show_progress(self, session: ReviewSession | None) -> None:
         if session is None:
-            self.counts.setText("No image")
+            self.counts.setText(self._do.slide.counts_text if self._do.slide.is_open else "No image")
+            self.counts.setToolTip(self._do.slide.counts_tip if self._do.slide.is_open else "")
             return
         progress = session.progress
         shown = f"{progress.reviewed:,} / {progress.total:,}"
@@ -262,6 +264,8 @@ class ReviewDock(Dock):
 
     def _hint_text(self, session: ReviewSession | None, waiting: bool) -> str:
         queue = self._do.queue
+        if self._do.slide.is_open:
+            return self._do.slide.why_not() or ON_SLIDES
         if session is None:
             return "Open an image first; then run a model in Segment, or draw cells in the class layers."
         if hint := self._do.cutting.hint or self._do.region.hint or self._do.new_cell.hint:
@@ -290,7 +294,7 @@ class ReviewDock(Dock):
         self._note.setText(about[:1].upper() + about[1:] if session is not None else "")
         self._note.setToolTip(f"{self._note.text()}\n{notes.target}")
         explain(self._steps, any_step(self._do), "The last steps in words; click one to go back to it, or to redo it")
-        undo = session.undo_text if session is not None else None
+        undo = session.undo_text if session is not None else self._do.slide.undo_text
         self._undo_text.setText(self._do.steps.undone_text or (f"Last: {undo}" if undo else ""))
         self.filter_row.show_count(len(self._filtered()) if session is not None and self.filter_row.is_set else 0)
 
@@ -328,6 +332,9 @@ class ReviewDock(Dock):
     def _show_saved(self) -> None:
         status = self._saving.status
         show_status(self.saved, status, is_brief=True)
+        if self.state.slide is not None:
+            explain(self._save, "Each decision about a slide is saved immediately.")
+            return
         is_open = self.state.workspace is not None and self.state.image_id is not None
         can = is_open and status.kind in (SaveKind.UNSAVED, SaveKind.PROBLEM)
         why_not = status.tip if is_open else "Open an image of a folder first."

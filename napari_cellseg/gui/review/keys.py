@@ -95,11 +95,15 @@ class ReviewKeys:
         viewer = self._state.viewer
         active = None if viewer is None else viewer.layers.selection.active
         for shortcut in self._focus_keys:
-            shortcut.setEnabled(self._state.session is not None and (active is None or is_own_layer(active)))
-        if viewer is None or self._state.session is None or viewer.layers.selection.active is not None:
+            shortcut.setEnabled(self._is_open and (active is None or is_own_layer(active)))
+        if viewer is None or not self._is_open or viewer.layers.selection.active is not None:
             self._release_viewer()
         elif self._replaced is None:
             self._replaced = self._bind(viewer)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._state.session is not None or self._state.slide is not None
 
     def _release_viewer(self) -> None:
         viewer, replaced, self._replaced = self._state.viewer, self._replaced, None

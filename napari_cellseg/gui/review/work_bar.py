@@ -160,8 +160,10 @@ class WorkLine(QWidget):
         self.stop_button.setVisible(is_busy)
         explain(self.stop_button, _why_no_stop(self._job), "Stop segmenting; nothing is lost")
         self.image.setToolTip(state.loading or state.image_id or "Open a folder in Open.")
-        self.counts.setVisible(session is not None)
-        total, reviewed = (0, 0) if session is None else (session.progress.total, session.progress.reviewed)
+        self.counts.setVisible(session is not None or do.slide.is_open)
+        reviewed, total = do.slide.progress
+        if session is not None:
+            total, reviewed = session.progress.total, session.progress.reviewed
         given = "" if session is None else counted(session.progress.given, "label")
         of_disk = "" if session is None or not session.progress.given else f"\n{given} of the class*.tif"
         self.counts.setToolTip(f"{reviewed:,} of {counted(total, 'cell')} of this image reviewed{of_disk}")
@@ -195,7 +197,7 @@ class WorkLine(QWidget):
         """Show as many words as there is room for."""
         for words, bar in ((True, True), (False, True), (False, False)):
             self._write(words=words)
-            self.progress.setVisible(bar and self._state.session is not None)
+            self.progress.setVisible(bar and (self._state.session is not None or self._state.slide is not None))
             if self._least_width() <= self.width():
                 break
 
@@ -211,6 +213,8 @@ class WorkLine(QWidget):
         if session is not None:
             shown = f"{session.progress.reviewed:,}/{session.progress.total:,}"
             self.counts.setText(f"reviewed {shown}" if words else shown)
+        elif self._do.slide.is_open:
+            self.counts.setText(self._do.slide.counts_text)
         self.next_image.setText("Next image: Enter" if words else "Next: Enter")
         if self._job.state is JobState.STARTING:
             self._tile = "Starting engine..."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,21 @@ import numpy.typing as npt
 from napari_cellseg.class_match import match_classes
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.formats.cell_reader import BoxCells, CellCounts, CellReader
+from napari_cellseg.formats.cell_decisions import apply_decisions
+from napari_cellseg.formats.cell_reader import CellCounts, CellReader
 from napari_cellseg.gui.canvas.colours import to_rgb
 from napari_cellseg.gui.canvas.layer_rows import lock, rename
 from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.preferences import preferences
-from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, draw_cells, fill_colours
-from napari_cellseg.gui.slides.latest import IsStale, LatestThread
+from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, fill_colours
+from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view
+from napari_cellseg.gui.slides.latest import LatestThread
 from napari_cellseg.gui.slides.slide_image import place_pixels
 from napari_cellseg.gui.slides.view import Box, View
 from napari_cellseg.images.slide_levels import SlideLevels
 from napari_cellseg.workspace.slide_cells import open_cells
 
-__all__ = ["MOST_DRAWN", "Changes", "SlideCells"]
+__all__ = ["MOST_DRAWN", "SlideCells"]
 
 MOST_DRAWN = 10_000
 """Most cells whose outlines are drawn: a second of drawing in a thread. With more in view, their density is shown."""
@@ -37,21 +38,6 @@ _LEAST_SIDE = 64
 _NOTHING = np.zeros((1, 1, 4), np.uint8)
 _SPECK = 1e-3
 """Scale of the pixel of a class layer: too small to be seen."""
-
-Changes = Callable[[BoxCells], BoxCells]
-"""Applies decisions to cells: leaves out the rejected ones, and sets other classes. It belongs to a thread."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Near:
-    picture: CellPicture
-    revision: int
-
-
-@dataclass(frozen=True)
-class _Far:
-    view: View
-    revision: int
 
 
 class SlideCells:
@@ -88,10 +74,10 @@ class SlideCells:
         self._is_hidden = self._outlines_only = False
         self.look_again: Callable[[], object] = _nothing
         """Is called when the view must be drawn again."""
-        self.changes: Callable[[], Changes] = lambda: _as_predicted
+        self.changes: Callable[[], Changes] = self._without_low
         """Returns what the thread applies to the cells of a view."""
-        self.changed_counts: Callable[[npt.NDArray[np.int32], int, float], npt.NDArray[np.int32]] = _as_counted
-        """Applies decisions to counts of a grid, given the side of its squares and the factor of the store."""
+        self.changed_counts: Callable[[npt.NDArray[np.int32], int], npt.NDArray[np.int32]] = _as_counted
+        """Applies decisions to the counts of a grid by class of the file, given the side of its squares."""
 
     # ---- one store ----
 
@@ -109,6 +95,11 @@ class SlideCells:
     def factor(self) -> float:
         """Side of a pixel of the store, px of the slide."""
         return self._factor
+
+    @property
+    def limits(self) -> Mapping[int, float]:
+        """The minimum scores by class_id of the store."""
+        return self._limits
 
     @property
     def match(self) -> Mapping[int, int]:
@@ -201,9 +192,16 @@ class SlideCells:
         if self._readers:
             height, width = self._readers[0].image_size
             side = max(_LEAST_SIDE, -(-max(height, width) // _GRID_SIDES))
-            self._counts, self._is_counted = CellCounts((height, width), side, max(self._match)), False
+            self._counts, self._is_counted = (
+                CellCounts((height, width), side, max(len(self._classes), *self._match)),
+                False,
+            )
             self._count_on()
             self.refresh()
+
+    def _without_low(self) -> Changes:
+        """Return what leaves out the cells below the minimum scores."""
+        return partial(apply_decisions, decisions={}, limits=dict(self._limits))
 
     def refresh(self) -> None:
         """Draw the view again: the cells, or decisions about them, are others."""
@@ -218,20 +216,14 @@ class SlideCells:
             self._is_counted = False
             self._count_on()
 
-    def hide(self, *, hidden: bool) -> None:
-        """Hide all cells for a moment, or show them again."""
-        self._is_hidden = hidden
-        self._show_layers()
-
-    @property
-    def outlines_only(self) -> bool:
-        """Whether cells are not filled."""
-        return self._outlines_only
-
-    @outlines_only.setter
-    def outlines_only(self, only: bool) -> None:
-        self._outlines_only = only
-        self._recolour()
+    def show_as(self, is_hidden: bool, outlines_only: bool) -> None:
+        """Hide all cells for a moment, or show them again; leave out their fills, or fill them again."""
+        if is_hidden != self._is_hidden:
+            self._is_hidden = is_hidden
+            self._show_layers()
+        if outlines_only != self._outlines_only:
+            self._outlines_only = outlines_only
+            self._recolour()
 
     @property
     def shown_classes(self) -> list[int]:
@@ -243,7 +235,7 @@ class SlideCells:
         """The number of predicted cells by class_id, as the minimum scores show them; None until all are counted."""
         if self._counts is None or not self._is_counted:
             return None
-        return dict(enumerate(self._here(self._counts).sum((1, 2)).tolist(), start=1))
+        return dict(enumerate(self._here(self._counts.counts).sum((1, 2)).tolist(), start=1))
 
     @property
     def is_far(self) -> bool:
@@ -271,8 +263,10 @@ class SlideCells:
             return
         self._asked = view, self._revision
         box, reader = self._box_of(view), self._readers[1]
-        shown, match, limits = self.shown_classes, self._match, self._limits
-        thread.ask(partial(_draw, reader, view, box, wanted, self._revision, limits, match, shown, self.changes()))
+        shown, match = self.shown_classes, self._match
+        thread.ask(
+            partial(draw_view, reader, view, box, wanted, self._revision, match, shown, self.changes(), MOST_DRAWN)
+        )
 
     def _factor_for(self, view: View) -> int:
         return max(1, round(view.factor / self._factor))
@@ -291,10 +285,10 @@ class SlideCells:
         answer = None if self._thread is None else self._thread.answer()
         if isinstance(answer, CellSegError):
             self._tell(str(answer))
-        elif isinstance(answer, _Far):
+        elif isinstance(answer, Far):
             self._is_far = True
             self._show_layers()
-        elif isinstance(answer, _Near):
+        elif isinstance(answer, Near):
             self._near, self._is_far = answer.picture, False
             if answer.revision == self._revision:
                 self._asked = "near", self._revision
@@ -317,21 +311,23 @@ class SlideCells:
     def _count_on(self) -> None:
         counts, limits = self._counts, self._limits
         if self._counting is not None and counts is not None:
-            self._counting.ask(partial(_count, self._readers[2], counts, dict(limits)))
+            self._counting.ask(partial(count_some, self._readers[2], counts, dict(limits)))
 
     # ---- layers ----
 
-    def _here(self, counts: CellCounts) -> npt.NDArray[np.int32]:
-        """Return the counts by class here."""
-        here = np.zeros((max(len(self._classes), *self._match.values()), *counts.counts.shape[1:]), np.int32)
-        for there, class_id in self._match.items():
-            here[class_id - 1] += counts.counts[there - 1]
+    def _here(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Return counts by class of the file, (K, h, w), by class here."""
+        here = np.zeros((max(len(self._classes), *self._match.values()), *counts.shape[1:]), np.int32)
+        for there in range(1, len(counts) + 1):
+            class_id = self._match.get(there, there)
+            if class_id <= len(here):
+                here[class_id - 1] += counts[there - 1]
         return here
 
     def show_density(self) -> None:
         """Draw the density again."""
         if self._counts is not None:
-            counts = self.changed_counts(self._here(self._counts), self._counts.side, self._factor)
+            counts = self._here(self.changed_counts(self._counts.counts, self._counts.side))
             pixels = density_picture(counts, self._classes, self.shown_classes, self._opacities())
             place_pixels(self._density, pixels, (0, 0), self._counts.side * self._factor)
 
@@ -358,6 +354,8 @@ class SlideCells:
         self.refresh()
 
     def _show_layers(self) -> None:
+        if not self._readers:
+            return
         for layer, wanted in (
             (self._cells, not self._is_far and not self._is_hidden),
             (self._density, self._is_far and not self._is_hidden),
@@ -366,43 +364,9 @@ class SlideCells:
                 layer.visible = wanted
 
 
-def _draw(
-    reader: CellReader,
-    view: View,
-    box: Box,
-    factor: int,
-    revision: int,
-    limits: Mapping[int, float],
-    match: Mapping[int, int],
-    shown: list[int],
-    changes: Changes,
-    _: IsStale,
-) -> _Near | _Far:
-    found = reader.in_box(box, MOST_DRAWN)
-    if found is None:
-        return _Far(view, revision)
-    least = np.array([limits.get(class_id, 0.0) for class_id in found.class_ids.tolist()])
-    found = found.select(found.scores >= least)
-    here = np.array([match[class_id] for class_id in found.class_ids.tolist()], np.int32)
-    found = changes(replace(found, class_ids=here))
-    return _Near(draw_cells(found.select(np.isin(found.class_ids, shown)), box, factor), revision)
-
-
-def _count(
-    reader: CellReader, counts: CellCounts, limits: Mapping[int, float], is_stale: IsStale
-) -> tuple[CellCounts, bool]:
-    """Count some cells; the first part is shown soon."""
-    before = counts.last_id
-    return counts, reader.count_on(counts, limits, lambda: is_stale() or counts.last_id - before >= 200_000)
-
-
 def _nothing() -> None:
     """Look at nothing."""
 
 
-def _as_predicted(cells: BoxCells) -> BoxCells:
-    return cells
-
-
-def _as_counted(counts: npt.NDArray[np.int32], side: int, factor: float) -> npt.NDArray[np.int32]:  # noqa: ARG001
+def _as_counted(counts: npt.NDArray[np.int32], side: int) -> npt.NDArray[np.int32]:  # noqa: ARG001
     return counts

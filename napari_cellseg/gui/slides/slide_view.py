@@ -32,6 +32,8 @@ class SlideView(QObject):
 
     told = Signal(str)
     """What cannot be shown, in words."""
+    looked = Signal()
+    """The canvas shows another part of the slide."""
     cells_changed = Signal()
     """Other cells are shown, or their counts are others."""
 
@@ -79,6 +81,7 @@ class SlideView(QObject):
             self.image.look(view)
             self.cells.look(view)
             self._take_turn.start()
+            self.looked.emit()
 
     def _on_camera(self, _: Any = None) -> None:
         if self._is_open and not self._look_turn.isActive():
@@ -142,6 +145,7 @@ class SlideView(QObject):
         self._look_turn.stop()
         self._take_turn.stop()
         self.cells.close()
+        self.cells_changed.emit()
         self.image.close()
 
     def close(self) -> None:
