@@ -6,7 +6,7 @@
     ├── ImageReadError    an image cannot be read
     ├── AnnotationError   label images, COCO files or review data are invalid
     ├── ConfigError       a setting, a class table or a command line is invalid
-    ├── EngineError       the engine process died or raised an unexpected error
+    ├── EngineError       the engine process or a worker died or raised an unexpected error
     ├── CheckpointError   a model file is missing, damaged or does not match
     ├── TrainingError     training cannot start or continue
     └── ExportError       a result cannot be written
@@ -62,7 +62,7 @@ class TrainingError(CellSegError):
 
 
 class EngineError(CellSegError):
-    """The engine process died or raised an unexpected error."""
+    """The engine process or a worker died or raised an unexpected error."""
 
 
 class ExportError(CellSegError):

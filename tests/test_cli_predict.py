@@ -257,17 +257,6 @@ def test_ctrl_c_stops_at_once_with_code_130_and_leaves_nothing(tmp_path: Path, m
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_file_as_one(tmp_path: Path, images: Path, model: Path) -> None:
-    assert predict(images, "--out", tmp_path / "one", model=model) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "-m", "napari_cellseg.cli", "predict", str(images), "--out", str(tmp_path / "two")]
-    command += ["--checkpoint", str(model), "--device", "cpu"]
-    subprocess.run(command, check=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    one, two = ((tmp_path / name / "test-results.json").read_bytes() for name in ("one", "two"))
-    assert one == two
-
-
 def test_an_id_file_in_the_folder_is_used_and_said(tmp_path: Path, images: Path, model: Path, capsys: Any) -> None:
     write_image_ids(
         images / "test_image_name_to_ids.json", [ImageId(f"old/x{n}.tif", 40 + n, *SIZE) for n in (1, 2, 10, 11)]

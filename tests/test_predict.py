@@ -20,7 +20,7 @@ from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header, save_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
-from napari_cellseg.model.inference.predict import ModelCache, PredictItem, Predictor, predict, share_of_rank
+from napari_cellseg.model.inference.predict import ModelCache, PredictItem, Predictor, predict
 from napari_cellseg.model.inference.tiles import plan_tiles
 from napari_cellseg.model.network.build import build_model
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Detections
@@ -315,15 +315,6 @@ def test_a_cache_keeps_the_model_until_the_file_changes(model: CellMaskRCNN, che
 def test_no_model_no_prediction(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         next(predict([], PredictOptions(checkpoint=tmp_path / "nowhere.safetensors", device="cpu")))
-
-
-def test_shares_of_the_ranks_are_disjoint_even_and_complete() -> None:
-    items = list("abcdefg")
-    shares = [share_of_rank(items, rank, 3) for rank in range(3)]
-    assert sorted(item for share in shares for item in share) == items
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    with pytest.raises(ValueError, match="rank 3"):
-        share_of_rank(items, 3, 3)
 
 
 def test_mirrored_views_find_what_the_plain_view_finds() -> None:

@@ -16,6 +16,7 @@ from napari_cellseg.commands.formats import add_formats, add_ids, csv_style, mat
 from napari_cellseg.commands.model_choice import model_for
 from napari_cellseg.commands.options import add_flags, given, when_used
 from napari_cellseg.commands.reading import add_reading_options, as_read, check_readable
+from napari_cellseg.commands.scheduler import add_scheduler, lost_line, workers_of
 
 if TYPE_CHECKING:
     from napari_cellseg.classes import ClassTable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from napari_cellseg.images.read import ImageFile
     from napari_cellseg.model.config import PredictOptions
     from napari_cellseg.model.flags import Flag
+    from napari_cellseg.model.inference.predict import Workers
     from napari_cellseg.model.inference.predict_item import SlideTask
 
     Found = FoundImage | FoundSlide
@@ -46,8 +48,7 @@ the cells that reach the minimum score of their class, the best one on the model
 one minimum score for all files. The counts name both numbers.
 A large tiled TIFF or slide is read by regions, and its cells go to DIR/cells tile by tile: after a stop, the same
 command resumes there.
-Under torchrun each process predicts its share of the images, and the first one writes the files:
-  torchrun --nproc-per-node 2 -m napari_cellseg.cli predict IMAGES --out DIR"""
+With --scheduler the workers of a Dask cluster predict, and this process writes the files: the same bytes."""
 
 _MODEL_HELP = "model file, or the name of a model of the library (default: the bundled one that suits the images)"
 _FORMER_FLAGS = {"--masks": "class-images", "--csv": "measurements", "--overlay": "overlays", "--geojson": "geojson"}
@@ -68,6 +69,7 @@ def add_parser(subparsers: Any) -> None:
     add_model_options(parser, min_score=True)
     add_reading_options(parser)
     _add_slide_options(parser)
+    add_scheduler(parser)
     add_formats(parser, required=False, what="also write these files")
     for flag, name in _FORMER_FLAGS.items():
         parser.add_argument(flag, action="append_const", dest="to", const=name, help=argparse.SUPPRESS)
@@ -123,11 +125,11 @@ def run(options: argparse.Namespace) -> int:
     """Predict, write, and return the exit code."""
     from napari_cellseg.commands.found import write_found
     from napari_cellseg.commands.progress import Bar
-    from napari_cellseg.commands.ranks import Ranks
     from napari_cellseg.commands.slides import parse_region, slide_tasks
     from napari_cellseg.export.exporters import exporters_of
     from napari_cellseg.memory import bound_shape_caches
     from napari_cellseg.model.checkpoint import read_header
+    from napari_cellseg.wording import counted
 
     bound_shape_caches()
     region = parse_region(options.region) if options.region else ()
@@ -149,29 +151,30 @@ def run(options: argparse.Namespace) -> int:
     limits = dict(enumerate(header.thresholds or (), start=1))
     if options.min_score is not None:
         limits = dict.fromkeys(header.classes.class_ids, options.min_score)
-    with Ranks.from_environment() as ranks:
-        settings = ranks.with_own_device(settings)
-        quiet = options.quiet or not ranks.is_first
-        with Bar("image", to_stderr=options.json, quiet=quiet) as bar:
-            start = time.monotonic()
-            found, failed = predict_files(ranks.share(files), settings, options.pixel_size, bar, limits, tasks)
-            found, failed = ranks.joined(files, found, failed)
-            place = {file.image_id: number for number, file in enumerate(files, start=1)}
-            found = [replace(image, number=place[image.file.image_id]) for image in found]
-            bar.line(total_line(found, time.monotonic() - start, limits))
-        if not ranks.is_first:
-            return 0
-        _refuse_if_all_failed(failed, files)
-        written = write_found(
-            options.out,
-            found,
-            header.classes,
-            limits,
-            frozenset(options.to),
-            None if ids is None else ids.path,
-            csv_style(options),
-        )
-    _report(options, found, failed, written, header.classes, limits)
+    place = {file.image_id: number for number, file in enumerate(files, start=1)}
+    lost: tuple[int, int] = (0, 0)
+    with (
+        Bar("image", to_stderr=options.json, quiet=options.quiet) as bar,
+        workers_of(options.scheduler, bar.line) as workers,
+    ):
+        start = time.monotonic()
+        found, failed = predict_files(files, settings, options.pixel_size, bar, limits, tasks, workers)
+        found = [replace(image, number=place[image.file.image_id]) for image in found]
+        bar.line(total_line(found, time.monotonic() - start, limits))
+        if workers is not None:
+            lost = workers.lost()
+            bar.line(lost_line(*lost) or f"{counted(workers.workers, 'worker')}, none died")
+    _refuse_if_all_failed(failed, files)
+    written = write_found(
+        options.out,
+        found,
+        header.classes,
+        limits,
+        frozenset(options.to),
+        None if ids is None else ids.path,
+        csv_style(options),
+    )
+    _report(options, found, failed, written, header.classes, limits, lost)
     return 1 if failed else 0
 
 
@@ -226,11 +229,12 @@ def predict_files(
     bar: Bar,
     limits: Mapping[int, float],
     tasks: Mapping[str, SlideTask] = MappingProxyType({}),
+    workers: Workers | None = None,
 ) -> tuple[list[Found], list[tuple[str, str]]]:
     """Predict; return the cells of each image, and (image id, problem) of each failed image.
 
     The line of an image says how many cells reach ``limits``, the minimum scores by class_id. The cells of images
-    with a task, by image id, go to disk.
+    with a task, by image id, go to disk. ``workers`` predict instead of this process.
     """
     from napari_cellseg.commands.found import FoundImage, FoundSlide, reaching_of
     from napari_cellseg.commands.progress import drive
@@ -264,7 +268,7 @@ def predict_files(
         for file in files
     ]
     try:
-        drive(predict(items, settings), show)
+        drive(predict(items, settings, workers=workers), show)
     except KeyboardInterrupt:
         if any(task.store.exists() for task in tasks.values()):
             bar.line("The cells of the finished tiles are kept. The same command resumes the run.")
@@ -295,6 +299,7 @@ def _report(
     written: Sequence[Path],
     classes: ClassTable,
     limits: Mapping[int, float],
+    lost: tuple[int, int],
 ) -> None:
     for image_id, text in failed:
         print(f"{image_id}: {text}", file=sys.stderr)
@@ -305,6 +310,7 @@ def _report(
             "predicted": _by_name(found, classes, {}),
             "failed": dict(failed),
             **_slides(found),
+            **({"workers": {"died": lost[0], "repeated tasks": lost[1]}} if options.scheduler else {}),
             "files": [str(path) for path in written],
         }
         print(json.dumps(summary, indent=1, ensure_ascii=False))

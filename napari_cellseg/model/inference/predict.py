@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from napari_cellseg.events import (
     ImageDone,
@@ -18,21 +18,17 @@ from napari_cellseg.events import (
     SlideDone,
 )
 from napari_cellseg.model.bundled import bundled
-from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
+from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.image_run import ImageRun, TileWorkers
+from napari_cellseg.model.inference.model_cache import ModelCache
 from napari_cellseg.model.inference.predict_item import PredictItem
 from napari_cellseg.model.inference.predictor import Predictor
 from napari_cellseg.model.inference.tile_plan import TilePlan
-from napari_cellseg.model.network.folding import fold_norms
-from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.network.pointwise import same_on_any_threads
 from napari_cellseg.model.suitability import check_pixel_size
 
-__all__ = ["ModelCache", "PredictItem", "Predictor", "Workers", "predict", "share_of_rank"]
-
-Item = TypeVar("Item")
+__all__ = ["ModelCache", "PredictItem", "Predictor", "Workers", "predict"]
 
 
 class Workers(TileWorkers, Protocol):
@@ -47,37 +43,6 @@ class Workers(TileWorkers, Protocol):
     def image(self, number: int) -> Generator[PredictEvent, None, None]:
         """Yield the events of an image that is predicted as a whole, number 1..N."""
         ...
-
-
-class ModelCache:
-    """Keeps the last model in memory for the next prediction; owned by code that runs several predictions."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Path, int, str, str] | None = None
-        self._loaded: tuple[CellMaskRCNN, CheckpointHeader] | None = None
-
-    def get(self, path: Path, device: Device) -> tuple[CellMaskRCNN, CheckpointHeader]:
-        """Return the model of a file on a device, loaded again only if the path, contents or device changed.
-
-        Raises
-        ------
-        CheckpointError
-            The file is missing, damaged or of another program.
-        """
-        header = read_header(path)
-        key = (path.resolve(), path.stat().st_mtime_ns, header.sha256, device.name)
-        if self._loaded is None or key != self._key:
-            self.clear()  # first, so that two models are never in memory together
-            model, header = load_checkpoint(path, device.name)
-            fold_norms(model)
-            if device.kind == "cpu":
-                same_on_any_threads(model)
-            self._key, self._loaded = key, (model, header)
-        return self._loaded
-
-    def clear(self) -> None:
-        """Let the model go."""
-        self._key = self._loaded = None
 
 
 def predict(
@@ -164,14 +129,3 @@ def _check_pixel_sizes(
     if given is None or not any(isinstance(item.source, Path) for item in items):
         return  # for pixels from the window, the size may be the file's own
     check_pixel_size(given, options.scale, header.config.pixel_size_um, name)
-
-
-def share_of_rank(items: Sequence[Item], rank: int, ranks: int) -> list[Item]:
-    """Return the items that one of several processes predicts: every ``ranks``-th, so that the shares are equal.
-
-    The results are sorted into the order of ``items`` by image id. Each image is predicted separately, so its result
-    does not depend on the process.
-    """
-    if not 0 <= rank < ranks:
-        raise ValueError(f"rank {rank} of {ranks}")
-    return list(items[rank::ranks])
