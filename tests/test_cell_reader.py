@@ -128,3 +128,26 @@ def test_colours_densities_and_the_outline_of_one_cell() -> None:
     assert one[0, 0, 3] == 0
     outline = contour_of(np.ones((3, 3), bool), 1)
     assert outline[..., 3].astype(bool).sum() == 20, "inside and outside of the edge, without the corners"
+
+
+def test_cells_are_read_while_a_run_adds_more_and_the_log_is_gone_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    cells, none = grid_cells(SIZE), TileCells.empty(SIZE)
+    colours = np.zeros((len(cells), 3), np.int64)
+    with CellStore.create(path, SIZE, {}) as store:
+        store.add({0: "done"}, TileCells.of_tile(0, cells, colours), none)
+        reader = CellReader(path)
+        first = reader.in_box((0, 0, 400, 300))
+        assert first is not None
+        assert len(first) == len(cells)
+        store.add({1: "done"}, TileCells.of_tile(1, cells, colours), none)
+        second = reader.in_box((0, 0, 400, 300))
+        assert second is not None
+        assert len(second) == 2 * len(cells)
+        assert not reader.is_complete
+        store.finish()
+        assert reader.is_complete
+    reader.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.sqlite"]
+    with CellStore.open(path, read_only=True) as store:
+        assert len(store) == 2 * len(cells)

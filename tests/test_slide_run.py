@@ -13,6 +13,8 @@ from test_slide import write_slide
 from test_tissue import glass, pyramid, write_levels
 
 from napari_cellseg.events import ImageDone, ImageFailed, Message, PredictEvent, SlideDone, SlideTileDone
+from napari_cellseg.formats.cell_decisions import CellDecisions
+from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images import slide
@@ -105,6 +107,28 @@ def test_the_cells_on_disk_are_those_of_the_whole_image(
     boxes = zip(whole.masks, whole.boxes.tolist(), strict=True)
     colours = [tissue[y0:y1, x0:x1][mask].sum(0, dtype=int).tolist() for mask, (x0, y0, x1, y1) in boxes]
     assert found.colours.tolist() == colours
+
+
+def test_the_tiles_nearest_to_a_place_come_first_and_the_cells_are_the_same(
+    runner: Runner, path: Path, tmp_path: Path
+) -> None:
+    stopped = tmp_path / "stopped.sqlite"
+    runner.events(path, SlideTask(stopped, skips_glass=False, first=(350.0, 300.0)), stop_after=1)
+    with CellStore.open(stopped) as store:
+        assert list(store.tiles()) == [TILES - 1], "the tile of the corner"
+    runner.events(path, SlideTask(stopped, skips_glass=False, first=(175.0, 150.0)))
+    with CellStore.open(stopped) as store:
+        found = TileCells.concatenate(list(store.best_first()))
+    assert found.cells.equals(runner.whole(path))
+
+
+def test_a_finished_prediction_that_was_reviewed_is_kept(runner: Runner, path: Path, tmp_path: Path) -> None:
+    store = tmp_path / "slide.sqlite"
+    runner.events(path, SlideTask(store, skips_glass=False))
+    with CellReader(store) as reader, CellDecisions.open(reader, "ana") as decisions:
+        decisions.reject([reader.cell(1)])
+    events = runner.events(path, SlideTask(store, skips_glass=False), min_score=0.9)
+    assert "It is kept as slide.sqlite.bak" in texts(events)
 
 
 def test_a_stopped_run_is_resumed_and_gives_the_same_cells(runner: Runner, path: Path, tmp_path: Path) -> None:

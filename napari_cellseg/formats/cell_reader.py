@@ -160,7 +160,11 @@ class CellReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; the last one removes the log that a finished run left for its readers."""
+        with suppress(sqlite3.Error, AnnotationError):
+            if self._database.execute("PRAGMA journal_mode").fetchone()[0] == "wal" and self.is_complete:
+                self._database.execute("PRAGMA query_only = OFF")
+                self._database.execute("PRAGMA journal_mode = DELETE")
         with suppress(sqlite3.Error):
             self._database.close()
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.tile_cells import TileCells
+from napari_cellseg.formats.writer_lock import WriterLock
 from napari_cellseg.instances import InstanceMasks
 
 __all__ = ["CellStore", "TileState", "damaged_words", "mask_of"]
@@ -65,9 +66,10 @@ class CellStore:
         The SQLite file; see `create` and `open`.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None = None) -> None:
         self.path = path
         self._database = connection
+        self._lock = lock
 
     @classmethod
     def create(cls, path: Path, image_size: tuple[int, int], facts: Mapping[str, Any]) -> CellStore:
@@ -89,20 +91,29 @@ class CellStore:
         """
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(path)
+        try:
+            return cls._created(path, lock, {**facts, "image_size": list(image_size), "complete": False})
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _created(cls, path: Path, lock: WriterLock, facts: Mapping[str, Any]) -> CellStore:
+        with write_errors(path):
             if path.exists():
                 set_aside(path)
             for suffix in ("-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
         with _errors(path):
-            store = cls(path, _connected(path))
+            store = cls(path, _connected(path), lock)
             store._database.execute("PRAGMA journal_mode = WAL")  # keeps finished transactions after a kill
             store._database.executescript(
                 f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; {_SCHEMA}"
             )
             with store._database:
-                rows = {**facts, "image_size": list(image_size), "complete": False}
                 store._database.executemany(
-                    "INSERT INTO facts VALUES (?, ?)", [(name, json.dumps(value)) for name, value in rows.items()]
+                    "INSERT INTO facts VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
                 )
         return store
 
@@ -119,19 +130,26 @@ class CellStore:
         """
         if not path.is_file():  # SQLite would make one
             raise AnnotationError(f"Cannot read {path}: there is no such file.")
+        lock = None if read_only else _locked(path)
+        try:
+            return cls._opened(path, lock, read_only=read_only)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    @classmethod
+    def _opened(cls, path: Path, lock: WriterLock | None, *, read_only: bool) -> CellStore:
         try:
             database = _connected(path, read_only=read_only)
             cls.check(path, database)
-            store = cls(path, database)
+            store = cls(path, database, lock)
             is_complete = bool(store._facts()["complete"])
             _ = store.image_size
             if not read_only:  # a complete file has no log, so that it can be read in a folder that is read-only
-                database.execute(f"PRAGMA journal_mode = {'DELETE' if is_complete else 'WAL'}")
+                with suppress(sqlite3.OperationalError):  # a viewer that reads it then keeps the log
+                    database.execute(f"PRAGMA journal_mode = {'DELETE' if is_complete else 'WAL'}")
         except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise ExportError(
-                    f"{path} is open in another process. Wait until its run ends, or choose another folder."
-                ) from error
             raise AnnotationError(f"Cannot read {path}: {error}.") from error
         except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
             raise AnnotationError(f"Cannot read {path}: it is damaged ({error}).") from error
@@ -164,6 +182,8 @@ class CellStore:
         """Close the file; what was not committed is lost."""
         with suppress(sqlite3.Error):
             self._database.close()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -237,7 +257,8 @@ class CellStore:
                 database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
                 # Sorted once: an index that grows with each tile is written again and again.
                 database.execute("CREATE INDEX best_first ON cell (score DESC, joined, tile, place)")
-            self._database.execute("PRAGMA journal_mode = DELETE")
+            with suppress(sqlite3.OperationalError):  # a viewer that reads it removes the log when it closes the file
+                self._database.execute("PRAGMA journal_mode = DELETE")
 
     def tiles(self) -> dict[int, TileState]:
         """Return the finished tiles by their number."""
@@ -313,13 +334,22 @@ class CellStore:
 
 
 def _connected(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Connect, to write for one process at a time."""
+    """Connect; who writes holds a lock of its own, so that others can read meanwhile."""
     if read_only:
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=1.0, uri=True)
     database = sqlite3.connect(path, timeout=1.0)
-    for setting in ("locking_mode = EXCLUSIVE", "synchronous = NORMAL", "temp_store = FILE"):
+    for setting in ("synchronous = NORMAL", "temp_store = FILE"):
         database.execute(f"PRAGMA {setting}")
     return database
+
+
+def _locked(path: Path) -> WriterLock:
+    lock = WriterLock(path)
+    with write_errors(path):
+        is_free = lock.acquire()
+    if not is_free:
+        raise ExportError(f"{path} is open in another process. Wait until its run ends, or choose another folder.")
+    return lock
 
 
 @contextmanager

@@ -29,11 +29,14 @@ class SlideTask:
     region : tuple of tuple of Ring
         Only cells of which half lies inside one of these polygons, each an outline and its holes; empty for the whole
         slide.
+    first : (float, float), optional
+        x and y, px of level 0: the tiles nearest to it come first. The cells do not depend on it.
     """
 
     store: Path
     skips_glass: bool = True
     region: tuple[tuple[Ring, ...], ...] = ()
+    first: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
+from napari_cellseg.formats.cell_decisions import decisions_file
 from napari_cellseg.formats.cell_store import CellStore, TileState
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
@@ -129,6 +131,8 @@ class _SlideRun:
             finished = self._skipped()
             store.add(finished, TileCells.empty(self._size), TileCells.empty(self._size))
         self._groups = [[i for i in group if i not in finished] for group in groups]
+        if task.first is not None:
+            self._groups.sort(key=self._distance_to(task.first))
         self._stream = SeamStream(
             self._tiles, self._size, iou=plan.nms, margin=margin, finished=finished, pieces=store.pieces()
         )
@@ -137,6 +141,19 @@ class _SlideRun:
         predicted = [i for i, state in finished.items() if state in had_pixels]
         self._done, self._to_do = len(predicted), sum(map(len, self._groups))
         self._px_done, self._px_to_do = self._area(predicted), self._area(i for group in self._groups for i in group)
+
+    def _distance_to(self, place: tuple[float, float]) -> Callable[[list[int]], float]:
+        """Return how far a batch of tiles is from a place, x and y in px of level 0."""
+        x, y = (
+            value * there / full
+            for value, there, full in zip(place, self._size[::-1], self._slide.full_size[::-1], strict=True)
+        )
+
+        def distance(batch: list[int]) -> float:
+            boxes = [self._tiles[i].box for i in batch]
+            return min((hypot((x0 + x1) / 2 - x, (y0 + y1) / 2 - y) for x0, y0, x1, y1 in boxes), default=0.0)
+
+        return distance
 
     def _skipped(self) -> dict[int, TileState]:
         """Return the tiles that need no prediction as far as the region and a coarse level tell, and why."""
@@ -208,7 +225,8 @@ def opened_store(
 ) -> Iterator[tuple[CellStore, str]]:
     """Open the store of an earlier run with the same settings, or a new one; yield it and a message for the user.
 
-    A file with other settings, or one that cannot be read, is kept as ``.bak`` unless its run was finished.
+    A file with other settings, or one that cannot be read, is kept as ``.bak`` unless its run was finished and no one
+    decided about its cells.
 
     Parameters
     ----------
@@ -250,7 +268,7 @@ def _earlier(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) ->
     is_complete = store.is_complete
     store.close()
     what = f"{path} is of a run with another value of: {', '.join(different) or 'image size'}"
-    if not is_complete:
+    if not is_complete or decisions_file(path).exists():
         return None, f"{what}. {_kept(path)}"
     with write_errors(path):
         path.unlink()
