@@ -24,7 +24,7 @@ from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.cell_reader import BoxCells, CellReader, StoredCell
 
-__all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "decisions_file", "fingerprint_of"]
+__all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "decisions_file", "fingerprint_of", "shown_class"]
 
 _APPLICATION_ID = 0x6E636364  # "nccd"
 _VERSION = 1
@@ -331,6 +331,13 @@ def apply_decisions(cells: BoxCells, decisions: Decisions, limits: Mapping[int, 
         else:
             keep[i], class_ids[i] = decision.decided is not Decided.REJECTED, decision.class_id
     return BoxCells(cells.ids, class_ids, cells.scores, cells.boxes, cells.masks).select(keep)
+
+
+def shown_class(cell: StoredCell, decision: Decision | None, limits: Mapping[int, float]) -> int | None:
+    """Return the class that a cell is shown with; None for one that is not shown, as in `apply_decisions`."""
+    if decision is None:
+        return cell.class_id if cell.score >= limits.get(cell.class_id, 0.0) else None
+    return None if decision.decided is Decided.REJECTED else decision.class_id
 
 
 def _with_class(cell: StoredCell, class_id: int) -> Decision:

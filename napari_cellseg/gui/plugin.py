@@ -127,6 +127,7 @@ def build_plugin(viewer: Any, make_engine: Callable[[AppState], Engine] = Engine
     saving = SaveWatch(state)
     autosave = Autosave(state, opener)
     segmentation = Segmentation(state, layers, make_engine(state))
+    segmentation.slide_grew.connect(slides.follow)
     finder = CellFinder(state, make_engine(state), lambda: segmentation.settings)
     slide_review = SlideReview(state, slides)
     slide_review.told.connect(show_warning)

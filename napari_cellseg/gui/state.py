@@ -43,6 +43,8 @@ class AppState(QObject):
         Its cells; always replaced together with ``file`` and ``image``.
     slide : LoadedSlide or None
         The slide on the canvas; ``image`` and ``session`` are None then.
+    slide_has_cells : bool
+        Whether cells of the slide are shown.
     classes : ClassTable
     classes_are_provisional : bool
         Whether no one has chosen them yet: they are numbers, or the classes of the chosen model.
@@ -116,6 +118,7 @@ class AppState(QObject):
         self.image: Image | None = None
         self.session: ReviewSession | None = None
         self.slide: LoadedSlide | None = None
+        self.slide_has_cells = False
         self.classes = ClassTable.numbered(1)
         self.classes_are_provisional = True
         self.min_scores: dict[int, float] = {}

@@ -109,7 +109,7 @@ def open_levels(path: str | os.PathLike[str], options: ReadOptions) -> SlideLeve
         coarser = full.levels[full.levels.index(series) :]
         pixels, axes = overview_of(coarser)
         overview = Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
-        levels = SlideLevels(tif, coarser, overview, size_um)
+        levels = SlideLevels(tif, coarser, overview, size_um, full.keyframe.imagewidth / page.imagewidth)
         files.pop_all()
     return levels
 
@@ -129,10 +129,14 @@ class SlideLevels:
         Side of a pixel of each level, px of the finest one, in ascending order.
     small : Picture or None
         All of the slide; None if the file has no level that is small enough.
+    full_factor : float
+        Side of a pixel of the finest level here, px of level 0 of the file.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, series: Any, overview: Image, size_um: float | None) -> None:
-        self._tif = tif
+    def __init__(
+        self, tif: tifffile.TiffFile, series: Any, overview: Image, size_um: float | None, full: float
+    ) -> None:
+        self._tif, self.full_factor = tif, float(full)
         self.path, self.overview, self.pixel_size_um = overview.path, overview, size_um
         page = series[0].keyframe
         self.size = int(page.imagelength), int(page.imagewidth)

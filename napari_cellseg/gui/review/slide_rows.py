@@ -42,6 +42,7 @@ _ROWS: Mapping[str, _OnSlides] = {
     "previous": _OnSlides(SlideReview.why_not, lambda slide: slide.next(-1)),
     "undo": _OnSlides(SlideReview.why_no_undo, SlideReview.undo, lambda slide: f"Undo: {slide.undo_text}"),
     "redo": _OnSlides(SlideReview.why_no_redo, SlideReview.redo, lambda slide: f"Redo: {slide.redo_text}"),
+    "segment": _OnSlides(SlideReview.why_no_segment),
     "hide": _OnSlides(_nothing),
     "blink": _OnSlides(_nothing),
     "outlines": _OnSlides(_nothing),

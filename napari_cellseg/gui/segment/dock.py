@@ -17,7 +17,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.segment.nucleus_scale import NucleusScale
 from napari_cellseg.gui.segment.segmentation import Segmentation
-from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY
+from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY, SEGMENT_SLIDE
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
@@ -138,7 +138,8 @@ class SegmentDock(Dock):
 
     def _warm_up(self) -> None:
         """Start the engine if it will probably be needed soon."""
-        if self.isVisible() and self.state.session is not None and preferences().warm_start:
+        is_open = self.state.session is not None or self.state.slide is not None
+        if self.isVisible() and is_open and preferences().warm_start:
             self.segmentation.warm_up()
 
     def options(self) -> PredictOptions:
@@ -152,6 +153,9 @@ class SegmentDock(Dock):
         return prediction_options(self.model.path, self.device, self.advanced)
 
     def _segment(self) -> None:
+        if self.state.slide is not None:
+            self._segment_slide()
+            return
         layer = self._image_layer()
         if layer is not None and (self.state.session is None or shows_other_plane(layer, self.state)):
             self.opener.show_pixels(layer)
@@ -171,6 +175,19 @@ class SegmentDock(Dock):
             self.row.set_message(str(error), ERROR)
             if lacking := lacking_classes(header.classes, self.state.classes):
                 show_choice(str(error), f"Add {', '.join(lacking)}", lambda: self._add_classes(header.classes), self)
+
+    def _segment_slide(self) -> None:
+        header = self.model.header
+        if header is None:
+            return
+        name = header.name or self.model.currentText()
+        self._front = None if self.state.window is None else front_dock(self.state.window)
+        try:
+            self.segmentation.start_slide(
+                self.options(), header.classes, name, self.pixel_size.chosen_um, header.config
+            )
+        except CellSegError as error:
+            self.row.set_message(str(error), ERROR)
 
     def _add_classes(self, wanted: ClassTable) -> None:
         """Add the classes of a model that the project lacks, and segment."""
@@ -195,7 +212,8 @@ class SegmentDock(Dock):
         header = self.model.header
         if header is not None:
             session = self.state.session
-            if self.state.classes_are_provisional and (session is None or not session.cells):
+            has_cells = self.state.slide_has_cells if session is None else bool(session.cells)
+            if self.state.classes_are_provisional and not has_cells:
                 self.state.set_classes(header.classes, provisional=True)
             self.state.set_min_scores(first_min_scores(header))
         self._show()
@@ -203,14 +221,16 @@ class SegmentDock(Dock):
     def _pick_model(self) -> None:
         """Propose the bundled model that suits the image, if the user chose none and the project has its classes."""
         state = self.state
-        if not state.model_is_proposed or state.image is None or state.session is None:
+        image = state.image if state.slide is None else state.slide.levels.overview
+        if not state.model_is_proposed or image is None:
             return
         try:
-            picked = pick_model(state.image.facts)
+            picked = pick_model(image.facts)
             classes = read_header(picked.path).classes
         except CellSegError:  # no such model; Segment says why it cannot run
             return
-        if (state.classes_are_provisional and not state.session.cells) or not lacking_classes(classes, state.classes):
+        has_cells = state.slide_has_cells if state.session is None else bool(state.session.cells)
+        if (state.classes_are_provisional and not has_cells) or not lacking_classes(classes, state.classes):
             self._picked = picked
             state.set_model(picked.path, proposed=True)
 
@@ -234,8 +254,11 @@ class SegmentDock(Dock):
             keep_min_scores(self.model.header, self.sliders.values())
 
     def _show(self) -> None:
-        explain(self.button, self._why_not(), "Segment this image. Cells that you accepted or edited stay.")
-        image = self.state.image
+        slide, image = self.state.slide, self.state.image
+        self.button.setText("Segment image" if slide is None else "Segment slide")
+        what = "Segment this image. Cells that you accepted or edited stay." if slide is None else SEGMENT_SLIDE
+        explain(self.button, self._why_not(), what)
+        image = image if slide is None else slide.levels.overview
         known = "unknown" if image is None or image.pixel_size_um is None else f"{image.pixel_size_um:.3g} µm"
         self.pixel_size.setSpecialValueText(f"auto: {known}")
         self.nucleus.refresh(self._why_no_circle())
@@ -247,7 +270,7 @@ class SegmentDock(Dock):
     def _show_circle(self) -> None:
         """Show the circle of a typical nucleus, of an image layer after that was made the current image."""
         layer, header = self._image_layer(), self.model.header
-        if self.state.session is None and layer is not None:
+        if self.state.session is None and self.state.slide is None and layer is not None:
             self.opener.show_pixels(layer)
         if header is not None and self.state.image is not None:
             size = self.pixel_size.chosen_um or self.state.image.pixel_size_um
@@ -266,6 +289,8 @@ class SegmentDock(Dock):
         self.advanced.set_values({"scale": scale})
 
     def _why_no_circle(self) -> str | None:
+        if self.state.slide is not None:
+            return ONLY_IN_MEMORY
         header = self.model.header
         if header is not None and (header.statistics is None or header.statistics.cell_side_px is None):
             return "The model does not state how large the cells of its training images are."
@@ -276,8 +301,10 @@ class SegmentDock(Dock):
             return "Segmentation is running. Stop it first."
         if self.state.loading:
             return "Wait until the image is open."
+        workspace = self.state.workspace
         if self.state.slide is not None:
-            return ONLY_IN_MEMORY
+            no_model = "Choose a model first." if self.model.header is None else None
+            return (workspace.read_only if workspace is not None else "") or no_model
         if self.state.session is None and self._image_layer() is None:
             return "Open an image first."
         if self.state.session is not None and self.state.session.refusal:
@@ -317,6 +344,10 @@ class SegmentDock(Dock):
         self.row.set_progress(0, 0, "Segmenting")
 
     def _on_done(self, cells: int, seconds: float) -> None:
+        if self.state.slide is not None:
+            self.row.set_message(f"{cells:,} cells of the slide, in {clock(seconds)}.")
+            self._bring_review()
+            return
         image, layer = self.state.image, self._image_layer()
         part = "" if image is None else image.shown
         if self.state.workspace is None and layer is not None and layer.ndim > 2:
@@ -355,11 +386,13 @@ class SegmentDock(Dock):
 
     def _show_partial(self, *_: object) -> None:
         """Say which cells a run that ended early leaves."""
-        job, so_far = self.segmentation.job, self.segmentation.so_far
+        job = self.segmentation.job
+        so_far = self.segmentation.so_far or self.segmentation.slide_so_far
         if job.is_busy or so_far is None:
             return
-        part = f"the cells of {so_far.tile} of {so_far.tiles} tiles"
+        part = f"the cells of {so_far.tile:,} of {so_far.tiles:,} tiles"
         if job.error is None:
-            self.row.set_message(f"Stopped: {part} are kept.")
+            resumes = "" if self.segmentation.slide_so_far is None else " Segment slide continues."
+            self.row.set_message(f"Stopped: {part} are kept.{resumes}")
         else:
             self.row.set_message(f"Failed: {job.error} {part.capitalize()} are kept.", ERROR)

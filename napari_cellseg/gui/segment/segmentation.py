@@ -22,6 +22,8 @@ from napari_cellseg.events import (
     PredictEvent,
     PredictSummary,
     ScaleHint,
+    SlideDone,
+    SlideTileDone,
     TileDone,
 )
 from napari_cellseg.gui.canvas.camera import camera_of
@@ -32,14 +34,16 @@ from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.config import ModelConfig, PredictOptions
-from napari_cellseg.model.inference.predict_item import PredictItem
+from napari_cellseg.model.inference.predict_item import PredictItem, SlideTask
 from napari_cellseg.model.suitability import check_pixel_size
 from napari_cellseg.review import ArrivingCells, Box, Change, ChangeKind, ReviewSession
 from napari_cellseg.review.arriving import touches
 from napari_cellseg.workspace.labels import highest_label_class
+from napari_cellseg.workspace.open_any import LoadedSlide
 from napari_cellseg.workspace.predictions import PredictionLog, prediction_key
 
 __all__ = ["Segmentation"]
@@ -87,6 +91,8 @@ class Segmentation(QObject):
     message = Signal(str)
     scale_offered = Signal(object)
     """A `ScaleHint`."""
+    slide_grew = Signal(object)
+    """The file of the cells of the slide on the canvas has those of more tiles."""
     first_shown = Signal()
     """Some cells of the run are shown, and the run continues."""
     done = Signal(int, float)
@@ -102,6 +108,9 @@ class Segmentation(QObject):
         self._stroke_timer = QTimer(self)
         self._stroke_timer.setSingleShot(True)
         self._stroke_timer.timeout.connect(self._show_after_stroke)
+        self._slide: LoadedSlide | None = None
+        self.slide_so_far: TileDone | None = None
+        """The last finished tile of a run on a slide; None after it finished."""
         self.so_far: CellsSoFar | None = None
         """The last report of the run; once the run ended early, all its cells are shown."""
         self.job = Job(state, "segmenting cells", on_close="Segmenting stops.")
@@ -180,6 +189,37 @@ class Segmentation(QObject):
         y, x = camera_of(self._state.viewer).center[-2:]
         self.job.start(lambda: _predict(engine, file.image_id, image, size, options, (float(y), float(x))))
 
+    def start_slide(
+        self,
+        options: PredictOptions,
+        classes: ClassTable,
+        name: str,
+        pixel_size_um: float | None,
+        config: ModelConfig,
+    ) -> None:
+        """Predict the slide on the canvas tile by tile, those nearest to the middle of the view first.
+
+        The cells go to a file; an interrupted run with the same settings continues. Parameters and errors as `start`.
+        """
+        slide = self._state.slide
+        assert slide is not None, "the button is disabled without an image"
+        if pixel_size_um is not None:
+            check_pixel_size(pixel_size_um, options.scale, config.pixel_size_um, name)
+        if self._state.classes_are_provisional:
+            self._state.set_classes(with_preferred_colours(classes))
+        match_classes(classes, self._state.classes)
+        self._used = options, pixel_size_um
+        self._target, self._slide, self.so_far, self.slide_so_far = None, slide, None, None
+        y, x = (float(value) for value in camera_of(self._state.viewer).center[-2:])
+        # The view is in px of the level that is read, the task in those of the finest level of the file.
+        factor = slide.levels.full_factor
+        task = SlideTask(slide.store, first=(x * factor, y * factor))
+        reading = slide.file.reading or ReadOptions()
+        reading = reading.changed(level=reading.level or 0)
+        item = PredictItem(slide.file.image_id, slide.file.path, pixel_size_um, reading=reading, slide=task)
+        engine = self.engine
+        self.job.start(lambda: _run(engine, item, options))
+
     def _adopt(self, classes: ClassTable, session: ReviewSession) -> None:
         """Use the model's class names for a project without classes."""
         state = self._state
@@ -192,6 +232,9 @@ class Segmentation(QObject):
         if isinstance(event, TileDone):
             if isinstance(event, CellsSoFar):
                 self._show_so_far(event)
+            if isinstance(event, SlideTileDone):
+                self.slide_so_far = event
+                self._grow()
             self.progressed.emit(event)
         elif isinstance(event, ModelReady):
             self.model_ready.emit(event)
@@ -200,9 +243,21 @@ class Segmentation(QObject):
         elif isinstance(event, Message):
             # A warning must stay longer than the result line of the dock.
             show_warning(event.text) if event.level == "warning" else self.message.emit(event.text)
+        elif isinstance(event, SlideDone):
+            self.slide_so_far = None
+            if self._grow():
+                self.done.emit(event.cells, self.job.elapsed_s)
         elif isinstance(event, ImageDone):
             self.so_far = None  # the run did not end early
             self._after_stroke(partial(self._use, event))
+
+    def _grow(self) -> bool:
+        """Show what a run added to the file of the cells, if its slide is on the canvas; return whether it is."""
+        slide = self._slide
+        is_here = slide is not None and slide is self._state.slide
+        if slide is not None and is_here:
+            self.slide_grew.emit(slide.store)
+        return is_here
 
     def _current(self) -> _Target | None:
         """Return the target while its image is on the canvas and the user has not taken its cells back."""
@@ -282,6 +337,9 @@ class Segmentation(QObject):
         if self._target is not None and self._target.session is not self._state.session:
             self._target = None
             self.job.stop()
+        if self._slide is not None and self._slide is not self._state.slide:
+            self._slide = self.slide_so_far = None
+            self.job.stop()
 
 
 def _nothing() -> None:
@@ -298,6 +356,12 @@ def _predict(
 ) -> Generator[PredictEvent | None, None, PredictSummary]:
     """Predict one image; in the job's thread, so that converting 16-bit data to RGB does not block the window."""
     item = PredictItem(image_id, image.rgb(), pixel_size_um, centre=centre)
+    return (yield from _run(engine, item, options))
+
+
+def _run(
+    engine: Engine, item: PredictItem, options: PredictOptions
+) -> Generator[PredictEvent | None, None, PredictSummary]:
     run = engine.run(Predict([item], options))
     try:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,12 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.formats.cell_decisions import apply_decisions
 from napari_cellseg.formats.cell_reader import CellCounts, CellReader
-from napari_cellseg.gui.canvas.colours import to_rgb
-from napari_cellseg.gui.canvas.layer_rows import lock, rename
-from napari_cellseg.gui.canvas.plugin_image import PluginImage
+from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, fill_colours
 from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view
 from napari_cellseg.gui.slides.latest import LatestThread
+from napari_cellseg.gui.slides.own_rows import add_image_layer, draw_never
 from napari_cellseg.gui.slides.slide_image import place_pixels
 from napari_cellseg.gui.slides.view import Box, View
 from napari_cellseg.images.slide_levels import SlideLevels
@@ -36,6 +36,7 @@ _GRID_SIDES = 512
 _LEAST_SIDE = 64
 """Least side of a square of the density, px."""
 _NOTHING = np.zeros((1, 1, 4), np.uint8)
+_CELLS, _DENSITY = 0, -1  # next to the class_ids, in the order of layers to bring
 _SPECK = 1e-3
 """Scale of the pixel of a class layer: too small to be seen."""
 
@@ -64,6 +65,8 @@ class SlideCells:
         self._classes = ClassTable.numbered(1)
         self._limits: Mapping[int, float] = {}
         self._match: dict[int, int] = {}
+        self._of_store = self._classes
+        self._file: Any = None
         self._factor = 1.0
         self._near: CellPicture | None = None
         self._is_far = False
@@ -85,6 +88,10 @@ class SlideCells:
     def path(self) -> Path | None:
         """The file of the cells; None if no cells are shown."""
         return self._readers[0].path if self._readers else None
+
+    def is_of(self, path: Path) -> bool:
+        """Return whether the cells shown are those of this file, and not of one that a new run replaced."""
+        return self.path == path and path.is_file() and os.path.samestat(self._file, path.stat())
 
     @property
     def reader(self) -> CellReader | None:
@@ -117,16 +124,16 @@ class SlideCells:
         self.close()
         reader = open_cells(path, levels)
         try:
-            of_store = reader.classes or ClassTable.numbered(reader.highest_class())
-            match = match_classes(of_store, classes)
+            self._of_store = reader.classes or ClassTable.numbered(reader.highest_class())
+            self._match = match_classes(self._of_store, classes)
+            self._file = path.stat()
             self._readers = reader, CellReader(path), CellReader(path)
         except BaseException:
             reader.close()
             raise
-        self._match, self._factor = match, levels.size[1] / reader.image_size[1]
+        self._factor = levels.size[1] / reader.image_size[1]
         self._thread, self._counting = LatestThread("slide cells"), LatestThread("slide counts")
         self._near, self._is_far, self._asked = None, False, None
-        self._bring()
         self.use_classes(classes)
         self.use_limits(limits)
 
@@ -146,45 +153,71 @@ class SlideCells:
         for class_id, switch in self._switches.items():
             rename(self._viewer, switch, f"class {class_id} (not in use)", is_listed=False)
 
-    def _bring(self) -> None:
-        if self._cells is None or self._cells not in self._viewer.layers:
-            self._density = self._add("slide density")
-            self._density.interpolation2d = "linear"
-            self._cells = self._add("slide cells")
-        for layer in (self._density, self._cells):
-            rename(self._viewer, layer, layer.name, is_listed=False)
-        self._cells.visible, self._density.visible = True, False
+    @property
+    def is_bringing(self) -> bool:
+        """Return whether layers are still to come."""
+        return bool(self._readers) and self._next_row() is not None
 
-    def _add(self, name: str, pixels: npt.NDArray[np.uint8] = _NOTHING) -> Any:
-        layer = PluginImage(pixels, name=name, rgb=True)
-        chosen = self._viewer.layers.selection.active
-        self._viewer.layers.append(layer)
-        lock(layer)
-        if chosen is not None:
-            self._viewer.layers.selection.active = chosen
-        return layer
+    def bring_one(self) -> None:
+        """Bring the next layer that is missing: napari takes its time for each, so each comes in a turn of its own."""
+        row = self._next_row() if self._readers else None
+        if row is None:
+            return
+        if row == _CELLS:
+            self._cells = add_image_layer(self._viewer, "slide cells", _NOTHING, is_listed=False)
+            self._recolour()
+        elif row == _DENSITY:
+            self._density = add_image_layer(self._viewer, "slide density", _NOTHING, is_listed=False)
+            self._density.interpolation2d = "linear"
+            self.show_density()
+        else:
+            switch = add_image_layer(self._viewer, self._classes.name(row), _NOTHING)
+            draw_never(self._viewer, switch)
+            self._switches[row] = switch
+            switch.events.visible.connect(self._on_visible)
+            switch.events.opacity.connect(self._recolour)
+            self._show_class(row)
+        self._show_layers()
+
+    def _next_row(self) -> int | None:
+        layers = self._viewer.layers
+        if self._cells is None or self._cells not in layers:
+            return _CELLS
+        if self._density is None or self._density not in layers:
+            return _DENSITY
+        return next((i for i in self._classes.class_ids if self._switches.get(i) not in layers), None)
+
+    def _show_class(self, class_id: int) -> None:
+        """Give the row of a class its name and colour."""
+        switch = self._switches[class_id]
+        colour = [round(255 * value) for value in self._classes.rgb(class_id)]
+        switch.data, switch.scale = np.array([[[*colour, 255]]], np.uint8), (_SPECK, _SPECK)
+        rename(self._viewer, switch, self._classes.name(class_id), is_listed=True)
 
     # ---- how they are shown ----
 
     def use_classes(self, classes: ClassTable) -> None:
-        """Show the classes with these names and colours."""
-        self._classes = classes
+        """Show the classes with these names and colours.
+
+        Raises
+        ------
+        ConfigError
+            A class of the cells is not among them.
+        """
         if not self._readers:
+            self._classes = classes
             return
-        for class_id, name, colour in classes:
-            pixel = np.full((1, 1, 4), 255, np.uint8)
-            pixel[0, 0, :3] = np.round(255 * np.array(to_rgb(colour)))
-            switch = self._switches.get(class_id)
-            if switch is None or switch not in self._viewer.layers:
-                switch = self._switches[class_id] = self._add(name, pixel)
-                switch.events.visible.connect(self._on_visible)
-                switch.events.opacity.connect(self._recolour)
-            switch.data = pixel
-            switch.scale = (_SPECK, _SPECK)
-            rename(self._viewer, switch, name, is_listed=True)
+        match = match_classes(self._of_store, classes)
+        is_other = match != self._match
+        self._classes, self._match = classes, match
+        for class_id in classes.class_ids:
+            if class_id in self._switches:
+                self._show_class(class_id)
         for class_id in self._switches.keys() - set(classes.class_ids):
             rename(self._viewer, self._switches[class_id], f"class {class_id} (not in use)", is_listed=False)
         self._recolour()
+        if is_other:
+            self.refresh()
 
     def use_limits(self, limits: Mapping[int, float]) -> None:
         """Show the cells at or above these minimum scores, by class_id here; counts them again."""
@@ -247,7 +280,8 @@ class SlideCells:
     @property
     def is_up_to_date(self) -> bool:
         """Return whether nothing is drawn or counted."""
-        return (self._thread is None or self._thread.is_idle) and (self._counting is None or self._counting.is_idle)
+        is_drawn = self._thread is None or self._thread.is_idle
+        return is_drawn and not self.is_bringing and (self._counting is None or self._counting.is_idle)
 
     def look(self, view: View) -> None:
         """Show the cells of a view, now or as soon as they are drawn."""
@@ -273,12 +307,8 @@ class SlideCells:
 
     def _box_of(self, view: View) -> Box:
         x0, y0, x1, y1 = view.wide
-        return (
-            int(x0 / self._factor),
-            int(y0 / self._factor),
-            int(np.ceil(x1 / self._factor)),
-            int(np.ceil(y1 / self._factor)),
-        )
+        factor = self._factor
+        return int(x0 / factor), int(y0 / factor), int(np.ceil(x1 / factor)), int(np.ceil(y1 / factor))
 
     def take(self) -> bool:
         """Show what was drawn and counted since; return whether the counts are others."""
@@ -326,21 +356,17 @@ class SlideCells:
 
     def show_density(self) -> None:
         """Draw the density again."""
-        if self._counts is not None:
+        if self._counts is not None and self._density is not None:
             counts = self._here(self.changed_counts(self._counts.counts, self._counts.side))
             pixels = density_picture(counts, self._classes, self.shown_classes, self._opacities())
             place_pixels(self._density, pixels, (0, 0), self._counts.side * self._factor)
 
     def _opacities(self) -> dict[int, float]:
-        return {
-            i: float(switch.opacity) if switch.visible else 0.0
-            for i, switch in self._switches.items()
-            if i <= len(self._classes)
-        }
+        return {i: float(each.opacity) if each.visible else 0.0 for i, each in self._switches.items()}
 
     def _recolour(self, _: Any = None) -> None:
         near = self._near
-        if near is not None:
+        if near is not None and self._cells is not None:
             fill = 0.0 if self._outlines_only else preferences().fill_opacity
             colours = fill_colours(self._classes, fill, self._opacities())
             corner = near.corner[0] * self._factor, near.corner[1] * self._factor

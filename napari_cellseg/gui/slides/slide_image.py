@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
-from napari_cellseg.gui.canvas.layer_rows import lock, rename
-from napari_cellseg.gui.canvas.plugin_image import PluginImage
+from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.slides.latest import IsStale, LatestThread
+from napari_cellseg.gui.slides.own_rows import add_image_layer
 from napari_cellseg.gui.slides.view import View
 from napari_cellseg.images.slide_levels import SMALL_PX, Picture, SlideLevels
 
@@ -28,6 +28,7 @@ _NO_LEVELS = (
 )
 
 Pixels = npt.NDArray[np.uint8]
+_NOTHING: Pixels = np.zeros((1, 1, 3), np.uint8)
 
 
 class SlideImage:
@@ -47,6 +48,7 @@ class SlideImage:
         self._overview: Any = None
         self._detail: Any = None
         self._levels: SlideLevels | None = None
+        self._name = ""
         self._thread: LatestThread | None = None
         self._rows: _OverviewRows | None = None
         self._shown: Picture | None = None
@@ -60,7 +62,9 @@ class SlideImage:
         self._levels = levels
         self._thread = LatestThread("slide image")
         self._shown, self._asked, self._told = None, None, set()
-        self._bring()
+        self._name = name
+        if self._overview is None or self._overview not in self._viewer.layers:
+            self._overview = add_image_layer(self._viewer, _OVERVIEW_ROW, _NOTHING, place=0, is_listed=False)
         overview = levels.small
         if overview is None:
             self._rows = _OverviewRows(levels)
@@ -68,12 +72,20 @@ class SlideImage:
             self._tell(_NO_LEVELS)
         else:
             place_pixels(self._overview, overview.rgb, (0, 0), overview.factor)
-        place_pixels(self._detail, np.zeros((1, 1, 3), np.uint8), (0, 0), 1)
-        rename(self._viewer, self._detail, name, is_listed=True)
-        self._overview.visible = self._detail.visible = True
-        for layer in (self._overview, self._detail):
-            forget_extent(layer)
+        self._overview.visible = True
+        forget_extent(self._overview)
+        if self._detail is not None:
+            self._show_detail()
         fit_image(self._viewer, levels.size)
+
+    def _show_detail(self) -> None:
+        """Bring the layer of the view, still empty; later than the overview, since each takes napari its time."""
+        if self._detail is None or self._detail not in self._viewer.layers:
+            self._detail = add_image_layer(self._viewer, self._name, _NOTHING, place=1)
+        place_pixels(self._detail, _NOTHING, (0, 0), 1)
+        rename(self._viewer, self._detail, self._name, is_listed=True)
+        self._detail.visible = True
+        forget_extent(self._detail)
 
     def close(self) -> None:
         """Hide the layers, and close the file."""
@@ -83,20 +95,13 @@ class SlideImage:
         if self._levels is not None:
             self._levels.close()
             for layer in (self._overview, self._detail):
-                layer.visible = False
-                place_pixels(layer, np.zeros((1, 1, 3), np.uint8), (0, 0), 1)
-                forget_extent(layer)
-            rename(self._viewer, self._detail, "no slide", is_listed=False)
+                if layer is not None:
+                    layer.visible = False
+                    place_pixels(layer, _NOTHING, (0, 0), 1)
+                    forget_extent(layer)
+            if self._detail is not None:
+                rename(self._viewer, self._detail, "no slide", is_listed=False)
         self._thread = self._rows = self._levels = self._shown = None
-
-    def _bring(self) -> None:
-        for name in ("_overview", "_detail"):
-            if getattr(self, name) is None or getattr(self, name) not in self._viewer.layers:
-                layer = PluginImage(np.zeros((1, 1, 3), np.uint8), name=_OVERVIEW_ROW, rgb=True)
-                self._viewer.layers.insert(0 if name == "_overview" else 1, layer)
-                lock(layer)
-                setattr(self, name, layer)
-        rename(self._viewer, self._overview, _OVERVIEW_ROW, is_listed=False)
 
     @property
     def layer(self) -> Any:
@@ -139,6 +144,8 @@ class SlideImage:
             self._say(str(answer))
         elif isinstance(answer, Picture):
             self._shown = answer
+            if self._detail is None or self._detail not in self._viewer.layers:
+                self._show_detail()
             place_pixels(self._detail, answer.rgb, (answer.box[0], answer.box[1]), answer.factor)
             for problem in answer.problems:
                 self._say(problem)
@@ -146,8 +153,8 @@ class SlideImage:
 
     def _uncover(self, view: View) -> None:
         """Hide the overview, which takes as long to draw as the picture, where the picture covers it."""
-        is_covered = self._shown is not None and view.is_in(self._shown.box) and self._detail.visible
-        wanted = not is_covered and self._detail.visible
+        is_shown = self._detail is None or self._detail.visible
+        wanted = is_shown and not (self._shown is not None and view.is_in(self._shown.box))
         if self._overview.visible != wanted:
             self._overview.visible = wanted
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from napari_cellseg.formats.cell_reader import StoredCell
-from napari_cellseg.gui.canvas.layer_rows import lock, rename
-from napari_cellseg.gui.canvas.plugin_image import PluginImage
 from napari_cellseg.gui.slides.cell_pictures import contour_of
+from napari_cellseg.gui.slides.own_rows import add_image_layer
 from napari_cellseg.gui.slides.slide_image import place_pixels
 from napari_cellseg.gui.slides.view import View
 
@@ -40,16 +39,7 @@ class SlideOutline:
             return
         self._shown = cell, width
         if self._layer is None or self._layer not in self._viewer.layers:
-            self._add()
+            self._layer = add_image_layer(self._viewer, _NAME, np.zeros((1, 1, 4), np.uint8), is_listed=False)
         corner = (cell.box[0] - width) * factor, (cell.box[1] - width) * factor
         place_pixels(self._layer, contour_of(cell.mask, width), corner, factor)
         self._layer.visible = True
-
-    def _add(self) -> None:
-        chosen = self._viewer.layers.selection.active
-        self._layer = PluginImage(np.zeros((1, 1, 4), np.uint8), name=_NAME, rgb=True)
-        self._viewer.layers.append(self._layer)
-        lock(self._layer)
-        rename(self._viewer, self._layer, _NAME, is_listed=False)
-        if chosen is not None:
-            self._viewer.layers.selection.active = chosen

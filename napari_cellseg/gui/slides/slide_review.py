@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export.slides import SlideExport
-from napari_cellseg.formats.cell_decisions import CellDecisions, Decided, Decision, apply_decisions
+from napari_cellseg.formats.cell_decisions import CellDecisions, Decided, apply_decisions, shown_class
 from napari_cellseg.formats.cell_reader import BoxCells, CellReader, StoredCell
 from napari_cellseg.gui.canvas.camera import move_to
 from napari_cellseg.gui.preferences import preferences
@@ -117,6 +117,10 @@ class SlideReview(QObject):
         if self._cells.path is None:
             return NO_CELLS
         return self._refusal or None
+
+    def why_no_segment(self) -> str | None:
+        """Say why the slide cannot be segmented."""
+        return None if self._state.model is not None else "Choose a model in Segment first."
 
     def why_no_cell(self) -> str | None:
         """Say why there is no cell to decide about."""
@@ -376,8 +380,8 @@ class SlideReview(QObject):
             self.told.emit(str(error))
             return
         shown, of, limits = set(self._cells.shown_classes), self._of(), self._cells.limits
-        visible = [cell for cell in found if _is_visible(cell, of.get(cell.id), limits)]
-        chosen = [cell for cell in visible if self._class_here(_class_of(cell, of.get(cell.id))) in shown]
+        classes = [shown_class(cell, of.get(cell.id), limits) for cell in found]
+        chosen = [c for c, there in zip(found, classes, strict=True) if there and self._class_here(there) in shown]
         self.select(chosen[-1] if chosen else None)
 
     def _of(self) -> Any:
@@ -388,13 +392,3 @@ class SlideReview(QObject):
 
     def _say(self, text: str) -> None:
         self._state.viewer.status = text
-
-
-def _class_of(cell: StoredCell, decision: Decision | None) -> int:
-    return cell.class_id if decision is None else decision.class_id
-
-
-def _is_visible(cell: StoredCell, decision: Decision | None, limits: Any) -> bool:
-    if decision is None:
-        return bool(cell.score >= limits.get(cell.class_id, 0.0))
-    return decision.decided is not Decided.REJECTED

@@ -106,8 +106,10 @@ class SlideView(QObject):
             return False
         try:
             self._adopt_classes(path)
+            self._state.slide_has_cells = True
             self.cells.open(path, slide.levels, self._state.classes, self._state.min_scores)
         except CellSegError as error:
+            self._state.slide_has_cells = False
             self.told.emit(str(error))
             self.cells_changed.emit()
             return False
@@ -116,6 +118,13 @@ class SlideView(QObject):
         self.look()
         self.cells_changed.emit()
         return True
+
+    def follow(self, path: Path) -> None:
+        """Show the cells of a file that a run is writing, or what it added."""
+        if self.cells.is_of(path):
+            self.cells.grow()
+        elif self.open_cells(path):
+            self._state.slide_has_cells = True
 
     def _adopt_classes(self, path: Path) -> None:
         """Use the class names of the file in a project without class names."""
@@ -126,7 +135,13 @@ class SlideView(QObject):
                 self._state.set_classes(classes, provisional=True)
 
     def _on_classes(self) -> None:
-        self.cells.use_classes(self._state.classes)
+        try:
+            self.cells.use_classes(self._state.classes)
+        except CellSegError as error:  # the project has other classes now
+            self.cells.close()
+            self._state.slide_has_cells = False
+            self.told.emit(str(error))
+            self.cells_changed.emit()
 
     def _on_min_scores(self) -> None:
         self.cells.use_limits(self._state.min_scores)
@@ -135,6 +150,7 @@ class SlideView(QObject):
         view = self.view
         if view is not None:
             self.image.take(view)
+            self.cells.bring_one()
             if self.cells.take():
                 self.cells_changed.emit()
         if view is None or (self.is_up_to_date and not self.image.is_reading_overview):
@@ -145,6 +161,7 @@ class SlideView(QObject):
         self._look_turn.stop()
         self._take_turn.stop()
         self.cells.close()
+        self._state.slide_has_cells = False
         self.cells_changed.emit()
         self.image.close()
 
