@@ -21,8 +21,7 @@ from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, fill_colours
 from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view
 from napari_cellseg.gui.slides.latest import LatestThread
-from napari_cellseg.gui.slides.own_rows import add_image_layer, draw_never
-from napari_cellseg.gui.slides.slide_image import place_pixels
+from napari_cellseg.gui.slides.own_rows import add_image_layer, draw_never, place_pixels
 from napari_cellseg.gui.slides.view import Box, View
 from napari_cellseg.images.slide_levels import SlideLevels
 from napari_cellseg.workspace.slide_cells import open_cells
@@ -316,7 +315,9 @@ class SlideCells:
         if isinstance(answer, CellSegError):
             self._tell(str(answer))
         elif isinstance(answer, Far):
-            self._is_far = True
+            was_far, self._is_far = self._is_far, True
+            if not was_far:
+                self.show_density()
             self._show_layers()
         elif isinstance(answer, Near):
             self._near, self._is_far = answer.picture, False
@@ -355,8 +356,8 @@ class SlideCells:
         return here
 
     def show_density(self) -> None:
-        """Draw the density again."""
-        if self._counts is not None and self._density is not None:
+        """Draw the density again; not before it is seen."""
+        if self._counts is not None and self._density is not None and self._is_far:
             counts = self._here(self.changed_counts(self._counts.counts, self._counts.side))
             pixels = density_picture(counts, self._classes, self.shown_classes, self._opacities())
             place_pixels(self._density, pixels, (0, 0), self._counts.side * self._factor)

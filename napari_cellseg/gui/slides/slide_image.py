@@ -12,11 +12,11 @@ from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.canvas.camera import fit_image, forget_extent
 from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.slides.latest import IsStale, LatestThread
-from napari_cellseg.gui.slides.own_rows import add_image_layer
+from napari_cellseg.gui.slides.own_rows import add_image_layer, place_pixels
 from napari_cellseg.gui.slides.view import View
 from napari_cellseg.images.slide_levels import SMALL_PX, Picture, SlideLevels
 
-__all__ = ["SlideImage", "place_pixels"]
+__all__ = ["SlideImage"]
 
 _OVERVIEW_ROW = "slide overview"
 
@@ -64,7 +64,9 @@ class SlideImage:
         self._shown, self._asked, self._told = None, None, set()
         self._name = name
         if self._overview is None or self._overview not in self._viewer.layers:
-            self._overview = add_image_layer(self._viewer, _OVERVIEW_ROW, _NOTHING, place=0, is_listed=False)
+            self._overview = add_image_layer(
+                self._viewer, _OVERVIEW_ROW, _NOTHING, place=0, is_listed=False, is_view=False
+            )
         overview = levels.small
         if overview is None:
             self._rows = _OverviewRows(levels)
@@ -151,12 +153,19 @@ class SlideImage:
                 self._say(problem)
             self._uncover(view)
 
+    def _is_covered(self, view: View) -> bool:
+        return self._shown is not None and view.is_in(self._shown.box)
+
     def _uncover(self, view: View) -> None:
-        """Hide the overview, which takes as long to draw as the picture, where the picture covers it."""
+        """Show the overview where the picture does not cover the view."""
         is_shown = self._detail is None or self._detail.visible
-        wanted = is_shown and not (self._shown is not None and view.is_in(self._shown.box))
-        if self._overview.visible != wanted:
-            self._overview.visible = wanted
+        if is_shown != self._overview.visible and not (is_shown and self._is_covered(view)):
+            self._overview.visible = is_shown
+
+    def rest(self, view: View) -> None:
+        """Hide the overview below a picture that covers the view, as it takes as long to draw; once the view rests."""
+        if self._overview is not None and self._overview.visible and self._is_covered(view):
+            self._overview.visible = False
 
     def _say(self, text: str) -> None:
         if text not in self._told and len(self._told) < 3:  # a damaged disk has thousands
@@ -203,14 +212,6 @@ class _OverviewRows:
     def close(self) -> None:
         """Read no more."""
         self._thread.close()
-
-
-def place_pixels(layer: Any, pixels: Pixels, corner: tuple[float, float], factor: float) -> None:
-    """Show pixels (h, w, 3|4) in a layer: their corner x, y and the side of one, px of the slide."""
-    layer.data = pixels
-    layer.scale = (factor, factor)
-    # napari puts the middle of the first pixel at the origin, of the slide as of this picture
-    layer.translate = (corner[1] + (factor - 1) / 2, corner[0] + (factor - 1) / 2)
 
 
 def _is_fine(factor: float, wanted: float, levels: SlideLevels) -> bool:

@@ -8,8 +8,7 @@ import numpy as np
 
 from napari_cellseg.formats.cell_reader import StoredCell
 from napari_cellseg.gui.slides.cell_pictures import contour_of
-from napari_cellseg.gui.slides.own_rows import add_image_layer
-from napari_cellseg.gui.slides.slide_image import place_pixels
+from napari_cellseg.gui.slides.own_rows import add_image_layer, place_pixels
 from napari_cellseg.gui.slides.view import View
 
 __all__ = ["SlideOutline"]

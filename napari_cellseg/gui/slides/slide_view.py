@@ -23,6 +23,8 @@ __all__ = ["SlideView"]
 
 _LOOK_MS = 20
 """Between two looks at the view while the camera moves."""
+_REST_MS = 400
+"""After the last look, the view does not move any more."""
 _TAKE_MS = 8
 """Between two looks whether a thread has an answer."""
 
@@ -47,6 +49,10 @@ class SlideView(QObject):
         self._look_turn.setSingleShot(True)
         self._look_turn.setInterval(_LOOK_MS)
         self._look_turn.timeout.connect(self.look)
+        self._rest_turn = QTimer(self)
+        self._rest_turn.setSingleShot(True)
+        self._rest_turn.setInterval(_REST_MS)
+        self._rest_turn.timeout.connect(self._rest)
         self._take_turn = QTimer(self)
         self._take_turn.setInterval(_TAKE_MS)
         self._take_turn.timeout.connect(self._take)
@@ -81,7 +87,13 @@ class SlideView(QObject):
             self.image.look(view)
             self.cells.look(view)
             self._take_turn.start()
+            self._rest_turn.start()
             self.looked.emit()
+
+    def _rest(self) -> None:
+        view = self.view
+        if view is not None:
+            self.image.rest(view)
 
     def _on_camera(self, _: Any = None) -> None:
         if self._is_open and not self._look_turn.isActive():
@@ -158,8 +170,8 @@ class SlideView(QObject):
 
     def _end(self) -> None:
         self._is_open = False
-        self._look_turn.stop()
-        self._take_turn.stop()
+        for turn in (self._look_turn, self._take_turn, self._rest_turn):
+            turn.stop()
         self.cells.close()
         self._state.slide_has_cells = False
         self.cells_changed.emit()
