@@ -107,7 +107,8 @@ def write_second(data: Path, out: Path, split: Path) -> None:
 
 def predicted(model: CellMaskRCNN, folder: Path, names: Iterable[str] = ()) -> tuple[Cells, Cells]:
     """Return ground truth and predicted cells of images of a training folder, in fp32; of all without names."""
-    predictor = Predictor(model, None, Device("cpu", "always"), PredictOptions(precision="fp32"))
+    options = PredictOptions(precision="fp32", test_time_augmentation="off")
+    predictor = Predictor(model, None, Device("cpu", "always"), options)
     wanted, truth, found = set(names), {}, {}
     for sample in find_samples(folder).samples:
         if wanted and sample.image_id not in wanted:

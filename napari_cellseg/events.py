@@ -94,7 +94,10 @@ class ModelReady:
 
 @dataclass(frozen=True, kw_only=True)
 class TileDone(Progress):
-    """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` predicted in it."""
+    """Tile ``tile`` (1-based) of ``tiles`` of image ``image`` (1-based) of ``images``; ``cells`` predicted in it.
+
+    Where several views of a tile are averaged, each of them counts as a tile, and the last one has the cells.
+    """
 
     image: int
     images: int

@@ -474,7 +474,7 @@ def test_the_command_line_is_the_same_prediction(qtbot, dock, folder, tmp_path):
     open_folder(qtbot, dock, folder)
     dock.device.setCurrentText("cpu")
     dock.pixel_size.setValue(0.25)
-    dock.advanced.set_values({"tile": 512, "overlap": 64, "nms": 0.4, "test_time_augmentation": True})
+    dock.advanced.set_values({"tile": 512, "overlap": 64, "nms": 0.4, "test_time_augmentation": "on"})
     dock.results.folder.setText(str(tmp_path / "my out"))
     dock.results.copy.click()
     program, *arguments = shlex.split(QApplication.clipboard().text())

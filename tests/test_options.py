@@ -38,7 +38,7 @@ PREDICT = [
     ("--nms=0.4", {"nms": 0.4}),
     ("--batch=2", {"batch": 2}),
     ("--precision=bf16", {"precision": "bf16"}),
-    ("--tta", {"test_time_augmentation": True}),
+    ("--tta=on", {"test_time_augmentation": "on"}),
 ]
 TRAIN = [
     ("--start-from=random", {"start_from": "random"}),
@@ -95,7 +95,7 @@ def test_every_field_of_prediction_has_its_place_on_the_command_line():
         nms=0.6,
         batch=3,
         precision="fp32",
-        test_time_augmentation=True,
+        test_time_augmentation="off",
     )
     default = PredictOptions()
     assert all(getattr(other, name) != getattr(default, name) for name in PredictOptions.model_fields), "a new field"

@@ -98,6 +98,7 @@ class OracleModel:
 def oracle(scale: float = 1.0, **options: Any) -> tuple[Predictor, OracleModel]:
     config = ModelConfig.preset("lite", ClassTable(("cell",))).with_changes(working_scale=scale)
     stand_in: Any = OracleModel(config)
+    options.setdefault("test_time_augmentation", "off")
     return Predictor(stand_in, None, CPU, PredictOptions(**options)), stand_in
 
 
@@ -267,7 +268,7 @@ def test_a_stack_is_predicted_by_its_first_plane_with_a_warning(checkpoint: Path
 
 def test_out_of_memory_fails_the_image_only(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = CellMaskRCNN.detect
-    calls = iter([True, False])
+    calls = iter([True, *[False] * 4])
 
     def detect(self: CellMaskRCNN, images: Sequence[torch.Tensor], *_: object) -> list[Detections]:
         if next(calls):
@@ -283,7 +284,10 @@ def test_out_of_memory_fails_the_image_only(checkpoint: Path, monkeypatch: pytes
     assert "smaller tiles" in failure.message
 
 
-def test_closing_stops_between_tiles(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("averages", ["off", "on"])
+def test_closing_stops_between_tiles_and_views(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, averages: str
+) -> None:
     count = 0
     original = CellMaskRCNN.detect
 
@@ -294,7 +298,8 @@ def test_closing_stops_between_tiles(checkpoint: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(CellMaskRCNN, "detect", detect)
     rgb, _ = generate_tissue((300, 300), cells=50)
-    run = predict([PredictItem("a", rgb)] * 3, PredictOptions(checkpoint=checkpoint, device="cpu", tile=128, overlap=0))
+    options = PredictOptions(checkpoint=checkpoint, device="cpu", tile=128, overlap=0, test_time_augmentation=averages)
+    run = predict([PredictItem("a", rgb)] * 3, options)
     while not isinstance(next(run), TileDone):
         pass
     run.close()
@@ -320,13 +325,36 @@ def test_no_model_no_prediction(tmp_path: Path) -> None:
 def test_mirrored_views_find_what_the_plain_view_finds() -> None:
     _, truth = generate_tissue((200, 230), cells=30, seed=8)
     plain, _ = oracle(tile=256, overlap=32)
-    averaged, _ = oracle(tile=256, overlap=32, test_time_augmentation=True)
+    averaged, _ = oracle(tile=256, overlap=32, test_time_augmentation="on")
     found = result_of(averaged.image(coded(truth)))[1]
     assert matched(found, truth) > 0.9
     assert found.scores.min() > 0.89
     assert replace(found, scores=np.ones(len(found))).areas.sum() == pytest.approx(
         result_of(plain.image(coded(truth)))[1].areas.sum(), rel=0.02
     )
+
+
+def test_views_of_small_images_are_averaged_and_each_counts_as_a_tile() -> None:
+    def run(size: tuple[int, int], **options: Any) -> tuple[list[tuple[int, int, int]], int]:
+        predictor, stand_in = oracle(scale=2.0, tile=1024, **options)
+        _, truth = generate_tissue(size, cells=30, seed=8)
+        events, _ = result_of(predictor.image(coded(truth)))
+        return [(e.tile, e.tiles, e.cells) for e in events], len(stand_in.batches)
+
+    steps, calls = run((512, 512), test_time_augmentation="auto")
+    assert [step[:2] for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [step[2] > 0 for step in steps] == [False, False, False, True]
+    assert calls == 4
+    steps, calls = run((512, 513), test_time_augmentation="auto")
+    assert [step[:2] for step in steps] == [(1, 2), (2, 2)]
+    assert calls == 2
+    assert run((512, 512), test_time_augmentation="off")[1] == 1
+    assert run((512, 513), test_time_augmentation="on")[1] == 8
+
+
+def test_options_of_older_files_say_true_or_false() -> None:
+    assert [PredictOptions(test_time_augmentation=old).test_time_augmentation for old in (False, True)] == ["off", "on"]  # type: ignore[arg-type]
+    assert PredictOptions().test_time_augmentation == "auto"
 
 
 def test_the_bundled_model_finds_most_nuclei_of_tissue_it_never_saw() -> None:

@@ -16,8 +16,9 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.formats.yaml_gate import parse_yaml, read_yaml
-from napari_cellseg.model.config import ModelConfig, changed_values, config_error
+from napari_cellseg.model.config import ModelConfig
 from napari_cellseg.model.presets import preset_of
+from napari_cellseg.model.settings import changed_values, config_error
 
 __all__ = [
     "AugmentConfig",

@@ -17,7 +17,7 @@ from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import ConfigError, TrainingError
 from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import read_json
-from napari_cellseg.model.config import config_error
+from napari_cellseg.model.settings import config_error
 from training.dataset import Sample
 from training.report import DataReport, ImageFacts
 

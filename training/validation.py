@@ -74,7 +74,7 @@ def validate(
     mine = range(fabric.global_rank, len(samples), fabric.world_size)
     parts: list[tuple[int, Example, dict[str, float]]] = []
     with _evaluating(model):
-        predictor = Predictor(model, None, fabric.device, PredictOptions())
+        predictor = Predictor(model, None, fabric.device, PredictOptions(test_time_augmentation="off"))
         for number in mine:
             image = window(read_sample(samples[number]), config.validation.window)
             losses = _losses(fabric, model, config, image)

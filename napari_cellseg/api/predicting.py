@@ -71,7 +71,7 @@ def read_image(
     >>> image.rgb().shape == (*image.size, 3), image.rgb().dtype
     (True, dtype('uint8'))
     """
-    from napari_cellseg.model.config import config_error
+    from napari_cellseg.model.settings import config_error
 
     given = {"limits": limits, "plane": plane, "channels": channels, "level": level}
     try:

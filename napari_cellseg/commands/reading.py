@@ -52,7 +52,7 @@ def reading_of(options: argparse.Namespace, base: ReadOptions | None = None) -> 
 
     from napari_cellseg.errors import ConfigError
     from napari_cellseg.images.options import ReadOptions, parse_channels, parse_limits, parse_plane
-    from napari_cellseg.model.config import config_error
+    from napari_cellseg.model.settings import config_error
 
     if options.plane == "all":
         raise ConfigError("--plane all makes several images from one; only predict supports that.")

@@ -11,7 +11,7 @@ from napari_cellseg.errors import AnnotationError
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.gui.preferences import preferences, recall, remember
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from napari_cellseg.model.config import Fraction
+from napari_cellseg.model.settings import Fraction
 
 __all__ = ["first_min_scores", "keep_min_scores"]
 

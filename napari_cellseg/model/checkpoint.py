@@ -23,7 +23,8 @@ from napari_cellseg.classes import MAX_CLASSES, ClassTable
 from napari_cellseg.errors import CheckpointError, ConfigError
 from napari_cellseg.formats.json_gate import parse_json, short
 from napari_cellseg.images.statistics import ImageStatistics
-from napari_cellseg.model.config import Fraction, ModelConfig, config_error
+from napari_cellseg.model.config import ModelConfig
+from napari_cellseg.model.settings import Fraction, config_error
 
 if TYPE_CHECKING:
     import torch

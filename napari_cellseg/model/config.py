@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from napari_cellseg.classes import MAX_CLASSES, ClassTable
-from napari_cellseg.errors import ConfigError
-from napari_cellseg.formats.json_gate import short
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.model.presets import preset_of
+from napari_cellseg.model.settings import Fraction, Settings, changed_values, config_error
 
 __all__ = [
     "BackboneConfig",
@@ -28,8 +27,6 @@ __all__ = [
     "Norm",
     "PredictOptions",
     "RpnConfig",
-    "changed_values",
-    "config_error",
 ]
 
 MOST_BOXES = 100_000
@@ -37,11 +34,13 @@ MOST_BOXES = 100_000
 AnchorSide = Annotated[float, Field(gt=0, le=10_000)]
 Ratio = Annotated[float, Field(ge=0.01, le=100)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
-_MOST_PROBLEMS = 20
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Norm = Literal["none", "group", "stored"]
 _NamedNorm = Annotated[  # older files have true for "group"
     Norm, BeforeValidator(lambda value: ("none", "group")[value] if isinstance(value, bool) else value)
+]
+Switch = Annotated[  # a bool in older files and scripts
+    Literal["auto", "on", "off"],
+    BeforeValidator(lambda value: ("off", "on")[value] if isinstance(value, bool) else value),
 ]
 Classes = Annotated[
     ClassTable,
@@ -50,26 +49,7 @@ Classes = Annotated[
 ]
 
 
-def config_error(error: ValidationError, what: str = "The settings") -> ConfigError:
-    """Convert pydantic's report to one message that names each invalid setting, its value and the rule."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        where = ".".join(map(str, problem["loc"])) or what.lower()
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: there is no such setting")
-        elif not problem["loc"]:  # a rule for several settings, whose message names them
-            lines.append(problem["msg"].removeprefix("Value error, "))
-        else:
-            lines.append(f"{where} = {short(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}")
-    more = f"; and {len(lines) - _MOST_PROBLEMS} more" if len(lines) > _MOST_PROBLEMS else ""
-    return ConfigError(f"{what} cannot be used. " + "; ".join(lines[:_MOST_PROBLEMS]) + more)
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BackboneConfig(_Settings):
+class BackboneConfig(Settings):
     """The feature extractor: any timm model that supports ``features_only=True``."""
 
     name: str = Field("resnetrs200", min_length=1, max_length=200, description="timm model name, without a weights tag")
@@ -93,7 +73,7 @@ class BackboneConfig(_Settings):
         return self
 
 
-class FpnConfig(_Settings):
+class FpnConfig(Settings):
     """Feature pyramid network (Lin et al., CVPR 2017)."""
 
     strides: tuple[int, ...] = Field(
@@ -119,7 +99,7 @@ class FpnConfig(_Settings):
         return self
 
 
-class RpnConfig(_Settings):
+class RpnConfig(Settings):
     """Region proposal network (Ren et al., NeurIPS 2015)."""
 
     anchor_sizes: tuple[Annotated[tuple[AnchorSide, ...], Field(max_length=16)], ...] = Field(
@@ -167,7 +147,7 @@ class RpnConfig(_Settings):
         return self
 
 
-class BoxHeadConfig(_Settings):
+class BoxHeadConfig(Settings):
     """Classification and box regression of each proposal."""
 
     pool: int = Field(7, ge=3, le=14, description="RoIAlign output side")
@@ -196,7 +176,7 @@ class BoxHeadConfig(_Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
-class MaskHeadConfig(_Settings):
+class MaskHeadConfig(Settings):
     """The small fully convolutional network that predicts the mask of each cell."""
 
     pool: int = Field(14, ge=7, le=28, description="RoIAlign output side; the mask is twice as large")
@@ -227,7 +207,7 @@ class MaskHeadConfig(_Settings):
         return 2 * self.pool
 
 
-class DetectionConfig(_Settings):
+class DetectionConfig(Settings):
     """Filters of the network's detections."""
 
     min_score: Fraction = Field(
@@ -245,7 +225,7 @@ class DetectionConfig(_Settings):
     )
 
 
-class ModelConfig(_Settings):
+class ModelConfig(Settings):
     """Everything that defines a network; see `preset`."""
 
     name: str = Field("custom", max_length=200, description="The preset of these settings; information only")
@@ -325,30 +305,7 @@ class ModelConfig(_Settings):
         return ModelConfig.parse(changed_values(self, changes, "The model has no setting"))
 
 
-def changed_values(settings: BaseModel, changes: Mapping[str, Any], unknown: str) -> dict[str, Any]:
-    """Return the values of settings with some changed, not yet checked.
-
-    Parameters
-    ----------
-    settings : BaseModel
-    changes : mapping of name to value
-        ``rpn__nms`` is ``nms`` in the group ``rpn``.
-    unknown : str
-        Start of the `ConfigError` for an unknown group, for example "The model has no setting".
-    """
-    data = settings.model_dump()
-    for name, value in changes.items():
-        *groups, last = name.split("__")
-        place: Any = data
-        for group in groups:
-            place = place.get(group)
-            if not isinstance(place, dict):
-                raise ConfigError(f"{unknown} {name.replace('__', '.')!r}.")
-        place[last] = value.model_dump() if isinstance(value, BaseModel) else value
-    return data
-
-
-class PredictOptions(_Settings):
+class PredictOptions(Settings):
     """The options of a prediction; every field has a default."""
 
     checkpoint: Path | None = Field(None, description="Model file (default: the bundled model for H&E)")
@@ -373,8 +330,11 @@ class PredictOptions(_Settings):
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto", description="auto: half precision where it is faster"
     )
-    test_time_augmentation: bool = Field(
-        False, description="Average over flips: slower, a little better", json_schema_extra={"flag": "--tta"}
+    test_time_augmentation: Switch = Field(
+        "auto",
+        description="Average over four flips: better, and four times as slow. auto: for images of at most 1 Mpx of the"
+        " network",
+        json_schema_extra={"flag": "--tta"},
     )
 
     @model_validator(mode="after")

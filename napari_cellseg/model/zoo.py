@@ -46,7 +46,8 @@ class LabelImageNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the label images."""
-        predictor = Predictor(self.model, None, images.device, PredictOptions(precision="fp32"))
+        options = PredictOptions(precision="fp32", test_time_augmentation="off")
+        predictor = Predictor(self.model, None, images.device, options)
         return torch.stack([self._label_images(predictor, image) for image in images]).to(images.device)
 
     def _label_images(self, predictor: Predictor, image: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.widgets.elided import ElidedComboBox
 from napari_cellseg.gui.widgets.forms import SettingsForm, tame
-from napari_cellseg.model.config import PredictOptions, config_error
+from napari_cellseg.model.config import PredictOptions
+from napari_cellseg.model.settings import config_error
 
 __all__ = ["PixelSize", "advanced_form", "device_choice", "device_names", "prediction_options"]
 
 _ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "test_time_augmentation")
-_LABELS = {"nms": "Merge above IoU", "batch": "Tiles per batch", "test_time_augmentation": "Flip and average"}
+_LABELS = {"nms": "Merge above IoU", "batch": "Tiles per batch", "test_time_augmentation": "Average flips"}
 _FROM_MODEL = {"scale": "from pixel size", "nms": "from the model"}
 
 

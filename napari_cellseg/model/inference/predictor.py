@@ -23,7 +23,7 @@ from napari_cellseg.model.inference.pieces import in_one_piece
 from napari_cellseg.model.inference.seams import merge_tiles, suppress
 from napari_cellseg.model.inference.tile_plan import TilePlan
 from napari_cellseg.model.inference.tiles import Tile, from_the_middle
-from napari_cellseg.model.inference.views import VIEWS, fuse
+from napari_cellseg.model.inference.views import VIEWS, View, fuse
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN, Core, Detections
 
 __all__ = ["TILES_TO_TRIM", "Predictor", "read_crops", "to_network"]
@@ -34,6 +34,9 @@ _CORE_MARGIN = 32
 """Network px around the core of a tile in which it still finds cells."""
 _FLAT = 6
 """A tile with a smaller range of grey levels is empty; most of many whole-slide images is empty slide."""
+
+_Seen = list[Detections | None]
+"""The detections of each tile of a batch, in one view."""
 
 
 class Predictor(TilePlan):
@@ -94,7 +97,7 @@ class Predictor(TilePlan):
         Yields
         ------
         TileDone
-            After each tile; with ``centre``, often a `CellsSoFar`.
+            After each tile, or each view of it if several are averaged; with ``centre``, often a `CellsSoFar`.
 
         Returns
         -------
@@ -104,12 +107,20 @@ class Predictor(TilePlan):
         size = (int(rgb.shape[0]), int(rgb.shape[1]))
         tiles, groups, margin = self.plan(size, pixel_size_um)
         parts: dict[int, tuple[Tile, InstanceMasks]] = {}  # by place in the plan
+        image, images = place
+        views = _views_of(tiles[0])
         for group in groups if centre is None else from_the_middle(groups, tiles, centre):
             chosen = [tiles[i] for i in group]
-            for i, cells in zip(group, self.cells_of(read_crops(rgb, chosen), chosen, size), strict=True):
+            seen: list[_Seen] = []
+            for found in self._views(read_crops(rgb, chosen), chosen):
+                seen.append(found)
+                if len(seen) < len(views):
+                    step = len(views) * len(parts) + len(seen) * len(group)
+                    yield TileDone(image=image, images=images, tile=step, tiles=len(views) * len(tiles), cells=0)
+            for i, cells in zip(group, self._joined(seen, chosen, size), strict=True):
                 parts[i] = tiles[i], cells
-                image, images = place
-                done = TileDone(image=image, images=images, tile=len(parts), tiles=len(tiles), cells=len(cells))
+                step = len(views) * len(parts)
+                done = TileDone(image=image, images=images, tile=step, tiles=len(views) * len(tiles), cells=len(cells))
                 if centre is not None and _is_due(len(parts), len(tiles)):
                     so_far = merge_tiles([parts[i] for i in sorted(parts)], iou=self.nms, margin=margin)
                     done = CellsSoFar.of(done, so_far, [tile.box for i, tile in enumerate(tiles) if i not in parts])
@@ -131,24 +142,34 @@ class Predictor(TilePlan):
         size : (int, int)
             Height and width of the image, px.
         """
-        shown = [i for i, crop in enumerate(crops) if np.ptp(crop.reshape(-1, 3), 0).max() >= _FLAT]
-        cells = [InstanceMasks.empty(size)] * len(tiles)
-        if shown:
-            images = [to_network(crops[i], tiles[i].size) for i in shown]
-            for i, found in zip(shown, self._detect(images, [_core(tiles[i]) for i in shown]), strict=True):
-                cells[i] = self._paste(found, tiles[i], cells[i].image_size)
-        return cells
+        return self._joined(list(self._views(crops, tiles)), tiles, size)
 
-    def _detect(self, images: list[Tensor], cores: list[Core]) -> list[Detections]:
-        with _gates(self.model, self.min_score, self.nms), autocast(self.device, self.precision):
-            if not self.options.test_time_augmentation:
-                return self.model.detect(images, cores)
-            views = [
-                [view.undo(found, _size(image)) for image, found in zip(images, self.model.detect(seen), strict=True)]
-                for view in VIEWS
-                for seen in [[view.of(image) for image in images]]
-            ]
-        return [fuse(of_image, self.nms) for of_image in zip(*views, strict=True)]
+    def _views(self, crops: Sequence[npt.NDArray[np.uint8]], tiles: Sequence[Tile]) -> Iterator[_Seen]:
+        """Yield the detections of the tiles of one image in each of their views; None for a tile of one colour."""
+        shown = [i for i, crop in enumerate(crops) if np.ptp(crop.reshape(-1, 3), 0).max() >= _FLAT]
+        images = [to_network(crops[i], tiles[i].size) for i in shown]
+        views = _views_of(tiles[0])
+        # The cores lie elsewhere in other views.
+        cores = [_core(tiles[i]) for i in shown] if len(views) == 1 else None
+        for view in views:
+            seen: _Seen = [None] * len(tiles)
+            if images:
+                with _gates(self.model, self.min_score, self.nms), autocast(self.device, self.precision):
+                    found = self.model.detect([view.of(image) for image in images], cores)
+                for i, image, of_tile in zip(shown, images, found, strict=True):
+                    seen[i] = view.undo(of_tile, _size(image))
+            yield seen
+
+    def _joined(self, seen: Sequence[_Seen], tiles: Sequence[Tile], size: tuple[int, int]) -> list[InstanceMasks]:
+        """Return the cells of each tile from its views."""
+        cells = []
+        for tile, views in zip(tiles, zip(*seen, strict=True), strict=True):
+            found = [view for view in views if view is not None]
+            if found:
+                cells.append(self._paste(fuse(found, self.nms) if len(found) > 1 else found[0], tile, size))
+            else:
+                cells.append(InstanceMasks.empty(size))
+        return cells
 
     def _paste(self, found: Detections, tile: Tile, image_size: tuple[int, int]) -> InstanceMasks:
         """Place a tile's detections in the image; masks are resized to its resolution, not the network's."""
@@ -166,6 +187,10 @@ class Predictor(TilePlan):
         )
         cells = suppress(in_one_piece(cells), self.nms, across_classes=self.config.detection.class_agnostic_nms)
         return cells.select(cells.scores >= np.float32(self.floor))
+
+
+def _views_of(tile: Tile) -> Sequence[View]:
+    return VIEWS if tile.averages else VIEWS[:1]
 
 
 def _is_due(done: int, tiles: int) -> bool:

@@ -32,12 +32,15 @@ class Tile:
         Whether the left, top, right, bottom edge lies inside the image, so that cells may be cut by it.
     core : (int, int, int, int), optional
         The part of ``box`` up to the middle of each overlap: no other tile sees more around the cells in it.
+    averages : bool
+        Whether it is predicted in several views, whose cells are averaged.
     """
 
     box: tuple[int, int, int, int]
     size: tuple[int, int]
     inner: tuple[bool, bool, bool, bool]
     core: tuple[int, int, int, int] | None = None
+    averages: bool = False
 
     def depth(self, boxes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """Return how far (N, 4) image boxes lie from the inner edges, (N,) px; negative if they reach across one."""
