@@ -337,7 +337,7 @@ def test_mirrored_views_find_what_the_plain_view_finds() -> None:
 def test_views_of_small_images_are_averaged_and_each_counts_as_a_tile() -> None:
     def run(size: tuple[int, int], **options: Any) -> tuple[list[tuple[int, int, int]], int]:
         predictor, stand_in = oracle(scale=2.0, tile=1024, **options)
-        _, truth = generate_tissue(size, cells=30, seed=8)
+        _, truth = generate_tissue(size, cells=5, seed=8)
         events, _ = result_of(predictor.image(coded(truth)))
         return [(e.tile, e.tiles, e.cells) for e in events], len(stand_in.batches)
 
@@ -348,8 +348,6 @@ def test_views_of_small_images_are_averaged_and_each_counts_as_a_tile() -> None:
     steps, calls = run((512, 513), test_time_augmentation="auto")
     assert [step[:2] for step in steps] == [(1, 2), (2, 2)]
     assert calls == 2
-    assert run((512, 512), test_time_augmentation="off")[1] == 1
-    assert run((512, 513), test_time_augmentation="on")[1] == 8
 
 
 def test_options_of_older_files_say_true_or_false() -> None:
