@@ -127,7 +127,8 @@ class _Model:
         limits = None
         if header.thresholds is not None:
             limits = {class_ids[own]: limit for own, limit in enumerate(header.thresholds, 1) if own in class_ids}
-        predictor = Predictor(network, header, device, PredictOptions())
+        # One view: it compares models, and their thresholds are of one view.
+        predictor = Predictor(network, header, device, PredictOptions(test_time_augmentation="off"))
         return cls(
             which=which,
             name=header.name or Path(path).stem,
