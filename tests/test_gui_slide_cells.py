@@ -152,3 +152,13 @@ def test_cells_of_another_image_are_refused_and_a_chosen_file_is_remembered(plug
     plugin.opener.open_path(tmp_path / "slide.tif")
     wait_until(lambda: plugin.state.slide is not None)
     assert plugin.slides.cells.path == right
+
+
+def test_contours_are_seen_where_a_pixel_of_the_screen_is_larger_than_one_of_the_picture(plugin, tmp_path):
+    open_slide(plugin, tmp_path)
+    look_at(plugin, (300, 250), 0.73)
+    assert plugin.slides.cells._cells.scale.tolist() == [1, 1]
+    alphas = [shown_at(plugin, y, 270)[3] for y in (209, 210, 211, 212)]
+    assert alphas[0] == 0
+    assert alphas[1] == alphas[2] == 255
+    assert alphas[3] < 255

@@ -27,7 +27,7 @@ from napari_cellseg.gui.review.queue_text import end_text, has_flags
 from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon, give_keys_to_canvas
 from napari_cellseg.gui.review.step_menu import StepList
 from napari_cellseg.gui.review.trial_box import TrialBox
-from napari_cellseg.gui.slides.words import ON_SLIDES
+from napari_cellseg.gui.slides.words import ON_SLIDES, ONLY_IN_MEMORY
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import Dock, KeyGuard, PrimaryButton, explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedComboBox, ElidedLabel
@@ -41,6 +41,8 @@ __all__ = ["ReviewDock"]
 
 _LISTED = 300
 """Items of the queue that the list shows; the rest is of less need, and comes up as these are decided."""
+_ORDER_TIP = "What comes first; the last choice is learned from your decisions in this folder"
+_CLASS_TIP = "Cells of this class, or of all"
 _ALIKE = "Like rejected"
 _OF_CANVAS = (Place.DECISION, Place.QUEUE, Place.TOOL, Place.SHAPE, Place.HISTORY, Place.SHOW)
 """The rows of buttons whose action is seen on the canvas."""
@@ -98,10 +100,10 @@ class ReviewDock(Dock):
         for order in QueueOrder:
             self._order.addItem(order.value, order)
         self._order.setAccessibleName("Order of the queue")
-        self._order.setToolTip("What comes first; the last choice is learned from your decisions in this folder")
+        self._order.setToolTip(_ORDER_TIP)
         self._class = ElidedComboBox()
         self._class.setAccessibleName("Class of the cells in the queue")
-        self._class.setToolTip("Cells of this class, or of all")
+        self._class.setToolTip(_CLASS_TIP)
         self._content = ElidedComboBox()
         self._content.setAccessibleName("Cells to check")
         self._content.setToolTip("Cells that a model proposed, or labels of the class*.tif on disk, to check them")
@@ -250,6 +252,9 @@ class ReviewDock(Dock):
         truth = self._do.truth
         self._agreement.setText(truth.picture.text if truth.picture is not None and truth.is_shown else "")
         self._agreement.setVisible(bool(self._agreement.text()))
+        on_slide = ONLY_IN_MEMORY if self._do.slide.is_open else None
+        explain(self._order, on_slide, _ORDER_TIP)
+        explain(self._class, on_slide, _CLASS_TIP)
         items = queue.items(_LISTED)
         self.queue_model.show(items, self.state.classes if session is None else session.classes)
         row = self.queue_model.row_of(self.state.selection[0]) if self.state.selection else None

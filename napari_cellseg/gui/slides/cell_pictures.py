@@ -34,12 +34,15 @@ class CellPicture:
         Side of a pixel, px of the store.
     box : (x0, y0, x1, y1)
         All cells of this box are drawn, px of the store.
+    contour : int
+        Width of the contours, px of the picture.
     """
 
     codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     corner: tuple[int, int]
     factor: int
     box: tuple[int, int, int, int]
+    contour: int = 1
 
 
 def draw_cells(cells: BoxCells, box: tuple[int, int, int, int], factor: int, contour: int = 1) -> CellPicture:
@@ -69,7 +72,7 @@ def draw_cells(cells: BoxCells, box: tuple[int, int, int, int], factor: int, con
         codes[is_cell] = 2 * class_id - 1
         if contour:
             codes[_edge(labels, contour) & is_cell] = 2 * class_id
-    return CellPicture(codes, (x0 * factor, y0 * factor), factor, box)
+    return CellPicture(codes, (x0 * factor, y0 * factor), factor, box, contour)
 
 
 def _pixels(

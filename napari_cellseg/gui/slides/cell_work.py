@@ -38,7 +38,7 @@ def draw_view(
     reader: CellReader,
     view: View,
     box: Box,
-    factor: int,
+    size: tuple[int, int],
     revision: int,
     match: Mapping[int, int],
     shown: list[int],
@@ -46,14 +46,17 @@ def draw_view(
     most: int,
     _: IsStale,
 ) -> Near | Far:
-    """Read and draw the cells of a box, px of the store, unless they are more than ``most``."""
+    """Read and draw the cells of a box, px of the store, unless they are more than ``most``.
+
+    ``size`` has the side of a pixel of the picture, px of the store, and the width of contours, px of the picture.
+    """
     found = reader.in_box(box, most)
     if found is None:
         return Far(view, revision)
     found = changes(found)
     here = np.array([match.get(class_id, class_id) for class_id in found.class_ids.tolist()], np.int32)
     found = replace(found, class_ids=here)
-    return Near(draw_cells(found.select(np.isin(found.class_ids, shown)), box, factor), revision)
+    return Near(draw_cells(found.select(np.isin(found.class_ids, shown)), box, *size), revision)
 
 
 def count_some(

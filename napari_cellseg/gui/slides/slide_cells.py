@@ -30,10 +30,8 @@ __all__ = ["MOST_DRAWN", "SlideCells"]
 
 MOST_DRAWN = 10_000
 """Most cells whose outlines are drawn: a second of drawing in a thread. With more in view, their density is shown."""
-_GRID_SIDES = 512
-"""Squares of the density along the longest side of a slide, at most."""
-_LEAST_SIDE = 64
-"""Least side of a square of the density, px."""
+_GRID_SIDES, _LEAST_SIDE = 512, 64
+"""Most squares of the density along the longest side of a slide, and their least side, px."""
 _NOTHING = np.zeros((1, 1, 4), np.uint8)
 _CELLS, _DENSITY = 0, -1  # next to the class_ids, in the order of layers to bring
 _SPECK = 1e-3
@@ -287,8 +285,8 @@ class SlideCells:
         thread = self._thread
         if thread is None or view.is_empty:
             return
-        near, wanted = self._near, self._factor_for(view)
-        if self._asked == ("near", self._revision) and near is not None and near.factor == wanted:
+        near, wanted = self._near, self._size_for(view)
+        if self._asked == ("near", self._revision) and near is not None and (near.factor, near.contour) == wanted:
             x0, y0, x1, y1 = (value * self._factor for value in near.box)
             if not self._is_far and view.is_in((x0, y0, x1, y1)):
                 return
@@ -301,8 +299,10 @@ class SlideCells:
             partial(draw_view, reader, view, box, wanted, self._revision, match, shown, self.changes(), MOST_DRAWN)
         )
 
-    def _factor_for(self, view: View) -> int:
-        return max(1, round(view.factor / self._factor))
+    def _size_for(self, view: View) -> tuple[int, int]:
+        """Return the side of a pixel of the picture, px of the store, and the width of contours, seen on the screen."""
+        factor = max(1, round(view.factor / self._factor))
+        return factor, 1 if factor * self._factor * view.zoom > 0.99 else 2
 
     def _box_of(self, view: View) -> Box:
         x0, y0, x1, y1 = view.wide
