@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import runpy
 from pathlib import Path
 
 import pytest
 
+from napari_cellseg import __version__
 from napari_cellseg.batch import predict_command
 from napari_cellseg.cli import main
 from napari_cellseg.commands.options import given
@@ -137,3 +139,10 @@ def test_chosen_fields_of_the_reading_take_precedence_one_by_one() -> None:
     chosen = ReadOptions(plane=2).changed(limits="auto")  # as the button does: not the same as no choice
     assert chosen.over(trained) == ReadOptions(plane=2, channels=(1,))
     assert pickle.loads(pickle.dumps(chosen)).over(trained) == chosen.over(trained)
+
+
+def test_the_package_runs_as_the_command(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["napari_cellseg", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("napari_cellseg", run_name="__main__")
+    assert capsys.readouterr().out == f"napari-cellseg {__version__}\n"
