@@ -3,7 +3,7 @@
     python tests/interrupted_writers.py WAYS [WRITER ...]
 
 prints one JSON object: what is wrong, by writer. What is read must be the old or the new content, each part of it
-complete, and the same writer must get through when the fault is over. The faults are those of ``faulty_writers``.
+complete, and the same writer must get through when the fault is over. The faults are those of ``faults``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-from faulty_writers import FAULT, SCRATCH, at_operation, no_more_than, no_sync, read_only, refuse
+from faults import FAULT, SCRATCH, at_operation, no_more_than, no_sync, read_only, refuse
 from model_cases import tiny_config
 
 from napari_cellseg.atomic import write_errors
