@@ -1,6 +1,6 @@
 """A harness that makes every writer fail, or be killed, at each file operation; ``all_writers`` has them.
 
-    python tests/faulty_writers.py WAY,WAY...[:WRITER,WRITER...] ...
+    python tests/faulty_writers.py WAY,WAY...[:WRITER,WRITER...] ... [store:FULL,DEADLY,KILLS,SIDE]
 
 prints a list of JSON objects, one per argument: what is wrong, by writer. Each try runs in a forked child, so that it
 can be killed.
@@ -208,10 +208,18 @@ def main() -> None:
     try:
         for version in (1, 2):
             library_export(SCRATCH, version)
-        found = [one_run(*argument.partition(":")[::2]) for argument in sys.argv[1:]]
+        runs = [argument.partition(":")[::2] for argument in sys.argv[1:]]
+        found = [store_run(names) if ways == "store" else one_run(ways, names) for ways, names in runs]
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)
     json.dump(found, sys.stdout)
+
+
+def store_run(numbers: str) -> dict[str, object]:
+    """Try the store of a slide; see ``store_faults``."""
+    from store_faults import run
+
+    return run(*map(int, numbers.split(",")))
 
 
 def one_run(ways: str, names: str) -> dict[str, dict[str, object]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.cell_file import is_blank
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import InstanceMasks
@@ -122,3 +123,53 @@ def test_a_complete_store_is_one_file_however_it_was_opened_or_killed(tmp_path: 
     with CellStore.open(path, read_only=True) as first, CellStore.open(path, read_only=True) as second:
         assert len(first) == len(second) > 0
     assert [file.name for file in tmp_path.iterdir()] == ["a.sqlite"]
+
+
+def test_a_file_that_cannot_be_opened_is_not_kept_locked(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    CellStore.create(path, SIZE, {}).close()
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM facts WHERE name = 'complete'")
+    database.close()
+    with pytest.raises(AnnotationError, match="damaged") as caught:
+        CellStore.open(path)
+    with sqlite3.connect(path, timeout=0) as database:
+        database.execute("BEGIN EXCLUSIVE")
+    database.close()
+    assert caught.value.__traceback__ is not None, "the frame of `open` is alive, and its connection is closed"
+
+
+@pytest.mark.parametrize("has_header", [False, True])
+def test_what_a_kill_left_of_a_file_that_was_begun_is_replaced(tmp_path: Path, has_header: bool) -> None:
+    path = tmp_path / "a.sqlite"
+    path.touch()
+    if has_header:
+        database = sqlite3.connect(path)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.close()
+        assert path.stat().st_size
+    assert is_blank(path)
+    with CellStore.create(path, SIZE, {}) as store:
+        assert store.image_size == SIZE
+    assert not is_blank(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.sqlite"]
+
+
+@pytest.mark.parametrize("content", [b"of the user", b"\0" * 4096])
+def test_another_file_is_not_taken_for_a_blank_one(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.sqlite"
+    path.write_bytes(content)
+    assert not is_blank(path)
+    assert path.read_bytes() == content
+
+
+def test_the_journal_of_a_run_that_was_killed_at_its_end_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with CellStore.create(path, SIZE, {}) as store:
+        store.finish()
+    path.with_name("a.sqlite-journal").write_bytes(bytes(512))  # SQLite empties its header when all is committed
+    with CellStore.open(path, read_only=True) as store:
+        assert store.is_complete
+    with CellStore.open(path) as store:
+        assert store.is_complete
+    assert [each.name for each in tmp_path.iterdir()] == ["a.sqlite"]

@@ -1,6 +1,7 @@
 """Every writer on a full or read-only disk, and killed: each file is the old one or the new one, and errors say so.
 
-``faulty_writers.py`` has the writers and the machine; what the user put there is never lost.
+``all_writers.py`` has the writers, ``faulty_writers.py`` the machine, ``store_faults.py`` the cells of a slide. What
+the user put there is never lost.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,10 +27,10 @@ pytestmark = [
 ]
 
 
-QUICK = ("none,quick", "full,killed,bytes,killed in a write,read-only,quick:class images")
+QUICK = ("none,quick", "full,killed,bytes,killed in a write,read-only,quick:class images", "store:1,0,2,160")
 
 
-def tried(*runs: str) -> list[dict[str, dict[str, object]]]:
+def tried(*runs: str) -> list[dict[str, Any]]:
     """Run the machine in a process of its own, which forks; return what each run found."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(TESTS / "faulty_writers.py"), *runs]
@@ -38,8 +40,8 @@ def tried(*runs: str) -> list[dict[str, dict[str, object]]]:
 
 
 @pytest.fixture(scope="module")
-def quickly() -> list[dict[str, dict[str, object]]]:
-    """Return what the quick runs found; one process does both."""
+def quickly() -> list[dict[str, Any]]:
+    """Return what the quick runs found; one process does all."""
     return tried(*QUICK)
 
 
@@ -54,6 +56,22 @@ def test_a_full_disk_or_a_kill_leaves_old_or_new_files(quickly) -> None:
     assert list(found) == ["class images"]
     assert {name: each["wrong"] for name, each in found.items() if each["wrong"]} == {}
     assert all(int(str(each["failed"])) > 10 for each in found.values())
+
+
+def test_a_full_disk_or_a_kill_loses_no_finished_tile_of_a_slide(quickly) -> None:
+    found = quickly[2]
+    assert found["wrong"] == []
+    assert found["endings"]["error"] == 3  # two of a folder that is read-only
+    assert sum(found["endings"].values()) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_full_disk_and_no_kill_loses_a_finished_tile_of_a_slide() -> None:
+    (found,) = tried("store:12,12,40,300")
+    assert found["wrong"] == []
+    assert found["endings"]["killed"] > 30
+    assert found["endings"]["error"] > 8
 
 
 @pytest.mark.slow

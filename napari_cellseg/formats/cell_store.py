@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.formats.cell_file import HEADER, VERSION_AND_KIND, closed_if_it_fails, connected, is_blank, locked
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.formats.writer_lock import WriterLock
 from napari_cellseg.instances import InstanceMasks
@@ -32,8 +33,6 @@ __all__ = ["CellStore", "TileState", "damaged_words", "mask_of"]
 TileState = Literal["done", "glass", "outside"]
 """Whether a tile was predicted; else why not."""
 
-_APPLICATION_ID = 0x6E636353  # "nccS", in the header of the file
-_VERSION = 1
 _BATCH = 1024
 _LONGEST_SIDE = 10_000_000
 
@@ -91,7 +90,7 @@ class CellStore:
         """
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(path)
+        lock = locked(path)
         try:
             return cls._created(path, lock, {**facts, "image_size": list(image_size), "complete": False})
         except BaseException:
@@ -101,21 +100,20 @@ class CellStore:
     @classmethod
     def _created(cls, path: Path, lock: WriterLock, facts: Mapping[str, Any]) -> CellStore:
         with write_errors(path):
-            if path.exists():
+            if path.exists() and not is_blank(path):
                 set_aside(path)
-            for suffix in ("-wal", "-shm"):
+            for suffix in ("", "-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
-        with _errors(path):
-            store = cls(path, _connected(path), lock)
-            store._database.execute("PRAGMA journal_mode = WAL")  # keeps finished transactions after a kill
-            store._database.executescript(
-                f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; {_SCHEMA}"
-            )
-            with store._database:
-                store._database.executemany(
+        with _errors(path), closed_if_it_fails(connected(path)) as database:
+            database.execute("PRAGMA journal_mode = WAL")  # keeps finished transactions after a kill
+            with database:  # in one transaction: a kill leaves all of it, or a file that is blank
+                database.execute("BEGIN")
+                for statement in (*HEADER, *_SCHEMA.split(";")):
+                    database.execute(statement)
+                database.executemany(
                     "INSERT INTO facts VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
                 )
-        return store
+        return cls(path, database, lock)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> CellStore:
@@ -130,7 +128,7 @@ class CellStore:
         """
         if not path.is_file():  # SQLite would make one
             raise AnnotationError(f"Cannot read {path}: there is no such file.")
-        lock = None if read_only else _locked(path)
+        lock = None if read_only else locked(path)
         try:
             return cls._opened(path, lock, read_only=read_only)
         except BaseException:
@@ -141,14 +139,17 @@ class CellStore:
     @classmethod
     def _opened(cls, path: Path, lock: WriterLock | None, *, read_only: bool) -> CellStore:
         try:
-            database = _connected(path, read_only=read_only)
-            cls.check(path, database)
-            store = cls(path, database, lock)
-            is_complete = bool(store._facts()["complete"])
-            _ = store.image_size
-            if not read_only:  # a complete file has no log, so that it can be read in a folder that is read-only
-                with suppress(sqlite3.OperationalError):  # a viewer that reads it then keeps the log
-                    database.execute(f"PRAGMA journal_mode = {'DELETE' if is_complete else 'WAL'}")
+            with closed_if_it_fails(connected(path, read_only=read_only)) as database:
+                cls.check(path, database)
+                store = cls(path, database, lock)
+                is_complete = bool(store._facts()["complete"])
+                _ = store.image_size
+                if not read_only:  # a complete file has no log, so that it can be read in a folder that is read-only
+                    with suppress(sqlite3.OperationalError):  # a viewer that reads it then keeps the log
+                        database.execute(f"PRAGMA journal_mode = {'DELETE' if is_complete else 'WAL'}")
+                if is_complete and not read_only:
+                    with suppress(OSError):  # a kill at the end leaves an empty one; SQLite has rolled back any other
+                        Path(f"{path}-journal").unlink(missing_ok=True)
         except sqlite3.OperationalError as error:
             raise AnnotationError(f"Cannot read {path}: {error}.") from error
         except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
@@ -166,7 +167,7 @@ class CellStore:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             raise AnnotationError(f"Cannot read {path}: it is damaged ({error}).") from error
-        if (application_id, version) != (_APPLICATION_ID, _VERSION):
+        if (application_id, version) != VERSION_AND_KIND:
             database.close()
             raise AnnotationError(f"{path} is not a file of cells of this version of napari-cellseg.")
 
@@ -331,25 +332,6 @@ class CellStore:
             joined=np.array(joined, bool),
             colours=np.stack(colours, 1).astype(np.int64),
         )
-
-
-def _connected(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Connect; who writes holds a lock of its own, so that others can read meanwhile."""
-    if read_only:
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=1.0, uri=True)
-    database = sqlite3.connect(path, timeout=1.0)
-    for setting in ("synchronous = NORMAL", "temp_store = FILE"):
-        database.execute(f"PRAGMA {setting}")
-    return database
-
-
-def _locked(path: Path) -> WriterLock:
-    lock = WriterLock(path)
-    with write_errors(path):
-        is_free = lock.acquire()
-    if not is_free:
-        raise ExportError(f"{path} is open in another process. Wait until its run ends, or choose another folder.")
-    return lock
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_decisions import decisions_file
+from napari_cellseg.formats.cell_file import is_blank
 from napari_cellseg.formats.cell_store import CellStore, TileState
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
@@ -252,7 +253,7 @@ def opened_store(
 
 
 def _earlier(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) -> tuple[CellStore | None, str]:
-    if not path.exists():
+    if not path.exists() or is_blank(path):
         return None, ""
     try:
         store = CellStore.open(path)
