@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from qtpy.QtCore import QSettings
@@ -15,7 +17,9 @@ __all__ = [
     "on_preferences_changed",
     "preferences",
     "recall",
+    "recall_second_reader",
     "remember",
+    "remember_second_reader",
 ]
 
 SECTIONS = ("general", "cells", "colours")
@@ -126,6 +130,31 @@ def recall(name: str, default: str = "") -> str:
     """Return a stored value as text."""
     value: Any = _store().value(name, default)
     return str(value)
+
+
+_READERS = 50
+"""Folders whose second reader is remembered, the latest ones."""
+
+
+def remember_second_reader(folder: Path, other: Path) -> None:
+    """Store the folder of another reader with whom a folder was compared."""
+    known = {name: path for name, path in _second_readers().items() if name != str(folder)}
+    latest = [*known.items(), (str(folder), str(other))][-_READERS:]
+    remember("second_readers", json.dumps(dict(latest)))
+
+
+def recall_second_reader(folder: Path) -> Path | None:
+    """Return the folder of the reader with whom a folder was last compared; None if it never was."""
+    found = _second_readers().get(str(folder))
+    return Path(found) if isinstance(found, str) else None
+
+
+def _second_readers() -> dict[str, Any]:
+    try:
+        known = json.loads(recall("second_readers", "{}"))
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _store() -> QSettings:

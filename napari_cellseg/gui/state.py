@@ -64,6 +64,10 @@ class AppState(QObject):
         What is known of a new model that the user is to keep or drop; empty without one.
     trial_is_ready : bool
         Whether the user can decide about it.
+    second_reader : Path or None
+        The folder of another reader of the same images, with whom this one is compared; None if there is none.
+    disputed : dict of str to int
+        By image_id, the number of open disputes with that reader, as far as it is known.
     loading : str
         Description of what is being opened; empty if nothing is.
     has_docks : bool
@@ -100,6 +104,11 @@ class AppState(QObject):
     """``is_training`` may be another."""
     answered = Signal(str, object)
     """The image_id and the `InstanceMasks` that a model predicted for it, of all scores, with the class_ids here."""
+    second_reader_changed = Signal()
+    """``second_reader`` was chosen, maybe the same folder again."""
+    disputed_changed = Signal()
+    disputes_requested = Signal()
+    """Requests the queue of disputed cells in *Review*."""
     selection_changed = Signal()
     loading_changed = Signal()
     status_changed = Signal(str)
@@ -129,6 +138,8 @@ class AppState(QObject):
         self.is_training = False
         self.trial = ""
         self.trial_is_ready = False
+        self.second_reader: Path | None = None
+        self.disputed: dict[str, int] = {}
         self.loading = ""
         self.has_docks = False
         self.docks: set[QWidget] = set()
@@ -208,6 +219,18 @@ class AppState(QObject):
         if (text, is_ready) != (self.trial, self.trial_is_ready):
             self.trial, self.trial_is_ready = text, is_ready
             self.trial_changed.emit()
+
+    def set_second_reader(self, folder: Path | None) -> None:
+        """Choose the folder of another reader; what is known of disputes with the reader before is forgotten."""
+        self.second_reader = folder
+        self.set_disputed({})
+        self.second_reader_changed.emit()
+
+    def set_disputed(self, disputed: Mapping[str, int]) -> None:
+        """Replace the numbers of open disputes if they differ."""
+        if dict(disputed) != self.disputed:
+            self.disputed = dict(disputed)
+            self.disputed_changed.emit()
 
     def select(self, cell_ids: Iterable[int]) -> None:
         """Select cells by their ids; replaces the selection."""

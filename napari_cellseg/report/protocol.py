@@ -242,10 +242,10 @@ def _classes(agreement: Agreement) -> str:
 
 
 def _images(agreement: Agreement) -> str:
-    rows = ["<th>image</th><th>cells</th><th>disagreements</th><th>settled</th><th>open</th>"]
+    rows = ["<th>image</th><th>cells</th><th>disputed</th><th>settled</th><th>open</th>"]
     for image in agreement.images:
-        counts = (len(image.cells), sum(cell.verdict.is_disagreement for cell in image.cells), len(image.settled))
-        figures = "".join(f"<td>{count:,}</td>" for count in (*counts, image.open))
+        counts = (len(image.cells), len(image.settled) + image.open, len(image.settled), image.open)
+        figures = "".join(f"<td>{count:,}</td>" for count in counts)
         rows.append(f"<td>{escape(image.image_id)}</td>{figures}")
     return "<h2>Images</h2><table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 

@@ -101,6 +101,7 @@ class Disputes:
         for cell in reader.cells:
             (self._kept if cell.status in KEPT else self._others).put(cell)
         self._class_ids = sorted({cell.class_id for cell in reader.cells})
+        self._latest = max((cell.at for cell in reader.cells), default=0.0)
         self._at_start = dict(session.cells)
         self._first: dict[int, Dispute | None] = {}
 
@@ -146,12 +147,21 @@ class Disputes:
 
     @property
     def settled(self) -> int:
-        """The number of cells of the review whose dispute with this reader is settled."""
-        names = self.reader.names
-        cells = self._session.cells.values()
-        return sum(cell.settled is not None and cell.settled.reader in names for cell in cells)
+        """The number of cells of the review whose dispute with this reader is settled, and not opened again."""
+        return sum(map(self._stands, self._session.cells.values()))
 
     # ---- how ----
+
+    def _stands(self, cell: Cell) -> bool:
+        if cell.settled is None or cell.settled.reader not in self.reader.names:
+            return False
+        if cell.settled.at >= self._latest:
+            return True
+        if cell.status in KEPT:
+            other = _partner(cell, self._near_mine, self._near_kept)[0]
+        else:
+            other = _partner(cell, self._near_unkept, self._near_lone_kept)[0]
+        return is_settled(cell, other, self.reader.names)
 
     def _is_settled(self, dispute: Dispute) -> bool:
         mine, other = dispute.mine, dispute.other

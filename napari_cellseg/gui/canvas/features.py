@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from napari_cellseg.review import ReviewSession
 
-__all__ = ["cell_features", "cell_line"]
+__all__ = ["cell_features", "cell_line", "selection_line"]
 
 
 def cell_features(session: ReviewSession, class_id: int) -> dict[str, npt.NDArray[Any]]:
@@ -41,3 +42,10 @@ def cell_line(session: ReviewSession, cell_id: int, pixel_size_um: float | None 
     name = session.classes.name(cell.class_id)
     flags = f"{'  unsure' if cell.unsure else ''}{f'  {cell.note}' if cell.note else ''}"
     return f"#{cell.cell_id}  {name}  score {cell.score:.2f}  {area}  {cell.status.value}{flags}"
+
+
+def selection_line(session: ReviewSession, cell_ids: Sequence[int], pixel_size_um: float | None = None) -> str:
+    """Say what the selected cells are, in one line for the status bar."""
+    if len(cell_ids) == 1:
+        return cell_line(session, cell_ids[0], pixel_size_um)
+    return f"{len(cell_ids)} cells selected, {sum(session.cells[i].area for i in cell_ids)} px"

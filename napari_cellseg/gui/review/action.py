@@ -23,6 +23,7 @@ class Place(Enum):
     SHOW = "show"
     TRAIN = "train"
     TRIAL = "trial"
+    DISPUTE = "dispute"
     BAR = "work bar"
     """Only above the canvas, where the work bar shows some of the others too."""
     NONE = "none"

@@ -11,6 +11,7 @@ from napari_cellseg.gui.canvas.tools import Tool
 from napari_cellseg.gui.review import needs
 from napari_cellseg.gui.review.action import Place, ReviewAction, Where
 from napari_cellseg.gui.review.actions import ReviewActions
+from napari_cellseg.gui.review.dispute_actions import DISPUTE_ACTIONS
 from napari_cellseg.gui.review.note_actions import NOTE_ACTIONS
 from napari_cellseg.gui.review.slide_rows import with_slides
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY, class_key
@@ -34,7 +35,8 @@ def key_of(action_id: str) -> str:
 def perform(row: ReviewAction, do: ReviewActions) -> None:
     """Do an action, or say why it cannot work."""
     why_not = row.needs(do)
-    is_repeated = row.place in (Place.BAR, Place.QUEUE, Place.HISTORY, Place.TRIAL) or row.where is Where.END
+    often = (Place.BAR, Place.QUEUE, Place.HISTORY, Place.TRIAL, Place.DISPUTE)
+    is_repeated = row.place in often or row.where is Where.END
     if why_not is None:
         row.run(do)
     elif (
@@ -95,9 +97,9 @@ _ACTIONS: tuple[ReviewAction, ...] = (
         tip="Mark the selected cells as wrong, hide them, and go to the next cell",
         keys=("R",),
         place=Place.DECISION,
-        needs=needs.a_cell,
+        needs=needs.a_cell_or_a_disputed_one,
         run=ReviewActions.reject,
-        now=partial(needs.with_count, "Mark as wrong and hide"),
+        now=needs.reject_now,
     ),
     ReviewAction(
         id="accept_in_view",
@@ -106,7 +108,7 @@ _ACTIONS: tuple[ReviewAction, ...] = (
         keys=("Shift+A",),
         place=Place.DECISION,
         needs=needs.edits,
-        run=ReviewActions.accept_in_view,
+        run=lambda do: do.bulk.accept_in_view(),
     ),
     ReviewAction(
         id="next",
@@ -126,6 +128,7 @@ _ACTIONS: tuple[ReviewAction, ...] = (
         needs=needs.a_queue,
         run=ReviewActions.previous,
     ),
+    *DISPUTE_ACTIONS,
     *(_class_action(class_id) for class_id in range(1, CLASSES_WITH_KEY + 1)),
     ReviewAction(
         id="click_cell",
@@ -247,7 +250,7 @@ _ACTIONS: tuple[ReviewAction, ...] = (
         tip="Delete the selected cells; unlike rejected cells, they may return with a new prediction",
         keys=("Delete",),
         place=Place.SHAPE,
-        needs=needs.a_cell,
+        needs=needs.a_cell_to_delete,
         run=ReviewActions.delete,
     ),
     *NOTE_ACTIONS,
@@ -363,7 +366,7 @@ _ACTIONS: tuple[ReviewAction, ...] = (
         keys=("Enter",),
         where=Where.END,
         needs=needs.the_end,
-        run=lambda do: do.step_image(1),
+        run=lambda do: do.adjudicating.step_from_end(do.opener),
     ),
     ReviewAction(
         id="segment",

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMainWindow
 
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.gui.canvas.camera import move_to, view_box
-from napari_cellseg.gui.canvas.features import cell_line
+from napari_cellseg.gui.canvas.camera import move_to
+from napari_cellseg.gui.canvas.features import selection_line
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.mask_opacity import MaskOpacity
 from napari_cellseg.gui.canvas.pointing import Pointing
 from napari_cellseg.gui.canvas.showing import Showing
 from napari_cellseg.gui.canvas.tools import Tool, Tools
 from napari_cellseg.gui.opening.opening import Opener
+from napari_cellseg.gui.review.adjudicating import Adjudicating
+from napari_cellseg.gui.review.bulk import Bulk
 from napari_cellseg.gui.review.cell_finder import CellFinder
 from napari_cellseg.gui.review.cutting import Cutting
 from napari_cellseg.gui.review.new_cell import NewCell
@@ -31,9 +32,8 @@ from napari_cellseg.gui.review.truth_view import TruthView
 from napari_cellseg.gui.slides.slide_review import SlideReview
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_warning
-from napari_cellseg.review import Author, CellCommand, CellFilter, Change, ChangeKind, ReviewSession
+from napari_cellseg.review import Author, CellCommand, Change, ChangeKind, ReviewSession, Status
 from napari_cellseg.review.queue import QueueItem
-from napari_cellseg.wording import counted
 
 __all__ = ["ReviewActions"]
 
@@ -64,6 +64,8 @@ class ReviewActions(QObject):
         self._decided: tuple[int, ...] = ()
         self._missed: int | None = None
         self.steps, self.notes = Stepping(state, layers, self._run), Notes(state, self._run)
+        self.adjudicating = Adjudicating(state, self.queue, self._run)
+        self.bulk = Bulk(state, layers, self.queue, self.tools, self.adjudicating, self._run)
         self.region = RegionTool(state, layers, opener, self._run)
         self.cutting = Cutting(state.viewer, self.cut_by_line, self.cut_by_seeds)
         self.pointing = Pointing(state, layers, self.tools)
@@ -94,20 +96,35 @@ class ReviewActions(QObject):
     # ---- decisions ----
 
     def accept(self) -> None:
-        """Mark the selected cells as correct; add the cell on disk that the queue shows as missed."""
+        """Mark the selected cells as correct; add the cell that only the labels on disk, or another reader, have."""
         if self.new_cell.is_shown:
             self._run(self.new_cell.accept)
             return
         label = None if self._missed is None else self.queue.label(self._missed)
-        if label is not None:
+        if self.adjudicating.dispute(self._missed) is not None:
+            self.take()
+        elif label is not None:
             self._run(lambda session: session.add(label.class_id, label.box, label.mask))
             self.next()
-            return
-        self._decide(lambda session, ids: session.accept(ids))
+        else:
+            self._decide(partial(Author.set_status, status=Status.ACCEPTED))
 
     def reject(self) -> None:
-        """Mark the selected cells as wrong."""
-        self._decide(lambda session, ids: session.reject(ids))
+        """Mark the selected cells as wrong; leave out the cell that only another reader has."""
+        if self._missed is None:
+            self._decide(partial(Author.set_status, status=Status.REJECTED))
+        elif self.adjudicating.leave_out(self._missed):
+            self._move_on((self._missed,))
+
+    def take(self, class_id: int | None = None) -> None:
+        """Take what the other reader decided about the disputed cell; with another class if one is given."""
+        item_id = self._current()
+        if item_id is None:
+            return
+        self._leave(item_id)
+        if self.adjudicating.take(item_id, class_id):
+            self.tools.point()
+            self._move_on((item_id,))
 
     def give_class(self, class_id: int) -> None:
         """Set the class of the selected cells, or of new cells when a tool draws and no cell is selected.
@@ -116,6 +133,8 @@ class ReviewActions(QObject):
         """
         if self.new_cell.is_shown:
             self.new_cell.use_class(class_id)
+        elif self.adjudicating.dispute(self._missed) is not None:
+            self.take(class_id)
         elif self.draws_new:
             self._layers.activate(class_id)
             self._layers.settle()
@@ -126,34 +145,11 @@ class ReviewActions(QObject):
     def reclassify(self, class_id: int, cell_ids: Iterable[int] | None = None) -> None:
         """Set the class of the selected cells, or of ``cell_ids``; those that have the class already are accepted."""
         command = partial(Author.give_class, class_id=class_id, class_name=self.class_names()[class_id - 1])
-        self._decide(lambda session, ids: session.do(command, ids), cell_ids)
+        self._decide(command, cell_ids)
 
     def delete(self) -> None:
         """Delete the selected cells."""
-        self._decide(lambda session, ids: session.delete(ids))
-
-    def accept_in_view(self) -> None:
-        """Accept all undecided cells of the queue's kind that lie, by half of their pixels or more, in view."""
-        session = self._state.session
-        if session is None:
-            return
-        shown = [layer.class_id for layer in self._layers if layer.visible]
-        box = view_box(self._state.viewer)
-        content = self.queue.content
-        ids = session.find(CellFilter(class_ids=shown, statuses=content.statuses, box=box, flagged=content.is_flagged))
-        if not ids:
-            self.say("No cell in view awaits a decision.")
-        elif self._run(lambda session: session.accept(ids)):
-            self.tools.point()
-            self.say(f"{counted(len(ids), 'cell')} in view accepted. Undo takes back all of them.")
-
-    def reject_all(self, cell_ids: Iterable[int]) -> None:
-        """Reject cells that need not be selected, such as those of a filter."""
-        self._run(lambda session: session.reject(tuple(cell_ids)))
-
-    def accept_all(self, cell_ids: Iterable[int]) -> None:
-        """Accept cells that need not be selected."""
-        self._run(lambda session: session.accept(tuple(cell_ids)))
+        self._decide(Author.delete)
 
     # ---- shapes ----
 
@@ -271,11 +267,11 @@ class ReviewActions(QObject):
             self._layers.activate(cell.class_id)
             if self.tools.draws:
                 self._layers.settle()  # the next press paints
-            move_to(self._state.viewer, cell.box, session.image_size)
+            move_to(self._state.viewer, self.adjudicating.place(cell_id, cell.box), session.image_size)
 
     @property
     def missed(self) -> int | None:
-        """The item of the queue that is shown and that only the labels on disk have."""
+        """The item of the queue that is shown and that is no cell of the review."""
         return self._missed
 
     def class_names(self) -> tuple[str, ...]:
@@ -294,30 +290,36 @@ class ReviewActions(QObject):
         self.new_cell.drop()
         self.truth.close()
         self.region.close()
+        self.adjudicating.close()
         self.queue.close()
 
     # ---- how ----
 
-    def _decide(
-        self, command: Callable[[ReviewSession, tuple[int, ...]], Change], cell_ids: Iterable[int] | None = None
-    ) -> None:
+    def _decide(self, command: CellCommand, cell_ids: Iterable[int] | None = None) -> None:
         ids = self._state.selection if cell_ids is None else tuple(cell_ids)
         session = self._state.session
         if session is None or not ids:
             return
-        if len(ids) == 1 and not session.cells[ids[0]].reviewed and cell_ids is None:
-            self._place.leave(ids[0])
-        if self._run(lambda session: command(session, ids)) is None:
+        if len(ids) == 1 and cell_ids is None:
+            self._leave(ids[0])
+        if self._run(lambda session: session.do(self.adjudicating.settling(command), ids)) is None:
             return
         self.tools.point()
         if cell_ids is None and len(ids) == 1 and self.auto_advance:
-            self._decided = ids
-            self._move_on()
+            self._move_on(ids)
         else:
             self._state.select(i for i in ids if i in session.cells and session.is_visible(session.cells[i]))
 
-    def _move_on(self) -> None:
+    def _leave(self, item_id: int) -> None:
+        """Make an item that awaits a decision the present place in the queue."""
+        session = self._state.session
+        cell = None if session is None else session.cells.get(item_id)
+        if cell is not None and (not cell.reviewed or self.queue.awaits(item_id)):
+            self._place.leave(item_id)
+
+    def _move_on(self, decided: tuple[int, ...] = ()) -> None:
         """Go to the cell after the one just decided, as soon as the queue is assessed."""
+        self._decided = decided or self._decided
         if self._decided and self.queue.is_ready:
             decided, self._decided = self._decided, ()
             self._go(self._place.after(decided))
@@ -355,22 +357,23 @@ class ReviewActions(QObject):
             self.changed.emit()
         elif not item.is_missed:
             self.show_cell(item.cell_id)
-        else:  # a cell of the labels on disk that the review does not have
+        else:  # a cell of the labels on disk, or of another reader, that the review does not have
             self._layers.activate(item.class_id)
             image = self._state.image
             if image is not None:
                 move_to(self._state.viewer, item.box, image.size)
             self._state.select(())
             self._missed = item.cell_id
-            name = self.class_names()[item.class_id - 1]
-            self.say(f"Missed: a cell {name} is {item.text}. Accept adds it, Next skips it.")
+            self.say(self.adjudicating.missed_text(item, self.class_names()[item.class_id - 1]))
             self.changed.emit()
+        self.adjudicating.show(None if item is None else item.cell_id)
 
     def _on_current(self) -> None:
         self.cutting.stop()
         self.showing.show_all()
         self._missed = None
         self._place.arrive(None)
+        self.adjudicating.show(None)
         self.changed.emit()
 
     def _on_change(self, change: Change) -> None:
@@ -390,11 +393,8 @@ class ReviewActions(QObject):
     def _on_selection(self) -> None:
         session, ids = self._state.session, self._state.selection
         self._missed, self._decided = None, ()
+        self.adjudicating.show(ids[0] if len(ids) == 1 else None)
         if session is None or not ids:
             return
-        if len(ids) == 1:
-            size = None if self._state.image is None else self._state.image.pixel_size_um
-            self.say(cell_line(session, ids[0], size))
-        else:
-            area = int(np.sum([session.cells[i].area for i in ids]))
-            self.say(f"{len(ids)} cells selected, {area} px")
+        image = self._state.image
+        self.say(selection_line(session, ids, None if image is None else image.pixel_size_um))

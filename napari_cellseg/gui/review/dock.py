@@ -23,8 +23,16 @@ from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.needs import any_step
 from napari_cellseg.gui.review.queue_model import QueueModel
 from napari_cellseg.gui.review.queue_rows import QueueList
-from napari_cellseg.gui.review.queue_text import end_text, has_flags
-from napari_cellseg.gui.review.rows import ClassButtons, FilterRow, ShowRow, button, colour_icon, give_keys_to_canvas
+from napari_cellseg.gui.review.queue_text import agreement_text, end_text, has_flags
+from napari_cellseg.gui.review.rows import (
+    ClassButtons,
+    ContentChoice,
+    FilterRow,
+    ShowRow,
+    button,
+    colour_icon,
+    give_keys_to_canvas,
+)
 from napari_cellseg.gui.review.step_menu import StepList
 from napari_cellseg.gui.review.trial_box import TrialBox
 from napari_cellseg.gui.slides.words import ON_SLIDES, ONLY_IN_MEMORY
@@ -77,6 +85,8 @@ class ReviewDock(Dock):
             signal.connect(self._refresh_later)
         for signal in (self.state.current_changed, self.state.classes_changed):
             signal.connect(self._on_classes)
+        self.state.second_reader_changed.connect(self._on_second_reader)
+        self.state.disputes_requested.connect(self._on_disputes)
         self._do.tools.changed.connect(self._show_pressed)
         self._do.showing.changed.connect(self._show_pressed)
         saving.changed.connect(self._show_saved)
@@ -104,21 +114,21 @@ class ReviewDock(Dock):
         self._class = ElidedComboBox()
         self._class.setAccessibleName("Class of the cells in the queue")
         self._class.setToolTip(_CLASS_TIP)
-        self._content = ElidedComboBox()
-        self._content.setAccessibleName("Cells to check")
-        self._content.setToolTip("Cells that a model proposed, or labels of the class*.tif on disk, to check them")
-        for content in QueueContent:
-            self._content.addItem(content.value, content)
+        self._content = ContentChoice()
+        self._content.offer(disputed=self.state.second_reader is not None)
         for box in (self._order, self._class, self._content):
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             box.activated.connect(self._on_queue_choice)
         row = _row(self._order, self._class, self._content)
-        for place, stretch in enumerate((3, 2, 3)):  # "what you change" needs more than most classes
+        for place, stretch in enumerate(
+            (6, 3, 7)
+        ):  # "what you change" and "disputed cells" need more than most classes
             row.setStretch(place, stretch)
         self.column.addLayout(row)
         self._agreement = small_label()
-        self.column.addWidget(self._agreement)
+        self._dispute_buttons = self._buttons_of(Place.DISPUTE)
+        self.column.addLayout(_row(self._agreement, *self._dispute_buttons, stretch=0))
         self.queue_model = QueueModel(self)
         self.queue_list = QueueList(self.queue_model)
         self.queue_list.setAccessibleName("Queue")
@@ -175,8 +185,8 @@ class ReviewDock(Dock):
     def _add_filter(self) -> None:
         do = self._do
         self.filter_row = FilterRow(
-            lambda: do.reject_all(self._filtered()),
-            lambda: do.accept_all(self._filtered()),
+            lambda: do.bulk.reject_all(self._filtered()),
+            lambda: do.bulk.accept_all(self._filtered()),
             lambda: self.state.select(self._filtered()),
         )
         self.filter_row.changed.connect(self._refresh_later)
@@ -227,6 +237,22 @@ class ReviewDock(Dock):
         self._classes.show_classes(classes)
         self.refresh()
 
+    def _on_second_reader(self) -> None:
+        self._content.offer(disputed=self.state.second_reader is not None)
+        if self._content.currentData() is not self._do.queue.content:
+            self._on_queue_choice()
+        self._refresh_later()
+
+    def _on_disputes(self) -> None:
+        """Show the queue of disputed cells, in an image that has some."""
+        place = self._content.findData(QueueContent.DISPUTED)
+        if place >= 0:
+            self._content.setCurrentIndex(place)
+            self._class.setCurrentIndex(0)
+            self._on_queue_choice()
+            self._do.adjudicating.begin(self.opener)
+            self.refresh()
+
     def _on_queue_choice(self) -> None:
         self._do.queue.choose(self._class.currentData(), self._order.currentData(), self._content.currentData())
         self.queue_list.setFocus()
@@ -238,26 +264,30 @@ class ReviewDock(Dock):
             return
         progress = session.progress
         shown = f"{progress.reviewed:,} / {progress.total:,}"
-        self.counts.setText(f"{progress.given:,} given, {shown}" if progress.given else f"{shown} reviewed")
+        self.counts.setText(f"{progress.given:,} given, {shown}" if progress.given else shown)
+        reviewed = f"{progress.reviewed:,} of {counted(progress.total, 'cell')} reviewed\n"
         given = f"{counted(progress.given, 'label')} of the class*.tif, not reviewed here\n" if progress.given else ""
         images = len(self.state.images)
-        reviewed = f"{self.opener.summaries.reviewed_images:,} of {images:,} images reviewed" if images > 1 else ""
-        self.counts.setToolTip(f"{self.state.image_id}\n{given}{reviewed}".strip())
+        of_folder = f"{self.opener.summaries.reviewed_images:,} of {images:,} images reviewed" if images > 1 else ""
+        self.counts.setToolTip(f"{self.state.image_id}\n{reviewed}{given}{of_folder}".strip())
 
     def _show_queue(self, session: ReviewSession | None) -> None:
         queue = self._do.queue
         is_chosen = queue.content is not QueueContent.PROPOSED
-        has_choice = session is not None and (session.progress.given > 0 or is_chosen or has_flags(session))
+        can_choose = is_chosen or self.state.second_reader is not None
+        has_choice = session is not None and (session.progress.given > 0 or can_choose or has_flags(session))
         self._content.setVisible(has_choice)
-        truth = self._do.truth
-        self._agreement.setText(truth.picture.text if truth.picture is not None and truth.is_shown else "")
+        self._agreement.setText(agreement_text(self._do.truth, queue))
         self._agreement.setVisible(bool(self._agreement.text()))
         on_slide = ONLY_IN_MEMORY if self._do.slide.is_open else None
         explain(self._order, on_slide, _ORDER_TIP)
         explain(self._class, on_slide, _CLASS_TIP)
+        for made in self._dispute_buttons:
+            made.setVisible(queue.disputes is not None)
         items = queue.items(_LISTED)
         self.queue_model.show(items, self.state.classes if session is None else session.classes)
-        row = self.queue_model.row_of(self.state.selection[0]) if self.state.selection else None
+        here = self.state.selection[0] if self.state.selection else self._do.missed
+        row = None if here is None else self.queue_model.row_of(here)
         if row is None:
             self.queue_list.selectionModel().clear()
         else:
@@ -275,15 +305,23 @@ class ReviewDock(Dock):
             return "Open an image first; then run a model in Segment, or draw cells in the class layers."
         if hint := self._do.cutting.hint or self._do.region.hint or self._do.new_cell.hint:
             return hint
+        if queue.content.is_disputed and queue.second.problem:
+            return queue.second.problem
+        if queue.content.is_disputed and queue.second.reader is None:
+            return "Reading the cells of the other reader..."
         if not queue.is_ready:
             done, of = queue.assessed or (0, 1)
             return f"Checking for doubtful cells: {100 * done // max(of, 1)} %"
         if not session.cells:
             draw = f"choose a class layer, press {key_of('draw_new')}, and paint."
             return f"No cells yet: run a model in Segment, or draw: {draw}"
+        if queue.content.is_disputed and self._do.missed is not None:
+            return self._do.adjudicating.hint(self._do.missed)
         if waiting:
             return queue.learner.text if queue.order is QueueOrder.LEARNED else ""
         left = session.count(statuses=queue.content.statuses)
+        if queue.content.is_disputed:
+            return end_text(self.state, queue) or "No disputed cell is left of this class."
         if queue.content.is_flagged:
             return "No cell of this class has a note or flag." if has_flags(session) else end_text(self.state, queue)
         return end_text(self.state, queue) or f"Nothing is left of this class; {counted(left, 'other cell')} to decide."
@@ -326,7 +364,7 @@ class ReviewDock(Dock):
     def _filtered(self) -> tuple[int, ...]:
         queue = self._do.queue
         wanted: CellFilter = self.filter_row.wanted(queue.class_id, queue.content)
-        return () if self.state.session is None else self.state.session.find(wanted)
+        return self._do.bulk.find(wanted)
 
     # ---- saving ----
 

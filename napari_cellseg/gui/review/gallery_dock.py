@@ -139,7 +139,7 @@ class GalleryDock(BottomDock):
         return tuple(i for i in session.find(CellFilter(statuses=(Status.PROPOSED,))) if i in self._only)
 
     def _reject_only(self) -> None:
-        self.review.reject_all(self._left())
+        self.review.bulk.reject_all(self._left())
 
     def _show_left(self) -> None:
         left = len(self._left())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY
+from napari_cellseg.review import Status
 
 __all__ = [
-    "a_cell", "a_cell_or_a_missed_one", "a_class", "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer",
-    "an_image", "an_image_after", "an_image_before", "any_step", "class_now", "corrections", "edits", "nothing",
-    "one_cell", "redo_now", "something_done", "something_undone", "the_end", "trial",
-    "two_cells", "undo_now", "with_count",
+    "a_cell", "a_cell_or_a_disputed_one", "a_cell_or_a_missed_one", "a_cell_to_delete", "a_class", "a_dispute",
+    "a_model", "a_new_cell", "a_queue", "accept_now", "an_answer", "an_image", "an_image_after", "an_image_before",
+    "any_step", "class_now", "corrections", "edits", "nothing", "one_cell", "redo_now", "reject_now", "something_done",
+    "something_undone", "take_now", "the_end", "trial", "two_cells", "undo_now", "with_count",
 ]  # fmt: skip
 
 
@@ -47,6 +48,25 @@ def a_cell_or_a_missed_one(do: ReviewActions) -> str | None:
     return edits(do) if do.missed is not None or do.new_cell.is_shown else a_cell(do)
 
 
+def a_cell_or_a_disputed_one(do: ReviewActions) -> str | None:
+    """Say why no cell can be rejected, nor left out."""
+    return edits(do) if do.adjudicating.dispute(do.missed) is not None else a_cell(do)
+
+
+def a_cell_to_delete(do: ReviewActions) -> str | None:
+    """Say why no cell can be deleted; a deleted cell would leave no record of its dispute."""
+    is_disputed = any(do.adjudicating.dispute(i) is not None for i in do.selection)
+    return a_cell(do) or ("Reject a disputed cell (R): a deleted one leaves no record." if is_disputed else None)
+
+
+def a_dispute(do: ReviewActions) -> str | None:
+    """Say why there is no decision of another reader to take."""
+    if not do.adjudicating.name:
+        return an_image(do) or "Choose 'disputed cells' above the queue first."
+    here = do.missed if do.missed is not None else do.selection[0] if len(do.selection) == 1 else None
+    return edits(do) or (None if do.adjudicating.dispute(here) is not None else "Go to a disputed cell first: N.")
+
+
 def one_cell(do: ReviewActions) -> str | None:
     """Say why there is not one cell to change."""
     return edits(do) or (None if len(do.selection) == 1 else "Select one cell first.")
@@ -66,7 +86,8 @@ def a_queue(do: ReviewActions) -> str | None:
 def a_class(class_id: int, do: ReviewActions) -> str | None:
     """Say why no class can be set."""
     unknown = None if class_id <= len(do.class_names()) else f"There is no class {class_id}."
-    return (edits(do) if do.draws_new or do.new_cell.is_shown else a_cell(do)) or unknown
+    is_new = do.draws_new or do.new_cell.is_shown or do.adjudicating.dispute(do.missed) is not None
+    return (edits(do) if is_new else a_cell(do)) or unknown
 
 
 def something_done(do: ReviewActions) -> str | None:
@@ -138,7 +159,8 @@ def trial(do: ReviewActions) -> str | None:
 def the_end(do: ReviewActions) -> str | None:
     """Say why the end of the queue is not reached."""
     undecided = None if do.queue.is_finished else "Cells of this image await a decision."
-    return an_image(do) or undecided or an_image_after(do)
+    is_open = do.queue.content.is_disputed and do.adjudicating.next_image() is not None
+    return an_image(do) or undecided or (None if is_open else an_image_after(do))
 
 
 def a_new_cell(do: ReviewActions) -> str | None:
@@ -163,7 +185,25 @@ def accept_now(do: ReviewActions) -> str:
     """Say what accepting would do."""
     if do.new_cell.is_shown:
         return "Add the new cell"
+    if do.adjudicating.dispute(do.missed) is not None:
+        return f"Take the cell of {do.adjudicating.name}"
     return with_count("Mark as correct", do) if do.missed is None else "Add the cell on disk"
+
+
+def reject_now(do: ReviewActions) -> str:
+    """Say what rejecting would do."""
+    if do.adjudicating.dispute(do.missed) is not None:
+        return f"Leave out the cell of {do.adjudicating.name}"
+    return with_count("Mark as wrong and hide", do)
+
+
+def take_now(do: ReviewActions) -> str:
+    """Say what of the other reader would be taken."""
+    dispute = do.adjudicating.dispute(do.missed if do.missed is not None else next(iter(do.selection), None))
+    name = do.adjudicating.name or "the other reader"
+    if dispute is not None and (dispute.other is None or dispute.other.status is Status.REJECTED):
+        return f"Reject the cell, as {name} did"
+    return f"Take class and outline of {name}"
 
 
 def undo_now(do: ReviewActions) -> str:

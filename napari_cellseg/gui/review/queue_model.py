@@ -54,8 +54,7 @@ class QueueModel(QAbstractListModel):
     def texts(self, row: int) -> tuple[str, str, str, str]:
         """Return number, class, score and reason of an item; a missed one has no number and no score."""
         item = self._items[row]
-        is_cell = bool(item.cell_id)
-        number, score = (f"#{item.cell_id}", f"{item.score:.2f}") if is_cell else ("new?", "")
+        number, score = ("new?", "") if item.is_missed else (f"#{item.cell_id}", f"{item.score:.2f}")
         return number, self._classes.name(item.class_id), score, item.text or "nothing unusual"
 
     def colour(self, row: int) -> QColor:

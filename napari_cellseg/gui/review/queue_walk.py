@@ -9,9 +9,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.jobs import Job
+from napari_cellseg.gui.review.second_reader import SecondReader
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Change, Learner, ReviewSession, Status
+from napari_cellseg.review.dispute_queue import DisputeQueue
+from napari_cellseg.review.disputes import Disputes
 from napari_cellseg.review.queue import QueueContent, QueueItem, QueueOrder, ReviewQueue
 from napari_cellseg.workspace import Project
 
@@ -36,6 +39,8 @@ class QueueWalk(QObject):
         How many cells of how many are assessed; None when all are.
     learner : Learner
         What the decisions in the open folder, in this window, have taught.
+    second : SecondReader
+        The cells of another reader, for `QueueContent.DISPUTED`.
     """
 
     changed = Signal()
@@ -56,7 +61,9 @@ class QueueWalk(QObject):
         self.class_id: int | None = None
         self.assessed: tuple[int, int] | None = None
         self._assessing: Iterator[tuple[int, int]] = iter(())
-        self._reading_for: ReviewSession | None = None
+        self._began: ReviewSession | None = None
+        self._labels: InstanceMasks | None = None
+        self.second = SecondReader(state)
         self._truth = Job(state, "reading the labels on disk")
         self._turn = QTimer(self)
         self._turn.setInterval(0)
@@ -68,6 +75,7 @@ class QueueWalk(QObject):
         layers.session_changed.connect(self._on_change)
         state.current_changed.connect(self._stop)
         state.workspace_changed.connect(self._forget)
+        self.second.changed.connect(self._on_second)
 
     @property
     def is_ready(self) -> bool:
@@ -81,10 +89,27 @@ class QueueWalk(QObject):
 
     def choose(self, class_id: int | None, order: QueueOrder, content: QueueContent = QueueContent.PROPOSED) -> None:
         """Choose what the queue holds and what comes first."""
+        is_other_kind = content.is_disputed is not self.content.is_disputed
         self.class_id, self._order, self.content = class_id, order, content
-        if self._queue is not None:
+        if is_other_kind:
+            self._renew()
+        elif self._queue is not None:
             self._queue.order, self._queue.content = order, content
         self.changed.emit()
+
+    @property
+    def disputes(self) -> Disputes | None:
+        """The disputes with another reader while the queue has only these; else None."""
+        return self._queue.disputes if isinstance(self._queue, DisputeQueue) and self.is_ready else None
+
+    @property
+    def open_disputes(self) -> int:
+        """The number of disputes of this image that are not settled."""
+        return len(self._queue.item_ids) if isinstance(self._queue, DisputeQueue) else 0
+
+    def awaits(self, cell_id: int) -> bool:
+        """Return whether a cell of the image awaits a decision in this queue."""
+        return self._queue is not None and self.is_ready and self._queue.awaits(cell_id)
 
     @property
     def rejected_alike(self) -> tuple[int, ...]:
@@ -138,7 +163,7 @@ class QueueWalk(QObject):
         session = self._state.session
         if session is None or not self.is_ready or not session.count():
             return False
-        if not self.content.is_flagged and session.count(statuses=self.content.statuses):
+        if not (self.content.is_flagged or self.content.is_disputed) and session.count(statuses=self.content.statuses):
             return False
         return self._queue is not None and self._queue.next() is None
 
@@ -160,35 +185,64 @@ class QueueWalk(QObject):
 
     def close(self) -> None:
         """Stop assessing."""
+        self.second.stop()
         self._stop()
 
     # ---- how ----
 
     def _begin(self) -> None:
         session, workspace, image_id = self._state.session, self._state.workspace, self._state.image_id
-        if session is None or self._queue is not None or not self._is_wanted:
+        if session is None or self._began is session or not self._is_wanted:
             return
+        self._began = session
         image = self._state.image
         small = image is not None and session.image_size[0] * session.image_size[1] <= _STAIN_PIXELS
         self.learner.begin(session, image.rgb() if image is not None and small else None)
-        self.use(ReviewQueue(session, order=self._order, learner=self.learner))
+        self._renew()
         if workspace is not None and image_id is not None:
-            self._reading_for = session
             self._truth.start(partial(_read_truth, workspace.project, image_id, session.image_size))
 
+    def _renew(self) -> None:
+        """Make the queue of the content that is chosen."""
+        session = self._began
+        if session is None:
+            return
+        reader = self.second.reader
+        if not self.content.is_disputed:
+            self.use(ReviewQueue(session, self._labels, self._order, self.learner))
+        elif reader is not None:
+            self.use(DisputeQueue(session, Disputes(session, reader), self._order, self.learner))
+        else:
+            self._drop()
+            self.second.read()
+            self.changed.emit()
+
+    def _on_second(self) -> None:
+        if self.content.is_disputed:
+            if self.second.problem:
+                self._drop()
+                self.changed.emit()
+            else:
+                self._renew()
+
     def _on_truth(self, truth: InstanceMasks | None) -> None:
-        session = self._reading_for  # a job reports only its last run
-        if truth is not None and session is not None and session is self._state.session:
-            self.use(ReviewQueue(session, truth, self._order, self.learner))
+        self._labels = truth  # a job reports only its last run
+        if truth is not None and not self.content.is_disputed:
+            self._renew()
 
     def use(self, queue: ReviewQueue) -> None:
         """Walk through a queue in place of the one before; it is assessed a little at a time."""
-        if self._queue is not None:
-            self._queue.close()
+        self._drop()
         self._queue = queue
         queue.content = self.content
-        self._turn.stop()
         self._assess()
+
+    def _drop(self) -> None:
+        self._turn.stop()
+        self.assessed = None
+        if self._queue is not None:
+            self._queue.close()
+            self._queue = None
 
     def _assess(self) -> None:
         if self._queue is not None and not self._queue.is_ready and not self._turn.isActive():
@@ -200,7 +254,13 @@ class QueueWalk(QObject):
         if self.assessed is None:
             self._turn.stop()
             self._learn_turn.start(_LEARN_MS)
+            self._note_open()
             self.changed.emit()
+
+    def _note_open(self) -> None:
+        image_id = self._state.image_id
+        if self.disputes is not None and image_id is not None:
+            self._state.set_disputed({**self._state.disputed, image_id: self.open_disputes})
 
     def _on_change(self, change: Change) -> None:
         self._assess()
@@ -216,6 +276,7 @@ class QueueWalk(QObject):
         if self._learn_turn.interval():
             self.learner.learn()
             self._alike = self.learner.like_rejected(i for i, cell in session.cells.items() if not cell.reviewed)
+            self._note_open()
             is_ordering = self._order is QueueOrder.LEARNED
             self._sorting = self._queue.sort_again() if is_ordering else iter(())
             self._learn_turn.setInterval(0)
@@ -227,14 +288,11 @@ class QueueWalk(QObject):
         self.learner = Learner()  # another folder: another stain, other classes
 
     def _stop(self) -> None:
-        self._turn.stop()
         self._learn_turn.stop()
         self._alike = ()
         self._truth.stop()
-        self.assessed = None
-        if self._queue is not None:
-            self._queue.close()
-            self._queue = None
+        self._began = self._labels = None
+        self._drop()
         self.changed.emit()
 
 

@@ -31,11 +31,11 @@ from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox
 from napari_cellseg.review import CellFilter
 from napari_cellseg.review.queue import QueueContent
 
-__all__ = ["ClassButtons", "FilterRow", "ShowRow", "button", "colour_icon", "give_keys_to_canvas"]
+__all__ = ["ClassButtons", "ContentChoice", "FilterRow", "ShowRow", "button", "colour_icon", "give_keys_to_canvas"]
 
 
 def button(
-    text: str, on_click: Callable[[], None], tip: str = "", make: type[QPushButton] = QPushButton
+    text: str, on_click: Callable[[], object], tip: str = "", make: type[QPushButton] = QPushButton
 ) -> QPushButton:
     """Make a button that a click gives no focus, so that keys still reach the canvas or the list; Tab does."""
     made = make(text)
@@ -109,12 +109,32 @@ class ClassButtons(QWidget):
             explain(made, None if why_not is None else f"{name}\n{why_not}", f"{name}\n{tip}")
 
 
+class ContentChoice(ElidedComboBox):
+    """What the queue holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAccessibleName("Cells to check")
+        self.setToolTip("Proposed cells, labels on disk, cells with a note or flag, or disputed cells")
+
+    def offer(self, *, disputed: bool) -> None:
+        """List the choices; disputed cells only where there is another reader. The present choice stays if it can."""
+        chosen = self.currentData()
+        self.clear()
+        for content in QueueContent:
+            if disputed or not content.is_disputed:
+                self.addItem(content.value, content)
+        self.setCurrentIndex(max(self.findData(chosen), 0))
+
+
 class FilterRow(QWidget):
     """Proposed cells below a score or outside a range of areas, for one decision about all of them."""
 
     changed = Signal()
 
-    def __init__(self, reject: Callable[[], None], accept: Callable[[], None], select: Callable[[], None]) -> None:
+    def __init__(
+        self, reject: Callable[[], object], accept: Callable[[], object], select: Callable[[], object]
+    ) -> None:
         super().__init__()
         self.score = QDoubleSpinBox()
         self.score.setRange(0, 1)
