@@ -93,7 +93,7 @@ def test_disputed_cells_are_settled_one_by_one(
     assert other_layer(window) is not None, "the outline of ben"
     window.type_key(Qt.Key_A)
     assert session.cells[ids["ben: inflammatory"]].settled.outcome is Outcome.MINE
-    assert window.review.missed == ids["only ben"], "the queue goes on"
+    assert window.review.missed == ids["only ben"], "the next of the queue"
     dock.refresh()
     assert dock._hint.text() == "Only ben has this cell: epithelial. A or W takes it, R leaves it out, N skips it."
     assert other_layer(window) is not None

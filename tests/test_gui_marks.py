@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import Qt
 
 from napari_cellseg.gui import docks
 from napari_cellseg.gui.opening.image_list import ImageList
 from napari_cellseg.gui.widgets.workflow import DOCK_WIDTH_PX
+from napari_cellseg.review import ReviewSession
 
 
 def test_a_note_on_an_image_is_in_the_list_also_after_the_folder_was_closed(
@@ -53,4 +55,29 @@ def test_the_save_status_of_review_fits_in_its_row(qtbot: Any, open_dock: Any, p
     review.show()
     review.refresh()
     qtbot.wait(10)
+    assert review.saved.width() >= review.saved.sizeHint().width() - 1, (review.counts.text(), review.saved.width())
+
+
+def test_the_save_status_fits_next_to_the_numbers_of_a_large_image(
+    qtbot: Any, open_dock: Any, project_folder: Path
+) -> None:
+    review = open_dock(docks.Review)
+    review.opener.open_path(project_folder)
+    qtbot.waitUntil(lambda: review.state.session is not None and not review.opener.job.is_busy, timeout=60_000)
+    session = review.state.session
+    places = [(x, y) for y in range(0, 90, 3) for x in range(0, 90, 3)]
+    many = ReviewSession(session.image_size, session.classes)
+    for x, y in places:
+        many.add(1, (x, y, x + 2, y + 2), np.ones((2, 2), bool))
+    session.restore(many.cells.values(), "many")
+    for cell_id in range(1, 100):
+        session.reject([cell_id])
+    review._saving.look()
+    assert review.saved.text() == "100 unsaved"
+    review.resize(DOCK_WIDTH_PX, 700)
+    review.show()
+    review.refresh()
+    qtbot.wait(10)
+    assert review.counts.text() == "900 / 900"
+    assert review.counts.toolTip().startswith("tissue_01\n900 of 900 cells reviewed")
     assert review.saved.width() >= review.saved.sizeHint().width() - 1, (review.counts.text(), review.saved.width())
