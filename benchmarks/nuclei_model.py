@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cellseg.events import drive
 from napari_cellseg.images.samples import write_training_folder
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import (
@@ -115,12 +116,7 @@ def predicted(model: CellMaskRCNN, folder: Path, names: Iterable[str] = ()) -> t
             continue
         image = read_sample(sample)
         truth[sample.image_id] = truth_of(image)
-        run = predictor.image(image.rgb)
-        while sample.image_id not in found:
-            try:
-                next(run)
-            except StopIteration as stop:
-                found[sample.image_id] = stop.value
+        found[sample.image_id] = drive(predictor.image(image.rgb))
     return truth, found
 
 

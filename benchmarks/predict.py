@@ -25,10 +25,10 @@ import torch
 from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from napari_cellseg.events import drive
 from napari_cellseg.formats import rle
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
-from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.checkpoint import load_checkpoint
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.device import Device
@@ -39,13 +39,7 @@ from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
 
 
 def ours(model: CellMaskRCNN, rgb: np.ndarray, options: PredictOptions) -> int:
-    run = Predictor(model, None, Device("cpu", "benchmark"), options).image(rgb)
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            cells: InstanceMasks = stop.value
-            return len(rle.encode_all(cells))
+    return len(rle.encode_all(drive(Predictor(model, None, Device("cpu", "benchmark"), options).image(rgb))))
 
 
 def plain(model: CellMaskRCNN, rgb: np.ndarray) -> int:

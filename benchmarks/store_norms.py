@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from napari_cellseg.events import drive
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.model.checkpoint import CheckpointMetadata, load_checkpoint, save_checkpoint
@@ -98,12 +99,7 @@ def validated(model: CellMaskRCNN, samples: Sequence[Sample]) -> Evaluation:
     for sample in samples:
         image = read_sample(sample)
         truth[sample.image_id] = truth_of(image)
-        run = predictor.image(image.rgb)
-        while sample.image_id not in found:
-            try:
-                next(run)
-            except StopIteration as stop:
-                found[sample.image_id] = stop.value
+        found[sample.image_id] = drive(predictor.image(image.rgb))
     return evaluate(truth, found, model.config.classes)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_cellseg.events import drive
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.samples import write_training_folder
 from napari_cellseg.instances import InstanceMasks, intersections
@@ -37,13 +38,8 @@ Pixels = npt.NDArray[np.uint8]
 
 def cells_of(predictor: Predictor, rgb: Pixels, thresholds: npt.NDArray[np.float64]) -> InstanceMasks:
     """Return the cells of an image at or above the thresholds, (K + 1,) by class_id."""
-    run = predictor.image(rgb)
-    while True:
-        try:
-            next(run)
-        except StopIteration as stop:
-            cells: InstanceMasks = stop.value
-            return cells.select(cells.scores >= thresholds[cells.class_ids])
+    cells = drive(predictor.image(rgb))
+    return cells.select(cells.scores >= thresholds[cells.class_ids])
 
 
 def equal_pairs(first: InstanceMasks, second: InstanceMasks, least_iou: float) -> int:

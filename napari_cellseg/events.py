@@ -6,11 +6,11 @@ and cleans up in ``finally``. To stop it, close it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from napari_cellseg.instances import InstanceMasks
 
@@ -39,7 +39,29 @@ __all__ = [
     "TrainEvent",
     "TrainSummary",
     "ValidationStep",
+    "drive",
 ]
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+
+def drive(events: Generator[Event, None, Result], show: Callable[[Event], object] | None = None) -> Result:
+    """Run a generator to its end, show each event, and return its result.
+
+    The generator is always closed before this returns or raises, also on Ctrl-C.
+    """
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            if show is not None:
+                show(event)
+    finally:
+        events.close()
 
 
 class Progress:

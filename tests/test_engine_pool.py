@@ -11,6 +11,7 @@ from engine_tasks import HOST, TASKS
 from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.engine_process.pool import EnginePool, EngineUser
 from napari_cellseg.errors import EngineError
+from napari_cellseg.events import drive
 
 
 def make_client(variables):
@@ -28,11 +29,7 @@ def pool():
 
 def process_of(run):
     """Run a task to its end; return the id of the process it ran in."""
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            return end.value["pid"]
+    return drive(run)["pid"]
 
 
 def first_event(run):

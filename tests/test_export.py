@@ -18,6 +18,7 @@ from review_actions import disc, some_cells
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.cli import main
 from napari_cellseg.errors import AnnotationError, ExportError
+from napari_cellseg.events import drive
 from napari_cellseg.export import (
     EXPORTER_NAMES,
     EXPORTERS,
@@ -198,12 +199,7 @@ def workspace(tmp_path: Path):
 
 def export(workspace: Sessions, folder: Path, *formats: str, which: Which = Which.ALL, **options) -> ExportSummary:
     plan = ExportPlan(folder=folder, formats=frozenset(formats or EXPORTER_NAMES), **options)
-    generator = export_folder(items_of(workspace, which, "a"), CLASSES, plan)
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value
+    return drive(export_folder(items_of(workspace, which, "a"), CLASSES, plan))
 
 
 def shown(workspace: Sessions, image_id: str) -> InstanceMasks:

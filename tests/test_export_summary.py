@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from review_actions import CLASSES, SIZE, some_cells
 
+from napari_cellseg.events import drive
 from napari_cellseg.export import ExportPlan, ExportSummary, Which, export_folder, items_of
 from napari_cellseg.workspace import Sessions
 
@@ -18,14 +19,8 @@ def write(folder: Path, name: str) -> Path:
 
 
 def export(sessions: Sessions, out: Path) -> ExportSummary:
-    steps = export_folder(
-        items_of(sessions, Which.ALL), CLASSES, ExportPlan(folder=out, formats=frozenset({"geojson"}))
-    )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    plan = ExportPlan(folder=out, formats=frozenset({"geojson"}))
+    return drive(export_folder(items_of(sessions, Which.ALL), CLASSES, plan))
 
 
 def test_proposals_that_no_one_reviewed_and_images_that_cannot_be_read_are_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_cellseg.events import drive
 from napari_cellseg.gui.review.truth_picture import FALSE, MATCHED, MISSED, against_labels
 from napari_cellseg.instances import InstanceMasks
 from tests.review_window import SIZE, Window, make_session, pump
@@ -40,13 +41,7 @@ def wait(window: Window, is_so: Any) -> None:
 
 def test_cells_are_matched_and_counted_as_in_evaluation() -> None:
     labels, found = given_session().instances(), answer()
-    steps = against_labels(np.zeros((*SIZE, 3), np.uint8), labels, found)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            picture = end.value
-            break
+    picture = drive(against_labels(np.zeros((*SIZE, 3), np.uint8), labels, found))
     assert (picture.matched, picture.false, picture.missed) == (18, 1, 2)
     classes = given_session().classes
     measured = evaluate({"a": labels}, {"a": found}, classes, min_scores=dict.fromkeys(classes.class_ids, 0.0))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from napari_cellseg.cli import main
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.events import drive
 from napari_cellseg.formats.label_images import read_class_images, to_instances
 from napari_cellseg.importers import import_annotations
 from napari_cellseg.workspace.open_any import open_folder
@@ -248,12 +249,7 @@ def test_a_nested_cell_is_said_and_kept_whole_in_a_file_of_its_own(tmp_path: Pat
 
 
 def opened(path: Path) -> Any:
-    steps = open_folder(path)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return drive(open_folder(path))
 
 
 @pytest.mark.parametrize("name", ["images/a.tif", "a.tif"])

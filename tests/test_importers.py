@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from import_writers import CLASSES, FAULTS, SIZE, WRITERS, Written, coco
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.events import drive
 from napari_cellseg.images.formats import image_size
 from napari_cellseg.importers import IMPORTERS, Imported, import_annotations
 from napari_cellseg.workspace.open_any import open_folder
@@ -141,12 +142,7 @@ def test_open_reads_what_the_documentation_says(name: str, tmp_path: Path) -> No
     written = WRITERS[name](tmp_path, [Written(3, 4, 5, 1), Written(20, 21, 6, 1), Written(40, 20, 4, 1)])
     suffixes = (".json", ".geojson", ".xml", ".npy", ".mat")
     (file,) = (file for file in tmp_path.rglob("*") if file.suffix in suffixes and file.name != "images.npy")
-    steps = open_folder(file)
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        opened = end.value
+    opened = drive(open_folder(file))
     opened.project.close()
     assert sum(len(cells) for cells in opened.imported.cells.values()) == sum(not row.fault for row in written)
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CheckpointError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone, drive
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.instances import InstanceMasks, intersections
 from napari_cellseg.model.bundled import bundled
@@ -50,12 +50,9 @@ def checkpoint(model: CellMaskRCNN, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def result_of(generator: Generator[Any, None, Any]) -> tuple[list[Any], Any]:
-    events = []
-    while True:
-        try:
-            events.append(next(generator))
-        except StopIteration as stop:
-            return events, stop.value
+    events: list[Any] = []
+    result = drive(generator, events.append)
+    return events, result
 
 
 class OracleModel:

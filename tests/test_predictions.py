@@ -12,6 +12,7 @@ import tifffile
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.events import drive
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Sessions, recoverable
@@ -47,12 +48,7 @@ def workspace(folder: Path):
 
 def states(workspace: Sessions, key: str = "k", open_image: str | None = None) -> dict[str, ImageState]:
     now = {} if open_image is None else {open_image: workspace.summary(open_image)}
-    steps = plan_images(workspace.project, key, now)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return {image.file.image_id: image.state for image in end.value}
+    return {image.file.image_id: image.state for image in drive(plan_images(workspace.project, key, now))}
 
 
 def predict(workspace: Sessions, image_id: str, key: str = "k") -> bool:

@@ -11,6 +11,7 @@ import torch
 
 from napari_cellseg.engine_process.tasks import TASKS, Prompt, TaskRunner
 from napari_cellseg.errors import CheckpointError
+from napari_cellseg.events import drive
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import load_checkpoint
 from napari_cellseg.model.config import PredictOptions
@@ -208,12 +209,7 @@ def test_the_task_loads_the_model_without_a_prompt_and_answers_with_one() -> Non
     runner, options = TaskRunner(TASKS), PredictOptions(device="cpu")
 
     def result(task: Prompt) -> CellAnswer | None:
-        run = task.on(runner.run)
-        while True:
-            try:
-                next(run)
-            except StopIteration as end:
-                return end.value
+        return drive(task.on(runner.run))
 
     assert result(Prompt(None, options)) is None
     assert iou(first(result(Prompt(prompt(), options)))) > 0.7

@@ -12,6 +12,7 @@ import pytest
 
 from napari_cellseg.cli import main
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.events import drive
 from napari_cellseg.export import ExportPlan, Which, export_folder, items_of
 from napari_cellseg.formats.coco_images import ImageId, write_image_ids
 from napari_cellseg.formats.coco_results import result_rows, write_results
@@ -173,12 +174,7 @@ def test_a_region_comes_back_after_a_save_and_after_a_kill(project_folder: Path,
 
 def test_the_pictures_of_a_comparison_show_the_region(project_folder: Path, image_id: str) -> None:
     def pictures(image: ImageComparison) -> Any:
-        steps = compared_pictures(project_folder, image, find_samples(project_folder).classes)
-        try:
-            while True:
-                next(steps)
-        except StopIteration as end:
-            return end.value
+        return drive(compared_pictures(project_folder, image, find_samples(project_folder).classes))
 
     rgb = read_sample(
         next(sample for sample in find_samples(project_folder).samples if sample.image_id == image_id)

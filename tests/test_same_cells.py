@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ import tifffile
 
 from napari_cellseg.batch import make_plan, predict_images
 from napari_cellseg.cli import main
-from napari_cellseg.events import ImageDone
+from napari_cellseg.events import ImageDone, drive
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
 from napari_cellseg.images.read import ImageFile, read_tiff
 from napari_cellseg.images.samples import generate_tissue
@@ -133,14 +133,6 @@ def test_batch_gives_the_cells_of_the_file_however_it_is_stored(tmp_path: Path, 
     assert len(found) == len(FILES)
     for cells in found.values():
         assert_same(cells, expected)
-
-
-def drive(steps: Generator[Any, None, Any]) -> Any:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def test_training_reads_the_picture_that_the_model_will_see(tmp_path: Path) -> None:

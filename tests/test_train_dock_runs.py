@@ -12,8 +12,7 @@ from train_window import NAMES, epoch_done, one_run, step_done, tissue_folder
 from training_folders import write_sample
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.commands.progress import drive
-from napari_cellseg.events import CheckpointSaved, Message
+from napari_cellseg.events import CheckpointSaved, Message, drive
 from napari_cellseg.gui.train.compare import GAINED, LOST, compared_pictures
 from napari_cellseg.gui.train.examples import last_examples
 from napari_cellseg.gui.train.lines import end_text, progress_of, resource_text, step_text, stopped_text
@@ -179,7 +178,7 @@ def test_gained_and_lost_cells_are_filled_in_their_colours(tmp_path):
         old_false=nothing,
         new_false=nothing,
     )
-    old, new = drive(compared_pictures(tmp_path, image, ClassTable(("x",))), lambda _: None)
+    old, new = drive(compared_pictures(tmp_path, image, ClassTable(("x",))))
     (y0, x0), (y1, x1) = ((box[1] + 3, box[0] + 3) for box in truth.boxes.tolist())
     assert np.argmax(new[y1, x1]) == np.argmax(GAINED)
     assert np.argmax(old[y0, x0]) == np.argmax(LOST)

@@ -13,7 +13,7 @@ from training_settings import tissue
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CheckpointError, ConfigError
-from napari_cellseg.events import Message
+from napari_cellseg.events import Message, drive
 from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
@@ -52,12 +52,9 @@ def gains(data: Path, models: dict[str, Path]) -> tuple[list[Any], Comparison]:
 
 
 def finish(events: Generator[Any, None, Comparison]) -> tuple[list[Any], Comparison]:
-    seen = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as end:
-            return seen, end.value
+    seen: list[Any] = []
+    result = drive(events, seen.append)
+    return seen, result
 
 
 def test_a_model_that_finds_cells_gains_them_all_over_one_that_finds_none(gains) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_cellseg.events import drive
 from napari_cellseg.formats.label_images import read_class_images, to_instances, write_class_images
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.model.checkpoint import load_checkpoint
@@ -58,12 +59,6 @@ def test_two_real_tiles_are_learnt_by_heart(consep: Path, tmp_path: Path) -> Non
     images = [read_sample(sample) for sample in find_samples(data, classes).samples]
     found = {}
     for image in images:
-        tiles = predictor.image(image.rgb)
-        while True:
-            try:
-                next(tiles)
-            except StopIteration as end:
-                found[image.image_id] = end.value
-                break
+        found[image.image_id] = drive(predictor.image(image.rgb))
     result = evaluate({image.image_id: truth_of(image) for image in images}, found, classes)
     assert result.mean("ap50") > 0.9, result.table()

@@ -11,7 +11,7 @@ from scipy import ndimage
 from stains import fluorescence
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.commands.progress import drive
+from napari_cellseg.events import drive
 from napari_cellseg.images.statistics import PictureFacts
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import load_weights, read_header
@@ -140,7 +140,7 @@ def dapi_folder(folder: Path) -> Path:
     [("bundled", True, "nuclei"), ("bundled", False, "bundled"), ("imagenet", True, "imagenet")],
 )
 def test_only_a_start_model_that_nobody_chose_is_picked(tmp_path: Path, chosen, picks, start) -> None:
-    config, _, why = drive(fit(dapi_folder(tmp_path), "lite", chosen, picks=picks), lambda _: None)
+    config, _, why = drive(fit(dapi_folder(tmp_path), "lite", chosen, picks=picks))
     assert config.start_from == start
     assert bool(why) == (start == "nuclei")
     if start == "nuclei":

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError, CellSegError, ImageReadError, TrainingError
-from napari_cellseg.events import Progress
+from napari_cellseg.events import Progress, drive
 from napari_cellseg.formats.label_images import class_files, read_label_image
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.read import ReadOptions
@@ -167,13 +167,7 @@ class DataReport:
 
 def scan(data: Path, classes: ClassTable | None = None, reading: ReadOptions | None = None) -> DataReport:
     """Check all images; see `scan_steps`."""
-    steps = scan_steps(data, classes, reading)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            report: DataReport = end.value
-            return report
+    return drive(scan_steps(data, classes, reading))
 
 
 def scan_steps(

@@ -211,8 +211,7 @@ class Model:
         >>> len(model.predict(np.full((64, 64, 3), 255, np.uint8)))
         0
         """
-        from napari_cellseg.commands.progress import drive
-        from napari_cellseg.events import ImageDone, ImageFailed, Message
+        from napari_cellseg.events import ImageDone, ImageFailed, Message, drive
         from napari_cellseg.model.config import PredictOptions
         from napari_cellseg.model.inference.predict import PredictItem, predict
         from napari_cellseg.model.suitability import check_pixel_size

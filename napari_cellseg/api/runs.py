@@ -71,7 +71,7 @@ def train(
     >>> run.checkpoint.name
     'best.safetensors'
     """
-    from napari_cellseg.commands.progress import drive
+    from napari_cellseg.events import drive
     from training.engine import train as train_steps
 
     config = _config(Path(data), Path(run_folder), preset, start_from, resume=resume, settings=settings)
@@ -87,7 +87,7 @@ def train(
 def _config(
     data: Path, run_folder: Path, preset: str, start_from: str | Path | None, *, resume: bool, settings: dict[str, Any]
 ) -> TrainConfig:
-    from napari_cellseg.commands.progress import drive
+    from napari_cellseg.events import drive
     from training.config import TrainConfig
     from training.fit import fit, usual_start
 
@@ -98,7 +98,7 @@ def _config(
     else:
         changed = (name.replace("__", ".") for name in settings)
         start = usual_start(preset, changed) if start_from is None else str(start_from)
-        config, *_ = drive(fit(data, preset, start, picks=start_from is None), lambda _: None)
+        config, *_ = drive(fit(data, preset, start, picks=start_from is None))
     return config.with_changes(**settings) if settings else config
 
 

@@ -41,7 +41,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, write the files, print the figures."""
-    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import drive
     from napari_cellseg.report.adjudication import write_adjudication
     from napari_cellseg.report.protocol import agreement_of, write_agreement_page, write_protocol
     from napari_cellseg.workspace import look_at

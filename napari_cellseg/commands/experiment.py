@@ -43,7 +43,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train all combinations and print the table of results."""
-    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import drive
     from training.experiment import experiment, grid, table
 
     variants = grid(dict(map(_values, options.vary)))

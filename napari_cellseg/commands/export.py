@@ -51,7 +51,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Convert; return 1 if annotations or images had to be left out, which are listed."""
-    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import drive
     from napari_cellseg.export import ExportPlan, export_folder
     from napari_cellseg.wording import counted
 

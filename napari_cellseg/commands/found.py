@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.commands.progress import drive
 from napari_cellseg.commands.results_model import write_results_model
 from napari_cellseg.errors import ExportError
-from napari_cellseg.events import SlideDone
+from napari_cellseg.events import SlideDone, drive
 from napari_cellseg.export import ExportItem, ExportPlan, ExportSummary, export_folder
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.images.read import ImageFile
@@ -114,7 +113,7 @@ def export_found(
     found: Iterable[FoundImage], classes: ClassTable, plan: ExportPlan, limits: Mapping[int, float] | None = None
 ) -> ExportSummary:
     """Write files as the Export dock does; the first problem is raised as an `ExportError`."""
-    summary = drive(export_folder(export_items(found, classes, limits or {}), classes, plan), lambda _: None)
+    summary = drive(export_folder(export_items(found, classes, limits or {}), classes, plan))
     if summary.problems:
         raise ExportError(summary.problems[0][1])
     return summary

@@ -130,7 +130,8 @@ def _show(result: Imported) -> None:
 
 def _write(result: Imported, out: Path) -> bool:
     """Write the folder; return whether an image could not be written."""
-    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import drive
     from napari_cellseg.importers.write import EXACT_NAME, LEFT_OUT_NAME, WriteStep, write_training_folder
     from napari_cellseg.wording import counted
 

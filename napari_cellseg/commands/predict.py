@@ -237,9 +237,8 @@ def predict_files(
     with a task, by image id, go to disk. ``workers`` predict instead of this process.
     """
     from napari_cellseg.commands.found import FoundImage, FoundSlide, reaching_of
-    from napari_cellseg.commands.progress import drive
     from napari_cellseg.commands.slides import glass_line, tile_text
-    from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, SlideDone, TileDone
+    from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, SlideDone, TileDone, drive
     from napari_cellseg.model.inference.predict import PredictItem, predict
 
     by_id = {file.image_id: file for file in files}

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from tqdm import tqdm
 
-__all__ = ["Bar", "drive"]
+__all__ = ["Bar"]
 
 _LOG_INTERVAL_S = 30.0
-
-Event = TypeVar("Event")
-Result = TypeVar("Result")
-
-
-def drive(events: Generator[Event, None, Result], show: Callable[[Event], None]) -> Result:
-    """Run a generator to its end, show each event, and return its result.
-
-    The generator is always closed before this returns or raises, also on Ctrl-C.
-    """
-    try:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            show(event)
-    finally:
-        events.close()
 
 
 class Bar:

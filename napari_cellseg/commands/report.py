@@ -57,7 +57,8 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the page; return 1 if an image had to be left out."""
     from napari_cellseg.commands.export import items_of_source
-    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import drive
     from napari_cellseg.report.write import write_report
     from napari_cellseg.wording import counted
 

@@ -73,7 +73,8 @@ def _train_flags() -> tuple[Flag, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Train to the end, or until Ctrl-C, which keeps the trained state."""
-    from napari_cellseg.commands.progress import Bar, drive
+    from napari_cellseg.commands.progress import Bar
+    from napari_cellseg.events import drive
 
     quiet, told = not is_first_process(), set[str]()
     with Bar("image", quiet=quiet) as bar:
@@ -132,7 +133,7 @@ def _config_of_run(folder: Path) -> TrainConfig:
 
 
 def _fitted(options: argparse.Namespace, bar: Bar, told: set[str]) -> TrainConfig:
-    from napari_cellseg.commands.progress import drive
+    from napari_cellseg.events import drive
     from training.fit import fit, usual_start
     from training.report import ScanStep
 

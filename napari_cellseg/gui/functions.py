@@ -24,7 +24,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.engine_process.client import EngineClient
 from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.errors import AnnotationError, ConfigError, EngineError, ImageReadError
-from napari_cellseg.events import ImageDone, ImageFailed, Message, PredictEvent, PredictSummary, TileDone
+from napari_cellseg.events import ImageDone, ImageFailed, Message, PredictEvent, PredictSummary, TileDone, drive
 from napari_cellseg.export import EXPORTER_NAMES, ExportItem, ExportPlan, ExportSummary, export_folder
 from napari_cellseg.formats.label_images import from_instances, to_instances
 from napari_cellseg.gui.canvas.foreign_layer import image_of_layer
@@ -183,7 +183,7 @@ def export(
             image_size=cells.image_size, classes=classes, cells=tuple(cells_from(cells, Status.GIVEN, "layer", 0.0))
         )
         items = [ExportItem(ImageFile(name, path), lambda: annotations)]
-        summary = _last(export_folder(items, classes, ExportPlan(folder=folder, formats=frozenset(formats))))
+        summary = drive(export_folder(items, classes, ExportPlan(folder=folder, formats=frozenset(formats))))
     if summary.problems:
         raise AnnotationError(summary.problems[0][1])
     show_info(f"{summary} -> {summary.folder}")
@@ -272,12 +272,3 @@ def _followed(events: Generator[PredictEvent | None, None, PredictSummary], imag
             application.lastWindowClosed.disconnect(close)
     assert found is not None  # every image is either done or failed
     return found
-
-
-def _last(events: Generator[Any, None, ExportSummary]) -> ExportSummary:
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            summary: ExportSummary = end.value
-            return summary

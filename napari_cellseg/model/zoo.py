@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from napari_cellseg.atomic import export_write
 from napari_cellseg.errors import CheckpointError
+from napari_cellseg.events import drive
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from napari_cellseg.model.config import ModelConfig, PredictOptions
 from napari_cellseg.model.inference.predictor import Predictor
@@ -52,13 +53,7 @@ class LabelImageNetwork(nn.Module):
 
     def _label_images(self, predictor: Predictor, image: Tensor) -> Tensor:
         rgb = image.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
-        steps = predictor.image(rgb)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                cells = end.value
-                break
+        cells = drive(predictor.image(rgb))
         cells = cells.select(cells.scores >= self.thresholds[cells.class_ids])
         pasted = [cells.paste(np.arange(1, len(cells) + 1)), cells.paste(cells.class_ids)]
         return torch.from_numpy(np.stack(pasted).astype(np.float32))
