@@ -353,11 +353,56 @@ def preferences_scene(shots: Shots, wanted: dict[str, bool]) -> None:
         dialog.reject()
 
 
+def slide_scene(shots: Shots, wanted: dict[str, bool]) -> None:
+    """Segment a slide of 71 Mpx from the middle of the view, and review its first cells while it runs."""
+    if not wanted["slide"]:
+        return
+    import numpy as np
+    import tifffile
+
+    from napari_cellseg.gui.canvas.camera import camera_of
+    from napari_cellseg.images.samples import generate_tissue
+
+    folder = shots.folder / "slides"
+    folder.mkdir()
+    block = generate_tissue((1056, 1056), 620, 3)[0]
+    with tifffile.TiffWriter(folder / "slide_01.tif") as file:
+        for level in range(4):
+            pixels = np.tile(block[:: 2**level, :: 2**level], (8, 8, 1))
+            place = {"resolution": (40_000 / 2**level,) * 2, "resolutionunit": "CENTIMETER"}
+            file.write(
+                pixels, tile=(256, 256), photometric="rgb", compression="jpeg", subifds=0 if level else 3,
+                subfiletype=1 if level else 0, metadata=None, **place,
+            )  # fmt: skip
+    plugin = shots.plugin
+    plugin.opener.open_path(folder)
+    shots.wait(lambda: plugin.state.slide is not None and plugin.slides.is_up_to_date, "opening the slide")
+    camera_of(shots.viewer).zoom = 0.55
+    shots.look_at(4000, 4000)
+    dock = shots.dock("Segment")
+    shots.wait(dock.button.isEnabled, "a model")
+    dock.button.click()
+    shots.wait(lambda: (plugin.slide_review.progress[1]) > 900, "the first tiles")
+    shots.dock("Review")
+    review = plugin.slide_review
+    review.next()
+    for step in (review.accept, review.reject, review.accept):
+        step()
+        shots.settle(0.2)
+    camera_of(shots.viewer).zoom = 0.55
+    shots.look_at(4000, 4000)
+    shots.wait(lambda: plugin.slides.is_up_to_date, "the view")
+    shots.take("slide")
+    plugin.segmentation.job.stop()
+    shots.wait(lambda: not plugin.segmentation.job.is_busy, "the stop")
+
+
 Scene = Callable[[Shots, dict[str, bool]], None]
 SCENES: tuple[tuple[Scene, tuple[str, ...]], ...] = (
     (review_scene, ("open", "demo", "review", "correct", "missed", "gallery", "table", "models")),
     (batch_scene, ("batch",)),
     (export_scene, ("export",)),
+    (slide_scene, ("slide",)),
     (preferences_scene, ("preferences",)),
     (train_scene, ("train-idle", "train-running", "train-finished", "train-compare")),
 )

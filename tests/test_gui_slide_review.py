@@ -163,6 +163,10 @@ def test_decisions_are_there_when_the_slide_is_opened_again(window, reviewed, tm
     assert dock.counts.text() == reviewed.counts_text
     assert dock.buttons["undo"].isEnabled()
     assert "images in memory" in dock.buttons["merge"].toolTip()
+    assert not dock.filter_row.isEnabled(), "it has no effect on a slide"
+    plugin.opener._forget_folder()
+    dock.refresh()
+    assert dock.filter_row.isEnabled()
 
 
 def test_masks_are_hidden_while_h_is_held_and_outlined_by_o(window, reviewed):

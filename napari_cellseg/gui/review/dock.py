@@ -284,6 +284,8 @@ class ReviewDock(Dock):
         explain(self._class, on_slide, _CLASS_TIP)
         for made in self._dispute_buttons:
             made.setVisible(queue.disputes is not None)
+        for part in (self.filter_row, self._show):
+            explain(part, on_slide)
         items = queue.items(_LISTED)
         self.queue_model.show(items, self.state.classes if session is None else session.classes)
         here = self.state.selection[0] if self.state.selection else self._do.missed
