@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator
@@ -139,13 +141,46 @@ def test_a_result_can_be_sent_to_a_process_without_torch(gains, tmp_path: Path) 
     assert int(result.stdout) == gains[1].gained
 
 
-def test_what_cannot_be_compared_is_a_clear_error(data: Path, models: dict[str, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_a_clear_error(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="no image 'tissue_9'"):
         finish(compare(data, None, bundled(), device="cpu", image_ids=["tissue_9"]))
     with pytest.raises(CheckpointError, match=r"gone\.safetensors"):
         finish(compare(data, tmp_path / "gone.safetensors", bundled(), device="cpu"))
-    with pytest.raises(ConfigError, match="tumour"):
-        finish(compare(data, None, models["tumour"], device="cpu"))
+    other = with_classes(data, tmp_path / "other", ("inflammatory", "other", "tumour", "stroma"))
+    with pytest.raises(ConfigError, match=r"tumour.*evaluate with --class-map"):
+        finish(compare(other, None, bundled(), device="cpu"))
+
+
+def with_classes(data: Path, folder: Path, names: tuple[str, ...], order: tuple[int, ...] = (1, 2, 3, 4)) -> Path:
+    """Copy one image of the data with other names of its classes, and its class images in another order."""
+    source = next((data / "train").glob("*_01"))
+    target = folder / "train" / source.name
+    target.mkdir(parents=True)
+    shutil.copy(source / "image.tif", target)
+    for new, old in enumerate(order, 1):
+        if (source / f"class{old}.tif").exists():
+            shutil.copy(source / f"class{old}.tif", target / f"class{new}.tif")
+    (folder / "classes.json").write_text(json.dumps(dict(enumerate(names, 1))))
+    return folder
+
+
+def test_classes_are_paired_with_those_of_the_data_as_in_evaluate(
+    data: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    names = TISSUE_CLASSES.names
+    plain = with_classes(data, tmp_path / "plain", names)
+    turned = with_classes(data, tmp_path / "turned", (names[2], names[0], names[3], names[1]), (3, 1, 4, 2))
+    _, expected = finish(compare(plain, models["blind"], bundled(), device="cpu"))
+    _, comparison = finish(compare(turned, models["blind"], bundled(), device="cpu"))
+    assert expected.pairing == ""
+    assert comparison.pairing == "Classes are paired by name; their order differs."
+    assert comparison.table.names == (names[2], names[0], names[3], names[1])
+
+    def figures(of: Comparison) -> dict[str, str]:
+        return {one.name: f"{one.cells} {one.gained} {one.new.pq:.6f}" for one in of.classes}
+
+    assert figures(comparison) == figures(expected)
+    assert comparison.gained > 0
 
 
 def cells(*places: tuple[int, int, int], score: float = 1.0) -> InstanceMasks:

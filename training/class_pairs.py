@@ -75,7 +75,12 @@ def parse_class_map(text: str) -> dict[str, str]:
 
 
 def pair_classes(
-    model: ClassTable, data: ClassTable, *, has_names: bool, chosen: Mapping[str, str] | None = None
+    model: ClassTable,
+    data: ClassTable,
+    *,
+    has_names: bool,
+    chosen: Mapping[str, str] | None = None,
+    remedy: str = REMEDY,
 ) -> ClassPairs:
     """Pair by ``chosen``, else by name, else by number where one side has no names or no name contradicts it.
 
@@ -87,6 +92,8 @@ def pair_classes(
     chosen : mapping of str to str, optional
         Name or number of a class of the model to name or number of a class of the data, or to "" to leave it out.
         A class that is not in it is paired by its name.
+    remedy : str
+        What to do if the classes cannot be paired.
 
     Raises
     ------
@@ -106,7 +113,7 @@ def pair_classes(
     if len(model) != len(data) or moved:
         raise ConfigError(
             f"The model knows {len(model)} classes ({', '.join(model.names)}), "
-            f"the data has {len(data)} ({', '.join(data.names)}). {REMEDY}"
+            f"the data has {len(data)} ({', '.join(data.names)}). {remedy}"
         )
     same = {class_id: class_id for class_id in model.class_ids}
     return ClassPairs(data, same, "" if is_placeholder(model) else _by_number(model, data))

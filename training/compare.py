@@ -16,23 +16,25 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message
 from napari_cellseg.images.formats import read_image
-from napari_cellseg.images.read import ReadOptions
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.model.device import Device, choose_device
 from napari_cellseg.model.inference.predict import ModelCache
 from napari_cellseg.model.inference.predictor import Predictor
+from training.class_pairs import pair_classes
 from training.comparison import ClassComparison, Comparison, ComparisonStep, ImageComparison, ModelScores
 from training.dataset import Sample, TrainingImage, find_samples, label_images_of, training_image
 from training.evaluate import Evaluation, evaluate
 from training.metrics import PanopticCounts, overlaps, panoptic_counts, same_cells
+from training.truth import has_names
 from training.validation import truth_of, window
 
 __all__ = ["compare"]
 
 Cells = dict[str, InstanceMasks]
 _Which = Literal["old", "new"]
+_REMEDY = "Compare on data with the classes of the model, or run evaluate with --class-map."
 
 
 def compare(
@@ -53,9 +55,10 @@ def compare(
     data : Path
         Training folder or COCO file, see `training.dataset`.
     old : Path or None
-        Checkpoint of the old model; None: the bundled one. Its classes are matched to the new model's by name.
+        Checkpoint of the old model; None: the bundled one. Its classes are matched to those of the data by name.
     new : Path
-        Checkpoint of the new model, which has the classes of the data.
+        Checkpoint of the new model. Its classes are paired with those of the data as `evaluate` does, see
+        `training.class_pairs`.
     image_ids : sequence of str, optional
         The images, for example the validation set of `training.split.Split`; all when left out.
     device : str
@@ -73,17 +76,20 @@ def compare(
     CheckpointError
         A model cannot be loaded.
     AnnotationError, ConfigError, ImageReadError
-        The data cannot be used, an image is unknown, or the classes are not the new model's.
+        The data cannot be used, an image is unknown, or the classes cannot be paired.
     """
     begin, chosen = time.perf_counter(), choose_device(device)
-    newer = _Model.load("new", new, chosen, None)
-    older = _Model.load("old", old or bundled(), chosen, newer.classes)
-    classes = newer.classes
+    newer = _Model.load("new", new, chosen)
+    source = find_samples(data, reading=newer.predictor.model.config.reading)
+    pairs = pair_classes(newer.classes, source.classes, has_names=has_names(source), remedy=_REMEDY)
+    newer, classes = newer.with_classes(pairs.of_model), pairs.classes
+    older = _Model.load("old", old or bundled(), chosen)
+    older = older.with_classes(_by_name(older.classes, classes))
     if unknown := [name for class_id, name, _ in classes if class_id not in older.class_ids.values()]:
         yield Message("warning", f"{older.name} does not know {', '.join(unknown)}; only its other classes count.")
     truth: Cells = {}
     found: dict[_Which, Cells] = {"old": {}, "new": {}}
-    samples = _samples(data, classes, image_ids, newer.predictor.model.config.reading)
+    samples = _samples(data, source.samples, image_ids)
     for number, sample in enumerate(samples, 1):
         image, pixel_size_um = _read(sample, side)
         truth[image.image_id] = truth_of(image)
@@ -105,13 +111,15 @@ def compare(
         new=_together([scores.new for scores in compared if scores.old is not None]),
         images=images,
         seconds=time.perf_counter() - begin,
-        by_number=is_placeholder(older.classes) or is_placeholder(newer.classes),
+        by_number=is_placeholder(older.classes) or is_placeholder(classes),
+        table=classes,
+        pairing=pairs.text,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """One of the two models; ``class_ids`` maps its classes to those of the new model, which index ``thresholds``."""
+    """One of the two models; ``class_ids`` maps its classes to those of the data, which index ``thresholds``."""
 
     which: _Which
     name: str
@@ -121,27 +129,30 @@ class _Model:
     predictor: Predictor
 
     @classmethod
-    def load(cls, which: _Which, path: Path, device: Device, classes: ClassTable | None) -> _Model:
+    def load(cls, which: _Which, path: Path, device: Device) -> _Model:
         network, header = ModelCache().get(Path(path), device)
-        class_ids = _by_name(header.classes, classes or header.classes)
-        limits = None
-        if header.thresholds is not None:
-            limits = {class_ids[own]: limit for own, limit in enumerate(header.thresholds, 1) if own in class_ids}
-        # One view: it compares models, and their thresholds are of one view.
+        limits = None if header.thresholds is None else dict(enumerate(header.thresholds, 1))
         predictor = Predictor(network, header, device, PredictOptions(test_time_augmentation="off"))
         return cls(
             which=which,
             name=header.name or Path(path).stem,
             classes=header.classes,
-            class_ids=class_ids,
+            class_ids={class_id: class_id for class_id in header.classes.class_ids},
             thresholds=limits,
             predictor=predictor,
         )
 
+    def with_classes(self, class_ids: Mapping[int, int]) -> _Model:
+        """Return the model with other class_ids for its classes."""
+        limits = self.thresholds
+        if limits is not None:
+            limits = {class_ids[own]: limit for own, limit in limits.items() if own in class_ids}
+        return replace(self, class_ids=class_ids, thresholds=limits)
+
     def cells(
         self, image: TrainingImage, pixel_size_um: float | None, place: tuple[int, int]
     ) -> Generator[ComparisonStep, None, InstanceMasks]:
-        """Predict an image, without cells of classes that the new model does not have."""
+        """Predict an image, without cells of classes that the data does not have."""
         tiles = self.predictor.image(image.rgb, pixel_size_um, place=place)
         while True:
             try:
@@ -170,8 +181,7 @@ def _by_name(own: ClassTable, classes: ClassTable) -> dict[int, int]:
     return {class_id: classes.class_id(name) for class_id, name, _ in own if name in classes.names}
 
 
-def _samples(data: Path, classes: ClassTable, image_ids: Sequence[str] | None, reading: ReadOptions) -> list[Sample]:
-    samples = find_samples(data, classes, reading).samples
+def _samples(data: Path, samples: Sequence[Sample], image_ids: Sequence[str] | None) -> list[Sample]:
     if image_ids is None:
         return list(samples)
     by_id = {sample.image_id: sample for sample in samples}

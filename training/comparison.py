@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.events import Progress
 from napari_cellseg.instances import InstanceMasks
 
@@ -60,7 +61,7 @@ class ClassComparison:
     Attributes
     ----------
     class_id, name
-        Of the new model.
+        Of the data.
     cells : int
         Ground-truth cells.
     old : ModelScores or None
@@ -88,7 +89,7 @@ class ImageComparison:
     image_id : str
     truth, old, new : InstanceMasks
         Ground truth, and the cells that each model predicts at or above its score thresholds; class_ids are those of
-        the new model.
+        the data.
     gained, lost : (G,), (L,) intp
         Indices into ``truth``: found by the new model only, by the old model only.
     old_false, new_false : (F,) intp
@@ -126,7 +127,11 @@ class Comparison:
     images: tuple[ImageComparison, ...]
     seconds: float
     by_number: bool = False
-    """Whether the classes of the models are matched by number, because one of them has no names; else by name."""
+    """Whether the old model's classes are matched by number, because one side has no names; else by name."""
+    table: ClassTable = field(default_factory=lambda: ClassTable.numbered(1))
+    """The classes of the data, which all class_ids mean."""
+    pairing: str = ""
+    """How the new model's classes are paired with the data's; empty if they are the same in the same order."""
 
     @property
     def gained(self) -> int:

@@ -67,7 +67,7 @@ class CompareWindow(QDialog):
     state : AppState
     comparison : Comparison
     classes : ClassTable
-        Of the new model.
+        Of the data.
     data : Path
         Where the images are.
     parent : QWidget
@@ -234,8 +234,9 @@ def _basis(comparison: Comparison) -> str:
     """Say what the figures rest on, and how the classes of the two models are matched."""
     cells = sum(scores.cells for scores in comparison.classes)
     few = f" {counted(cells, 'ground-truth cell')} are too few to rely on." if cells < FEW_CELLS else ""
-    how = "by number, because one model has no class names" if comparison.by_number else "by name"
-    return f"Classes are matched {how}. F1 compares centroids, AP50 and PQ compare masks.{few}"
+    how = "by number, because one of them has no class names" if comparison.by_number else "by name"
+    pairing = f"The new model and the data: {comparison.pairing} " if comparison.pairing else ""
+    return f"Classes of the models are matched {how}. {pairing}F1 compares centroids, AP50 and PQ compare masks.{few}"
 
 
 def _legend() -> str:

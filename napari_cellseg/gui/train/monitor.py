@@ -226,7 +226,7 @@ class TrainMonitor(QWidget):
         if plan is not None:
             self.compare_row.set_message(f"{comparison.gained:,} cells gained, {comparison.lost:,} lost.")
             self.window_of_comparison = CompareWindow(
-                self._state, comparison, plan.config.classes, plan.data, self.window()
+                self._state, comparison, comparison.table, plan.data, self.window()
             )
             self.window_of_comparison.show()
 
