@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from review_window import pump, wait_until
+from review_window import open_window, pump, wait_until
+from slide_cells import grid_cells, write_store
 from slide_files import damage_tile, write_pyramid
+from test_gui_first_steps import drop
 
 from napari_cellseg.gui.canvas.camera import camera_of, move_to
+from napari_cellseg.gui.opening import dropped
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.review.action_table import action
 from napari_cellseg.gui.slides import slide_image
 from napari_cellseg.images import slide, slide_levels
 from napari_cellseg.images.samples import generate_tissue
+from napari_cellseg.workspace import Sessions
 
 pytestmark = pytest.mark.gui
 
@@ -118,3 +122,36 @@ def test_what_needs_an_image_in_memory_says_so_on_a_slide(plugin, window, tmp_pa
     open_slide(plugin, write_pyramid(tmp_path / "slide.tif", tissue))
     assert "images in memory" in action("merge").needs(window.review)
     assert "images in memory" in action("brush").needs(window.review)
+
+
+def test_a_slide_dropped_on_the_canvas_is_opened_and_not_read_as_a_whole(plugin, window, tmp_path, tissue, monkeypatch):
+    monkeypatch.setattr(dropped, "_SMALL_BYTES", 1000)
+    window.dock("Open")
+    path = write_pyramid(tmp_path / "slide.tif", tissue)
+    before = [layer.name for layer in window.viewer.layers]
+    drop(window.viewer.window._qt_viewer, path)
+    wait_until(lambda: plugin.state.slide is not None)
+    settle(plugin)
+    assert plugin.state.slide.file.path == path
+    assert len(window.viewer.layers) <= len(before) + 2
+
+
+def test_the_viewer_closes_while_a_slide_is_read(tmp_path, tissue):
+    path = write_pyramid(tmp_path / "slide.tif", tissue, levels=1)
+    write_store(tmp_path / "cells" / "slide.sqlite", grid_cells((600, 500)))
+    with open_window() as other:
+        opened = plugin_of(other.viewer)
+        opened.opener.open_path(path)
+        wait_until(lambda: opened.state.slide is not None)
+    assert opened.slides.image.is_up_to_date
+    assert sorted(file.name for file in (tmp_path / "cells").iterdir()) == ["slide.decisions", "slide.sqlite"]
+
+
+def test_in_a_folder_that_another_viewer_holds_nothing_can_be_decided(plugin, window, tmp_path, tissue, monkeypatch):
+    write_pyramid(tmp_path / "slide.tif", tissue)
+    write_store(tmp_path / "cells" / "slide.sqlite", grid_cells((600, 500)))
+    monkeypatch.setattr(Sessions, "read_only", "ana has this folder open")
+    open_slide(plugin, tmp_path)
+    wait_until(lambda: plugin.slides.cells.path is not None)
+    assert action("accept").needs(window.review) == "ana has this folder open"
+    assert not (tmp_path / "cells" / "slide.decisions").exists()

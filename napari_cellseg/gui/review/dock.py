@@ -280,12 +280,10 @@ class ReviewDock(Dock):
         self._agreement.setText(agreement_text(self._do.truth, queue))
         self._agreement.setVisible(bool(self._agreement.text()))
         on_slide = ONLY_IN_MEMORY if self._do.slide.is_open else None
-        explain(self._order, on_slide, _ORDER_TIP)
-        explain(self._class, on_slide, _CLASS_TIP)
+        for box, tip in ((self._order, _ORDER_TIP), (self._class, _CLASS_TIP), (self.filter_row, ""), (self._show, "")):
+            explain(box, on_slide, tip)
         for made in self._dispute_buttons:
             made.setVisible(queue.disputes is not None)
-        for part in (self.filter_row, self._show):
-            explain(part, on_slide)
         items = queue.items(_LISTED)
         self.queue_model.show(items, self.state.classes if session is None else session.classes)
         here = self.state.selection[0] if self.state.selection else self._do.missed

@@ -303,7 +303,7 @@ class SlideReview(QObject):
 
     def _on_cells(self) -> None:
         """Open the decisions about the cells that are shown now."""
-        reader = self._cells.reader
+        reader, self._walk = self._cells.reader, (None, None)  # a run may have added cells to the view
         if self._reader is not reader:
             self._close()
             self._reader = reader
