@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QScrollArea
 
 from napari_cellseg.gui import docks
 from napari_cellseg.gui.opening.image_list import ImageList
@@ -81,3 +82,18 @@ def test_the_save_status_fits_next_to_the_numbers_of_a_large_image(
     assert review.counts.text() == "900 / 900"
     assert review.counts.toolTip().startswith("tissue_01\n900 of 900 cells reviewed")
     assert review.saved.width() >= review.saved.sizeHint().width() - 1, (review.counts.text(), review.saved.width())
+
+
+def test_buttons_keep_a_distance_from_the_scroll_bar(qtbot: Any, open_dock: Any) -> None:
+    dock = open_dock(docks.Export)
+    bar = dock.findChild(QScrollArea).verticalScrollBar()
+
+    def gap() -> int:
+        button = dock.export_button
+        return bar.mapTo(dock, QPoint(0, 0)).x() - button.mapTo(dock, QPoint(button.width(), 0)).x()
+
+    dock.resize(DOCK_WIDTH_PX, 300)
+    dock.show()
+    qtbot.waitUntil(lambda: bar.isVisible() and gap() >= 8)
+    dock.resize(DOCK_WIDTH_PX, 1200)
+    qtbot.waitUntil(lambda: not bar.isVisible() and dock.width() - dock.export_button.geometry().right() < 8)

@@ -23,6 +23,10 @@ _REMEMBER_MS = 1000
 """After this time in front, a tab is remembered."""
 
 
+_MARGIN_PX, _BAR_GAP_PX = 4, 6
+"""At both sides of a dock, and more next to its scroll bar."""
+
+
 class Dock(QWidget):
     """A dock of the plugin: fill ``self.column`` from top to bottom.
 
@@ -37,7 +41,7 @@ class Dock(QWidget):
         self.state = state
         content = QWidget()
         self.column = QVBoxLayout(content)
-        self.column.setContentsMargins(4, 6, 4, 6)
+        self.column.setContentsMargins(_MARGIN_PX, 6, _MARGIN_PX, 6)
         self.column.setSpacing(6)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -45,6 +49,7 @@ class Dock(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab would stop at the whole dock, and show nothing
         scroll.setWidget(content)
+        scroll.verticalScrollBar().rangeChanged.connect(self._keep_from_bar)
         self._scrolled = content
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -70,6 +75,10 @@ class Dock(QWidget):
 
     def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002, D102 - Qt's name
         return move_focus(self._scrolled, forward=next)
+
+    def _keep_from_bar(self, _: int, most: int) -> None:
+        """Keep the buttons away from a scroll bar that is shown, so that neither is clicked in place of the other."""
+        self.column.setContentsMargins(_MARGIN_PX, 6, _MARGIN_PX + (_BAR_GAP_PX if most else 0), 6)
 
     def _on_front(self, is_front: bool) -> None:
         if is_front:
