@@ -9,6 +9,7 @@ from review_window import pump, wait_until
 from slide_cells import CLASSES, grid_cells, write_store
 from slide_files import write_pyramid
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.slides import slide_cells
@@ -162,3 +163,15 @@ def test_contours_are_seen_where_a_pixel_of_the_screen_is_larger_than_one_of_the
     assert alphas[0] == 0
     assert alphas[1] == alphas[2] == 255
     assert alphas[3] < 255
+
+
+def test_cells_of_a_class_that_the_project_lost_are_hidden_until_it_is_back(plugin, tmp_path):
+    open_slide(plugin, tmp_path)
+    plugin.state.set_classes(ClassTable(("round", "other")))
+    assert plugin.slides.cells.path is None
+    assert "the project lacks square" in said()[-1]
+    plugin.state.set_classes(ClassTable(("other", "square", "round")))
+    settle(plugin)
+    assert plugin.slides.cells.path is not None
+    expected = [round(255 * value) for value in plugin.state.classes.rgb(3)]
+    assert shown_at(plugin, 220, 220)[:3] == expected, "by name, not by number"

@@ -205,7 +205,7 @@ class Segmentation(QObject):
         assert slide is not None, "the button is disabled without an image"
         if pixel_size_um is not None:
             check_pixel_size(pixel_size_um, options.scale, config.pixel_size_um, name)
-        if self._state.classes_are_provisional:
+        if self._state.classes_are_provisional and not self._state.slide_has_cells:
             self._state.set_classes(with_preferred_colours(classes))
         match_classes(classes, self._state.classes)
         self._used = options, pixel_size_um

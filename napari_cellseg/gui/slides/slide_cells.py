@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.class_match import match_classes
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.formats.cell_decisions import apply_decisions
@@ -19,7 +18,7 @@ from napari_cellseg.formats.cell_reader import CellCounts, CellReader
 from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, fill_colours
-from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view
+from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view, matched_classes
 from napari_cellseg.gui.slides.latest import LatestThread
 from napari_cellseg.gui.slides.own_rows import add_image_layer, draw_never, place_pixels
 from napari_cellseg.gui.slides.view import Box, View
@@ -60,6 +59,7 @@ class SlideCells:
         self._counting: LatestThread | None = None
         self._readers: tuple[CellReader, ...] = ()
         self._classes = ClassTable.numbered(1)
+        self._min_scores: Mapping[int, float] = {}
         self._limits: Mapping[int, float] = {}
         self._match: dict[int, int] = {}
         self._of_store = self._classes
@@ -122,7 +122,7 @@ class SlideCells:
         reader = open_cells(path, levels)
         try:
             self._of_store = reader.classes or ClassTable.numbered(reader.highest_class())
-            self._match = match_classes(self._of_store, classes)
+            self._match = matched_classes(self._of_store, classes, path.name)
             self._file = path.stat()
             self._readers = reader, CellReader(path), CellReader(path)
         except BaseException:
@@ -204,7 +204,7 @@ class SlideCells:
         if not self._readers:
             self._classes = classes
             return
-        match = match_classes(self._of_store, classes)
+        match = matched_classes(self._of_store, classes, self._readers[0].path.name)
         is_other = match != self._match
         self._classes, self._match = classes, match
         for class_id in classes.class_ids:
@@ -214,10 +214,11 @@ class SlideCells:
             rename(self._viewer, self._switches[class_id], f"class {class_id} (not in use)", is_listed=False)
         self._recolour()
         if is_other:
-            self.refresh()
+            self.use_limits(self._min_scores)
 
     def use_limits(self, limits: Mapping[int, float]) -> None:
         """Show the cells at or above these minimum scores, by class_id here; counts them again."""
+        self._min_scores = limits
         self._limits = {there: limits.get(here, 0.0) for there, here in self._match.items()}
         if self._readers:
             height, width = self._readers[0].image_size

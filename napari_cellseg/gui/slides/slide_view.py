@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import CellSegError
+from napari_cellseg.errors import CellSegError, ConfigError
 from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.preferences import recall, remember
@@ -44,7 +44,9 @@ class SlideView(QObject):
         self._state = state
         self.image = SlideImage(state.viewer, self.told.emit)
         self.cells = SlideCells(state.viewer, self.told.emit)
-        self._is_open = False
+        self._is_open = self._is_opening = False
+        self._hidden: Path | None = None
+        """A file of cells that are not shown, since the project lacks a class of them."""
         self._look_turn = QTimer(self)
         self._look_turn.setSingleShot(True)
         self._look_turn.setInterval(_LOOK_MS)
@@ -116,15 +118,19 @@ class SlideView(QObject):
         slide = self._state.slide
         if slide is None:
             return False
+        self._hidden, self._is_opening = None, True
         try:
             self._adopt_classes(path)
             self._state.slide_has_cells = True
             self.cells.open(path, slide.levels, self._state.classes, self._state.min_scores)
         except CellSegError as error:
             self._state.slide_has_cells = False
+            self._hidden = path if isinstance(error, ConfigError) else None
             self.told.emit(str(error))
             self.cells_changed.emit()
             return False
+        finally:
+            self._is_opening = False
         if path != slide.store:
             remember(_key_of(slide), str(path))
         self.look()
@@ -147,9 +153,14 @@ class SlideView(QObject):
                 self._state.set_classes(classes, provisional=True)
 
     def _on_classes(self) -> None:
+        if self._hidden is not None and not self._is_opening:
+            self.open_cells(self._hidden)
+            return
+        path = self.cells.path
         try:
             self.cells.use_classes(self._state.classes)
         except CellSegError as error:  # the project has other classes now
+            self._hidden = path
             self.cells.close()
             self._state.slide_has_cells = False
             self.told.emit(str(error))
@@ -169,7 +180,7 @@ class SlideView(QObject):
             self._take_turn.stop()
 
     def _end(self) -> None:
-        self._is_open = False
+        self._is_open, self._hidden = False, None
         for turn in (self._look_turn, self._take_turn, self._rest_turn):
             turn.stop()
         self.cells.close()
