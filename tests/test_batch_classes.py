@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from batch_window import HEADER, RGB, TRUTH, FakeEngine, make_folder, open_folder, predict, settle
 from napari.utils.notifications import notification_manager
-from test_batch import HEADER, RGB, TRUTH, FakeEngine, make_folder, open_folder, predict, settle
 
 from napari_cellseg.formats.label_images import write_class_images
 from napari_cellseg.gui import docks
