@@ -1,72 +1,24 @@
+"""The dock *Segment*; the engine process has its own tests."""
+
 from __future__ import annotations
 
-import gc
 import re
-import sys
-import time
-from dataclasses import dataclass, replace
-from pathlib import Path
-from weakref import ref
 
 import numpy as np
 import pytest
 import tifffile
-from engine_tasks import TASKS
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QApplication
+from segment_window import CONFIG, FOUND, GOOD, READY, RGB, answer, segment
 
-from napari_cellseg.class_match import match_classes, with_class_ids
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.engine_process.tasks import Predict, Task
-from napari_cellseg.errors import ConfigError, EngineError
-from napari_cellseg.events import ImageDone, ImageFailed, ModelReady, PredictSummary, ScaleHint, TileDone
+from napari_cellseg.errors import EngineError
+from napari_cellseg.events import ImageFailed
 from napari_cellseg.gui import docks
-from napari_cellseg.gui import engine as engine_module
-from napari_cellseg.gui.engine import Engine
 from napari_cellseg.gui.jobs import JobState
-from napari_cellseg.gui.preferences import Preferences
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.options import ReadOptions
-from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
+from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.model.checkpoint import CheckpointHeader
-from napari_cellseg.model.config import ModelConfig, PredictOptions
-
-RGB, TRUTH = generate_tissue((128, 128), 16)
-FOUND = replace(TRUTH, scores=np.linspace(0.9, 0.2, len(TRUTH), dtype=np.float32))
-READY = ModelReady(
-    model_name="lite",
-    class_names=TISSUE_CLASSES.names,
-    device="cpu",
-    reason="auto: CPU, no CUDA device found",
-    seconds=0.1,
-)
-
-
-def answer(events, *, wait_s=0.0):
-    """Replace the engine process, which has its own tests: yield these events."""
-
-    def run(task):
-        assert isinstance(task, Predict)
-        run.calls.append(task)
-        for event in events:
-            time.sleep(wait_s)
-            yield event
-        return PredictSummary(1, 0, len(FOUND), 0.1)
-
-    run.calls = []
-    return run
-
-
-GOOD = (
-    READY,
-    TileDone(image=1, images=1, tile=1, tiles=2, cells=5),
-    TileDone(image=1, images=1, tile=2, tiles=2, cells=9),
-    ImageDone(image=1, images=1, image_id="tissue", instances=FOUND, seconds=1.5),
-)
-
-
-CONFIG = ModelConfig.preset("lite", TISSUE_CLASSES).with_changes(pixel_size_um=0.25)
 
 
 @pytest.fixture
@@ -83,12 +35,6 @@ def image(dock, viewer):
     layer = viewer.add_image(RGB, name="tissue", rgb=True)
     dock.opener.show_pixels(layer)
     return layer
-
-
-def segment(qtbot, dock, run):
-    dock.segmentation.engine.run = run
-    dock.button.click()
-    qtbot.waitUntil(lambda: not dock.segmentation.job.is_busy, timeout=60_000)
 
 
 def test_the_button_says_why_it_cannot_work(dock, viewer):
@@ -344,103 +290,6 @@ def test_a_project_without_a_class_of_the_model_is_told_which(dock):
     dock.button.click()
     assert "the project lacks other" in dock.row.message.text()
     assert dock.segmentation.job.state is JobState.IDLE
-
-
-@pytest.mark.usefixtures("image")
-def test_a_better_scale_is_offered_and_used_with_one_click(qtbot, dock):
-    notification_manager.records.clear()
-    run = answer(
-        (
-            READY,
-            TileDone(image=1, images=1, tile=1, tiles=1, cells=9),
-            ScaleHint("warning", "tissue: try scale 3", 3.0),
-            GOOD[-1],
-        )
-    )
-    segment(qtbot, dock, run)
-    assert run.calls[0].options.scale is None
-    (offer,) = [record for record in notification_manager.records if "try scale 3" in str(record.message)]
-    (label, use) = offer.actions[0]
-    assert label == "Segment at scale 3"
-    use(None)
-    qtbot.waitUntil(lambda: len(run.calls) == 2 and not dock.segmentation.job.is_busy, timeout=60_000)
-    assert run.calls[1].options.scale == 3
-
-
-def test_the_offer_of_a_scale_does_not_keep_a_closed_dock(qtbot, viewer, plugin):
-    assert plugin.state.viewer is viewer
-    dock = docks.Segment(viewer)
-    notification_manager.records.clear()
-    dock._on_scale(ScaleHint("warning", "tissue: try scale 3", 3.0))
-    gone = ref(dock)
-    dock.close()
-    dock.deleteLater()
-    del dock
-    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    qtbot.waitUntil(lambda: gc.collect() >= 0 and gone() is None)
-    (_, use) = notification_manager.records[0].actions[0]
-    use(None)
-    assert "Segment at scale 3: not done" in str(notification_manager.records[-1].message)
-
-
-@pytest.mark.usefixtures("image")
-def test_a_pixel_size_without_effect_is_refused(qtbot, dock):
-    dock.pixel_size.setValue(0.5)
-    dock.advanced.set_values({"scale": 2.0})
-    qtbot.mouseClick(dock.button, Qt.MouseButton.LeftButton)
-    assert "only the scale is used" in dock.row.message.text()
-    assert not dock.segmentation.job.is_busy
-
-
-@pytest.mark.usefixtures("image")
-def test_the_pixel_size_can_be_set_by_hand(qtbot, dock):
-    assert dock.pixel_size.text() == "auto: unknown"
-    dock.pixel_size.setValue(0.5)
-    run = answer(GOOD)
-    segment(qtbot, dock, run)
-    assert run.calls[0].items[0].pixel_size_um == 0.5
-
-
-# ---- classes of the model and of the project ----
-
-
-def test_classes_are_matched_by_name():
-    model, project = ClassTable(("b", "a")), ClassTable(("a", "x", "b"))
-    match = match_classes(model, project)
-    assert match == {1: 3, 2: 1}
-    moved = with_class_ids(replace(TRUTH, class_ids=np.where(TRUTH.class_ids % 2, 1, 2)), match)
-    assert set(moved.class_ids.tolist()) == {1, 3}
-
-
-def test_classes_without_names_are_matched_by_number():
-    assert match_classes(TISSUE_CLASSES, ClassTable.numbered(5)) == {i: i for i in range(1, 5)}
-    with pytest.raises(ConfigError, match="the project lacks other"):
-        match_classes(TISSUE_CLASSES, ClassTable.numbered(3))
-
-
-# ---- where it runs ----
-
-
-@dataclass(frozen=True)
-class Count(Task[int, dict]):
-    name = "count_to"
-    n: int
-
-
-def test_this_process_is_refused_when_torchvision_was_not_there_first(monkeypatch, plugin):
-    monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
-    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    with pytest.raises(ConfigError, match="before the viewer opens"):
-        Engine(plugin.state).run(Predict([], PredictOptions(checkpoint=Path("m.safetensors"))))
-
-
-def test_this_process_runs_the_same_generator(monkeypatch, plugin):
-    monkeypatch.setattr(engine_module, "preferences", lambda: Preferences(engine="this process"))
-    monkeypatch.setitem(sys.modules, "torchvision", sys.modules[__name__])
-    monkeypatch.setattr(engine_module, "TASKS", TASKS)
-    engine = Engine(plugin.state)
-    assert list(engine.run(Count(3))) == [0, 1, 2]
-    assert engine.process_id is None
 
 
 @pytest.mark.usefixtures("image")

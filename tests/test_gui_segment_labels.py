@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari.utils.notifications import notification_manager
-from test_gui_segment import CONFIG, FOUND, GOOD, RGB, TRUTH, answer, segment
+from segment_window import CONFIG, FOUND, GOOD, RGB, TRUTH, answer, segment
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.label_images import write_class_images
