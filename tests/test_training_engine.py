@@ -126,7 +126,7 @@ def test_the_best_model_says_what_it_is_and_predicts(finished, data: Path) -> No
     model, header = load_checkpoint(folder / "best.safetensors")
     image = read_sample(find_samples(data).samples[0])
     tiles = Predictor(model, header, choose_device("cpu"), PredictOptions()).image(image.rgb)
-    assert sum(1 for _ in tiles) == 1
+    assert [tile.tile for tile in tiles] == [1, 2, 3, 4], "four views of one tile"
 
 
 def test_two_runs_with_one_seed_are_the_same_and_with_another_are_not(finished, data: Path, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_pixels_that_cannot_be_written_train_and_predict(data: Path) -> None:
     rgb, _ = Augmentation.of(CONFIG.augment.model_copy(update={"crop": None}), CONFIG.model)(image, 0)
     assert rgb.shape[0] == 3
     predictor = Predictor(first_network(CONFIG).eval(), None, choose_device("cpu"), PredictOptions())
-    assert sum(1 for _ in predictor.image(image.rgb)) == 1
+    assert [tile.tile for tile in predictor.image(image.rgb)] == [1, 2, 3, 4], "four views of one tile"
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_the_last_state(

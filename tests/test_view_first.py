@@ -50,7 +50,7 @@ def test_batches_and_cells_are_those_of_the_plain_order_byte_by_byte(batch: int)
     answers = []
     for centre in (None, (400.0, 500.0)):
         network: Any = Recorder(ModelConfig.preset("lite", ClassTable(("cell",))).with_changes(working_scale=1.0))
-        predictor = Predictor(network, None, CPU, PredictOptions(**TILES, batch=batch))
+        predictor = Predictor(network, None, CPU, PredictOptions(**TILES, batch=batch, test_time_augmentation="off"))
         answers.append((*result_of(predictor.image(coded(TRUTH), centre=centre)), network.shown))
     (plain, expected, first), (events, found, second) = answers
     assert found.equals(expected)
