@@ -25,6 +25,16 @@ def test_an_improvement_starts_the_count_again() -> None:
     assert stopping.stops_in == 1
 
 
+def test_a_part_of_an_epoch_may_be_the_best_but_is_not_counted() -> None:
+    stopping = EarlyStopping(patience=2)
+    assert stopping.update(1, 0.1, whole=False)
+    assert not stopping.update(1, 0.1, whole=False)
+    assert not stopping.update(1, 0.0, whole=False)
+    assert stopping.waited == 0
+    assert not stopping.update(1, 0.1)
+    assert stopping.waited == 1
+
+
 def test_min_delta_must_be_exceeded_in_both_modes() -> None:
     up, down = EarlyStopping(min_delta=0.01), EarlyStopping(min_delta=0.01, mode="min")
     assert up.update(1, 0.5)

@@ -95,6 +95,8 @@ def test_a_run_at_its_step_limit_goes_on_from_the_middle_of_the_epoch(data: Path
     events = run(CONFIG.with_changes(max_steps=2, validation__every=1, optimizer__schedule="constant"), data, folder)
     assert events[-1].reason is StopReason.MAX_STEPS
     assert sum(isinstance(event, EpochDone) for event in events) == 1
+    again = run(CONFIG.with_changes(max_steps=2, optimizer__schedule="constant"), data, folder, resume=True)
+    assert [e.epochs_without_improvement for e in again if isinstance(e, EpochDone)] == [0]
     more = run(CONFIG.with_changes(optimizer__schedule="constant"), data, folder, resume=True)
     assert [(e.epoch, e.step) for e in more if isinstance(e, StepDone)] == [(1, 3), (2, 1), (2, 2), (2, 3)]
     assert [row["epoch"] for row in RunFolder(folder).read_metrics()] == [1, 2]

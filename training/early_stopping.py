@@ -31,7 +31,7 @@ class EarlyStopping:
     best_epoch : int
         1-based; 0 until the first finite value.
     waited : int
-        Validations since the best one.
+        Validations since the best one, without those of epochs that were cut short.
     """
 
     patience: int | None = 10
@@ -41,12 +41,16 @@ class EarlyStopping:
     best_epoch: int = field(default=0, init=False)
     waited: int = field(default=0, init=False)
 
-    def update(self, epoch: int, value: float) -> bool:
-        """Add the value of one validation; return whether it is the best so far. NaN and infinities never are."""
+    def update(self, epoch: int, value: float, *, whole: bool = True) -> bool:
+        """Add the value of one validation; return whether it is the best so far. NaN and infinities never are.
+
+        Without `whole` the epoch was cut short by a limit of the run: its value may be the best, but the epoch is
+        counted when it ends, however often the run reaches a limit within it.
+        """
         if self._is_better(value):
             self.best_value, self.best_epoch, self.waited = float(value), epoch, 0
             return True
-        self.waited += 1
+        self.waited += whole
         return False
 
     def _is_better(self, value: float) -> bool:

@@ -262,7 +262,7 @@ class _Run:
         metrics = validation.flat() if validation else {}
         values = {**metrics, "train_loss": losses.get("loss", float("nan"))}
         monitor, stopping = self.config.stopping.monitor, self.parts.stopping
-        is_best = monitor in values and stopping.update(epoch, values[monitor])
+        is_best = monitor in values and stopping.update(epoch, values[monitor], whole=not cut_short)
         if is_best:
             progress.best_metrics = dict(values)
             self.records.best(validation)
