@@ -164,7 +164,7 @@ class SlideTileDone(TileDone):
 
 @dataclass(frozen=True, kw_only=True)
 class SlideDone:
-    """All cells of a slide are in its store.
+    """All cells of a slide, or of the part that was asked for, are in its store.
 
     Attributes
     ----------
@@ -177,6 +177,8 @@ class SlideDone:
         As the file states it, of the level that was read.
     seconds : float
         Of this run alone.
+    waiting : int
+        Tiles that wait for another run, because this one was of a part of the slide.
     """
 
     image: int
@@ -188,6 +190,7 @@ class SlideDone:
     glass: int
     pixel_size_um: float | None
     seconds: float
+    waiting: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -256,3 +256,46 @@ def test_a_damaged_tile_fails_and_the_finished_tiles_stay(
     assert "near x 320, y 256 px" in failed.message
     with CellStore.open(tmp_path / "a.sqlite") as store:
         assert len(store.tiles()) >= 6
+
+
+def box_ring(x0: float, y0: float, x1: float, y1: float) -> Any:
+    return (x0, y0), (x1, y0), (x1, y1), (x0, y1)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_part_has_all_of_its_cells_and_the_next_runs_give_the_rest(
+    runner: Runner, path: Path, tmp_path: Path, batch: int
+) -> None:
+    store, whole = tmp_path / "a.sqlite", runner.whole(path, batch=batch)
+    rings = box_ring(5, 5, 45, 50), box_ring(200, 180, 340, 290)
+    for ring in rings[: 3 - batch]:  # in batches of two, the second would be the rest
+        events = runner.events(path, SlideTask(store, skips_glass=False, part=ring), batch=batch)
+        (done,) = [event for event in events if isinstance(event, SlideDone)]
+        with CellStore.open(store) as kept:
+            assert not kept.is_complete
+            assert 0 < len(kept.tiles()) == done.tiles == TILES - done.waiting < TILES
+            found = TileCells.concatenate(list(kept.best_first())).cells
+        expected = whole.select(SlideRegion(((ring,),), SIZE, SIZE).keeps(whole))
+        assert len(expected) > 2
+        cells = [(*box, score) for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True)]
+        wanted = [(*box, score) for box, score in zip(expected.boxes.tolist(), expected.scores.tolist(), strict=True)]
+        assert set(wanted) <= set(cells)
+    again = runner.events(path, SlideTask(store, skips_glass=False, part=ring), batch=batch)
+    assert tiles_done(again) == [], "the part is finished"
+    (done,) = [
+        event
+        for event in runner.events(path, SlideTask(store, skips_glass=False), batch=batch)
+        if isinstance(event, SlideDone)
+    ]
+    assert (done.tiles, done.waiting) == (TILES, 0)
+    assert read(store).cells.equals(whole), "no cell is lost, none doubled"
+
+
+def test_a_finished_slide_is_kept_when_a_part_gets_other_settings(runner: Runner, path: Path, tmp_path: Path) -> None:
+    store, part = tmp_path / "a.sqlite", box_ring(5, 5, 45, 50)
+    runner.events(path, SlideTask(store, skips_glass=False))
+    assert "a finished run" in texts(runner.events(path, SlideTask(store, skips_glass=False, part=part)))
+    events = runner.events(path, SlideTask(store, skips_glass=False, part=part), min_score=0.9)
+    assert "It is kept as a.sqlite.bak" in texts(events)
+    with CellStore.open(tmp_path / "a.sqlite.bak") as kept:
+        assert kept.is_complete

@@ -31,12 +31,16 @@ class SlideTask:
         slide.
     first : (float, float), optional
         x and y, px of level 0: the tiles nearest to it come first. The cells do not depend on it.
+    part : Ring
+        Only the batches of tiles that decide about cells in this polygon are predicted in this run; empty for all. The
+        cells do not depend on it: the others wait in the store for the next run.
     """
 
     store: Path
     skips_glass: bool = True
     region: tuple[tuple[Ring, ...], ...] = ()
     first: tuple[float, float] | None = None
+    part: Ring = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from math import hypot
+from math import ceil, hypot
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
 from napari_cellseg.images.tissue import glass_boxes, white_of
 from napari_cellseg.instances import InstanceMasks
-from napari_cellseg.model.inference.predict_item import SlideTask
+from napari_cellseg.model.inference.predict_item import Ring, SlideTask
 from napari_cellseg.model.inference.seam_stream import SeamStream
 from napari_cellseg.model.inference.slide_region import SlideRegion
 from napari_cellseg.model.inference.tile_batches import TileBatch, TileJob
@@ -89,11 +89,12 @@ def predict_slide(
     """
     size = slide.shape[:2]
     region = SlideRegion(task.region, size, slide.full_size)
-    with opened_store(task.store, size, made_from, classes) as (store, text):
+    with opened_store(task.store, size, made_from, classes, keeps_finished=bool(task.part)) as (store, text):
         if text:
             yield Message("info", f"{image_id}: {text}")
+        waiting = 0
         if not store.is_complete:
-            yield from _SlideRun(plan, slide, task, region, store, pixel_size_um).predict(predict, place)
+            waiting = yield from _SlideRun(plan, slide, task, region, store, pixel_size_um).predict(predict, place)
         states = list(store.tiles().values())
         sample = next(store.best_first(_SAMPLE), TileCells.empty(size)).cells
         done = SlideDone(
@@ -106,6 +107,7 @@ def predict_slide(
             glass=states.count("glass"),
             pixel_size_um=slide.pixel_size_um,
             seconds=0.0,
+            waiting=waiting,
         )
     return done, sample
 
@@ -132,6 +134,13 @@ class _SlideRun:
             finished = self._skipped()
             store.add(finished, TileCells.empty(self._size), TileCells.empty(self._size))
         self._groups = [[i for i in group if i not in finished] for group in groups]
+        self._waiting = 0
+        if task.part:
+            left = sum(map(len, self._groups))
+            self._groups = self._of_part(
+                groups, self._groups, task.part, ceil(plan.options.overlap / plan.scale(pixel_size_um)[0])
+            )
+            self._waiting = left - sum(map(len, self._groups))
         if task.first is not None:
             self._groups.sort(key=self._distance_to(task.first))
         self._stream = SeamStream(
@@ -142,6 +151,19 @@ class _SlideRun:
         predicted = [i for i, state in finished.items() if state in had_pixels]
         self._done, self._to_do = len(predicted), sum(map(len, self._groups))
         self._px_done, self._px_to_do = self._area(predicted), self._area(i for group in self._groups for i in group)
+
+    def _of_part(self, groups: list[range], left: list[list[int]], part: Ring, reach: int) -> list[list[int]]:
+        """Return what is left of the batches with a tile within ``reach``, px, of a part of the slide.
+
+        A cell of the part may reach that far into a tile; it would wait for it. Batches stay whole: see `TilePlan`.
+        """
+        near = SlideRegion(((part,),), self._size, self._slide.full_size)
+
+        def is_near(number: int) -> bool:
+            x0, y0, x1, y1 = self._tiles[number].box
+            return near.touches((x0 - reach, y0 - reach, x1 + reach, y1 + reach))
+
+        return [rest for group, rest in zip(groups, left, strict=True) if rest and any(map(is_near, group))]
 
     def _distance_to(self, place: tuple[float, float]) -> Callable[[list[int]], float]:
         """Return how far a batch of tiles is from a place, x and y in px of level 0."""
@@ -172,7 +194,8 @@ class _SlideRun:
         cores = [self._tiles[i].core or self._tiles[i].box for i in numbers]
         return sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in cores)
 
-    def predict(self, predict: PredictTiles, place: tuple[int, int]) -> Generator[SlideTileDone, None, None]:
+    def predict(self, predict: PredictTiles, place: tuple[int, int]) -> Generator[SlideTileDone, None, int]:
+        """Predict what is left of the part, or of the slide; return the number of tiles that wait for another run."""
         start, at_start = time.monotonic(), self._done
         with closing(predict(self._job())) as batches:
             for batch in batches:
@@ -191,7 +214,9 @@ class _SlideRun:
                     mm2_in_all=None if self._um2 is None else (self._px_done + self._px_to_do) * self._um2 / 1e6,
                     seconds_left=per_tile * self._to_do,
                 )
-        self._store.finish()
+        if not self._waiting:
+            self._store.finish()
+        return self._waiting
 
     def _job(self) -> TileJob:
         """Return the tiles to predict; without a coarse level, the pixels of a tile tell whether it is glass."""
@@ -222,7 +247,12 @@ class _SlideRun:
 
 @contextmanager
 def opened_store(
-    path: Path, size: tuple[int, int], made_from: Mapping[str, Any], classes: ClassTable | None = None
+    path: Path,
+    size: tuple[int, int],
+    made_from: Mapping[str, Any],
+    classes: ClassTable | None = None,
+    *,
+    keeps_finished: bool = False,
 ) -> Iterator[tuple[CellStore, str]]:
     """Open the store of an earlier run with the same settings, or a new one; yield it and a message for the user.
 
@@ -238,13 +268,15 @@ def opened_store(
         JSON values on which the cells depend, by the words of the message.
     classes : ClassTable, optional
         Recorded in a new store.
+    keeps_finished : bool
+        Whether a finished file with other settings is kept too: this run may be of a part of the slide.
 
     Raises
     ------
     ExportError
         The file is open in another process, or cannot be written.
     """
-    store, text = _earlier(path, size, made_from)
+    store, text = _earlier(path, size, made_from, keeps_finished=keeps_finished)
     facts: dict[str, Any] = {"made_from": dict(made_from)}
     if classes is not None:
         facts["classes"] = classes.to_json()
@@ -252,7 +284,9 @@ def opened_store(
         yield opened, text
 
 
-def _earlier(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) -> tuple[CellStore | None, str]:
+def _earlier(
+    path: Path, size: tuple[int, int], made_from: Mapping[str, Any], *, keeps_finished: bool
+) -> tuple[CellStore | None, str]:
     if not path.exists() or is_blank(path):
         return None, ""
     try:
@@ -269,7 +303,7 @@ def _earlier(path: Path, size: tuple[int, int], made_from: Mapping[str, Any]) ->
     is_complete = store.is_complete
     store.close()
     what = f"{path} is of a run with another value of: {', '.join(different) or 'image size'}"
-    if not is_complete or decisions_file(path).exists():
+    if keeps_finished or not is_complete or decisions_file(path).exists():
         return None, f"{what}. {_kept(path)}"
     with write_errors(path):
         path.unlink()
