@@ -7,6 +7,8 @@ import queue
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from review_window import pump, wait_until
 from slide_cells import grid_cells
 from slide_files import write_pyramid
@@ -22,6 +24,7 @@ from napari_cellseg.images import slide, slide_levels
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header
+from tests.real_mouse import Mouse
 
 pytestmark = pytest.mark.gui
 
@@ -37,6 +40,7 @@ class Run:
         self.events = queue.Queue()
         self.tasks = []
         self.store = None
+        self.waiting = 0
 
     def __call__(self, task):
         self.tasks.append(task)
@@ -50,10 +54,11 @@ class Run:
                     yield None
                     continue
                 if number is None:
-                    self.store.finish()
+                    if not self.waiting:
+                        self.store.finish()
                     yield SlideDone(
                         image=1, images=1, image_id="slide", store=path, cells=len(self.store), tiles=2, glass=0,
-                        pixel_size_um=0.25, seconds=1.0,
+                        pixel_size_um=0.25, seconds=1.0, waiting=self.waiting,
                     )  # fmt: skip
                     return PredictSummary(1, 0, len(self.store), 1.0)
                 part = CELLS.select(np.arange(len(CELLS)) % 2 == number)
@@ -124,6 +129,90 @@ def test_cells_appear_tile_by_tile_and_a_stopped_run_continues(window, opened, t
     assert dict(opened.slide_review.decisions.of) == rejected
     opened.opener._forget_folder()
     assert sorted(file.name for file in (tmp_path / "cells").iterdir()) == ["slide.decisions", "slide.sqlite"]
+
+
+def outlines(window):
+    return [layer for layer in window.viewer.layers if layer.visible and layer.name == "region of interest"]
+
+
+def bounds(points):
+    (x0, y0), (x1, y1) = np.min(points, 0), np.max(points, 0)
+    return pytest.approx((x0, y0, x1, y1), abs=2)
+
+
+def test_a_region_is_drawn_segmented_first_and_removed_for_the_rest(window, opened, monkeypatch):
+    dock, run, mouse = choose(opened), Run(), Mouse(window)
+    said = []  # napari itself soon says what is below the mouse
+    window.viewer.events.status.connect(lambda event: said.append(str(event.value)))
+    monkeypatch.setattr(opened.segmentation.engine, "run", run)
+    window.canvas.setFocus()
+    QTest.keyClick(window.canvas, Qt.Key_G)
+    assert said[-1].startswith("Drag a box around the region to segment")
+    mouse.drag([(330, 180), (400, 240), (450, 310)])
+    assert not window.review.region.is_drawing
+    assert any(text.endswith("Segment predicts only the tiles of the region.") for text in said)
+    assert len(outlines(window)) == 1
+    assert dock.button.text() == "Segment region"
+    QTest.keyClick(window.canvas, Qt.Key_G)
+    wait_until(lambda: window.review.region.is_drawing)
+    pump(0.05)
+    QTest.keyClick(window.canvas, Qt.Key_Escape)
+    assert not window.review.region.is_drawing
+    QTest.keyClick(window.canvas, Qt.Key_G)
+    wait_until(lambda: window.review.region.is_drawing)
+    mouse.drag([(330, 180), (336, 186), (337, 187)])
+    assert any("or more" in text for text in said)
+    assert dock.button.text() == "Segment region", "too small: it stays"
+
+    run.waiting = 1
+    dock.button.click()
+    wait_until(lambda: run.tasks)
+    task = run.tasks[0].items[0].slide
+    assert bounds(task.part) == (180.5, 330.5, 310.5, 450.5), "x and y along pixel edges of the finest level"
+    assert task.region == (), "cells that reach over its edge are kept, and the store is that of the whole slide"
+    run.events.put(0)
+    run.events.put(None)
+    wait_until(lambda: not opened.segmentation.job.is_busy)
+    pump()
+    assert "The region is finished; 1 tile of the rest is not predicted." in dock.row.message.text()
+
+    wait_until(lambda: total(opened) == -(-len(CELLS) // 2))
+    QTest.keyClick(window.canvas, Qt.Key_G)
+    mouse.click(390, 250)
+    assert opened.slide_review.selected is None, "the click removes the region and selects no cell"
+    assert not outlines(window)
+    assert dock.button.text() == "Segment slide"
+    run.waiting = 0
+    dock.button.click()
+    wait_until(lambda: len(run.tasks) == 2)
+    assert run.tasks[1].items[0].slide.part == ()
+    run.events.put(1)
+    run.events.put(None)
+    wait_until(lambda: not opened.segmentation.job.is_busy)
+    wait_until(lambda: total(opened) == len(CELLS))
+
+
+def test_a_region_drawn_around_with_ctrl_comes_back_with_its_slide(window, opened, tmp_path):
+    choose(opened)
+    write_pyramid(tmp_path / "other.tif", generate_tissue((100, 100), 5, seed=3)[0])
+    opened.opener.open_path(tmp_path, image_id="slide")
+    wait_until(lambda: len(opened.state.images) == 2 and opened.state.slide is not None)
+    camera = camera_of(window.viewer)
+    camera.center, camera.zoom = (400, 250), 2
+    pump()
+    window.canvas.setFocus()
+    QTest.keyClick(window.canvas, Qt.Key_G)
+    Mouse(window).drag([(330, 180), (330, 300), (400, 320), (450, 200)], Qt.ControlModifier)
+    region = opened.state.slide_region
+    assert len(region) == 4
+    opened.opener.show("other")
+    wait_until(lambda: opened.state.image_id == "other" and not opened.state.loading)
+    opened.layers.finish()
+    assert not outlines(window)
+    opened.opener.show("slide")
+    wait_until(lambda: opened.state.slide is not None)
+    wait_until(lambda: len(outlines(window)) == 1)
+    assert opened.state.slide_region == region
 
 
 @pytest.mark.slow

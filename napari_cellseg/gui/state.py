@@ -20,6 +20,7 @@ from napari_cellseg.gui.palettes import with_preferred_colours
 if TYPE_CHECKING:
     from napari_cellseg.images.read import Image, ImageFile
     from napari_cellseg.review import ReviewSession
+    from napari_cellseg.review.region import Region
     from napari_cellseg.workspace import Sessions
     from napari_cellseg.workspace.open_any import LoadedSlide
 
@@ -86,6 +87,8 @@ class AppState(QObject):
     """Another image is on the canvas: ``file``, ``image`` and ``session`` are new (or all None)."""
     emptied = Signal()
     """No image is open in memory and none is coming: what was to be opened could not be, or is a slide."""
+    slide_region_changed = Signal()
+    """The user drew another region on the slide, or removed it."""
     classes_changed = Signal()
     """Names, colours or number of classes."""
     min_scores_changed = Signal()
@@ -128,6 +131,7 @@ class AppState(QObject):
         self.session: ReviewSession | None = None
         self.slide: LoadedSlide | None = None
         self.slide_has_cells = False
+        self._slide_regions: dict[Path, Region] = {}
         self.classes = ClassTable.numbered(1)
         self.classes_are_provisional = True
         self.min_scores: dict[int, float] = {}
@@ -193,6 +197,17 @@ class AppState(QObject):
             session.set_min_scores(self.min_scores)
         self.current_changed.emit()
         self.selection_changed.emit()
+
+    @property
+    def slide_region(self) -> Region:
+        """Return the part of the slide that *Segment* predicts, (y, x) px of the canvas; empty for all of it."""
+        return () if self.slide is None else self._slide_regions.get(self.slide.store, ())
+
+    def set_slide_region(self, region: Region) -> None:
+        """Replace the region of the slide on the canvas; it is kept until the viewer is closed."""
+        if self.slide is not None and region != self.slide_region:
+            self._slide_regions[self.slide.store] = region
+            self.slide_region_changed.emit()
 
     def set_classes(self, classes: ClassTable, *, provisional: bool = False) -> None:
         """Replace the class table if it differs; a provisional table gets the preferred colours."""

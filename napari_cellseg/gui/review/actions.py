@@ -385,7 +385,7 @@ class ReviewActions(QObject):
         self.changed.emit()
 
     def _on_cutting(self) -> None:
-        self.pointing.enabled = self.cutting.cell_id is None and not self.region.is_drawing
+        self.pointing.enabled = self.slide.takes_clicks = self.cutting.cell_id is None and not self.region.is_drawing
         if self.cutting.hint:
             self.say(self.cutting.hint)
         self.changed.emit()

@@ -300,7 +300,7 @@ class ReviewDock(Dock):
     def _hint_text(self, session: ReviewSession | None, waiting: bool) -> str:
         queue = self._do.queue
         if self._do.slide.is_open:
-            return self._do.slide.why_not() or ON_SLIDES
+            return self._do.region.hint or self._do.slide.why_not() or ON_SLIDES
         if session is None:
             return "Open an image first; then run a model in Segment, or draw cells in the class layers."
         if hint := self._do.cutting.hint or self._do.region.hint or self._do.new_cell.hint:

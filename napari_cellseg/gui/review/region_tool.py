@@ -6,12 +6,13 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.pointing import dragged_path
-from napari_cellseg.gui.canvas.sketch import Sketch
+from napari_cellseg.gui.canvas.sketch import Point, Sketch
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.notify import show_info
@@ -24,10 +25,15 @@ _COLOUR = "#f0e442"
 _ZOOM_MS = 100
 """The outline gets the width for another zoom after this time."""
 _HINT = "Drag a box around the region of interest, or hold Ctrl and draw around it. A click removes it, Esc keeps it."
+_SLIDE_HINT = (
+    "Drag a box around the region to segment, or hold Ctrl and draw around it. A click removes it, Esc keeps it."
+)
 
 
 class RegionTool(QObject):
     """The mode in which the next drag draws the region. A change of the region is saved immediately, for *Train*.
+
+    On a slide, the region is the part that *Segment* predicts.
 
     Parameters
     ----------
@@ -73,7 +79,9 @@ class RegionTool(QObject):
     @property
     def hint(self) -> str:
         """What to do next; empty while no region is drawn."""
-        return _HINT if self.is_drawing else ""
+        if not self.is_drawing:
+            return ""
+        return _HINT if self._state.slide is None else _SLIDE_HINT
 
     def toggle(self) -> None:
         """Begin to draw the region, or stop."""
@@ -84,7 +92,7 @@ class RegionTool(QObject):
         self.is_drawing = True
         self._pans, camera_of(viewer).mouse_pan = camera_of(viewer).mouse_pan, False
         viewer.mouse_drag_callbacks.append(self._on_press)
-        viewer.status = _HINT
+        viewer.status = self.hint
         self.changed.emit()
 
     def stop(self) -> None:
@@ -110,10 +118,14 @@ class RegionTool(QObject):
     def _on_press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         is_box = "Control" not in event.modifiers
         path = yield from dragged_path(viewer, event, self._drawn, box=is_box)
-        session = self._state.session
-        if not self.is_drawing or session is None:  # stopped with the button down
+        session, slide = self._state.session, self._state.slide
+        if not self.is_drawing or (session is None and slide is None):  # stopped with the button down
             self._drawn.clear()
             return
+        if slide is not None:
+            self._use_on_slide(path, slide.levels.size)
+            return
+        assert session is not None, "there is one without a slide"
         region = tidy_region(path, session.image_size) if path else ()
         placed = placed_region(region, session.image_size)
         self.stop()
@@ -122,6 +134,23 @@ class RegionTool(QObject):
             return
         if self._run(lambda session: session.describe(replace(session.about, region=region))) is not None:
             viewer.status = self._told(session)
+
+    def _use_on_slide(self, path: list[Point], size: tuple[int, int]) -> None:
+        """Use a drawn region for *Segment*; no path removes it. A mask of a whole slide would not fit into memory."""
+        self.stop()
+        ends = np.clip(np.asarray(path, float).reshape(-1, 2), -0.5, (size[0] - 0.5, size[1] - 0.5)).round(1)
+        height, width = (round(side) for side in np.ptp(ends, 0)) if len(ends) else (0, 0)
+        viewer = self._state.viewer
+        if path and min(height, width) < LEAST_SIDE_PX:
+            viewer.status = f"The region must be {LEAST_SIDE_PX} px wide and high, or more, and inside the slide."
+            return
+        self._state.set_slide_region(tuple((float(y), float(x)) for y, x in ends.tolist()))
+        self._show()
+        viewer.status = (
+            f"Region: {width:,} x {height:,} px. Segment predicts only the tiles of the region."
+            if path
+            else "No region: Segment predicts the whole slide."
+        )
 
     def _told(self, session: ReviewSession) -> str:
         region = session.about.region
@@ -142,6 +171,8 @@ class RegionTool(QObject):
         self.stop()
         self._outline.clear()
         self._shown = ()
+        if self._state.slide_region:
+            self._zoomed.start()  # once the layers of the slide are there, so that the outline is above them
 
     def _on_change(self, change: Change) -> None:
         if change.about is not None and change.about.region != self._shown:
@@ -156,11 +187,12 @@ class RegionTool(QObject):
     def _bring_back(self) -> None:
         if self._shown and self._outline.is_removed:
             self._show()
-            show_info("The region of interest is back. G, then a click on the image, removes it.")
+            what = "region of interest" if self._state.slide is None else "region"
+            show_info(f"The {what} is back. G, then a click on the image, removes it.")
 
     def _show(self) -> None:
         session = self._state.session
-        self._shown = () if session is None else session.about.region
+        self._shown = self._state.slide_region if session is None else session.about.region
         if self._shown:
             self._outline.outline(list(self._shown), _COLOUR)
         else:

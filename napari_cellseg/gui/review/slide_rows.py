@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from napari_cellseg.gui.review.action import ReviewAction
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.slides.slide_review import SlideReview
+from napari_cellseg.gui.slides.words import REGION_TIP
 from napari_cellseg.gui.widgets.class_key import CLASSES_WITH_KEY
 
 __all__ = ["with_slides"]
@@ -43,6 +44,7 @@ _ROWS: Mapping[str, _OnSlides] = {
     "undo": _OnSlides(SlideReview.why_no_undo, SlideReview.undo, lambda slide: f"Undo: {slide.undo_text}"),
     "redo": _OnSlides(SlideReview.why_no_redo, SlideReview.redo, lambda slide: f"Redo: {slide.redo_text}"),
     "segment": _OnSlides(SlideReview.why_no_segment),
+    "region": _OnSlides(_nothing, now=lambda _: REGION_TIP),
     "hide": _OnSlides(_nothing),
     "blink": _OnSlides(_nothing),
     "outlines": _OnSlides(_nothing),

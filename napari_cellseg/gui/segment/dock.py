@@ -17,7 +17,7 @@ from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.segment.nucleus_scale import NucleusScale
 from napari_cellseg.gui.segment.segmentation import Segmentation
-from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY, SEGMENT_SLIDE
+from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY, segment_words, slide_done_text
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
@@ -111,6 +111,7 @@ class SegmentDock(Dock):
         state.current_changed.connect(self._show)
         state.current_changed.connect(self._warm_up)
         state.loading_changed.connect(self._show)
+        state.slide_region_changed.connect(self._show)
         listen_while_alive(self, state.viewer.layers.events.inserted, self._show)
         listen_while_alive(self, state.viewer.layers.events.removed, self._show)
         segmentation.job.changed.connect(self._show)
@@ -255,9 +256,9 @@ class SegmentDock(Dock):
 
     def _show(self) -> None:
         slide, image = self.state.slide, self.state.image
-        self.button.setText("Segment image" if slide is None else "Segment slide")
-        what = "Segment this image. Cells that you accepted or edited stay." if slide is None else SEGMENT_SLIDE
-        explain(self.button, self._why_not(), what)
+        text, tip = segment_words(on_slide=slide is not None, has_region=bool(self.state.slide_region))
+        self.button.setText(text)
+        explain(self.button, self._why_not(), tip)
         image = image if slide is None else slide.levels.overview
         known = "unknown" if image is None or image.pixel_size_um is None else f"{image.pixel_size_um:.3g} µm"
         self.pixel_size.setSpecialValueText(f"auto: {known}")
@@ -345,7 +346,7 @@ class SegmentDock(Dock):
 
     def _on_done(self, cells: int, seconds: float) -> None:
         if self.state.slide is not None:
-            self.row.set_message(f"{cells:,} cells of the slide, in {clock(seconds)}.")
+            self.row.set_message(slide_done_text(cells, clock(seconds), self.segmentation.slide_waits))
             self._bring_review()
             return
         image, layer = self.state.image, self._image_layer()
@@ -392,7 +393,7 @@ class SegmentDock(Dock):
             return
         part = f"the cells of {so_far.tile:,} of {so_far.tiles:,} tiles"
         if job.error is None:
-            resumes = "" if self.segmentation.slide_so_far is None else " Segment slide continues."
+            resumes = "" if self.segmentation.slide_so_far is None else f" {self.button.text()} continues."
             self.row.set_message(f"Stopped: {part} are kept.{resumes}")
         else:
             self.row.set_message(f"Failed: {job.error} {part.capitalize()} are kept.", ERROR)

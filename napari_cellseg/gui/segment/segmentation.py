@@ -109,6 +109,8 @@ class Segmentation(QObject):
         self._stroke_timer.setSingleShot(True)
         self._stroke_timer.timeout.connect(self._show_after_stroke)
         self._slide: LoadedSlide | None = None
+        self.slide_waits = 0
+        """Tiles of the slide that the last finished run left for another, because they are not of its region."""
         self.slide_so_far: TileDone | None = None
         """The last finished tile of a run on a slide; None after it finished."""
         self.so_far: CellsSoFar | None = None
@@ -199,7 +201,8 @@ class Segmentation(QObject):
     ) -> None:
         """Predict the slide on the canvas tile by tile, those nearest to the middle of the view first.
 
-        The cells go to a file; an interrupted run with the same settings continues. Parameters and errors as `start`.
+        With a region on the slide, only the tiles of the region. The cells go to a file; an interrupted run with the
+        same settings continues. Parameters and errors as `start`.
         """
         slide = self._state.slide
         assert slide is not None, "the button is disabled without an image"
@@ -213,7 +216,9 @@ class Segmentation(QObject):
         y, x = (float(value) for value in camera_of(self._state.viewer).center[-2:])
         # The view is in px of the level that is read, the task in those of the finest level of the file.
         factor = slide.levels.full_factor
-        task = SlideTask(slide.store, first=(x * factor, y * factor))
+        # Pixel centres of the canvas are at whole numbers, those of a task at halves.
+        part = tuple(((x + 0.5) * factor, (y + 0.5) * factor) for y, x in self._state.slide_region)
+        task = SlideTask(slide.store, first=(x * factor, y * factor), part=part)
         reading = slide.file.reading or ReadOptions()
         reading = reading.changed(level=reading.level or 0)
         item = PredictItem(slide.file.image_id, slide.file.path, pixel_size_um, reading=reading, slide=task)
@@ -244,7 +249,7 @@ class Segmentation(QObject):
             # A warning must stay longer than the result line of the dock.
             show_warning(event.text) if event.level == "warning" else self.message.emit(event.text)
         elif isinstance(event, SlideDone):
-            self.slide_so_far = None
+            self.slide_so_far, self.slide_waits = None, event.waiting
             if self._grow():
                 self.done.emit(event.cells, self.job.elapsed_s)
         elif isinstance(event, ImageDone):

@@ -49,6 +49,7 @@ class SlideReview(QObject):
         self._decisions: CellDecisions | None = None
         self._reader: CellReader | None = None
         self._refusal = ""
+        self.takes_clicks = True
         self._selected: StoredCell | None = None
         self._outline = SlideOutline(state.viewer)
         self._walk: tuple[Any, list[tuple[int, int, float]] | None] = (None, None)
@@ -361,7 +362,7 @@ class SlideReview(QObject):
 
     def _on_press(self, _: Any, event: Any) -> Generator[None, None, None]:
         reader = self._cells.reader
-        if not self.is_open or reader is None or event.button != 1:
+        if not (self.is_open and self.takes_clicks) or reader is None or event.button != 1:
             return
         start = np.asarray(event.pos)
         yield

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["FAR", "NOTHING_LEFT", "NO_CELLS", "ONLY_IN_MEMORY", "ON_SLIDES", "SEGMENT_SLIDE"]
+from collections.abc import Sequence
+
+from napari_cellseg.wording import counted, listed
+
+__all__ = [
+    "FAR", "NOTHING_LEFT", "NO_CELLS", "NO_GALLERY", "NO_TABLE", "ONLY_IN_MEMORY", "ON_SLIDES", "REGION_TIP",
+    "left_out_text", "segment_words", "slide_done_text",
+]  # fmt: skip
 
 ONLY_IN_MEMORY = "This works for images in memory. A slide is shown by regions."
 """Why an action is not available on a slide."""
@@ -11,6 +18,43 @@ NO_CELLS = "This slide has no cells yet. Segment it, or show cells from a run in
 NOTHING_LEFT = "No cell in view awaits a decision. Move the view on."
 ON_SLIDES = (
     "Next goes through the undecided cells in view, lowest score first. Accept, Reject, All in view, classes, Undo and "
-    "Redo work on slides; the tools that change shapes do not."
+    "Redo work on slides; the tools that change shapes do not. G draws a region: Segment then predicts only its tiles."
 )
-SEGMENT_SLIDE = "Segment this slide tile by tile, the part in view first. A run that was stopped continues."
+REGION_TIP = "Draw the region that Segment predicts: drag a box, or hold Ctrl and draw around it; a click removes it"
+NO_GALLERY = (
+    "The gallery shows images in memory, not slides. Review the cells of a slide on the canvas: N in Review goes "
+    "through those in view, the lowest score first."
+)
+NO_TABLE = (
+    "The table lists cells of images in memory, not of slides. Export with measurements writes one row per cell of a "
+    "slide to a file."
+)
+
+
+def segment_words(*, on_slide: bool, has_region: bool) -> tuple[str, str]:
+    """Return the text of the button of *Segment* and what it does."""
+    if not on_slide:
+        return "Segment image", "Segment this image. Cells that you accepted or edited stay."
+    continues = "the part in view first. A run that was stopped continues."
+    if has_region:
+        return "Segment region", f"Segment only the tiles of the region, {continues} Remove the region for the rest."
+    return "Segment slide", f"Segment this slide tile by tile, {continues}"
+
+
+def left_out_text(slides: Sequence[str]) -> str:
+    """Say which images of a folder *Batch* leaves out, and what predicts them."""
+    is_one = len(slides) == 1
+    what = f"{listed(slides, 2)} {'is a slide and is' if is_one else 'are slides and are'} left out here"
+    how = "open it and use Segment" if is_one else "open each and use Segment"
+    return f"{what}: {how}, or use the command napari-cellseg predict."
+
+
+def slide_done_text(cells: int, time: str, waiting: int) -> str:
+    """Return the result of a run; ``waiting`` tiles are not of its region."""
+    text = f"{cells:,} cells of the slide, in {time}."
+    if not waiting:
+        return text
+    return (
+        f"{text} The region is finished; {counted(waiting, 'tile')} of the rest {'is' if waiting == 1 else 'are'} not "
+        "predicted. To continue there, remove the region (G, then a click) and segment again."
+    )
