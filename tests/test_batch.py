@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from batch_window import (
     FOUND,
     HEADER,
+    RGB,
     FakeEngine,
     make_folder,
     open_folder,
@@ -17,12 +19,14 @@ from batch_window import (
     settle,
 )
 from qtpy.QtCore import Qt
+from slide_files import write_pyramid
 
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import Message
 from napari_cellseg.gui import docks
 from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
+from napari_cellseg.images import slide_levels
 from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.workspace import Sessions
 
@@ -259,3 +263,21 @@ def test_warnings_of_the_run_are_shown(qtbot, dock, engine, folder):
     predict(qtbot, dock)
     assert dock.warnings.isVisibleTo(dock)
     assert dock.warnings.text() == "b: it is nearly black"
+
+
+def test_a_slide_in_the_folder_is_named_and_left_out(qtbot, dock, engine, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100 * 100)
+    write_pyramid(folder / "whole.tif", np.tile(RGB, (2, 2, 1)), levels=2)
+    open_folder(qtbot, dock, folder)
+    assert dock.counts.text() == "4 images: 3 to do, 1 left out"
+    assert dock.slides.text().startswith("whole is a slide and is left out here: open it and use Segment")
+    assert not dock.slides.isHidden()
+    dock.which.setCurrentIndex(1)
+    assert dock.button.text() == "Predict 3 images"
+    predict(qtbot, dock)
+    assert engine.predicted == ["a", "b", "c"]
+    write_pyramid(make_folder(tmp_path / "slides", "") / "whole.tif", np.tile(RGB, (2, 2, 1)), levels=2)
+    dock.batch.choose_folder(tmp_path / "slides")
+    settle(qtbot, dock)
+    assert not dock.button.isEnabled()
+    assert dock.button.toolTip() == dock.slides.text(), "with nothing else to do, the button says it"

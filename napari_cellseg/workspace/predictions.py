@@ -20,7 +20,9 @@ from napari_cellseg.formats.file_gate import read_bytes
 from napari_cellseg.formats.json_gate import parse_json
 from napari_cellseg.formats.label_images import class_files
 from napari_cellseg.images.formats import image_size, plane_count
+from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import ImageFile
+from napari_cellseg.images.slide_levels import is_large
 from napari_cellseg.workspace.annotations import ImageSummary
 from napari_cellseg.workspace.labels import class_folder
 from napari_cellseg.workspace.places import file_errors, journal_file, state_folder
@@ -51,6 +53,8 @@ class ImageState(Enum):
     REVIEWED = "reviewed"
     GIVEN = "with given labels"
     UNSAVED = "unsaved edits"
+    SLIDE = "left out"
+    """Shown by regions, and predicted tile by tile: not an image that is read as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +244,8 @@ def plan_images(
         else:
             summary = now[file.image_id] if is_open else project.summary(file.image_id)
             where = _decided(file, summary)
+            if where is ImageState.TO_DO and not is_open and _is_slide(file):
+                where = ImageState.SLIDE
         planned.append(PlannedImage(file, where, _pixels(file), entry, _planes_left_out(file)))
     return tuple(planned)
 
@@ -257,6 +263,13 @@ def _decided(file: ImageFile, summary: ImageSummary | None) -> ImageState:
         return ImageState.GIVEN if summary.progress.given else ImageState.TO_DO
     folder = class_folder(file)
     return ImageState.GIVEN if folder is not None and class_files(folder) else ImageState.TO_DO
+
+
+def _is_slide(file: ImageFile) -> bool:
+    try:
+        return file.plane is None and is_large(file.path, file.reading or ReadOptions())
+    except ImageReadError:  # reported when the image is predicted
+        return False
 
 
 def _pixels(file: ImageFile) -> int:

@@ -18,6 +18,7 @@ from napari_cellseg.gui.batch.run import BatchModel, BatchProgress
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.gui.opening.opening import Opener
 from napari_cellseg.gui.preferences import recall
+from napari_cellseg.gui.slides.words import left_out_text
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import (
     ERROR,
@@ -73,6 +74,8 @@ class BatchDock(Dock):
         self.counts = small_label()
         self.stacks = small_label()
         self.stacks.setStyleSheet(f"color: {WARNING};")
+        self.slides = small_label()
+        self.slides.setStyleSheet(f"color: {WARNING};")
         self.every_plane = QCheckBox("Each plane of a stack is an image")
         self.every_plane.clicked.connect(self._separate_planes)
         self.model = ModelPicker()
@@ -105,7 +108,7 @@ class BatchDock(Dock):
         form = form_layout()
         form.addRow("Folder", folder)
         form.addRow("", self.use_open)
-        for widget in (self.counts, self.stacks, self.every_plane):
+        for widget in (self.counts, self.slides, self.stacks, self.every_plane):
             form.addRow(widget)
         form.addRow("Model", self.model)
         form.addRow("Device", self.device)
@@ -122,6 +125,7 @@ class BatchDock(Dock):
             self.column.addWidget(widget)
         self.column.addStretch(1)
         for widget in (
+            self.slides,
             self.stacks,
             self.every_plane,
             self.device_reason,
@@ -242,6 +246,10 @@ class BatchDock(Dock):
                 f"Open these first and decide about their unsaved edits: {', '.join(unsaved)}" if unsaved else ""
             )
             self._show_stacks(plan)
+            slides = [image.file.image_id for image in plan.images if image.state is ImageState.SLIDE]
+            self.slides.setText(left_out_text(slides))
+            self.slides.setToolTip(", ".join(slides))
+            self.slides.setVisible(bool(slides))
             has_reviewed = bool(numbers[ImageState.REVIEWED] + numbers[ImageState.GIVEN])
             self.reviewed.setVisible(has_reviewed)
             self._form.labelForField(self.reviewed).setVisible(has_reviewed)
@@ -311,6 +319,8 @@ class BatchDock(Dock):
             return "Choose a model first."
         if self.batch.plan is None:
             return "The folder is being scanned."
+        if all(image.state is ImageState.SLIDE for image in self.batch.plan.images):
+            return left_out_text([image.file.image_id for image in self.batch.plan.images])
         return None if to_do else 'All images are done. Tick "all again" or the reviewed images above to repeat them.'
 
     def _on_job(self) -> None:

@@ -24,10 +24,11 @@ from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.gallery_model import CELL_MIME, GalleryModel, GallerySort
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button, colour_icon
+from napari_cellseg.gui.slides.words import NO_GALLERY
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.class_key import class_key
-from napari_cellseg.gui.widgets.dock import explain
+from napari_cellseg.gui.widgets.dock import explain, small_label
 from napari_cellseg.gui.widgets.elided import ElidedButton, ElidedComboBox, ElidedLabel
 from napari_cellseg.review import Cell, CellFilter, Change, ChangeKind, Status
 
@@ -98,12 +99,14 @@ class GalleryDock(BottomDock):
         self.view.setDragEnabled(True)  # after setMovement, which turns it off
         self.view.viewport().installEventFilter(self)
         self.view.selectionModel().selectionChanged.connect(self._on_picked)
+        self.on_slide = small_label(NO_GALLERY)
         layout = QVBoxLayout(self)
         layout.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
         layout.setContentsMargins(8, 4, 8, 4)
         layout.setSpacing(4)
         layout.addLayout(self._bar)
         layout.addWidget(self._add_only())
+        layout.addWidget(self.on_slide)
         layout.addWidget(self.view, 1)
 
     def _add_only(self) -> QWidget:
@@ -172,6 +175,7 @@ class GalleryDock(BottomDock):
     def _on_current(self) -> None:
         self._only = None
         self.only_row.hide()
+        self.on_slide.setVisible(self.state.slide is not None)
         image = self.state.image
         self.model.open(self.state.session, None if image is None else Thumbnails(image.rgb()))
         self._show_classes()

@@ -26,9 +26,10 @@ from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button
 from napari_cellseg.gui.review.table_model import CellTable, Column, cell_columns, measured_columns
+from napari_cellseg.gui.slides.words import NO_TABLE
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
-from napari_cellseg.gui.widgets.dock import explain
+from napari_cellseg.gui.widgets.dock import explain, small_label
 from napari_cellseg.gui.widgets.notify import show_error, show_info
 from napari_cellseg.measure import write_csv
 from napari_cellseg.review import Cell, Change, ReviewSession
@@ -104,10 +105,12 @@ class TableDock(BottomDock):
         bar.addStretch(1)
         for widget in (self._copy, self._export):
             bar.addWidget(widget)
+        self.on_slide = small_label(NO_TABLE)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 4)
         layout.setSpacing(4)
         layout.addLayout(bar)
+        layout.addWidget(self.on_slide)
         layout.addWidget(self.view, 1)
 
     # ---- for the user ----
@@ -134,6 +137,7 @@ class TableDock(BottomDock):
     # ---- rows ----
 
     def _on_current(self) -> None:
+        self.on_slide.setVisible(self.state.slide is not None)
         self._measured = None
         self._job.stop()
         self.show_cells()
