@@ -62,6 +62,14 @@ class ClassTable:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "colours", colours)
 
+    def extended_by(self, other: ClassTable) -> ClassTable | None:
+        """Return the longer of two tables if it begins with the names of the shorter one, else None.
+
+        Images that were saved before a class was added have the shorter table.
+        """
+        short, long = sorted((self, other), key=len)
+        return long if long.names[: len(short)] == short.names else None
+
     @classmethod
     def numbered(cls, count: int) -> ClassTable:
         """Return a table of ``count`` classes named ``class1`` ... ``classK``."""

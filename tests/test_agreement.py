@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Picture
-from two_readers import SIZE, box, two_projects
+from two_readers import SIZE, box, review, two_projects
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.cli import main
 from napari_cellseg.report.agreement import kappa
 from napari_cellseg.review import ReviewSession
@@ -98,3 +99,31 @@ def test_a_folder_is_not_compared_with_itself(projects, capsys) -> None:
     first = projects[0]
     assert main(["agreement", str(first), str(first / ".." / first.name)]) == 2
     assert "is compared with itself, which always agrees" in capsys.readouterr().err
+
+
+def with_another_class(session: ReviewSession) -> None:
+    session.classes = ClassTable((*session.classes.names, "mitosis"))
+    session.add(5, (70, 70, 82, 82), np.ones((12, 12), bool))
+
+
+def test_images_saved_before_a_class_was_added_are_compared(projects, tmp_path, capsys) -> None:
+    review(projects[0], "ana", with_another_class, image=1)
+    review(projects[1], "ben", lambda _: None, image=1)
+    table = tmp_path / "protocol.csv"
+    assert main(["agreement", *map(str, projects), "--csv", str(table), "--html", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out
+    assert "ana and ben: 2 images, 12 cells" in said
+    assert re.search(r"mitosis +1 +0", said)
+    assert [row["class_1"] for row in rows_of(table)].count("mitosis") == 1
+
+
+def test_an_image_with_other_classes_is_left_out_with_the_reason(projects, capsys) -> None:
+    def rename(session: ReviewSession) -> None:
+        session.classes = ClassTable(("a", "b", "c", "d"))
+
+    for folder, user in zip(projects, ("ana", "ben"), strict=True):
+        review(folder, user, rename, image=1)
+    assert main(["agreement", *map(str, projects)]) == 0
+    said = capsys.readouterr().out
+    assert "ana and ben: 1 image, 6 cells" in said
+    assert "saved with other classes (a, b, c, d) than the images before it" in said

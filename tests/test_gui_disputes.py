@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from qtpy.QtWidgets import QFileDialog
 from review_window import Window, focus, pump, wait_until
 from two_readers import SIZE, box, two_projects
 
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.errors import AnnotationError
+from napari_cellseg.events import drive
 from napari_cellseg.gui.plugin import plugin_of
+from napari_cellseg.gui.review.second_reader import _read
 from napari_cellseg.gui.widgets.workflow import show_dock
 from napari_cellseg.review import ReviewSession, Status
 from napari_cellseg.review.queue import QueueContent
@@ -242,3 +247,15 @@ def test_enter_opens_the_next_image_with_disputed_cells(
     wait_until(lambda: window.state.image_id == second)
     wait_until(lambda: window.review.queue.disputes is not None)
     assert set(texts(window)) == {"only you"}
+
+
+def test_a_reader_whose_image_was_saved_before_a_class_was_added_is_read(tmp_path: Path) -> None:
+    mine, other = two_projects(tmp_path)
+    image_id = open_project(mine).images[0].image_id
+    own = open_project(mine).read(image_id)
+    names = own.classes.names
+    more = replace(own, classes=ClassTable((*names, "mitosis")))
+    assert len(drive(_read(other, mine, image_id, more))[1].cells) > 4
+    for wrong in (ClassTable(("a", *names[1:])), ClassTable(names[:2])):  # the other has cells of three classes
+        with pytest.raises(AnnotationError, match="Give both the same classes"):
+            drive(_read(other, mine, image_id, replace(own, classes=wrong)))

@@ -143,8 +143,11 @@ class Agreement:
     @property
     def table(self) -> Ints:
         """Matched cells of all images by class, (K, K)."""
-        k = len(self.classes)
-        return sum((image.table for image in self.images), np.zeros((k, k), np.int64))
+        total = np.zeros((len(self.classes),) * 2, np.int64)
+        for image in self.images:  # one that was saved before a class was added has fewer
+            k = len(image.table)
+            total[:k, :k] += image.table
+        return total
 
     @property
     def settled(self) -> tuple[SettledCell, ...]:
@@ -163,7 +166,8 @@ class Agreement:
 
     def counts(self, class_id: int) -> PanopticCounts:
         """Return the matched and unmatched cells of a class; PQ is the same whichever reader comes first."""
-        return sum((image.counts[class_id - 1] for image in self.images), PanopticCounts())
+        counts = (image.counts[class_id - 1] for image in self.images if class_id <= len(image.counts))
+        return sum(counts, PanopticCounts())
 
     def class_kappa(self, class_id: int) -> float:
         """Return Cohen's kappa of one class against all others, over the matched cells; NaN if it is not defined."""
@@ -229,13 +233,14 @@ def compare_readers(
     Raises
     ------
     AnnotationError
-        The images have different sizes, or the projects different classes.
+        The images have different sizes, or the projects different classes; one may have more of them.
     """
     if first.image_size != second.image_size:
         raise AnnotationError(
             f"the image has {first.image_size} px in one project and {second.image_size} in the other"
         )
-    if first.classes.names != second.classes.names:
+    classes = first.classes.extended_by(second.classes)
+    if classes is None:
         raise AnnotationError(
             f"the classes are {', '.join(first.classes.names)} in one project and {', '.join(second.classes.names)} in "
             "the other; give both projects the same classes"
@@ -257,7 +262,7 @@ def compare_readers(
         verdict = Verdict.UNDECIDED_FIRST if waits else Verdict.ONLY_SECOND
         cells.append(ComparedCell(image_id=image_id, verdict=verdict, first=other, second=cell))
     settled = _settled_cells(image_id, cells, (first, second), names)
-    image = _summed(image_id, _with_settlements(cells, settled), len(first.classes), size)
+    image = _summed(image_id, _with_settlements(cells, settled), len(classes), size)
     if not settled:
         return image
     before = [_unsettled(side, [one for one in settled if one.side == n]) for n, side in enumerate((first, second))]

@@ -91,7 +91,7 @@ def agreement_of(
         names = [f"{name} ({project.folder.name})" for name, project in zip(names, (first, second), strict=True)]
     return Agreement(
         readers=(names[0], names[1]),
-        classes=read[0][images[0].image_id].classes,
+        classes=max((found[image.image_id].classes for found in read for image in images), key=len),
         images=tuple(images),
         left_out=tuple(left_out),
     )
@@ -106,15 +106,19 @@ def _compare(
 ) -> str:
     """Compare one image; return why it is left out."""
     both = []
-    for project, known, place in zip(projects, read, ("first", "second"), strict=True):
+    for project, place in zip(projects, ("first", "second"), strict=True):
         found = present.get(image_id) if place == "first" else None
         found = project.read(image_id) if found is None else found
         if found is None or not any(cell.reviewed for cell in found.cells):
             return f"not reviewed in the {place} project"
-        known[image_id] = found
         both.append(found)
+    for found in both:
+        if any(found.classes.extended_by(other.classes) is None for known in read for other in known.values()):
+            return f"saved with other classes ({', '.join(found.classes.names)}) than the images before it"
     names = [names_of(found, project.folder.name) for found, project in zip(both, projects, strict=True)]
     images.append(compare_readers(image_id, both[0], both[1], (names[0], names[1])))
+    for known, found in zip(read, both, strict=True):
+        known[image_id] = found
     return ""
 
 

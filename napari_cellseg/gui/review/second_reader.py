@@ -106,7 +106,8 @@ def _read(
         raise AnnotationError(f"No one has reviewed {image_id} in {project.folder}.")
     if found.image_size != mine.image_size:
         raise AnnotationError(f"{image_id} has {found.image_size} px in {project.folder}, and {mine.image_size} here.")
-    if found.classes.names != mine.classes.names:
+    others = max((cell.class_id for cell in found.cells), default=1)
+    if found.classes.extended_by(mine.classes) is None or others > len(mine.classes):
         raise AnnotationError(
             f"{project.folder} has the classes {', '.join(found.classes.names)}, this folder has "
             f"{', '.join(mine.classes.names)}. Give both the same classes."
