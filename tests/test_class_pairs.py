@@ -115,3 +115,8 @@ def test_evaluate_of_a_model_names_both_ways_out(tmp_path: Path, capsys: pytest.
     assert (first["name"], first["min_score"]) == ("nucleus", pytest.approx(0.3))
     assert first["found"] > 0
     assert not any(scores["found"] for scores in others)
+
+
+def test_one_class_is_counted_as_one() -> None:
+    with pytest.raises(ConfigError, match=r"knows 1 class \(nucleus\), the data has 2 \(a, b\)"):
+        pair_classes(ClassTable(("nucleus",)), ClassTable(("a", "b")), has_names=True)

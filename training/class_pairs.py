@@ -13,6 +13,7 @@ from napari_cellseg.class_match import is_placeholder
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
 from napari_cellseg.instances import InstanceMasks
+from napari_cellseg.wording import counted
 
 __all__ = ["ClassPairs", "pair_classes", "parse_class_map"]
 
@@ -112,7 +113,7 @@ def pair_classes(
     moved = any(name in data.names and data.class_id(name) != class_id for class_id, name, _ in model)
     if len(model) != len(data) or moved:
         raise ConfigError(
-            f"The model knows {len(model)} classes ({', '.join(model.names)}), "
+            f"The model knows {counted(len(model), 'class', 'classes')} ({', '.join(model.names)}), "
             f"the data has {len(data)} ({', '.join(data.names)}). {remedy}"
         )
     same = {class_id: class_id for class_id in model.class_ids}
