@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from review_window import open_window, pump, wait_until
+from qtpy.QtCore import Qt
+from review_window import focus, open_window, pump, wait_until
 from slide_cells import grid_cells, write_store
 from slide_files import damage_tile, write_pyramid
 from test_gui_first_steps import drop
@@ -155,3 +156,15 @@ def test_in_a_folder_that_another_viewer_holds_nothing_can_be_decided(plugin, wi
     wait_until(lambda: plugin.slides.cells.path is not None)
     assert action("accept").needs(window.review) == "ana has this folder open"
     assert not (tmp_path / "cells" / "slide.decisions").exists()
+
+
+def test_a_slide_stays_flat_and_upright(window, plugin, tmp_path, tissue):
+    open_slide(plugin, write_pyramid(tmp_path / "slide.tif", tissue))
+    dims = window.viewer.dims
+    focus(window, window.canvas)
+    window.type_key(Qt.Key_T, Qt.ControlModifier)
+    assert tuple(dims.order) == (0, 1)
+    assert said()[-1] == "Rows and columns of a slide cannot be exchanged."
+    dims.ndisplay = 3
+    assert dims.ndisplay == 2
+    assert said()[-1] == "No 3-D view while cells are under review."

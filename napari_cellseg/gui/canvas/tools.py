@@ -56,6 +56,7 @@ class Tools(QObject):
         state.current_changed.connect(self.point)
         state.viewer.layers.selection.events.active.connect(self._on_active)
         state.viewer.dims.events.ndisplay.connect(self._refuse_3d)
+        state.viewer.dims.events.order.connect(self._refuse_transposed)
 
     @property
     def tool(self) -> Tool:
@@ -122,6 +123,13 @@ class Tools(QObject):
 
     def _refuse_3d(self, _: Any) -> None:
         dims = self._state.viewer.dims
-        if dims.ndisplay == 3 and self._state.session is not None:
+        if dims.ndisplay == 3 and (self._state.session is not None or self._state.slide is not None):
             dims.ndisplay = 2
             show_info("No 3-D view while cells are under review.")
+
+    def _refuse_transposed(self, _: Any) -> None:
+        """Keep a slide upright: what is in view is read by rows and columns as they lie."""
+        dims = self._state.viewer.dims
+        if self._state.slide is not None and tuple(dims.order) != tuple(range(dims.ndim)):
+            dims.order = tuple(range(dims.ndim))
+            show_info("Rows and columns of a slide cannot be exchanged.")
