@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.formats.cell_file import is_blank
+from napari_cellseg.formats.cell_file import is_blank, set_database_aside
+from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.instances import InstanceMasks
@@ -173,3 +174,43 @@ def test_the_journal_of_a_run_that_was_killed_at_its_end_is_removed(tmp_path: Pa
     with CellStore.open(path) as store:
         assert store.is_complete
     assert [each.name for each in tmp_path.iterdir()] == ["a.sqlite"]
+
+
+def killed_store(path: Path, found: TileCells) -> Path:
+    """Write the files that a kill leaves: all cells are in the log."""
+    path.parent.mkdir()
+    with CellStore.create(path.parent.parent / "running.sqlite", SIZE, {}) as store:
+        store.add({0: "done"}, found, TileCells.empty(SIZE))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{store.path}{suffix}", f"{path}{suffix}")
+    return path
+
+
+def test_a_store_that_a_killed_run_left_is_kept_with_the_cells_of_its_log(tmp_path: Path) -> None:
+    found = cells(3, 20)
+    path = killed_store(tmp_path / "run" / "a.sqlite", found)
+    with CellReader(path) as viewer, CellStore.create(path, SIZE, {}) as new:  # the viewer keeps the log from closing
+        assert len(new) == 0
+        assert viewer.cell(1) is not None
+        assert [file.name for file in path.parent.glob("*.bak*")] == ["a.sqlite.bak"]
+        with CellStore.open(path.with_name("a.sqlite.bak")) as kept:
+            assert kept.tiles() == {0: "done"}
+            assert equal(TileCells.concatenate(list(kept.best_first())), best_first(found))
+
+
+def test_a_log_that_cannot_be_written_into_its_file_is_kept_with_it(tmp_path: Path) -> None:
+    found = cells(3, 20)
+    path = killed_store(tmp_path / "run" / "a.sqlite", found)
+    reading = sqlite3.connect(path)
+    with sqlite3.connect(path) as database:  # changed after the reader began: the log must not be emptied
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM cell").fetchone()
+        database.execute("INSERT INTO facts VALUES ('more', '1')")
+    database.close()
+    kept = set_database_aside(path)
+    reading.close()
+    assert kept is not None
+    assert Path(f"{kept}-wal").stat().st_size
+    with CellStore.open(kept) as store:
+        assert store.facts["more"] == 1
+        assert len(store) == len(found)

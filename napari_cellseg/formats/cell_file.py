@@ -1,17 +1,17 @@
-"""Opens the SQLite file of a `CellStore`: connections that are closed after errors, and one writer at a time."""
+"""Opens the SQLite file of a `CellStore`, one writer at a time, and sets such a file aside with what its log holds."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from napari_cellseg.atomic import write_errors
+from napari_cellseg.atomic import set_aside, write_errors
 from napari_cellseg.errors import ExportError
 from napari_cellseg.formats.writer_lock import WriterLock
 
-__all__ = ["HEADER", "VERSION_AND_KIND", "closed_if_it_fails", "connected", "is_blank", "locked"]
+__all__ = ["HEADER", "VERSION_AND_KIND", "closed_if_it_fails", "connected", "is_blank", "locked", "set_database_aside"]
 
 _APPLICATION_ID = 0x6E636353  # "nccS", in the header of the file
 _VERSION = 1
@@ -65,3 +65,35 @@ def is_blank(path: Path) -> bool:
     except sqlite3.Error:
         return False
     return not application_id and not tables
+
+
+def set_database_aside(path: Path, kept: Path | None = None) -> Path | None:
+    """Rename an SQLite file with all that is committed in it; return its new path, None if it is gone.
+
+    The log of a file that was not closed, or that another connection reads, has a name of its own: it is first written
+    into the file. What cannot be written is renamed with the file, so that SQLite finds it.
+
+    Parameters
+    ----------
+    path : Path
+    kept : Path, optional
+        The new path; otherwise the first free one, as in `atomic.set_aside`.
+
+    Raises
+    ------
+    OSError
+        As the file system raises it.
+    """
+    address = f"{path.resolve().as_uri()}?mode=rw"  # makes no file
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, timeout=1.0, uri=True)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        database.execute("PRAGMA journal_mode = DELETE").fetchall()  # fails while another connection reads
+    kept = set_aside(path) if kept is None else path.rename(kept)
+    for suffix in ("-wal", "-journal"):
+        log = Path(f"{path}{suffix}")
+        if kept is not None and log.is_file() and log.stat().st_size:
+            log.replace(f"{kept}{suffix}")
+    for suffix in ("-wal", "-shm", "-journal"):
+        with suppress(OSError):
+            Path(f"{path}{suffix}").unlink()
+    return kept

@@ -21,9 +21,17 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.atomic import set_aside, write_errors
+from napari_cellseg.atomic import write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.formats.cell_file import HEADER, VERSION_AND_KIND, closed_if_it_fails, connected, is_blank, locked
+from napari_cellseg.formats.cell_file import (
+    HEADER,
+    VERSION_AND_KIND,
+    closed_if_it_fails,
+    connected,
+    is_blank,
+    locked,
+    set_database_aside,
+)
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.formats.writer_lock import WriterLock
 from napari_cellseg.instances import InstanceMasks
@@ -101,7 +109,7 @@ class CellStore:
     def _created(cls, path: Path, lock: WriterLock, facts: Mapping[str, Any]) -> CellStore:
         with write_errors(path):
             if path.exists() and not is_blank(path):
-                set_aside(path)
+                set_database_aside(path)
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{path}{suffix}").unlink(missing_ok=True)
         with _errors(path), closed_if_it_fails(connected(path)) as database:

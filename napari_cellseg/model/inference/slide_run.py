@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_cellseg.atomic import set_aside, write_errors
+from napari_cellseg.atomic import write_errors
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_decisions import decisions_file
-from napari_cellseg.formats.cell_file import is_blank
+from napari_cellseg.formats.cell_file import is_blank, set_database_aside
 from napari_cellseg.formats.cell_store import CellStore, TileState
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
@@ -312,6 +312,6 @@ def _earlier(
 
 def _kept(path: Path) -> str:
     with write_errors(path):
-        kept = set_aside(path)
+        kept = set_database_aside(path)
     name = path.name if kept is None else kept.name
     return f"It is kept as {name}, and the slide is predicted from the start."
