@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from review_window import focus, pump, wait_until
@@ -207,4 +208,25 @@ def test_an_export_leaves_rejected_cells_out_and_has_the_new_classes(window, rev
     dock.choose(frozenset({"results"}), Which.ALL, tmp_path / "all")
     dock.export()
     wait_until(lambda: not dock.job.is_busy)
+    everything = json.loads((tmp_path / "all" / "test-results.json").read_text())
+    assert len(everything) > 100, "all images of a folder with only this slide"
+
+
+def test_all_images_with_a_slide_among_them_leave_its_exported_files(window, reviewed, tmp_path):
+    plugin = plugin_of(window.viewer)
+    plugin.opener._forget_folder()
+    tifffile.imwrite(tmp_path / "field.tif", np.zeros((20, 20, 3), np.uint8), photometric="rgb")
+    plugin.opener.open_path(tmp_path, image_id="slide")
+    wait_until(lambda: plugin.state.slide is not None and reviewed.to_export() is not None)
+    dock = window.dock("Export")
+    dock.choose(frozenset({"results", "coco", "measurements"}), Which.ONE, tmp_path / "out")
+    dock.export()
+    wait_until(lambda: not dock.job.is_busy)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert len(json.loads(before[tmp_path / "out" / "test-results.json"])) > 100
+    dock.choose(frozenset({"results", "coco", "measurements"}), Which.ALL, tmp_path / "out")
+    dock.export()
+    wait_until(lambda: not dock.job.is_busy)
+    assert "Nothing was exported" in dock.problems.text()
     assert "Open the slide, and export only it" in dock.problems.text()
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

@@ -24,7 +24,8 @@ def export_folder(
     """Export images one by one.
 
     An image that cannot be read becomes a problem in the summary, and the export continues. The files of an image are
-    complete when the image is done; the files of the whole folder are written at the end.
+    complete when the image is done; the files of the whole folder are written at the end. Without any image to export,
+    nothing is written, and the files of an earlier export stay.
 
     Parameters
     ----------
@@ -57,8 +58,9 @@ def export_folder(
         except (AnnotationError, ImageReadError) as error:
             problems.append((item.file.image_id, str(error)))
         yield ExportProgress(number, len(chosen), item.file.image_id, cells)
-    work.finish()
     counts = work.cell_counts
+    if counts:
+        work.finish()
     return ExportSummary(
         folder=plan.folder,
         files=tuple(work.job.files),
@@ -84,10 +86,6 @@ class _Export:
         self._exporters = exporters_of(job.plan.formats)
         self._needs_pixels = any(exporter.needs_pixels for exporter in self._exporters)
         self._collected: dict[str, list[Any]] = {exporter.name: [] for exporter in self._exporters}
-        try:
-            job.plan.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ExportError(f"Cannot create the folder {job.plan.folder}: {error.strerror or error}.") from error
 
     def add(self, item: ExportItem, name: str, folder_name: str, number: int) -> int:
         """Export one image; returns its number of cells."""
@@ -110,6 +108,8 @@ class _Export:
         )
         if self._needs_pixels:
             _ = image.image  # read everything that may fail before anything is written
+        if not self.cell_counts:
+            self._create_folder()
         found = {exporter.name: exporter.write(self.job, image) for exporter in self._exporters}
         for exporter_name, value in found.items():
             self._collected[exporter_name].append(value)
@@ -118,6 +118,13 @@ class _Export:
         if annotations.problem:
             self.damaged.append((item.file.image_id, annotations.problem))
         return len(image.cells)
+
+    def _create_folder(self) -> None:
+        folder = self.job.plan.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"Cannot create the folder {folder}: {error.strerror or error}.") from error
 
     def finish(self) -> None:
         """Write the files of all images together."""

@@ -105,8 +105,14 @@ class ExportSummary:
     @property
     def hint(self) -> str:
         """What to do when there was nothing to export; empty if images were exported."""
-        if self.images or not self.not_annotated:
+        if self.images:
             return ""
+        if self.problems:
+            without = f" and {self.not_annotated:,} without annotations" if self.not_annotated else ""
+            failed = counted(len(self.problems), "image")
+            return f"Nothing was exported: {failed} with problems{without}. No file was written."
+        if not self.not_annotated:
+            return "Nothing was exported: no image was chosen. No file was written."
         return (
             f"Nothing was exported: {counted(self.not_annotated, 'image')} without annotations. "
             "Segment the images, or run Batch on the folder, then export again."

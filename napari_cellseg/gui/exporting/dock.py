@@ -225,8 +225,12 @@ class ExportDock(Dock):
 
     @property
     def _is_slide(self) -> bool:
-        """Whether only the slide on the canvas is to be exported."""
-        return self.which is Which.ONE and self.state.slide is not None
+        """Whether only the slide on the canvas is to be exported: alone, or all images of a folder with no other."""
+        workspace = self.state.workspace
+        if self.state.slide is None or workspace is None:
+            return False
+        is_all = self.which is Which.ALL and len(workspace.project.images) == 1
+        return self.which is Which.ONE or is_all
 
     def _items(self) -> tuple[ExportItem, ...]:
         workspace = self.state.workspace
