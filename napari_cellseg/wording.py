@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["about_time", "counted", "listed", "reaching"]
+__all__ = ["about_time", "counted", "listed", "reaching", "tiles_text"]
 
 
 def counted(number: int, what: str, plural: str = "") -> str:
@@ -45,3 +45,11 @@ def about_time(seconds: float) -> str:
             return f"about {number if number < 10 else round(number / 5) * 5} {unit}"
     hours = seconds / 3600
     return f"about {hours:.1f} h".replace(".0 h", " h") if hours < 10 else f"about {hours:.0f} h"
+
+
+def tiles_text(done: int, total: int) -> str:
+    """Return "8 of 441 tiles are predicted"; ``total`` is 0 if it is not known."""
+    verb = "is" if done == 1 else "are"
+    if not total:
+        return f"{counted(done, 'tile')} {verb} predicted, not all"
+    return f"{done:,} of {counted(total, 'tile')} {verb} predicted"

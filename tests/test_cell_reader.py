@@ -51,6 +51,7 @@ def test_counts_grow_with_the_store_and_leave_low_scores_out(tmp_path: Path) -> 
     path = write_store(tmp_path / "a.sqlite", cells, complete=False)
     counts = CellCounts(SIZE, 100, 2)
     with CellReader(path) as reader:
+        assert reader.tiles_done == (1, 0), "the file does not state how many there are"
         assert reader.count_on(counts, {2: 0.7})
         shown = cells.select((cells.class_ids == 1) | (cells.scores >= 0.7))
         assert counts.totals == {i: int((shown.class_ids == i).sum()) for i in (1, 2)}

@@ -10,6 +10,9 @@ from slide_cells import CLASSES, grid_cells, write_store
 from slide_files import write_pyramid
 
 from napari_cellseg.classes import ClassTable
+from napari_cellseg.export import Which
+from napari_cellseg.formats.cell_store import CellStore
+from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.slides import slide_cells
@@ -83,6 +86,25 @@ def test_cells_next_to_the_slide_are_outlined_and_counted(plugin, tmp_path):
     assert shown_at(plugin, 240, 240)[3] == 0
     totals = {i: int((CELLS.class_ids == i).sum()) for i in (1, 2)}
     assert plugin.slides.cells.totals == totals
+
+
+def test_tiles_that_are_not_predicted_are_counted_and_reported_by_the_export(plugin, window, tmp_path):
+    write_store(tmp_path / "cells" / "slide.sqlite", CELLS, complete=False, planned=12, to_predict=9)
+    with CellStore.open(tmp_path / "cells" / "slide.sqlite") as store:
+        store.add(dict.fromkeys(range(1, 4), "glass"), TileCells.empty(SIZE), TileCells.empty(SIZE))
+    open_slide(plugin, tmp_path, with_cells=False)
+    text = window.dock("Open").slide.text
+    assert text.text().endswith("\n1 of 9 tiles is predicted; Segment slide continues.")
+    dock = window.dock("Export")
+    dock.choose(frozenset({"geojson"}), Which.ONE, tmp_path / "out")
+    dock.export()
+    wait_until(lambda: not dock.job.is_busy)
+    assert "1 slide with tiles that are not predicted" in dock.row.message.text()
+    assert dock.problems.text() == "slide: 1 of 9 tiles is predicted. The cells of the rest are missing."
+    with CellStore.open(tmp_path / "cells" / "slide.sqlite") as store:
+        store.finish()
+    plugin.slides.cells.grow()
+    wait_until(lambda: "tiles" not in text.text())
 
 
 def test_a_class_is_hidden_and_made_transparent_by_its_layer(plugin, tmp_path):

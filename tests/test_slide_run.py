@@ -138,9 +138,13 @@ def test_a_stopped_run_is_resumed_and_gives_the_same_cells(runner: Runner, path:
     with CellStore.open(store) as kept:
         assert not kept.is_complete
         assert len(kept.pieces())
+    with CellReader(store) as reader:
+        assert reader.tiles_done == (4, TILES)
     events = runner.events(path, task)
     assert tiles_done(events) == [5, 6, 7, 8, 9]
     assert "resumed after 4 tiles" in texts(events)
+    with CellReader(store) as reader:
+        assert reader.tiles_done is None
     assert read(store).cells.equals(runner.whole(path))
     events = runner.events(path, task)
     assert tiles_done(events) == []

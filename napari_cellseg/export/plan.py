@@ -87,6 +87,7 @@ class ExportSummary:
 
     ``problems`` are (image_id, text) of images that were left out; ``not_annotated`` images are left out too.
     ``damaged`` are (image_id, text) of images of which a damaged part is missing.
+    ``unfinished`` are (image_id, text) of slides of which tiles are not predicted.
     ``unreviewed`` of the cells were proposed by a model, and no one decided about them.
     ``covered`` cells lost pixels to other cells in label images, which have one cell per pixel.
     """
@@ -101,6 +102,7 @@ class ExportSummary:
     covered: int = 0
     unreviewed: int = 0
     damaged: tuple[tuple[str, str], ...] = ()
+    unfinished: tuple[tuple[str, str], ...] = ()
 
     @property
     def hint(self) -> str:
@@ -130,6 +132,8 @@ class ExportSummary:
             parts.append(f"{counted(self.covered, 'cell')} partly covered in label images")
         if self.damaged:
             parts.append(f"{counted(len(self.damaged), 'image')} with damaged annotations, which are incomplete")
+        if self.unfinished:
+            parts.append(f"{counted(len(self.unfinished), 'slide')} with tiles that are not predicted")
         return ", ".join([*parts, counted(len(self.problems), "problem")])
 
 

@@ -19,6 +19,7 @@ from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.formats.ids import match_ids
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.review import Status
+from napari_cellseg.wording import tiles_text
 
 __all__ = ["SlideExport", "export_slide", "not_for_slides"]
 
@@ -95,7 +96,10 @@ def export_slide(
     ids = None if plan.ids_file is None else match_ids(plan.ids_file, [slide.file.image_id])
     job = ExportJob(plan, classes, ids)
     with CellReader(slide.store) as reader:
-        size = reader.image_size
+        size, done = reader.image_size, reader.tiles_done
+    unfinished = (
+        () if done is None else ((slide.file.image_id, f"{tiles_text(*done)}. The cells of the rest are missing."),)
+    )
     yield ExportProgress(0, 1, slide.file.image_id, 0)
     cells = unreviewed = 0
     for batch in slide.batches(colours=False):
@@ -122,4 +126,5 @@ def export_slide(
         without_cells=int(not cells),
         not_annotated=0,
         problems=(),
+        unfinished=unfinished,
     )

@@ -174,6 +174,25 @@ class CellReader:
         return CellStore(self.path, self._database).is_complete
 
     @property
+    def tiles_done(self) -> tuple[int, int] | None:
+        """The numbers of predicted tiles and of all to predict, 0 if the file does not state it; None when finished.
+
+        Raises
+        ------
+        AnnotationError
+            The file is damaged.
+        """
+        facts = CellStore(self.path, self._database).facts
+        if facts["complete"]:
+            return None
+        try:
+            finished = int(self._database.execute("SELECT count(*) FROM tile").fetchone()[0])
+            total = int(facts.get("to_predict", 0))
+            return (total - int(facts["planned"]) + finished, total) if total else (finished, 0)
+        except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+            raise damaged_words(self.path, error) from error
+
+    @property
     def classes(self) -> ClassTable | None:
         """The classes of the model that predicted the cells; None if the file does not state them."""
         try:

@@ -258,6 +258,12 @@ class CellStore:
                 ((first + i, x0, x1, y0, y1) for i, (x0, y0, x1, y1) in enumerate(finished.cells.boxes.tolist())),
             )
 
+    def note(self, **facts: Any) -> None:
+        """Add facts, JSON values. Errors as `add`."""
+        with _errors(self.path), self._database as database:
+            rows = [(name, json.dumps(value)) for name, value in facts.items()]
+            database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
     def finish(self, **facts: Any) -> None:
         """Mark the store as complete, with more facts; it is then one file without a log next to it."""
         with _errors(self.path):

@@ -245,7 +245,7 @@ class ExportDock(Dock):
     def _on_finished(self, summary: ExportSummary) -> None:
         self._summary = summary
         self.row.set_message(f"{summary} -> {summary.folder}")
-        problems = (*summary.problems, *summary.damaged)
+        problems = (*summary.problems, *summary.damaged, *summary.unfinished)
         shown = [f"{image_id}: {text}" for image_id, text in problems[:5]]
         more = len(problems) - len(shown)
         if summary.hint:

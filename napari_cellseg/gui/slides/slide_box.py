@@ -6,10 +6,12 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_cellseg.errors import CellSegError
 from napari_cellseg.gui.preferences import recall
 from napari_cellseg.gui.slides.slide_view import SlideView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.dock import small_label
+from napari_cellseg.wording import tiles_text
 
 __all__ = ["SlideBox"]
 
@@ -46,7 +48,7 @@ class SlideBox(QWidget):
             size = f"{width * um / 1000:.3g} x {height * um / 1000:.3g} mm, {um:.3g} µm per px"
         self.title.setText(f"<b>Slide</b> {width:,} x {height:,} px")
         self.title.setToolTip(str(slide.file.path))
-        self.text.setText(f"{size}\n{self._cells_text()}")
+        self.text.setText(f"{size}\n{self._cells_text()}{self._tiles_text(slide.store)}")
         path = self._slides.cells.path
         self.text.setToolTip("" if path is None else str(path))
 
@@ -60,6 +62,17 @@ class SlideBox(QWidget):
         names = {class_id: name for class_id, name, _ in self._state.classes}
         parts = [f"{count:,} {names[i]}" for i, count in totals.items() if count and i in names]
         return f"{sum(totals.values()):,} cells above the minimum score: {', '.join(parts)}"
+
+    def _tiles_text(self, own: Path) -> str:
+        """Say that tiles are missing; empty if none is."""
+        reader = self._slides.cells.reader
+        try:
+            done = None if reader is None else reader.tiles_done
+        except CellSegError:  # reported when the cells are read
+            return ""
+        if reader is None or done is None:
+            return ""
+        return f"\n{tiles_text(*done)}{'; Segment slide continues' if reader.path == own else ''}."
 
     def _choose(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

@@ -150,6 +150,7 @@ class _SlideRun:
         had_pixels = ("done",) if slide.coarse is not None else ("done", "glass")
         predicted = [i for i, state in finished.items() if state in had_pixels]
         self._done, self._to_do = len(predicted), sum(map(len, self._groups))
+        store.note(planned=len(self._tiles), to_predict=self._done + self._to_do + self._waiting)  # see `tiles_done`
         self._px_done, self._px_to_do = self._area(predicted), self._area(i for group in self._groups for i in group)
 
     def _of_part(self, groups: list[range], left: list[list[int]], part: Ring, reach: int) -> list[list[int]]:
