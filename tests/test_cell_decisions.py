@@ -11,8 +11,9 @@ import pytest
 from slide_cells import grid_cells, write_store
 
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.formats.cell_decisions import CellDecisions, Decided, Decision, apply_decisions, decisions_file
+from napari_cellseg.formats.cell_decisions import CellDecisions, Decided, Decision, apply_decisions
 from napari_cellseg.formats.cell_reader import CellCounts, CellReader
+from napari_cellseg.formats.decisions_file import decisions_file
 
 SIZE = (300, 400)
 
@@ -100,7 +101,21 @@ def test_decisions_about_another_prediction_are_set_aside(reader: CellReader, tm
     write_store(tmp_path / "a.sqlite", grid_cells(SIZE, side=18))
     with CellReader(tmp_path / "a.sqlite") as other, opened(other) as decisions:
         assert not decisions.of
-        assert decisions.set_aside == tmp_path / "a.decisions.bak"
+        assert decisions.set_aside == tmp_path / "a.sqlite.bak.decisions"
+    with CellReader(tmp_path / "a.sqlite.bak") as kept, opened(kept) as decisions:
+        assert dict(decisions.of) == {7: Decision(Decided.REJECTED, 1)}
+        assert decisions.undo() == (7,)
+        (tmp_path / "a.sqlite").unlink()
+        assert decisions.redo() == (7,), "its cells are those of the backup"
+
+
+def test_decisions_about_a_prediction_that_is_gone_are_kept_under_their_own_name(reader: CellReader) -> None:
+    with opened(reader) as decisions:
+        decisions.reject(cells_of(reader, 7))
+    reader.close()
+    reader.path.unlink()
+    with CellReader(write_store(reader.path, grid_cells(SIZE, side=18))) as other, opened(other) as decisions:
+        assert decisions.set_aside == reader.path.with_name("a.decisions.bak")
 
 
 def test_a_second_viewer_and_a_damaged_file_are_refused(reader: CellReader) -> None:

@@ -20,11 +20,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.atomic import set_aside, write_errors
+from napari_cellseg.atomic import write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.cell_reader import BoxCells, CellReader, StoredCell
+from napari_cellseg.formats.decisions_file import decisions_file, set_decisions_aside
 
-__all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "decisions_file", "fingerprint_of", "shown_class"]
+__all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "fingerprint_of", "shown_class"]
 
 _APPLICATION_ID = 0x6E636364  # "nccd"
 _VERSION = 1
@@ -61,11 +62,6 @@ class Decision:
 
 
 Decisions = Mapping[int, Decision]
-
-
-def decisions_file(store: Path) -> Path:
-    """Return where the decisions about the cells of a store are."""
-    return store.with_suffix(".decisions")
 
 
 def fingerprint_of(reader: CellReader) -> str:
@@ -111,7 +107,7 @@ class CellDecisions:
         kept = None
         if path.exists() and not _is_of(path, fingerprint):
             with write_errors(path):
-                kept = set_aside(path)
+                kept = set_decisions_aside(path, reader.path, lambda other: _is_of(path, fingerprint_of(other)))
         is_new = not path.exists()
         with _writing(path):
             database = sqlite3.connect(path, timeout=1.0)
@@ -128,7 +124,8 @@ class CellDecisions:
                         rows = [(name, json.dumps(value)) for name, value in facts.items()]
                         database.executemany("INSERT INTO facts VALUES (?, ?)", rows)
                 with database:  # takes the lock
-                    database.execute("UPDATE facts SET value = value WHERE name = 'position'")
+                    name = json.dumps(reader.path.name)  # another one after the store was set aside
+                    database.execute("UPDATE facts SET value = ? WHERE name = 'store'", (name,))
             except BaseException:
                 database.close()
                 raise

@@ -16,9 +16,9 @@ from napari_cellseg.atomic import write_errors
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
-from napari_cellseg.formats.cell_decisions import decisions_file
 from napari_cellseg.formats.cell_file import is_blank, set_database_aside
 from napari_cellseg.formats.cell_store import CellStore, TileState
+from napari_cellseg.formats.decisions_file import decisions_file
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.slide import Slide
 from napari_cellseg.images.tissue import glass_boxes, white_of
