@@ -20,6 +20,7 @@ from napari_cellseg.batch import write_submission
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.demo import write_samples
 from napari_cellseg.commands.samples import write_samples as write_annotated_samples
+from napari_cellseg.events import drive
 from napari_cellseg.export import EXPORTER_NAMES, ExportItem, ExportPlan, export_folder
 from napari_cellseg.export.exporter import ExportJob
 from napari_cellseg.export.exporters import exporters_of
@@ -108,7 +109,7 @@ def streamed(name: str) -> Write:
             batches=partial(batches, version),
             limits={},
         )
-        write_streamed([exporter], job, [image])
+        drive(write_streamed([exporter], job, [image]))
 
     return write
 

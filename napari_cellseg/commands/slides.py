@@ -12,7 +12,7 @@ from typing import Any
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.commands.found import FoundImage, FoundSlide, export_found
 from napari_cellseg.errors import AnnotationError, ConfigError, ExportError, ImageReadError
-from napari_cellseg.events import SlideDone, SlideTileDone, TileDone
+from napari_cellseg.events import SlideDone, SlideTileDone, TileDone, drive
 from napari_cellseg.export.exporter import Exporter, ExportJob, unique_names
 from napari_cellseg.export.exporters import exporters_of
 from napari_cellseg.export.plan import ExportPlan
@@ -189,7 +189,7 @@ def export_with_slides(
     ids = None if plan.ids_file is None else match_ids(plan.ids_file, [image.file.image_id for image in found])
     job = ExportJob(plan, classes, ids)
     images = [_streamed(image, number, limits) for number, image in enumerate(found, start=1)]
-    write_streamed(streaming, job, images)
+    drive(write_streamed(streaming, job, images))
     others = frozenset(exporter.name for exporter in exporters if exporter.stream is None)
     if others:
         whole = [_in_memory(image) for image in found]

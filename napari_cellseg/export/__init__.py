@@ -8,11 +8,20 @@ from napari_cellseg.export.folder import export_folder
 from napari_cellseg.export.geojson import read_geojson, write_geojson
 from napari_cellseg.export.imagej import read_rois, write_rois
 from napari_cellseg.export.overlay import draw_overlay, write_overlay
-from napari_cellseg.export.plan import ExportItem, ExportPlan, ExportProgress, ExportSummary, Which, items_of
+from napari_cellseg.export.plan import (
+    CellsProgress,
+    ExportItem,
+    ExportPlan,
+    ExportProgress,
+    ExportSummary,
+    Which,
+    items_of,
+)
 
 __all__ = [
     "EXPORTERS",
     "EXPORTER_NAMES",
+    "CellsProgress",
     "ExportItem",
     "ExportPlan",
     "ExportProgress",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -48,7 +48,7 @@ def _finish(job: ExportJob, found: list[_Found]) -> None:
     write_dataset(job.path("coco.json"), dataset, polygons=job.plan.polygons)
 
 
-def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> Generator[None, None, None]:
     entries = [ImageId(_name_in_folder(image), image.number, *image.size) for image in images]
 
     def rows() -> Iterator[list[dict[str, Any]]]:
@@ -64,7 +64,9 @@ def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
     with export_write(job.path("coco.json")) as file:
         file.write(json.dumps(start, separators=(",", ":"), ensure_ascii=False)[:-1].encode())
         file.write(b',"annotations":')
-        file.writelines(json_list(rows()))
+        for data in json_list(rows()):
+            file.write(data)
+            yield
         file.write(b"}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,7 +153,8 @@ class Exporter:
     suits_slides : bool
         Whether memory grows with the cells only and not with the area of the image.
     stream : callable, optional
-        Writes images whose cells come in batches, so that memory grows with neither.
+        Writes images whose cells come in batches, so that memory grows with neither. A generator that yields after
+        each batch; closed before its end, it leaves no unfinished file.
     missing : callable, optional
         Returns the missing optional package and how to install it; None if the exporter can be used.
     """
@@ -166,7 +167,7 @@ class Exporter:
     finish: Callable[[ExportJob, list[Any]], None] | None = None
     needs_pixels: bool = False
     suits_slides: bool = False
-    stream: Callable[[ExportJob, Sequence[StreamedImage]], None] | None = None
+    stream: Callable[[ExportJob, Sequence[StreamedImage]], Generator[None, None, None]] | None = None
     missing: Callable[[], str | None] = lambda: None
 
 

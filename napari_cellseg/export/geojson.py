@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -106,12 +106,14 @@ def _write(job: ExportJob, image: ExportImage) -> None:
     write_geojson(job.path("geojson", f"{image.name}.geojson"), image.cells, job.classes)
 
 
-def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> Generator[None, None, None]:
     for image in images:
         batches = ((_feature(cell, job.classes) for cell in cells) for cells, _ in image.shown())
         with export_write(job.path("geojson", f"{image.name}.geojson")) as file:
             file.write(b'{"type":"FeatureCollection","features":')
-            file.writelines(json_list(batches))
+            for data in json_list(batches):
+                file.write(data)
+                yield
             file.write(b"}")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 from napari_cellseg.atomic import export_write
@@ -13,6 +14,9 @@ from napari_cellseg.export.measurements import ABOUT, Table, measure_image, meas
 from napari_cellseg.export.stream import StreamedImage
 
 __all__ = ["PARQUET"]
+
+_GROUP_ROWS = 1024
+"""Smaller groups of rows make the file larger and slower to read."""
 
 
 def _missing() -> str | None:
@@ -34,21 +38,28 @@ def _frame(tables: Sequence[Table]) -> Any:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({name: [] for name in ABOUT})
 
 
-def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> Generator[None, None, None]:
     import pandas as pd
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
+    def rows_of(waiting: Sequence[Table]) -> Any:
+        frames = [pd.DataFrame(table) for table in waiting]
+        return pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
+
     _, tables = measured_batches(job, images, float("nan"))
     with export_write(job.path("measurements.parquet")) as file, ExitStack() as opened:
         writer: Any = None
-        for table in tables:
-            if not table["image"]:
-                continue
-            rows = pa.Table.from_pandas(pd.DataFrame(table), preserve_index=False)
-            if writer is None:
-                writer = opened.enter_context(ParquetWriter(file, rows.schema))
-            writer.write_table(rows)
+        waiting: list[Table] = []
+        for table in chain(tables, [None]):
+            waiting += [table] if table and table["image"] else []
+            if waiting and (table is None or sum(len(each["image"]) for each in waiting) >= _GROUP_ROWS):
+                rows = rows_of(waiting)
+                if writer is None:
+                    writer = opened.enter_context(ParquetWriter(file, rows.schema))
+                writer.write_table(rows)
+                waiting = []
+            yield
         if writer is None:
             _frame([]).to_parquet(file, engine="pyarrow", index=False)
 

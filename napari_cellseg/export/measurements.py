@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,12 +86,13 @@ def measured_batches(
     return names, tables()
 
 
-def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> Generator[None, None, None]:
     names, tables = measured_batches(job, images, "")
     with export_write(job.path("measurements.csv")) as file:
         file.write(csv_lines([names], job.plan.csv).encode("utf-8-sig"))
         for table in tables:
             file.write(csv_lines(zip(*table.values(), strict=True), job.plan.csv).encode())
+            yield
 
 
 MEASUREMENTS = Exporter(

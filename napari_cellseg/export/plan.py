@@ -8,12 +8,13 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
+from napari_cellseg.events import Progress
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.measure import CSV_STYLES, CsvStyle
 from napari_cellseg.wording import counted
 from napari_cellseg.workspace import Annotations, Sessions
 
-__all__ = ["ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]
+__all__ = ["CellsProgress", "ExportItem", "ExportPlan", "ExportProgress", "ExportSummary", "Which", "items_of"]
 
 
 class Which(Enum):
@@ -79,6 +80,33 @@ class ExportProgress:
     images: int
     image_id: str
     cells: int
+
+
+@dataclass(frozen=True)
+class CellsProgress(Progress):
+    """Some cells of a streamed export are written.
+
+    Attributes
+    ----------
+    cells, cells_in_all : int
+        Of the format that is being written; ``cells_in_all`` is 0 while the cells are being counted.
+    label : str
+        Of the format; empty while the cells are being counted.
+    number, formats : int
+        1 for the first of the formats.
+    """
+
+    cells: int
+    cells_in_all: int = 0
+    label: str = ""
+    number: int = 1
+    formats: int = 1
+
+    def __str__(self) -> str:
+        """Return "GeoJSON: 5,120 of 142,099 cells"."""
+        if not self.label:
+            return f"Counting: {counted(self.cells, 'cell')}"
+        return f"{self.label}: {self.cells:,} of {counted(self.cells_in_all, 'cell')}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def _list_files(job: ExportJob, path: Path, images: Sequence[ImageId]) -> None:
         write_image_ids(job.path(IDS_NAME), images)
 
 
-def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
+def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> Generator[None, None, None]:
     entries = [_entry(job, image) for image in images]
     batches = (
         result_rows(batch.cells, entry.id)
@@ -52,7 +52,7 @@ def _stream(job: ExportJob, images: Sequence[StreamedImage]) -> None:
         for _, batch in image.shown()
     )
     known = entries if job.ids is None else job.ids.entries
-    path = stream_results(job.plan.folder, batches, known, sum(image.count for image in images))
+    path = yield from stream_results(job.plan.folder, batches, known, sum(image.count for image in images))
     _list_files(job, path, known)
 
 

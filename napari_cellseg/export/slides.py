@@ -12,7 +12,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ExportError
 from napari_cellseg.export.exporter import ExportJob
 from napari_cellseg.export.exporters import exporters_of
-from napari_cellseg.export.plan import ExportPlan, ExportProgress, ExportSummary
+from napari_cellseg.export.plan import CellsProgress, ExportPlan, ExportSummary
 from napari_cellseg.export.stream import CellBatch, StreamedImage, write_streamed
 from napari_cellseg.formats.cell_decisions import Decided, Decision, apply_decisions
 from napari_cellseg.formats.cell_reader import CellReader
@@ -23,6 +23,8 @@ from napari_cellseg.wording import tiles_text
 
 __all__ = ["SlideExport", "export_slide", "not_for_slides"]
 
+_CELLS_AT_ONCE = 256
+"""Cells between two looks for a stop."""
 _STATUS = {
     Decided.ACCEPTED: Status.ACCEPTED,
     Decided.EDITED: Status.EDITED,
@@ -62,7 +64,7 @@ class SlideExport:
         """Yield the cells that are shown, best first."""
         first = 1
         with CellReader(self.store) as reader:
-            for found, sums in reader.best_first():
+            for found, sums in reader.best_first(_CELLS_AT_ONCE):
                 shown = apply_decisions(found, self.decisions, self.limits)
                 class_ids = np.array([self.match.get(i, i) for i in shown.class_ids.tolist()], np.int32)
                 cells = replace(shown, class_ids=class_ids).instances(reader.image_size)
@@ -81,8 +83,10 @@ def not_for_slides(formats: frozenset[str]) -> list[str]:
 
 def export_slide(
     slide: SlideExport, classes: ClassTable, plan: ExportPlan
-) -> Generator[ExportProgress, None, ExportSummary]:
+) -> Generator[CellsProgress, None, ExportSummary]:
     """Write the files of one slide; memory does not grow with its cells.
+
+    Yields after each batch of cells; closed before its end, it leaves no unfinished file.
 
     Raises
     ------
@@ -100,12 +104,12 @@ def export_slide(
     unfinished = (
         () if done is None else ((slide.file.image_id, f"{tiles_text(*done)}. The cells of the rest are missing."),)
     )
-    yield ExportProgress(0, 1, slide.file.image_id, 0)
+    yield CellsProgress(0)
     cells = unreviewed = 0
     for batch in slide.batches(colours=False):
         cells += len(batch.cells)
         unreviewed += (batch.statuses or []).count(Status.PROPOSED)
-        yield ExportProgress(0, 1, slide.file.image_id, cells)
+        yield CellsProgress(cells)
     image = StreamedImage(
         file=slide.file,
         number=slide.number,
@@ -115,8 +119,7 @@ def export_slide(
         batches=slide.batches,
         limits={},
     )
-    write_streamed(exporters_of(plan.formats), job, [image])
-    yield ExportProgress(1, 1, slide.file.image_id, cells)
+    yield from write_streamed(exporters_of(plan.formats), job, [image])
     return ExportSummary(
         folder=plan.folder,
         files=tuple(job.files),

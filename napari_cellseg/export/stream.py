@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_cellseg.errors import ExportError
 from napari_cellseg.export.exporter import Exporter, ExportJob, unique_names
+from napari_cellseg.export.plan import CellsProgress
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.review import Cell, Status, cells_from
@@ -90,8 +93,12 @@ def named(images: Iterable[StreamedImage]) -> list[StreamedImage]:
     return [replace(image, name=name) for image, name in zip(chosen, names, strict=True)]
 
 
-def write_streamed(exporters: Sequence[Exporter], job: ExportJob, images: Iterable[StreamedImage]) -> None:
+def write_streamed(
+    exporters: Sequence[Exporter], job: ExportJob, images: Iterable[StreamedImage]
+) -> Generator[CellsProgress, None, None]:
     """Write files of formats that have a ``stream``; ``job`` lists them.
+
+    Yields after each batch of cells; closed before its end, it leaves no unfinished file.
 
     Raises
     ------
@@ -102,7 +109,20 @@ def write_streamed(exporters: Sequence[Exporter], job: ExportJob, images: Iterab
         job.plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot create the folder {job.plan.folder}: {error.strerror or error}.") from error
-    chosen = named(images)
-    for exporter in exporters:
+    given = named(images)
+    cells_in_all = sum(image.count for image in given)
+    for number, exporter in enumerate(exporters, start=1):
         assert exporter.stream is not None  # the caller chooses
-        exporter.stream(job, chosen)
+        cells = [0]
+        chosen = [replace(image, batches=partial(_counting, image.batches, cells)) for image in given]
+        with closing(exporter.stream(job, chosen)) as steps:
+            for _ in steps:
+                yield CellsProgress(cells[0], cells_in_all, exporter.label, number, len(exporters))
+
+
+def _counting(
+    batches: Callable[[bool], Iterator[CellBatch]], cells: list[int], colours: bool
+) -> Generator[CellBatch, None, None]:
+    for batch in batches(colours):
+        cells[0] += len(batch.cells)
+        yield batch

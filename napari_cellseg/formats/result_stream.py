@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,8 +30,10 @@ def stream_results(
     batches: Iterable[list[dict[str, Any]]],
     image_ids: Sequence[ImageId],
     cells: int,
-) -> Path:
+) -> Generator[None, None, Path]:
     """Write ``test-results.json`` and ``test-results.zip``, check each batch of rows, and compare what was written.
+
+    Yields after each batch; closed before its end, it leaves the files of before.
 
     Parameters
     ----------
@@ -67,6 +69,7 @@ def stream_results(
             plain.write(data)
             packed.write(data)
             written.update(data)
+            yield
     with path.open("rb") as file, zipfile.ZipFile(path.with_suffix(".zip")) as found, found.open(RESULTS_NAME) as inner:
         if any(_hash(each) != written.digest() for each in (file, inner)):
             raise ExportError(f"{path} does not read back as it was written. Check the disk.")
@@ -74,14 +77,13 @@ def stream_results(
 
 
 def json_list(batches: Iterable[Iterable[Any]]) -> Iterator[bytes]:
-    """Yield the bytes of one JSON list of all rows, as `json.dumps` writes it without spaces."""
+    """Yield the bytes of one JSON list of all rows, as `json.dumps` writes it without spaces, batch by batch."""
     first = True
     yield b"["
     for rows in batches:
         text = json.dumps(list(rows), separators=(",", ":"), allow_nan=False, ensure_ascii=False)[1:-1]
-        if text:
-            yield ("" if first else ",").encode() + text.encode()
-            first = False
+        yield f"{'' if first or not text else ','}{text}".encode()
+        first = first and not text
     yield b"]"
 
 

@@ -23,6 +23,7 @@ from napari_cellseg.errors import AnnotationError, CellSegError
 from napari_cellseg.export import (
     EXPORTER_NAMES,
     EXPORTERS,
+    CellsProgress,
     ExportItem,
     ExportPlan,
     ExportProgress,
@@ -236,9 +237,10 @@ class ExportDock(Dock):
         workspace = self.state.workspace
         return () if workspace is None else items_of(workspace, self.which, self.state.image_id)
 
-    def _on_event(self, event: ExportProgress) -> None:
-        if self._is_slide:
-            self.row.set_progress(0, 0, f"{event.cells:,} cells")
+    def _on_event(self, event: ExportProgress | CellsProgress) -> None:
+        if isinstance(event, CellsProgress):
+            total = event.cells_in_all
+            self.row.set_progress(total * (event.number - 1) + event.cells, total * event.formats, str(event))
         else:
             self.row.set_progress(event.image, event.images, f"image {event.image} of {event.images}")
 
