@@ -94,6 +94,7 @@ ALLOWED = {
     "napari_cellseg/api/cells.py",  # an image in a temporary folder
     "napari_cellseg/model/zoo.py",  # a package is put together in a temporary folder
     "napari_cellseg/formats/cell_store.py",  # what SQLite left of its own file
+    "napari_cellseg/formats/cell_file.py",  # the log of such a file, set aside with it
     "napari_cellseg/formats/writer_lock.py",  # the lock next to it
     "napari_cellseg/model/inference/slide_run.py",  # the program's own cells of a finished run
     "napari_cellseg/formats/result_stream.py",  # an entry of a zip that is open
