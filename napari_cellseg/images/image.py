@@ -112,6 +112,10 @@ class Image:
         pixels = to_8bit(picture if picture.ndim == 3 else picture[..., None], scaling)
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
+    def rgb_of(self, pixels: npt.NDArray[Any], axes: str) -> npt.NDArray[np.uint8]:
+        """Return a part of the file, or another resolution of it, as `rgb` does with the limits of this image."""
+        return replace(self, pixels=pixels, axes=axes).rgb_between(self.scaling)
+
     def warnings(self) -> list[str]:
         """Return warnings about how the file was read, each as a clause that follows the file name."""
         found = brightness_warnings(*_colours(self._picture[0]), self.scaling)

@@ -22,7 +22,7 @@ from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import READ_ERRORS, choose_level, decoded_bytes, opened, read_errors, watched_log
 from napari_cellseg.images.tags import pixel_size_um, to_colours
 
-__all__ = ["Slide", "has_regions", "is_slide", "open_slide", "overview_of", "reads_by_region"]
+__all__ = ["Slide", "has_regions", "is_slide", "levels_from", "open_slide", "reads_by_region", "tiled_level"]
 
 OVERVIEW_PX = 4096
 """Longest side of the picture that decides the brightness limits of a slide."""
@@ -80,10 +80,7 @@ class Slide:
             pixels, axes = to_colours(_read_region(self._page, (y0, x0, y1, x1)), self._page.axes, self._page)
             if log:  # some damage is only logged, and the pixels stay black
                 raise ImageReadError(f"its data is damaged near x {x0}, y {y0} px ({log[0][1]})")
-        part = Image(
-            pixels=pixels, axes=axes, pixel_size_um=None, path=self.overview.path, options=self.overview.options
-        )
-        return part.rgb_between(self.overview.scaling)
+        return self.overview.rgb_of(pixels, axes)
 
 
 def is_slide(path: str | os.PathLike[str], options: ReadOptions) -> bool:
@@ -94,12 +91,10 @@ def is_slide(path: str | os.PathLike[str], options: ReadOptions) -> bool:
     ImageReadError
         As `read_tiff`.
     """
-    known = format_of(Path(path))
-    if options.level is None or (known is not None and known.module != FORMATS[0].module):
+    if options.level is None:
         return False  # without a level, the finest that fits into memory is read
-    with opened(Path(path)) as (tif, _):
-        series, _ = choose_level(tif, options.level)
-        return decoded_bytes(series) > MAX_BYTES and reads_by_region(series)
+    found = tiled_level(path, options.level)
+    return found is not None and found[1] > MAX_BYTES
 
 
 def has_regions(path: str | os.PathLike[str], options: ReadOptions, *, any_size: bool = False) -> bool:
@@ -117,12 +112,33 @@ def has_regions(path: str | os.PathLike[str], options: ReadOptions, *, any_size:
     ImageReadError
         As `read_tiff`.
     """
+    found = tiled_level(path, options.level)
+    return found is not None and (any_size or found[1] > REGION_BYTES)
+
+
+def tiled_level(path: str | os.PathLike[str], level: int | None) -> tuple[int, int] | None:
+    """Return the pixels and the decoded bytes of a level of a TIFF that can be read by regions; None for other files.
+
+    Parameters
+    ----------
+    path : path
+    level : int, optional
+        The finest that fits into memory, if left out.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_tiff`.
+    """
     known = format_of(Path(path))
     if known is not None and known.module != FORMATS[0].module:
-        return False
+        return None
     with opened(Path(path)) as (tif, _):
-        series, _ = choose_level(tif, options.level)
-        return (any_size or decoded_bytes(series) > REGION_BYTES) and reads_by_region(series)
+        series, _ = choose_level(tif, level)
+        page = series.keyframe
+        if not reads_by_region(series):
+            return None
+        return int(page.imagelength) * int(page.imagewidth), decoded_bytes(series)
 
 
 @contextmanager
@@ -139,29 +155,44 @@ def open_slide(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[S
     with ExitStack() as files:
         with read_errors(path), watched_log():  # and not around the work of the caller, whose errors are others
             tif = files.enter_context(tifffile.TiffFile(path))
-            series, full = choose_level(tif, options.level)
-            page = series.keyframe
-            if not reads_by_region(series):
-                raise ImageReadError(
-                    "it is not one plane of 8- or 16-bit values in tiles; save it as a tiled, pyramidal RGB TIFF"
-                )
-            check_limits(series, page, path.stat().st_size, by_region=True)
-            size_um = pixel_size_um(tif, full.keyframe)
-            if size_um is not None:
-                size_um *= float(full.keyframe.imagewidth / page.imagewidth)
-            level = full.levels.index(series)
-            pixels, axes = overview_of(full.levels[level:])
-            overview = Image(
-                pixels=pixels,
-                axes=axes,
-                pixel_size_um=size_um,
-                path=path,
-                options=options,
-                levels_skipped=0 if options.level is not None else level,
-            )
-            full_size = int(full.keyframe.imagelength), int(full.keyframe.imagewidth)
-            slide = Slide(page, overview, size_um, full_size, _coarse(full.levels[level:], size_um))
+            levels, full, overview = levels_from(tif, path, options, options.level)
+            size_um, full_size = overview.pixel_size_um, (int(full.imagelength), int(full.imagewidth))
+            slide = Slide(levels[0].keyframe, overview, size_um, full_size, _coarse(levels, size_um))
         yield slide
+
+
+def levels_from(
+    tif: tifffile.TiffFile, path: Path, options: ReadOptions, level: int | None
+) -> tuple[Sequence[Any], tifffile.TiffPage, Image]:
+    """Return the levels from one on (the finest that fits into memory for None), the page of level 0, and the overview.
+
+    Raises
+    ------
+    ImageReadError
+        As `read_tiff`; or the level is not stored in tiles.
+    """
+    series, full = choose_level(tif, level)
+    page = series.keyframe
+    if not reads_by_region(series):
+        raise ImageReadError(
+            "it is not one plane of 8- or 16-bit values in tiles; save it as a tiled, pyramidal RGB TIFF"
+        )
+    check_limits(series, page, path.stat().st_size, by_region=True)
+    size_um = pixel_size_um(tif, full.keyframe)
+    if size_um is not None:
+        size_um *= float(full.keyframe.imagewidth / page.imagewidth)
+    skipped = full.levels.index(series)
+    levels = full.levels[skipped:]
+    pixels, axes = _overview(levels)
+    overview = Image(
+        pixels=pixels,
+        axes=axes,
+        pixel_size_um=size_um,
+        path=path,
+        options=options,
+        levels_skipped=0 if level is not None else skipped,
+    )
+    return levels, full.keyframe, overview
 
 
 def reads_by_region(series: Any) -> bool:
@@ -183,7 +214,7 @@ def _coarse(levels: Sequence[Any], size_um: float | None) -> Any:
     return fine[-1].keyframe if fine else None
 
 
-def overview_of(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
+def _overview(levels: Sequence[Any]) -> tuple[npt.NDArray[Any], str]:
     """Return pixels and axes of the finest level that is small; without one, tiles from all over the coarsest."""
     small = [level for level in levels if max(level.keyframe.shape[:2]) <= OVERVIEW_PX]
     page = (small or levels[-1:])[0].keyframe

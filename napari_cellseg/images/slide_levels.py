@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,12 @@ import numpy.typing as npt
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images.formats import FORMATS, format_of
 from napari_cellseg.images.image import Image
-from napari_cellseg.images.limits import check_limits
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.options import ReadOptions
-from napari_cellseg.images.read import choose_level, opened, read_errors, watched_log
-from napari_cellseg.images.slide import Slide, overview_of, reads_by_region
-from napari_cellseg.images.tags import pixel_size_um, to_colours
+from napari_cellseg.images.read import read_errors, watched_log
+from napari_cellseg.images.slide import Slide, levels_from, reads_by_region, tiled_level
+from napari_cellseg.images.tags import to_colours
 
 __all__ = ["SLIDE_PX", "SMALL_PX", "Picture", "SlideLevels", "is_large", "open_levels"]
 
@@ -75,13 +73,8 @@ def is_large(path: str | os.PathLike[str], options: ReadOptions) -> bool:
     ImageReadError
         As `read_tiff`.
     """
-    known = format_of(Path(path))
-    if known is not None and known.module != FORMATS[0].module:
-        return False
-    with opened(Path(path)) as (tif, _):
-        series, _ = choose_level(tif, options.level or 0)
-        page = series.keyframe
-        return int(page.imagelength) * int(page.imagewidth) > SLIDE_PX and reads_by_region(series)
+    found = tiled_level(path, options.level or 0)
+    return found is not None and found[0] > SLIDE_PX
 
 
 def open_levels(path: str | os.PathLike[str], options: ReadOptions) -> SlideLevels:
@@ -96,20 +89,8 @@ def open_levels(path: str | os.PathLike[str], options: ReadOptions) -> SlideLeve
     check_regular_file(path)
     with ExitStack() as files, read_errors(path), watched_log():
         tif = files.enter_context(tifffile.TiffFile(path))
-        series, full = choose_level(tif, options.level or 0)
-        page = series.keyframe
-        if not reads_by_region(series):
-            raise ImageReadError(
-                "it is not one plane of 8- or 16-bit values in tiles; save it as a tiled, pyramidal RGB TIFF"
-            )
-        check_limits(series, page, path.stat().st_size, by_region=True)
-        size_um = pixel_size_um(tif, full.keyframe)
-        if size_um is not None:
-            size_um *= float(full.keyframe.imagewidth / page.imagewidth)
-        coarser = full.levels[full.levels.index(series) :]
-        pixels, axes = overview_of(coarser)
-        overview = Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
-        levels = SlideLevels(tif, coarser, overview, size_um, full.keyframe.imagewidth / page.imagewidth)
+        series, full, overview = levels_from(tif, path, options, options.level or 0)
+        levels = SlideLevels(tif, series, overview, full.imagewidth / series[0].keyframe.imagewidth)
         files.pop_all()
     return levels
 
@@ -133,11 +114,9 @@ class SlideLevels:
         Side of a pixel of the finest level here, px of level 0 of the file.
     """
 
-    def __init__(
-        self, tif: tifffile.TiffFile, series: Any, overview: Image, size_um: float | None, full: float
-    ) -> None:
+    def __init__(self, tif: tifffile.TiffFile, series: Sequence[Any], overview: Image, full: float) -> None:
         self._tif, self.full_factor = tif, float(full)
-        self.path, self.overview, self.pixel_size_um = overview.path, overview, size_um
+        self.path, self.overview, self.pixel_size_um = overview.path, overview, overview.pixel_size_um
         page = series[0].keyframe
         self.size = int(page.imagelength), int(page.imagewidth)
         reading = threading.Lock()
@@ -224,11 +203,7 @@ class _Whole:
                     pixels, axes = to_colours(np.asarray(page.asarray(maxworkers=1)), page.axes, page)
                     if log:
                         raise ImageReadError(f"its data is damaged ({log[0][1]})")
-                image = Image(
-                    pixels=pixels, axes=axes, pixel_size_um=None, path=self._overview.path,
-                    options=self._overview.options,
-                )  # fmt: skip
-                self._rgb = image.rgb_between(self._overview.scaling)
+                self._rgb = self._overview.rgb_of(pixels, axes)
         return self._rgb[region]
 
 
