@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import tifffile
 
 from napari_cellseg.engine_process.tasks import Predict
 from napari_cellseg.events import ImageDone, ImageFailed, Message, ModelReady, PredictSummary, TileDone
+from napari_cellseg.gui import docks
+from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.model.config import ModelConfig
@@ -99,3 +103,21 @@ def rows(tree):
         [tree.topLevelItem(i).text(column) for column in range(tree.columnCount())]
         for i in range(tree.topLevelItemCount())
     ]
+
+
+def tiles_folder(tmp_path: Path) -> Path:
+    """Return a folder of three images; make a fixture of it."""
+    return make_folder(tmp_path / "tiles", "abc")
+
+
+def fake_engine() -> FakeEngine:
+    """Return the engine of `batch_dock`; make the fixture ``engine`` of it."""
+    return FakeEngine()
+
+
+def batch_dock(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, open_dock: Any) -> BatchDock:
+    """Open the dock over a fake engine; make a fixture of it."""
+    dock = open_dock(docks.Batch)
+    monkeypatch.setattr(type(dock.model), "header", HEADER)
+    monkeypatch.setattr(dock.batch.engine, "run", engine.run)
+    return dock

@@ -188,6 +188,18 @@ def window() -> Iterator[Any]:
 
 
 @pytest.fixture
+def small_slides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat tiled TIFFs of a few hundred px as whole slides."""
+    from napari.utils.notifications import notification_manager
+
+    from napari_cellseg.images import slide, slide_levels
+
+    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
+    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
+    notification_manager.records.clear()
+
+
+@pytest.fixture
 def session(window: Any) -> Iterator[Any]:
     """Put an image of twenty cells under review in ``window``; see `review_window.make_session`."""
     from napari.utils.notifications import notification_manager

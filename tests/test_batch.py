@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from batch_window import (
     FOUND,
     HEADER,
     RGB,
-    FakeEngine,
+    batch_dock,
+    fake_engine,
     make_folder,
     open_folder,
     predict,
     press,
     rows,
     settle,
+    tiles_folder,
 )
 from qtpy.QtCore import Qt
 from slide_files import write_pyramid
@@ -24,29 +24,14 @@ from slide_files import write_pyramid
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import Message
 from napari_cellseg.gui import docks
-from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.images import slide_levels
 from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.workspace import Sessions
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_folder(tmp_path / "tiles", "abc")
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest.fixture
-def dock(engine, monkeypatch, open_dock) -> BatchDock:
-    dock = open_dock(docks.Batch)
-    monkeypatch.setattr(type(dock.model), "header", HEADER)
-    monkeypatch.setattr(dock.batch.engine, "run", engine.run)
-    return dock
+folder = pytest.fixture(tiles_folder)
+engine = pytest.fixture(fake_engine)
+dock = pytest.fixture(batch_dock)
 
 
 def test_without_a_folder_it_says_what_to_do(dock):

@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from batch_window import HEADER, RGB, TRUTH, FakeEngine, make_folder, open_folder, predict, settle
+from batch_window import (
+    RGB,
+    TRUTH,
+    batch_dock,
+    fake_engine,
+    make_folder,
+    open_folder,
+    predict,
+    settle,
+)
 from napari.utils.notifications import notification_manager
 
 from napari_cellseg.formats.label_images import write_class_images
-from napari_cellseg.gui import docks
 from napari_cellseg.gui.batch.dock import BatchDock
 
-
-@pytest.fixture
-def dock(monkeypatch: pytest.MonkeyPatch, open_dock: Any) -> BatchDock:
-    dock = open_dock(docks.Batch)
-    monkeypatch.setattr(type(dock.model), "header", HEADER)
-    monkeypatch.setattr(dock.batch.engine, "run", FakeEngine().run)
-    return dock
+engine = pytest.fixture(fake_engine)
+dock = pytest.fixture(batch_dock)
 
 
 @pytest.mark.parametrize("is_labelled", [True, False])

@@ -10,13 +10,14 @@ import pytest
 import tifffile
 from batch_window import (
     FOUND,
-    HEADER,
     RGB,
-    FakeEngine,
+    batch_dock,
+    fake_engine,
     make_folder,
     open_folder,
     predict,
     settle,
+    tiles_folder,
 )
 from qtpy.QtWidgets import QApplication
 
@@ -26,29 +27,13 @@ from napari_cellseg.commands.predict import prediction_options
 from napari_cellseg.commands.reading import reading_of
 from napari_cellseg.formats.coco import ImageId, read_image_ids, write_image_ids
 from napari_cellseg.formats.coco_results import check_results
-from napari_cellseg.gui import docks
-from napari_cellseg.gui.batch.dock import BatchDock
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.model.config import PredictOptions
 from napari_cellseg.workspace import Sessions
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_folder(tmp_path / "tiles", "abc")
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest.fixture
-def dock(engine, monkeypatch, open_dock) -> BatchDock:
-    dock = open_dock(docks.Batch)
-    monkeypatch.setattr(type(dock.model), "header", HEADER)
-    monkeypatch.setattr(dock.batch.engine, "run", engine.run)
-    return dock
+folder = pytest.fixture(tiles_folder)
+engine = pytest.fixture(fake_engine)
+dock = pytest.fixture(batch_dock)
 
 
 def ids_beside(folder: Path, names: str) -> Path:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import tifffile
 from napari.components import ViewerModel
-from napari.utils.notifications import notification_manager
-from open_dock_steps import finish, open_path, show, texts
+from open_dock_steps import finish, open_path, opening_dock, show, texts, training_folder
 from qtpy.QtWidgets import QFileDialog
 
 from napari_cellseg.classes import ClassTable
@@ -18,26 +17,12 @@ from napari_cellseg.gui.opening import leaving, opening
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.widgets.questions import Answer
 from napari_cellseg.images.formats import FORMATS
-from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue, write_training_folder
+from napari_cellseg.images.samples import TISSUE_CLASSES, generate_tissue
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Sessions, recoverable
 
-
-@pytest.fixture
-def dock(open_dock):
-    return open_dock(docks.Open)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_training_folder(tmp_path, 3, (96, 96))
-    return tmp_path / "train"
-
-
-@pytest.fixture
-def errors():
-    notification_manager.records.clear()
-    return lambda: [str(record.message) for record in notification_manager.records]
+dock = pytest.fixture(opening_dock)
+folder = pytest.fixture(training_folder)
 
 
 def test_before_anything_is_open_there_is_a_welcome_and_no_empty_list(dock):

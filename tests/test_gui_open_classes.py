@@ -7,29 +7,13 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from napari.utils.notifications import notification_manager
-from open_dock_steps import open_path
+from open_dock_steps import open_path, opening_dock, training_folder
 
-from napari_cellseg.gui import docks
-from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
+from napari_cellseg.images.samples import TISSUE_CLASSES
 from napari_cellseg.model.checkpoint import read_header
 
-
-@pytest.fixture
-def dock(open_dock):
-    return open_dock(docks.Open)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_training_folder(tmp_path, 3, (96, 96))
-    return tmp_path / "train"
-
-
-@pytest.fixture
-def errors():
-    notification_manager.records.clear()
-    return lambda: [str(record.message) for record in notification_manager.records]
+dock = pytest.fixture(opening_dock)
+folder = pytest.fixture(training_folder)
 
 
 def test_a_renamed_class_reaches_the_layers_and_the_project(qtbot, dock, viewer, folder, plugin):

@@ -5,31 +5,17 @@ from __future__ import annotations
 import pytest
 import tifffile
 from napari.utils.notifications import notification_manager
-from open_dock_steps import finish, open_path, show, texts
+from open_dock_steps import errors_shown, finish, open_path, opening_dock, show, texts, training_folder
 from qtpy.QtCore import Qt
 
 from napari_cellseg.classes import ClassTable
-from napari_cellseg.gui import docks
 from napari_cellseg.images.samples import TISSUE_CLASSES, write_training_folder
 from napari_cellseg.review import Status
 from napari_cellseg.workspace import Sessions
 
-
-@pytest.fixture
-def dock(open_dock):
-    return open_dock(docks.Open)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_training_folder(tmp_path, 3, (96, 96))
-    return tmp_path / "train"
-
-
-@pytest.fixture
-def errors():
-    notification_manager.records.clear()
-    return lambda: [str(record.message) for record in notification_manager.records]
+dock = pytest.fixture(opening_dock)
+folder = pytest.fixture(training_folder)
+errors = pytest.fixture(errors_shown)
 
 
 def test_a_damaged_image_is_one_clear_error_and_the_others_open(qtbot, dock, folder, errors):

@@ -8,33 +8,18 @@ import numpy as np
 import pytest
 import tifffile
 from napari.utils.notifications import notification_manager
-from segment_window import CONFIG, FOUND, GOOD, READY, RGB, answer, segment
+from segment_window import CONFIG, FOUND, GOOD, READY, RGB, answer, segment, segment_dock, shown_image
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import EngineError
 from napari_cellseg.events import ImageFailed
-from napari_cellseg.gui import docks
 from napari_cellseg.gui.jobs import JobState
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.samples import TISSUE_CLASSES
-from napari_cellseg.model.checkpoint import CheckpointHeader
 
-
-@pytest.fixture
-def dock(monkeypatch, open_dock):
-    dock = open_dock(docks.Segment)
-    header = CheckpointHeader(name="lite", config=CONFIG, thresholds=(0.5, 0.4, 0.3, 0.2))
-    monkeypatch.setattr(type(dock.model), "header", header)
-    dock._on_model()
-    return dock
-
-
-@pytest.fixture
-def image(dock, viewer):
-    layer = viewer.add_image(RGB, name="tissue", rgb=True)
-    dock.opener.show_pixels(layer)
-    return layer
+dock = pytest.fixture(segment_dock)
+image = pytest.fixture(shown_image)
 
 
 def test_the_button_says_why_it_cannot_work(dock, viewer):

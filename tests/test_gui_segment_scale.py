@@ -9,27 +9,13 @@ import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication
-from segment_window import CONFIG, GOOD, READY, RGB, answer, segment
+from segment_window import GOOD, READY, answer, segment, segment_dock, shown_image
 
 from napari_cellseg.events import ScaleHint, TileDone
 from napari_cellseg.gui import docks
-from napari_cellseg.model.checkpoint import CheckpointHeader
 
-
-@pytest.fixture
-def dock(monkeypatch, open_dock):
-    dock = open_dock(docks.Segment)
-    header = CheckpointHeader(name="lite", config=CONFIG, thresholds=(0.5, 0.4, 0.3, 0.2))
-    monkeypatch.setattr(type(dock.model), "header", header)
-    dock._on_model()
-    return dock
-
-
-@pytest.fixture
-def image(dock, viewer):
-    layer = viewer.add_image(RGB, name="tissue", rgb=True)
-    dock.opener.show_pixels(layer)
-    return layer
+dock = pytest.fixture(segment_dock)
+image = pytest.fixture(shown_image)
 
 
 @pytest.mark.usefixtures("image")

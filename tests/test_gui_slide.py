@@ -16,23 +16,16 @@ from napari_cellseg.gui.opening import dropped
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.review.action_table import action
 from napari_cellseg.gui.slides import slide_image
-from napari_cellseg.images import slide, slide_levels
+from napari_cellseg.images import slide_levels
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.workspace import Sessions
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("small_slides")]
 
 
 @pytest.fixture(scope="module")
 def tissue():
     return generate_tissue((600, 500), 60, seed=3)[0]
-
-
-@pytest.fixture(autouse=True)
-def small_slides(monkeypatch):
-    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
-    notification_manager.records.clear()
 
 
 @pytest.fixture

@@ -16,19 +16,11 @@ from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.slides import slide_cells
-from napari_cellseg.images import slide, slide_levels
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("small_slides")]
 
 SIZE = (600, 500)
 CELLS = grid_cells(SIZE)
-
-
-@pytest.fixture(autouse=True)
-def small_slides(monkeypatch):
-    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
-    notification_manager.records.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from review_window import focus, pump, wait_until
 from slide_cells import grid_cells, write_store
@@ -19,20 +18,16 @@ from napari_cellseg.formats.cell_decisions import Decided
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.review.action_table import action
-from napari_cellseg.images import slide, slide_levels
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("small_slides")]
 
 SIZE = (600, 500)
 CELLS = grid_cells(SIZE)
 
 
 @pytest.fixture
-def reviewed(window, tmp_path, monkeypatch):
+def reviewed(window, tmp_path):
     """Open a slide with its cells, the keyboard on the canvas."""
-    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
-    notification_manager.records.clear()
     plugin = plugin_of(window.viewer)
     write_pyramid(tmp_path / "slide.tif", np.full((*SIZE, 3), 200, np.uint8))
     write_store(tmp_path / "cells" / "slide.sqlite", CELLS)

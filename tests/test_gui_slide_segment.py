@@ -6,7 +6,6 @@ import queue
 
 import numpy as np
 import pytest
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from review_window import pump, wait_until
@@ -20,13 +19,12 @@ from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.review.action_table import action
 from napari_cellseg.gui.widgets.workflow import show_dock
-from napari_cellseg.images import slide, slide_levels
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import read_header
 from tests.real_mouse import Mouse
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("small_slides")]
 
 SIZE = (600, 500)
 CELLS = grid_cells(SIZE)
@@ -70,10 +68,7 @@ class Run:
 
 
 @pytest.fixture
-def opened(window, tmp_path, monkeypatch):
-    monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
-    notification_manager.records.clear()
+def opened(window, tmp_path):
     plugin = plugin_of(window.viewer)
     write_pyramid(tmp_path / "slide.tif", generate_tissue(SIZE, 60, seed=3)[0])
     plugin.opener.open_path(tmp_path)
