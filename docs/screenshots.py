@@ -357,23 +357,13 @@ def slide_scene(shots: Shots, wanted: dict[str, bool]) -> None:
     """Segment a slide of 71 Mpx from the middle of the view, and review its first cells while it runs."""
     if not wanted["slide"]:
         return
-    import numpy as np
-    import tifffile
+    from drawn_slide import write_slide
 
     from napari_cellseg.gui.canvas.camera import camera_of
-    from napari_cellseg.images.samples import generate_tissue
 
     folder = shots.folder / "slides"
     folder.mkdir()
-    block = generate_tissue((1056, 1056), 620, 3)[0]
-    with tifffile.TiffWriter(folder / "slide_01.tif") as file:
-        for level in range(4):
-            pixels = np.tile(block[:: 2**level, :: 2**level], (8, 8, 1))
-            place = {"resolution": (40_000 / 2**level,) * 2, "resolutionunit": "CENTIMETER"}
-            file.write(
-                pixels, tile=(256, 256), photometric="rgb", compression="jpeg", subifds=0 if level else 3,
-                subfiletype=1 if level else 0, metadata=None, **place,
-            )  # fmt: skip
+    write_slide(folder / "slide_01.tif")
     plugin = shots.plugin
     plugin.opener.open_path(folder)
     shots.wait(lambda: plugin.state.slide is not None and plugin.slides.is_up_to_date, "opening the slide")
