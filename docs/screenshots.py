@@ -151,11 +151,12 @@ class Shots:
         QTest.mouseRelease(canvas, left, no_key, places[-1])
         self.settle()
 
-    def look_at(self, y: float, x: float) -> None:
+    def look_at(self, y: float, x: float, zoom: float | None = None) -> None:
         """Move the view to a place of the image."""
         from napari_cellseg.gui.canvas.camera import camera_of
 
-        camera_of(self.viewer).center = (y, x)
+        camera = camera_of(self.viewer)
+        camera.center, camera.zoom = (y, x), camera.zoom if zoom is None else zoom
         self.settle(0.3)
 
     @property
@@ -359,16 +360,13 @@ def slide_scene(shots: Shots, wanted: dict[str, bool]) -> None:
         return
     from drawn_slide import write_slide
 
-    from napari_cellseg.gui.canvas.camera import camera_of
-
     folder = shots.folder / "slides"
     folder.mkdir()
     write_slide(folder / "slide_01.tif")
     plugin = shots.plugin
     plugin.opener.open_path(folder)
     shots.wait(lambda: plugin.state.slide is not None and plugin.slides.is_up_to_date, "opening the slide")
-    camera_of(shots.viewer).zoom = 0.55
-    shots.look_at(4000, 4000)
+    shots.look_at(4000, 4000, zoom=0.55)
     dock = shots.dock("Segment")
     shots.wait(dock.button.isEnabled, "a model")
     dock.button.click()
@@ -379,8 +377,7 @@ def slide_scene(shots: Shots, wanted: dict[str, bool]) -> None:
     for step in (review.accept, review.reject, review.accept):
         step()
         shots.settle(0.2)
-    camera_of(shots.viewer).zoom = 0.55
-    shots.look_at(4000, 4000)
+    shots.look_at(4000, 4000, zoom=0.55)
     shots.wait(lambda: plugin.slides.is_up_to_date, "the view")
     shots.take("slide")
     plugin.segmentation.job.stop()
