@@ -242,7 +242,7 @@ class SlideReview(QObject):
         reader, view, decisions = self._cells.reader, self._slides.view, self._decisions
         if reader is None or view is None or decisions is None:
             return []
-        key = reader, view, self._state.min_scores
+        key = reader, view  # the rows are of all scores
         if self._walk[0] != key:
             self._walk = key, reader.scores_in_box(self._box_there(view.box), _MOST_WALKED)
         rows = self._walk[1]

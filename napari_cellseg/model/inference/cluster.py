@@ -184,9 +184,8 @@ class Cluster:
             number = self._ahead[0]
             item = self._items[number - 1]
             stamp: Stamp = ()
-            if isinstance(item.source, Path):
-                item = replace(item, source=item.source.absolute())
-                stamp = _stamp(item.source) if isinstance(item.source, Path) else ()
+            if isinstance(path := item.source, Path):
+                item, stamp = replace(item, source=path.absolute()), _stamp(path)
             self._images[number] = self._send(tasks.predict_image, self._model, item, stamp, (number, len(self._items)))
             self._ahead.popleft()
 
