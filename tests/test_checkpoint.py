@@ -59,6 +59,15 @@ def test_the_model_comes_back_to_the_bit(model, tmp_path):
     assert torch.equal(ours.mask_probs, theirs.mask_probs)
 
 
+def test_the_header_of_a_replaced_file_is_read_again(model, saved):
+    assert read_header(saved).name == "Kerne"
+    save_checkpoint(saved, model, METADATA.model_copy(update={"name": "Zellen"}))
+    assert read_header(saved).name == "Zellen"
+    saved.unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_header(saved)
+
+
 def test_half_precision_halves_the_file_and_comes_back_as_float32(model, saved, tmp_path):
     full = tmp_path / "full.safetensors"
     save_checkpoint(full, model, half=False)

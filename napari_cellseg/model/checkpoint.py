@@ -13,6 +13,7 @@ import math
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -155,7 +156,19 @@ def read_header(path: Path, *, verify: bool = False) -> CheckpointHeader:
     CheckpointError
         The file does not exist or is not a napari-cellseg model; the message says which.
     """
-    return _read(path, tensors=verify)[0]
+    if verify:
+        return _read(path, tensors=True)[0]
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return _read(path, tensors=False)[0]  # says why
+    return _known(Path(path), (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+@lru_cache(maxsize=64)
+def _known(path: Path, _: tuple[int, ...]) -> CheckpointHeader:
+    """Read a header once for each state of the file: the window asks for it a dozen times when an image is opened."""
+    return _read(path, tensors=False)[0]
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[CellMaskRCNN, CheckpointHeader]:
