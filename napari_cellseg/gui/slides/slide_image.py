@@ -137,8 +137,9 @@ class SlideImage:
             thread.ask(lambda is_stale: _read(levels, view, is_stale))
         self._uncover(view)
 
-    def take(self, view: View) -> None:
-        """Show what was read since."""
+    def take(self, view: View) -> bool:
+        """Show what was read since; return whether that brought a new layer."""
+        is_new = False
         if self._rows is not None and self._rows.take():
             self._overview.refresh()
         answer = None if self._thread is None else self._thread.answer()
@@ -146,12 +147,14 @@ class SlideImage:
             self._say(str(answer))
         elif isinstance(answer, Picture):
             self._shown = answer
-            if self._detail is None or self._detail not in self._viewer.layers:
+            is_new = self._detail is None or self._detail not in self._viewer.layers
+            if is_new:
                 self._show_detail()
             place_pixels(self._detail, answer.rgb, (answer.box[0], answer.box[1]), answer.factor)
             for problem in answer.problems:
                 self._say(problem)
             self._uncover(view)
+        return is_new
 
     def _is_covered(self, view: View) -> bool:
         return self._shown is not None and view.is_in(self._shown.box)

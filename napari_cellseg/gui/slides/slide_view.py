@@ -172,8 +172,8 @@ class SlideView(QObject):
     def _take(self) -> None:
         view = self.view
         if view is not None:
-            self.image.take(view)
-            self.cells.bring_one()
+            if not self.image.take(view):
+                self.cells.bring_one()  # napari takes its time for a layer: one in a turn
             if self.cells.take():
                 self.cells_changed.emit()
         if view is None or (self.is_up_to_date and not self.image.is_reading_overview):
