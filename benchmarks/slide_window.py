@@ -4,8 +4,9 @@
 
 The slide is a synthetic pyramid of JPEG tiles; its cells are ellipses in a store, as `predict` writes one. A timer of
 5 ms in the window's thread stands for the window in use: how late it is, is the stall that a user feels. Keys and mouse
-are real events. The figures depend on what else runs: the load of the machine is printed with them, and the CPU time of
-the window's thread in one turn of the event loop, which depends less on it.
+are real events. Plain napari then shows the same levels, through tifffile and Zarr, and is moved the same way: without
+a GPU, drawing the window takes most of each turn in both. The figures depend on what else runs: the load of the machine
+is printed with them, and the CPU time of the window's thread in one turn of the event loop, which depends less on it.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ def write_cells(path: Path, side: int, cells: int, seed: int = 0) -> None:
 
 
 class Window:
-    """A viewer with the plugin, and how late the timer of its thread is."""
+    """A viewer, with the plugin or without, and how late the timer of its thread is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_plain: bool = False) -> None:
         import napari
         from qtpy.QtCore import Qt, QTimer
         from qtpy.QtWidgets import QApplication
@@ -83,8 +84,9 @@ class Window:
 
         self.viewer = napari.Viewer()
         self.viewer.window.resize(1400, 900)
-        self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Open")
-        self.plugin = plugin_of(self.viewer)
+        if not is_plain:
+            self.viewer.window.add_plugin_dock_widget("napari-cellseg", "Open")
+        self.plugin = None if is_plain else plugin_of(self.viewer)
         self._application = QApplication.instance()
         self._late: list[float] = []
         self._busy: list[float] = []
@@ -112,7 +114,8 @@ class Window:
     def settle(self) -> None:
         """Wait until all of the view is shown."""
         self.pump(0.05)
-        self.pump(until=lambda: self.plugin.slides.is_up_to_date)
+        if self.plugin is not None:  # napari itself reads in the window's thread
+            self.pump(until=lambda: self.plugin.slides.is_up_to_date)
 
     def measured(self, name: str, do: Callable[[], object]) -> None:
         """Do something, and print the stalls."""
@@ -183,6 +186,33 @@ def memory_mib() -> float:
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
+def move(window: Window, side: int, shots: Path | None) -> None:
+    """Zoom into the middle, and pan at each zoom."""
+    for zoom in (0.06, 0.25, 0.5, 1.0, 2.0):
+        middle = side / 2, side / 2, zoom
+        window.measured(f"zoom to {zoom:g}", lambda middle=middle: (window.look_at(*middle), window.settle()))
+        window.measured(f"pan at {zoom:g}", lambda: window.pan(30, 40))
+        window.settle()
+        window.shot(shots, f"zoom-{zoom:g}")
+
+
+def use_plain(slide: Path) -> None:
+    """Show the image, without cells, in napari without the plugin."""
+    import tifffile
+    import zarr
+
+    window = Window(is_plain=True)
+    window.pump(2)
+    before = memory_mib()
+    group = zarr.open_group(tifffile.imread(slide, aszarr=True), mode="r")
+    levels = [group[str(number)] for number in range(len(list(group.array_keys())))]
+    print("plain napari, the same image without cells:")
+    window.measured("add the image", lambda: window.viewer.add_image(levels, multiscale=True, rgb=True))
+    print(f"  {memory_mib() - before:.0f} MiB over the window")
+    move(window, levels[0].shape[0], None)
+    window.viewer.close()
+
+
 def use(folder: Path, shots: Path | None) -> None:
     from qtpy.QtCore import Qt
 
@@ -200,13 +230,7 @@ def use(folder: Path, shots: Path | None) -> None:
     window.settle()
     window.shot(shots, "far")
     print(f"  {sum(plugin.slides.cells.totals.values()):,} cells; {memory_mib() - before:.0f} MiB over the window")
-    side = plugin.state.slide.levels.size[0]
-    for zoom in (0.06, 0.25, 0.5, 1.0, 2.0):
-        middle = side / 2, side / 2, zoom
-        window.measured(f"zoom to {zoom:g}", lambda middle=middle: (window.look_at(*middle), window.settle()))
-        window.measured(f"pan at {zoom:g}", lambda: window.pan(30, 40))
-        window.settle()
-        window.shot(shots, f"zoom-{zoom:g}")
+    move(window, plugin.state.slide.levels.size[0], shots)
     window.viewer.window._qt_window.activateWindow()
     window.canvas.setFocus()
 
@@ -254,6 +278,7 @@ def main() -> None:
         sizes = [path.stat().st_size / 2**20 for path in (folder / "slide.tif", store)]
         print(f"{options.side} x {options.side} px, {sizes[0]:.0f} MiB; {options.cells:,} cells, {sizes[1]:.0f} MiB")
         use(folder, options.shots)
+        use_plain(folder / "slide.tif")
 
 
 if __name__ == "__main__":
