@@ -200,6 +200,8 @@ def test_an_export_leaves_rejected_cells_out_and_has_the_new_classes(window, rev
     assert len(features) == len(CELLS) - 1
     dock.choose(frozenset({"labels"}), Which.ONE, tmp_path)
     assert "Not for slides" in dock.export_button.toolTip()
+    assert dock.reason.text() == dock.export_button.toolTip(), "to be read without the mouse over the button"
+    assert not dock.reason.isHidden()
     dock.choose(frozenset({"results"}), Which.ALL, tmp_path / "all")
     dock.export()
     wait_until(lambda: not dock.job.is_busy)

@@ -47,6 +47,7 @@ from napari_cellseg.gui.widgets.forms import tame
 from napari_cellseg.gui.widgets.job_row import JobRow
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
 from napari_cellseg.measure import CSV_STYLES
+from napari_cellseg.wording import listed
 
 __all__ = ["ExportDock"]
 
@@ -69,6 +70,8 @@ class ExportDock(Dock):
         self._add_images()
         self.export_button = PrimaryButton("Export")
         self.export_button.clicked.connect(lambda: self.export())
+        self.reason = small_label()
+        """Why nothing can be exported; a tooltip of a disabled button is easily missed."""
         self.row = JobRow(self.job)
         self.open_button = QPushButton("Open the folder")
         self.open_button.clicked.connect(self._open_folder)
@@ -76,8 +79,10 @@ class ExportDock(Dock):
         self.problems.setStyleSheet(f"color: {ERROR};")
         self.report = ReportRow(self.state, self._items, lambda: Path(self.folder.text()))
         self.agreement = AgreementRow(self.state, lambda: Path(self.folder.text()))
-        for widget in (self.export_button, self.row, self.problems, self.open_button, self.report, self.agreement):
+        for widget in (self.export_button, self.reason, self.row, self.problems, self.open_button):
             self.column.addWidget(widget)
+        self.column.addWidget(self.report)
+        self.column.addWidget(self.agreement)
         self.column.addStretch(1)
         self.job.reported.connect(self._on_event)
         self.job.finished.connect(self._on_finished)
@@ -274,7 +279,10 @@ class ExportDock(Dock):
     def _show(self) -> None:
         if not hasattr(self, "export_button"):  # still being built
             return
-        explain(self.export_button, self._why_not(), "Write the files. Files of an earlier export are replaced.")
+        why_not = self._why_not()
+        explain(self.export_button, why_not, "Write the files. Files of an earlier export are replaced.")
+        self.reason.setText(why_not or "")
+        self.reason.setVisible(why_not is not None and not self.job.is_busy)
         no_image = None if self.state.image_id is not None else "No image is open."
         explain(self._which[Which.ONE], no_image, "Only the image on the canvas")
         is_results = "results" in self.formats
@@ -300,7 +308,8 @@ class ExportDock(Dock):
         if self.state.workspace is not None and not self.formats:
             return "Tick what to export first."
         if self._is_slide and (others := not_for_slides(self.formats)):
-            return f"Not for slides, whose cells stay on disk: {', '.join(others)}."
+            labels = [exporter.label for exporter in EXPORTERS if exporter.name in others]
+            return f"Not for slides, whose cells stay on disk: {listed(labels)}. Untick to export the rest."
         if self._is_slide and self._slide.to_export() is None:
             return NO_CELLS
         return self._no_place() or ("An export is running." if self.job.is_busy else None)
