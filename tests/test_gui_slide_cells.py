@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
@@ -16,6 +20,10 @@ from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.slides import slide_cells
+from napari_cellseg.gui.thresholds import first_min_scores
+from napari_cellseg.gui.widgets.workflow import show_dock
+from napari_cellseg.model.bundled import bundled
+from napari_cellseg.model.checkpoint import read_header
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("small_slides")]
 
@@ -182,13 +190,90 @@ def test_contours_are_seen_where_a_pixel_of_the_screen_is_larger_than_one_of_the
     assert alphas[3] < 255
 
 
-def test_cells_of_a_class_that_the_project_lost_are_hidden_until_it_is_back(plugin, tmp_path):
+def test_a_renamed_class_keeps_its_cells_also_when_the_slide_is_opened_again(plugin, tmp_path):
     open_slide(plugin, tmp_path)
     plugin.state.set_classes(ClassTable(("round", "other")))
+    settle(plugin)
+    expected = [round(255 * value) for value in plugin.state.classes.rgb(2)]
+    assert shown_at(plugin, 220, 270)[:3] == expected, "by number, as everywhere in a project"
+    plugin.state.set_classes(ClassTable(("round", "other", "square")))  # a new class with the old name
+    plugin.opener.save()
+    plugin.opener._forget_folder()
+    open_slide(plugin, tmp_path)
+    assert plugin.state.classes.names == ("round", "other", "square")
+    assert plugin.slides.cells.match == {1: 1, 2: 2}
+    assert plugin.slides.cells.totals[2] == np.count_nonzero(CELLS.class_ids == 2)
+
+
+def test_classes_that_the_project_lacks_are_said_and_shown_once_they_are_there(plugin, tmp_path):
+    open_slide(plugin, tmp_path)
+    assert window_refuses_to_remove(plugin, "square")
+    plugin.state.set_classes(ClassTable(("round",)))  # not offered by the window while cells may have the class
     assert plugin.slides.cells.path is None
     assert "the project lacks square" in said()[-1]
     plugin.state.set_classes(ClassTable(("other", "square", "round")))
     settle(plugin)
-    assert plugin.slides.cells.path is not None
     expected = [round(255 * value) for value in plugin.state.classes.rgb(3)]
-    assert shown_at(plugin, 220, 220)[:3] == expected, "by name, not by number"
+    assert shown_at(plugin, 220, 220)[:3] == expected, "by name, as for any model"
+
+
+def window_refuses_to_remove(plugin, name):
+    button = show_dock(plugin.state.viewer, "Open").classes.remove_button
+    return not button.isEnabled() and name in button.toolTip()
+
+
+@pytest.mark.parametrize("how", ["damaged", "of another size", "of a later version", "not a file of cells"])
+def test_a_refused_file_leaves_the_cells_shown(plugin, tmp_path, how):
+    open_slide(plugin, tmp_path)
+    other = write_store(tmp_path / "other.sqlite", grid_cells((200, 200)) if how == "of another size" else CELLS)
+    if how == "of a later version":
+        with closing(sqlite3.connect(other)) as database:
+            database.execute("PRAGMA user_version = 2")
+    elif how == "damaged":
+        other.write_bytes(other.read_bytes()[:5000])
+    elif how == "not a file of cells":
+        other.write_text("{}")
+    before = shown_at(plugin, 220, 270)
+    assert not plugin.slides.open_cells(other)
+    settle(plugin)
+    assert str(other) in said()[-1]
+    assert said()[-1].endswith("The cells of slide.sqlite stay.")
+    assert plugin.slides.cells.path == tmp_path / "cells" / "slide.sqlite"
+    assert shown_at(plugin, 220, 270) == before
+    assert plugin.state.slide_has_cells
+    assert plugin.slide_review.why_not() is None
+
+
+ANOTHER = {"made_from": {"model": "5ha"}, "model": {"name": "another", "min_scores": [0.6, 0.8]}}
+
+
+def test_cells_of_another_model_get_the_minimum_scores_of_that_model(plugin, window, tmp_path):
+    open_slide(plugin, tmp_path, with_cells=False)
+    write_store(tmp_path / "cells" / "slide.sqlite", CELLS, **ANOTHER)
+    shown = sum(CELLS.scores >= np.where(CELLS.class_ids == 1, 0.6, 0.8))
+    plugin.opener._forget_folder()
+    plugin.opener.open_path(tmp_path)
+    wait_until(lambda: plugin.slide_review.to_export() is not None)
+    assert plugin.slide_review.to_export().limits == {1: 0.6, 2: 0.8}, "also before any dock is open"
+    settle(plugin)
+    assert sum(plugin.slides.cells.totals.values()) == shown
+    dock = show_dock(window.viewer, "Segment")
+    plugin.state.set_model(bundled())
+    settle(plugin)
+    assert plugin.state.min_scores == {1: 0.6, 2: 0.8}
+    assert dock.sliders.whose.text().startswith("Of another, which predicted the cells of this slide")
+    assert not dock.sliders.whose.isHidden()
+    export = show_dock(window.viewer, "Export")
+    export.choose(frozenset({"results"}), Which.ONE, tmp_path / "out")
+    export.export()
+    wait_until(lambda: not export.job.is_busy)
+    assert len(json.loads((tmp_path / "out" / "test-results.json").read_text())) == shown
+
+    dock.sliders.sliders[1].setValue(700)
+    wait_until(lambda: plugin.state.min_scores[1] == 0.7)
+    plugin.opener._forget_folder()
+    assert plugin.state.min_scores == first_min_scores(read_header(bundled())), "those of the chosen model again"
+    assert dock.sliders.whose.isHidden()
+    plugin.opener.open_path(tmp_path)
+    wait_until(lambda: plugin.slide_review.to_export() is not None)
+    assert plugin.state.min_scores == {1: 0.7, 2: 0.8}, "as the user set it for these cells"

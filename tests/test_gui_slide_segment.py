@@ -208,6 +208,11 @@ def test_a_region_drawn_around_with_ctrl_comes_back_with_its_slide(window, opene
     wait_until(lambda: opened.state.slide is not None)
     wait_until(lambda: len(outlines(window)) == 1)
     assert opened.state.slide_region == region
+    opened.slides._kept._of.clear()  # as after the next start
+    opened.opener._forget_folder()
+    opened.opener.open_path(tmp_path, image_id="slide")
+    wait_until(lambda: opened.state.slide is not None)
+    assert opened.state.slide_region == region
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.gui.palettes import with_preferred_colours
 
 if TYPE_CHECKING:
+    from napari_cellseg.gui.thresholds import CellsModel
     from napari_cellseg.images.read import Image, ImageFile
     from napari_cellseg.review import ReviewSession
     from napari_cellseg.review.region import Region
@@ -44,8 +45,10 @@ class AppState(QObject):
         Its cells; always replaced together with ``file`` and ``image``.
     slide : LoadedSlide or None
         The slide on the canvas; ``image`` and ``session`` are None then.
-    slide_has_cells : bool
-        Whether cells of the slide are shown.
+    slide_class_ids : frozenset of int
+        The class_ids that shown cells of the slide can have; empty without cells.
+    cells_model : CellsModel or None
+        The model that predicted the cells of the slide: ``min_scores`` are its, whatever model is chosen.
     classes : ClassTable
     classes_are_provisional : bool
         Whether no one has chosen them yet: they are numbers, or the classes of the chosen model.
@@ -92,6 +95,8 @@ class AppState(QObject):
     classes_changed = Signal()
     """Names, colours or number of classes."""
     min_scores_changed = Signal()
+    cells_model_changed = Signal()
+    """The slide shows cells of another model, or none."""
     model_changed = Signal()
     models_changed = Signal()
     """Models of the library were added, removed or renamed."""
@@ -130,8 +135,10 @@ class AppState(QObject):
         self.image: Image | None = None
         self.session: ReviewSession | None = None
         self.slide: LoadedSlide | None = None
-        self.slide_has_cells = False
-        self._slide_regions: dict[Path, Region] = {}
+        self.slide_class_ids: frozenset[int] = frozenset()
+        self.cells_model: CellsModel | None = None
+        self._scores_before: dict[int, float] = {}
+        self._slide_region: Region = ()
         self.classes = ClassTable.numbered(1)
         self.classes_are_provisional = True
         self.min_scores: dict[int, float] = {}
@@ -192,7 +199,7 @@ class AppState(QObject):
     ) -> None:
         """Replace the current image and its cells, or the slide; the minimum scores stay."""
         self.file, self.image, self.session, self.slide = file, image, session, slide
-        self.selection = ()
+        self.selection, self._slide_region = (), ()
         if session is not None:
             session.set_min_scores(self.min_scores)
         self.current_changed.emit()
@@ -201,12 +208,12 @@ class AppState(QObject):
     @property
     def slide_region(self) -> Region:
         """Return the part of the slide that *Segment* predicts, (y, x) px of the canvas; empty for all of it."""
-        return () if self.slide is None else self._slide_regions.get(self.slide.store, ())
+        return self._slide_region
 
     def set_slide_region(self, region: Region) -> None:
-        """Replace the region of the slide on the canvas; it is kept until the viewer is closed."""
-        if self.slide is not None and region != self.slide_region:
-            self._slide_regions[self.slide.store] = region
+        """Replace the region of the slide on the canvas; `gui.slides.kept` keeps it."""
+        if self.slide is not None and region != self._slide_region:
+            self._slide_region = region
             self.slide_region_changed.emit()
 
     def set_classes(self, classes: ClassTable, *, provisional: bool = False) -> None:
@@ -222,6 +229,21 @@ class AppState(QObject):
         if dict(min_scores) != self.min_scores:
             self.min_scores = dict(min_scores)
             self.min_scores_changed.emit()
+
+    def set_cells_model(self, model: CellsModel | None) -> None:
+        """Use the minimum scores of the model that predicted the cells of the slide; None for no such cells."""
+        if model is None and self.cells_model is None:
+            return
+        if self.cells_model is None:
+            self._scores_before = self.min_scores
+        self.cells_model = model
+        self.set_min_scores(self._scores_before if model is None else model.first_min_scores())
+        self.cells_model_changed.emit()
+
+    @property
+    def slide_has_cells(self) -> bool:
+        """Return whether cells of the slide are shown."""
+        return bool(self.slide_class_ids)
 
     def set_model(self, checkpoint: Path | None, *, proposed: bool = False) -> None:
         """Choose another checkpoint for *Segment*; a proposed one does not count as the user's choice."""

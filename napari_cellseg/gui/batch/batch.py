@@ -190,7 +190,7 @@ class Batch(QObject):
             project.close()
             raise
         scores: Mapping[int, float] = {match[i]: score for i, score in first_min_scores(model.header).items()}
-        if self.is_open_folder:
+        if self.is_open_folder and self._state.cells_model is None:  # else the sliders are of the cells of a slide
             self._state.set_min_scores(self._state.min_scores or scores)
             scores = self._state.min_scores
         self._chosen = self.folder  # the open folder may change during the run

@@ -64,6 +64,7 @@ class ClassEditor(QWidget):
         layout.addLayout(buttons)
         state.classes_changed.connect(self._show)
         state.current_changed.connect(self.refresh_buttons)
+        state.cells_model_changed.connect(self.refresh_buttons)
         state.model_changed.connect(self.refresh_buttons)
         self._show()
 
@@ -120,6 +121,8 @@ class ClassEditor(QWidget):
         session = self._state.session
         if session is not None and any(cell.class_id == count for cell in session.cells.values()):
             return f"Cells of this image have the last class ({self._state.classes.name(count)})."
+        if count in self._state.slide_class_ids:
+            return f"The model of this slide's cells finds the last class ({self._state.classes.name(count)})."
         return None
 
     def _rename(self, i: int) -> None:

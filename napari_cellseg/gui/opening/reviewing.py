@@ -53,6 +53,7 @@ def begin_review(state: AppState, loaded: LoadedImage, source: str) -> ReviewSes
 
 def _use_classes_of(state: AppState, session: ReviewSession) -> None:
     """Use the classes and minimum scores of a review; one without cells gets those of the viewer."""
+    state.set_cells_model(None)  # a slide is left: its minimum scores are not those of the next image
     if state.workspace is not None and state.workspace.project.classes is not None:
         state.set_classes(session.classes)
     elif session.cells:

@@ -33,7 +33,10 @@ NOTE_ACTIONS: tuple[ReviewAction, ...] = (
     ReviewAction(
         id="region",
         text="Region",
-        tip="Draw the region of interest: drag a box, or hold Ctrl and draw around it; a click removes it",
+        tip=(
+            "Draw the region of interest, on a slide the part that Segment predicts: drag a box, or hold Ctrl and "
+            "draw around it; a click removes it"
+        ),
         keys=("G",),
         place=Place.NOTE,
         needs=needs.edits,

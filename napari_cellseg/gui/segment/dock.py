@@ -19,7 +19,6 @@ from napari_cellseg.gui.segment.nucleus_scale import NucleusScale
 from napari_cellseg.gui.segment.segmentation import Segmentation
 from napari_cellseg.gui.slides.words import ONLY_IN_MEMORY, segment_words, slide_done_text
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.thresholds import first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.dock import ERROR, Dock, PrimaryButton, Section, explain, form_layout, small_label
 from napari_cellseg.gui.widgets.job_row import JobRow, clock
 from napari_cellseg.gui.widgets.lifetime import listen_while_alive
@@ -99,7 +98,6 @@ class SegmentDock(Dock):
         # Methods, not lambdas, for objects that outlive the dock: Qt disconnects them when the dock is closed.
         state, segmentation = self.state, self.segmentation
         self.model.chosen.connect(state.set_model)
-        self.sliders.chosen.connect(self._keep_min_scores)
         self.nucleus.wanted.connect(self._show_circle)
         self.nucleus.chosen.connect(self._use_scale)
         self.pixel_size.valueChanged.connect(self._follow_scale)
@@ -216,7 +214,7 @@ class SegmentDock(Dock):
             has_cells = self.state.slide_has_cells if session is None else bool(session.cells)
             if self.state.classes_are_provisional and not has_cells:
                 self.state.set_classes(header.classes, provisional=True)
-            self.state.set_min_scores(first_min_scores(header))
+            self.sliders.use_model(header)
         self._show()
 
     def _pick_model(self) -> None:
@@ -249,10 +247,6 @@ class SegmentDock(Dock):
         self.state.set_model(
             self.model.path, proposed=self.state.model_is_proposed if kept else not self.model.is_remembered
         )
-
-    def _keep_min_scores(self) -> None:
-        if self.model.header is not None:
-            keep_min_scores(self.model.header, self.sliders.values())
 
     def _show(self) -> None:
         slide, image = self.state.slide, self.state.image

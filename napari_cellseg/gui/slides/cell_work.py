@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_cellseg.class_match import lacking_classes, match_classes
-from napari_cellseg.classes import ClassTable
-from napari_cellseg.errors import ConfigError
 from napari_cellseg.formats.cell_reader import BoxCells, CellCounts, CellReader
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, draw_cells
 from napari_cellseg.gui.slides.latest import IsStale
 from napari_cellseg.gui.slides.view import Box, View
-from napari_cellseg.wording import listed
 
-__all__ = ["Changes", "Far", "Near", "count_some", "draw_view", "matched_classes"]
+__all__ = ["Changes", "Far", "Near", "count_some", "draw_view"]
 
 Changes = Callable[[BoxCells], BoxCells]
 """Leaves out cells that are rejected or below the minimum score, and sets other classes; for a thread."""
@@ -69,19 +65,3 @@ def count_some(
     """Count some cells; the first part is shown soon."""
     before = counts.last_id
     return counts, reader.count_on(counts, limits, lambda: is_stale() or counts.last_id - before >= 200_000)
-
-
-def matched_classes(of_file: ClassTable, here: ClassTable, name: str) -> dict[int, int]:
-    """Return the class_id of the project for each class_id of a file of cells.
-
-    Raises
-    ------
-    ConfigError
-        The project lacks a class of the file.
-    """
-    lacking = lacking_classes(of_file, here)
-    if lacking:
-        raise ConfigError(
-            f"The cells of {name} are not shown: the project lacks {listed(lacking)}. Add what it lacks in Open."
-        )
-    return match_classes(of_file, here)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,11 @@ from napari_cellseg.formats.cell_reader import CellCounts, CellReader
 from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, fill_colours
-from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view, matched_classes
+from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view
 from napari_cellseg.gui.slides.latest import LatestThread
+from napari_cellseg.gui.slides.open_file import OpenCells
 from napari_cellseg.gui.slides.own_rows import add_image_layer, draw_never, place_pixels
 from napari_cellseg.gui.slides.view import Box, View
-from napari_cellseg.images.slide_levels import SlideLevels
-from napari_cellseg.workspace.slide_cells import open_cells
 
 __all__ = ["MOST_DRAWN", "SlideCells"]
 
@@ -57,14 +55,10 @@ class SlideCells:
         self._switches: dict[int, Any] = {}
         self._thread: LatestThread | None = None
         self._counting: LatestThread | None = None
-        self._readers: tuple[CellReader, ...] = ()
+        self._file: OpenCells | None = None
         self._classes = ClassTable.numbered(1)
         self._min_scores: Mapping[int, float] = {}
         self._limits: Mapping[int, float] = {}
-        self._match: dict[int, int] = {}
-        self._of_store = self._classes
-        self._file: Any = None
-        self._factor = 1.0
         self._near: CellPicture | None = None
         self._is_far = False
         self._revision = 0
@@ -84,21 +78,22 @@ class SlideCells:
     @property
     def path(self) -> Path | None:
         """The file of the cells; None if no cells are shown."""
-        return self._readers[0].path if self._readers else None
+        return None if self._file is None else self._file.path
 
-    def is_of(self, path: Path) -> bool:
-        """Return whether the cells shown are those of this file, and not of one that a new run replaced."""
-        return self.path == path and path.is_file() and os.path.samestat(self._file, path.stat())
+    @property
+    def file(self) -> OpenCells | None:
+        """The open file of the cells."""
+        return self._file
 
     @property
     def reader(self) -> CellReader | None:
         """A connection for the window's thread."""
-        return self._readers[0] if self._readers else None
+        return None if self._file is None else self._file.readers[0]
 
     @property
     def factor(self) -> float:
         """Side of a pixel of the store, px of the slide."""
-        return self._factor
+        return 1.0 if self._file is None else self._file.factor
 
     @property
     def limits(self) -> Mapping[int, float]:
@@ -108,30 +103,15 @@ class SlideCells:
     @property
     def match(self) -> Mapping[int, int]:
         """The class_id here of each class_id of the store."""
-        return self._match
+        return {} if self._file is None else self._file.match
 
-    def open(self, path: Path, levels: SlideLevels, classes: ClassTable, limits: Mapping[int, float]) -> None:
-        """Show the cells of a store, which is closed by `close`.
-
-        Raises
-        ------
-        CellSegError
-            The file is no store of this slide, or has classes that ``classes`` lacks.
-        """
+    def show(self, file: OpenCells, classes: ClassTable, limits: Mapping[int, float]) -> None:
+        """Show the cells of a file that matches ``classes``, in place of those before; `close` closes it."""
         self.close()
-        reader = open_cells(path, levels)
-        try:
-            self._of_store = reader.classes or ClassTable.numbered(reader.highest_class())
-            self._match = matched_classes(self._of_store, classes, path.name)
-            self._file = path.stat()
-            self._readers = reader, CellReader(path), CellReader(path)
-        except BaseException:
-            reader.close()
-            raise
-        self._factor = levels.size[1] / reader.image_size[1]
+        self._file = file
         self._thread, self._counting = LatestThread("slide cells"), LatestThread("slide counts")
         self._near, self._is_far, self._asked = None, False, None
-        self.use_classes(classes)
+        self.use_classes(classes, {})
         self.use_limits(limits)
 
     def close(self) -> None:
@@ -139,10 +119,10 @@ class SlideCells:
         for thread in (self._thread, self._counting):
             if thread is not None:
                 thread.close()
-        for reader in self._readers:
-            reader.close()
-        self._thread = self._counting = self._near = self._counts = None
-        self._readers, self._is_counted = (), False
+        if self._file is not None:
+            self._file.close()
+        self._thread = self._counting = self._near = self._counts = self._file = None
+        self._is_counted = False
         for layer in (self._cells, self._density):
             if layer is not None:
                 layer.visible = False
@@ -153,11 +133,11 @@ class SlideCells:
     @property
     def is_bringing(self) -> bool:
         """Return whether layers are still to come."""
-        return bool(self._readers) and self._next_row() is not None
+        return self._file is not None and self._next_row() is not None
 
     def bring_one(self) -> None:
         """Bring the next layer that is missing: napari takes its time for each, so each comes in a turn of its own."""
-        row = self._next_row() if self._readers else None
+        row = None if self._file is None else self._next_row()
         if row is None:
             return
         if row == _CELLS:
@@ -193,20 +173,19 @@ class SlideCells:
 
     # ---- how they are shown ----
 
-    def use_classes(self, classes: ClassTable) -> None:
-        """Show the classes with these names and colours.
+    def use_classes(self, classes: ClassTable, names: Mapping[str, str]) -> None:
+        """Show the classes with these names and colours; ``names`` as in `OpenCells.match_to`.
 
         Raises
         ------
         ConfigError
             A class of the cells is not among them.
         """
-        if not self._readers:
+        if self._file is None:
             self._classes = classes
             return
-        match = matched_classes(self._of_store, classes, self._readers[0].path.name)
-        is_other = match != self._match
-        self._classes, self._match = classes, match
+        is_other = self._file.match_to(classes, names)
+        self._classes = classes
         for class_id in classes.class_ids:
             if class_id in self._switches:
                 self._show_class(class_id)
@@ -219,12 +198,12 @@ class SlideCells:
     def use_limits(self, limits: Mapping[int, float]) -> None:
         """Show the cells at or above these minimum scores, by class_id here; counts them again."""
         self._min_scores = limits
-        self._limits = {there: limits.get(here, 0.0) for there, here in self._match.items()}
-        if self._readers:
-            height, width = self._readers[0].image_size
+        self._limits = {there: limits.get(here, 0.0) for there, here in self.match.items()}
+        if self._file is not None:
+            height, width = self._file.readers[0].image_size
             side = max(_LEAST_SIDE, -(-max(height, width) // _GRID_SIDES))
             self._counts, self._is_counted = (
-                CellCounts((height, width), side, max(len(self._classes), *self._match)),
+                CellCounts((height, width), side, max(len(self._classes), *self.match)),
                 False,
             )
             self._count_on()
@@ -283,31 +262,31 @@ class SlideCells:
 
     def look(self, view: View) -> None:
         """Show the cells of a view, now or as soon as they are drawn."""
-        thread = self._thread
-        if thread is None or view.is_empty:
+        thread, file = self._thread, self._file
+        if thread is None or file is None or view.is_empty:
             return
         near, wanted = self._near, self._size_for(view)
         if self._asked == ("near", self._revision) and near is not None and (near.factor, near.contour) == wanted:
-            x0, y0, x1, y1 = (value * self._factor for value in near.box)
+            x0, y0, x1, y1 = (value * self.factor for value in near.box)
             if not self._is_far and view.is_in((x0, y0, x1, y1)):
                 return
         if self._asked == (view, self._revision):
             return
         self._asked = view, self._revision
-        box, reader = self._box_of(view), self._readers[1]
-        shown, match = self.shown_classes, self._match
+        box, reader = self._box_of(view), file.readers[1]
+        shown, match = self.shown_classes, file.match
         thread.ask(
             partial(draw_view, reader, view, box, wanted, self._revision, match, shown, self.changes(), MOST_DRAWN)
         )
 
     def _size_for(self, view: View) -> tuple[int, int]:
         """Return the side of a pixel of the picture, px of the store, and the width of contours, seen on the screen."""
-        factor = max(1, round(view.factor / self._factor))
-        return factor, 1 if factor * self._factor * view.zoom > 0.99 else 2
+        factor = max(1, round(view.factor / self.factor))
+        return factor, 1 if factor * self.factor * view.zoom > 0.99 else 2
 
     def _box_of(self, view: View) -> Box:
         x0, y0, x1, y1 = view.wide
-        factor = self._factor
+        factor = self.factor
         return int(x0 / factor), int(y0 / factor), int(np.ceil(x1 / factor)), int(np.ceil(y1 / factor))
 
     def take(self) -> bool:
@@ -342,16 +321,16 @@ class SlideCells:
 
     def _count_on(self) -> None:
         counts, limits = self._counts, self._limits
-        if self._counting is not None and counts is not None:
-            self._counting.ask(partial(count_some, self._readers[2], counts, dict(limits)))
+        if self._counting is not None and counts is not None and self._file is not None:
+            self._counting.ask(partial(count_some, self._file.readers[2], counts, dict(limits)))
 
     # ---- layers ----
 
     def _here(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Return counts by class of the file, (K, h, w), by class here."""
-        here = np.zeros((max(len(self._classes), *self._match.values()), *counts.shape[1:]), np.int32)
+        here = np.zeros((max(len(self._classes), *self.match.values()), *counts.shape[1:]), np.int32)
         for there in range(1, len(counts) + 1):
-            class_id = self._match.get(there, there)
+            class_id = self.match.get(there, there)
             if class_id <= len(here):
                 here[class_id - 1] += counts[there - 1]
         return here
@@ -361,7 +340,7 @@ class SlideCells:
         if self._counts is not None and self._density is not None and self._is_far:
             counts = self._here(self.changed_counts(self._counts.counts, self._counts.side))
             pixels = density_picture(counts, self._classes, self.shown_classes, self._opacities())
-            place_pixels(self._density, pixels, (0, 0), self._counts.side * self._factor)
+            place_pixels(self._density, pixels, (0, 0), self._counts.side * self.factor)
 
     def _opacities(self) -> dict[int, float]:
         return {i: float(each.opacity) if each.visible else 0.0 for i, each in self._switches.items()}
@@ -371,9 +350,9 @@ class SlideCells:
         if near is not None and self._cells is not None:
             fill = 0.0 if self._outlines_only else preferences().fill_opacity
             colours = fill_colours(self._classes, fill, self._opacities())
-            corner = near.corner[0] * self._factor, near.corner[1] * self._factor
+            corner = near.corner[0] * self.factor, near.corner[1] * self.factor
             place_pixels(
-                self._cells, np.take(colours, near.codes, axis=0, mode="clip"), corner, near.factor * self._factor
+                self._cells, np.take(colours, near.codes, axis=0, mode="clip"), corner, near.factor * self.factor
             )
         self.show_density()
 
@@ -382,7 +361,7 @@ class SlideCells:
         self.refresh()
 
     def _show_layers(self) -> None:
-        if not self._readers:
+        if self._file is None:
             return
         for layer, wanted in (
             (self._cells, not self._is_far and not self._is_hidden),

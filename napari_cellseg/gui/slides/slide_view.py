@@ -8,15 +8,16 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError, ConfigError
-from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.gui.canvas.camera import camera_of
 from napari_cellseg.gui.preferences import recall, remember
+from napari_cellseg.gui.slides.kept import KeptSettings
+from napari_cellseg.gui.slides.open_file import OpenCells
 from napari_cellseg.gui.slides.slide_cells import SlideCells
 from napari_cellseg.gui.slides.slide_image import SlideImage
 from napari_cellseg.gui.slides.view import View, view_of
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.thresholds import model_of
 from napari_cellseg.workspace.open_any import LoadedSlide
 
 __all__ = ["SlideView"]
@@ -44,9 +45,10 @@ class SlideView(QObject):
         self._state = state
         self.image = SlideImage(state.viewer, self.told.emit)
         self.cells = SlideCells(state.viewer, self.told.emit)
+        self._kept = KeptSettings(state, self.told.emit)
         self._is_open = self._is_opening = False
         self._hidden: Path | None = None
-        """A file of cells that are not shown, since the project lacks a class of them."""
+        """A file of cells that is not shown, since the project lacks a class of it."""
         self._look_turn = QTimer(self)
         self._look_turn.setSingleShot(True)
         self._look_turn.setInterval(_LOOK_MS)
@@ -61,6 +63,7 @@ class SlideView(QObject):
         self.cells.look_again = self._on_camera
         state.current_changed.connect(self._on_current)
         state.classes_changed.connect(self._on_classes)
+        state.slide_region_changed.connect(self._on_region)
         state.min_scores_changed.connect(self._on_min_scores)
         camera = camera_of(state.viewer)
         camera.events.center.connect(self._on_camera)
@@ -107,6 +110,7 @@ class SlideView(QObject):
         slide = self._state.slide
         if slide is not None:
             self._is_open = True
+            self._kept.read()
             self.image.open(slide.levels, slide.file.image_id)
             self.look()
             store = slide.store if slide.store.is_file() else Path(recall(_key_of(slide), ""))
@@ -114,23 +118,33 @@ class SlideView(QObject):
                 self.open_cells(store)
 
     def open_cells(self, path: Path) -> bool:
-        """Show the cells of a file that `predict` wrote; return whether they can be shown, and say why not."""
+        """Show the cells of a file that `predict` wrote; return whether they can be shown.
+
+        If they cannot, what was shown stays, and the user is told why.
+        """
         slide = self._state.slide
         if slide is None:
             return False
-        self._hidden, self._is_opening = None, True
+        self._is_opening = True
         try:
-            self._adopt_classes(path)
-            self._state.slide_has_cells = True
-            self.cells.open(path, slide.levels, self._state.classes, self._state.min_scores)
+            file = OpenCells(path, slide.levels)
+            try:
+                self._adopt_classes(file)
+                file.match_to(self._state.classes, self._kept.class_names)
+            except BaseException:
+                file.close()
+                raise
+            self._state.slide_class_ids = frozenset(file.match.values())
+            self._state.set_cells_model(model_of(file.readers[0], file.classes, file.match))
         except CellSegError as error:
-            self._state.slide_has_cells = False
             self._hidden = path if isinstance(error, ConfigError) else None
-            self.told.emit(str(error))
-            self.cells_changed.emit()
+            stays = "" if self.cells.path is None else f" The cells of {self.cells.path.name} stay."
+            self.told.emit(f"{error}{stays}")
             return False
         finally:
             self._is_opening = False
+        self._hidden = None
+        self.cells.show(file, self._state.classes, self._state.min_scores)
         if path != slide.store:
             remember(_key_of(slide), str(path))
         self.look()
@@ -139,35 +153,49 @@ class SlideView(QObject):
 
     def follow(self, path: Path) -> None:
         """Show the cells of a file that a run is writing, or what it added."""
-        if self.cells.is_of(path):
+        file = self.cells.file
+        if file is not None and file.is_of(path):
             self.cells.grow()
-        elif self.open_cells(path):
-            self._state.slide_has_cells = True
+        else:
+            self.open_cells(path)
 
-    def _adopt_classes(self, path: Path) -> None:
+    def _adopt_classes(self, file: OpenCells) -> None:
         """Use the class names of the file in a project without class names."""
-        if self._state.classes_are_provisional:
-            with CellReader(path) as reader:
-                classes = reader.classes or ClassTable.numbered(reader.highest_class())
-            if reader.classes is not None or len(classes) > len(self._state.classes):
-                self._state.set_classes(classes, provisional=True)
+        state = self._state
+        is_named = file.readers[0].classes is not None
+        if state.classes_are_provisional and (is_named or len(file.classes) > len(state.classes)):
+            state.set_classes(file.classes, provisional=True)
+
+    def _on_region(self) -> None:
+        self._kept.note_region(self._state.slide_region)
 
     def _on_classes(self) -> None:
-        if self._hidden is not None and not self._is_opening:
-            self.open_cells(self._hidden)
+        if self._is_opening:
             return
-        path = self.cells.path
         try:
-            self.cells.use_classes(self._state.classes)
-        except CellSegError as error:  # the project has other classes now
-            self._hidden = path
-            self.cells.close()
-            self._state.slide_has_cells = False
+            self.cells.use_classes(self._state.classes, self._kept.class_names)
+        except CellSegError as error:  # the project has fewer classes now
+            self._hidden = self.cells.path
+            self._hide_cells()
             self.told.emit(str(error))
-            self.cells_changed.emit()
+            return
+        file = self.cells.file
+        if file is not None:
+            self._state.slide_class_ids = frozenset(file.match.values())
+            if not self._state.classes_are_provisional:
+                self._kept.note_class_names(file.names_here(self._state.classes))
+        if self._hidden is not None:
+            self.open_cells(self._hidden)
 
     def _on_min_scores(self) -> None:
-        self.cells.use_limits(self._state.min_scores)
+        if not self._is_opening:
+            self.cells.use_limits(self._state.min_scores)
+
+    def _hide_cells(self) -> None:
+        self.cells.close()
+        self._state.slide_class_ids = frozenset()
+        self._state.set_cells_model(None)
+        self.cells_changed.emit()
 
     def _take(self) -> None:
         view = self.view
@@ -183,9 +211,7 @@ class SlideView(QObject):
         self._is_open, self._hidden = False, None
         for turn in (self._look_turn, self._take_turn, self._rest_turn):
             turn.stop()
-        self.cells.close()
-        self._state.slide_has_cells = False
-        self.cells_changed.emit()
+        self._hide_cells()
         self.image.close()
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QGridLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from napari_cellseg.gui.state import AppState
+from napari_cellseg.gui.thresholds import ScoredModel, first_min_scores, keep_min_scores
 from napari_cellseg.gui.widgets.colour_chip import ColourChip
+from napari_cellseg.gui.widgets.dock import small_label
 from napari_cellseg.gui.widgets.elided import ElidedLabel
 from napari_cellseg.gui.widgets.forms import tame
 
@@ -18,16 +20,22 @@ _NAME_WIDTH = 150
 
 
 class ScoreSliders(QWidget):
-    """One row per class: colour, name, slider, minimum score, number of cells shown."""
+    """One row per class: colour, name, slider, minimum score, number of cells shown.
 
-    chosen = Signal()
-    """Emitted after the user moved a slider and the scores were applied."""
+    They are those of the chosen model, or of the model that predicted the cells of the slide on the canvas.
+    """
 
     def __init__(self, state: AppState) -> None:
         super().__init__()
         self._state = state
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._model: ScoredModel | None = None
+        self.whose = small_label()
+        self.whose.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.whose)
+        self._grid = QGridLayout()
+        column.addLayout(self._grid)
         self._grid.setHorizontalSpacing(6)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(2, 1)
@@ -43,6 +51,7 @@ class ScoreSliders(QWidget):
         state.classes_changed.connect(self._build)
         state.min_scores_changed.connect(self._show)
         state.current_changed.connect(self.show_counts)
+        state.cells_model_changed.connect(self._use_model)
         self._build()
 
     def values(self) -> dict[int, float]:
@@ -52,6 +61,24 @@ class ScoreSliders(QWidget):
     def _value(self, class_id: int) -> float:
         position, given = self.sliders[class_id].value(), self._given.get(class_id, 0.0)
         return given if position == round(given * _STEPS) else position / _STEPS
+
+    def use_model(self, chosen: ScoredModel) -> None:
+        """Use the minimum scores of a chosen model, unless a slide shows cells of another: then that one's stay."""
+        self._model = chosen
+        self._use_model()
+
+    def _use_model(self) -> None:
+        of_cells, chosen = self._state.cells_model, self._model
+        if of_cells is None and chosen is not None:
+            self._state.set_min_scores(first_min_scores(chosen))
+        is_other = of_cells is not None and (chosen is None or of_cells.sha256 != chosen.sha256)
+        if of_cells is not None and is_other:
+            self.whose.setText(
+                f"Of {of_cells.name or 'the model'}, which predicted the cells of this slide, not of the model above."
+                if of_cells.sha256
+                else "The file of the cells does not state their model: all cells are shown."
+            )
+        self.whose.setVisible(is_other)
 
     def show_counts(self) -> None:
         """Show how many cells of each class there are now."""
@@ -113,4 +140,7 @@ class ScoreSliders(QWidget):
 
     def _apply(self) -> None:
         self._state.set_min_scores(self.values())
-        self.chosen.emit()
+        if self._state.cells_model is not None:
+            self._state.cells_model.keep_min_scores(self.values())
+        elif self._model is not None:
+            keep_min_scores(self._model, self.values())

@@ -95,7 +95,7 @@ class ImageRun:
                         pixel_size_um,
                         place=place,
                         image_id=item.image_id,
-                        classes=self.header.classes,
+                        about=_about(self.header),
                     )
                 else:
                     found = yield from self._predictor.image(rgb, pixel_size_um, place=place, centre=item.centre)
@@ -149,6 +149,14 @@ class ImageRun:
             f"The {place} is too small for {self.plan.options.batch} tiles of {self.plan.options.tile} px per batch;"
             " choose smaller tiles or fewer per batch, or close other programs."
         )
+
+
+def _about(header: CheckpointHeader) -> dict[str, Any]:
+    """Return what a file of cells states of their model: its classes, and from which scores on it trusts a cell."""
+    return {
+        "classes": header.classes.to_json(),
+        "model": {"name": header.name, "min_scores": header.thresholds and list(header.thresholds)},
+    }
 
 
 @contextmanager

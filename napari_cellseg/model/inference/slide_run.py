@@ -8,12 +8,12 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from math import ceil, hypot
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from napari_cellseg.atomic import write_errors
-from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import AnnotationError
 from napari_cellseg.events import Message, SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_file import is_blank, set_database_aside
@@ -46,7 +46,7 @@ def predict_slide(
     *,
     place: tuple[int, int] = (1, 1),
     image_id: str = "",
-    classes: ClassTable | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> Generator[SlideTileDone | Message, None, tuple[SlideDone, InstanceMasks]]:
     """Predict the tiles that the store of a slide lacks; stops at the next batch when closed.
 
@@ -65,8 +65,8 @@ def predict_slide(
         Number of this image and of all images, 1-based, for the events.
     image_id : str
         For the events.
-    classes : ClassTable, optional
-        Of the model, for who reads the store.
+    about : mapping of str to JSON values, optional
+        What a new store states of the model, for who reads the store.
 
     Yields
     ------
@@ -89,7 +89,7 @@ def predict_slide(
     """
     size = slide.shape[:2]
     region = SlideRegion(task.region, size, slide.full_size)
-    with opened_store(task.store, size, made_from, classes, keeps_finished=bool(task.part)) as (store, text):
+    with opened_store(task.store, size, made_from, about, keeps_finished=bool(task.part)) as (store, text):
         if text:
             yield Message("info", f"{image_id}: {text}")
         waiting = 0
@@ -251,7 +251,7 @@ def opened_store(
     path: Path,
     size: tuple[int, int],
     made_from: Mapping[str, Any],
-    classes: ClassTable | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
     *,
     keeps_finished: bool = False,
 ) -> Iterator[tuple[CellStore, str]]:
@@ -267,7 +267,7 @@ def opened_store(
         Height and width of the slide, px.
     made_from : mapping
         JSON values on which the cells depend, by the words of the message.
-    classes : ClassTable, optional
+    about : mapping of str to JSON values, optional
         Recorded in a new store.
     keeps_finished : bool
         Whether a finished file with other settings is kept too: this run may be of a part of the slide.
@@ -278,9 +278,7 @@ def opened_store(
         The file is open in another process, or cannot be written.
     """
     store, text = _earlier(path, size, made_from, keeps_finished=keeps_finished)
-    facts: dict[str, Any] = {"made_from": dict(made_from)}
-    if classes is not None:
-        facts["classes"] = classes.to_json()
+    facts = {"made_from": dict(made_from), **about}
     with store if store is not None else CellStore.create(path, size, facts) as opened:
         yield opened, text
 
