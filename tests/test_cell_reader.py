@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 from slide_cells import CLASSES, grid_cells, write_store
 
 from napari_cellseg.errors import AnnotationError
+from napari_cellseg.formats.cell_decisions import Decided, Decision
 from napari_cellseg.formats.cell_reader import BoxCells, CellCounts, CellReader
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.formats.tile_cells import TileCells
+from napari_cellseg.gui.canvas.colours import STATUS_COLOURS, ColourMode, to_rgb
 from napari_cellseg.gui.slides.cell_pictures import contour_of, density_picture, draw_cells, fill_colours
+from napari_cellseg.gui.slides.looks import SlideLooks
+from napari_cellseg.review import Status
 
 SIZE = (300, 400)
 
@@ -115,6 +120,21 @@ def test_of_overlapping_cells_of_a_class_the_last_lies_on_top() -> None:
     )  # fmt: skip
     codes = draw_cells(cells, (0, 0, 20, 10), 1).codes
     assert codes[5].tolist() == [1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 0, 0, 0, 0, 0]
+
+
+def test_a_cell_has_one_of_some_colours_whatever_its_class() -> None:
+    ones = np.packbits(np.ones((3, 3), bool)).tobytes()
+    boxes = np.array([[0, 0, 3, 3], [4, 0, 7, 3], [8, 0, 11, 3]], np.int32)
+    cells = BoxCells(np.arange(1, 4), np.array([1, 2, 2], np.int32), np.ones(3), boxes, (ones,) * 3)
+    decisions = {1: Decision(Decided.ACCEPTED, 1), 3: Decision(Decided.EDITED, 2)}
+    looks = SlideLooks(ColourMode.STATUS, decisions)
+    cells = replace(cells, boxes=boxes + 1)
+    picture = draw_cells(cells, (0, 0, 13, 5), 1, 1, looks.hues, looks.of(cells))
+    shown = fill_colours(CLASSES, 0.4, {2: 0.5}, picture.hues)[picture.codes]
+    for x, status, opacity in ((2, Status.ACCEPTED, 1), (6, Status.PROPOSED, 0.5), (10, Status.EDITED, 0.5)):
+        rgb = [round(255 * value) for value in to_rgb(STATUS_COLOURS[status])]
+        assert shown[2, x].tolist() == [*rgb, round(255 * 0.4 * opacity)]
+        assert shown[1, x].tolist() == [*rgb, round(255 * opacity)], "its contour"
 
 
 def test_colours_densities_and_the_outline_of_one_cell() -> None:

@@ -16,8 +16,10 @@ from test_gui_slide_cells import shown_at
 from napari_cellseg.export import Which
 from napari_cellseg.formats.cell_decisions import Decided
 from napari_cellseg.gui.canvas.camera import camera_of
+from napari_cellseg.gui.canvas.colours import STATUS_COLOURS, ColourMode, to_rgb
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.review.action_table import action
+from napari_cellseg.review import Status
 
 pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("small_slides")]
 
@@ -163,6 +165,52 @@ def test_decisions_are_there_when_the_slide_is_opened_again(window, reviewed, tm
     plugin.opener._forget_folder()
     dock.refresh()
     assert dock.filter_row.isEnabled()
+
+
+def test_decisions_are_seen_with_the_colours_of_the_status(window, reviewed):
+    plugin = plugin_of(window.viewer)
+    dock = window.dock("Review")
+    assert reviewed.is_open
+    choose_colours(dock, ColourMode.STATUS)
+    settle(plugin)
+    assert shown_at(plugin, 220, 270)[:3] == rgb_of(STATUS_COLOURS[Status.PROPOSED])
+    click(window, 220, 270)
+    window.type_key(Qt.Key_A)
+    settle(plugin)
+    assert shown_at(plugin, 220, 270)[:3] == rgb_of(STATUS_COLOURS[Status.ACCEPTED])
+    assert shown_at(plugin, 220, 220)[:3] == rgb_of(STATUS_COLOURS[Status.PROPOSED])
+    choose_colours(dock, ColourMode.CLASS)
+    dock._show._contour.setChecked(False)
+    settle(plugin)
+    assert shown_at(plugin, 220, 270)[:3] == rgb_of(plugin.state.classes.colour(2))
+    assert shown_at(plugin, 210, 270)[3] < 255, "no contour"
+    dock._show._contour.setChecked(True)
+    settle(plugin)
+    assert shown_at(plugin, 210, 270)[3] == 255
+
+
+def choose_colours(dock, mode):
+    choice = dock._show._mode
+    choice.setCurrentIndex(choice.findData(mode))
+    choice.activated.emit(choice.currentIndex())
+
+
+def rgb_of(colour):
+    return [round(255 * value) for value in to_rgb(colour)]
+
+
+def test_n_after_a_click_continues_from_the_clicked_cell(window, reviewed):
+    click(window, 220, 270)
+    clicked = np.float32(reviewed.selected.score)
+    later = min(score for score in CELLS.scores if score > clicked)
+    window.type_key(Qt.Key_N)
+    assert np.float32(reviewed.selected.score) == later, "the next higher score"
+    click(window, 220, 270)
+    window.type_key(Qt.Key_A)
+    assert np.float32(reviewed.selected.score) == later
+    click(window, 220, 270)
+    window.type_key(Qt.Key_N)
+    assert np.float32(reviewed.selected.score) == later, "also from a decided cell"
 
 
 def test_masks_are_hidden_while_h_is_held_and_outlined_by_o(window, reviewed):

@@ -21,7 +21,7 @@ from napari_cellseg.images.read import ImageFile
 from napari_cellseg.review import Status
 from napari_cellseg.wording import tiles_text
 
-__all__ = ["SlideExport", "export_slide", "not_for_slides"]
+__all__ = ["SlideExport", "export_slide", "not_for_slides", "status_of"]
 
 _CELLS_AT_ONCE = 256
 """Cells between two looks for a stop."""
@@ -70,10 +70,14 @@ class SlideExport:
                 cells = replace(shown, class_ids=class_ids).instances(reader.image_size)
                 cells = replace(cells, label_values=np.arange(first, first + len(shown)))
                 first += len(shown)
-                decided = [self.decisions.get(i) for i in shown.ids.tolist()]
-                statuses = [Status.PROPOSED if each is None else _STATUS[each.decided] for each in decided]
+                statuses = [status_of(self.decisions.get(i)) for i in shown.ids.tolist()]
                 chosen = sums[np.isin(found.ids, shown.ids)] if colours else None
                 yield CellBatch(cells, chosen, statuses)
+
+
+def status_of(decision: Decision | None) -> Status:
+    """Return the status of a cell with this decision."""
+    return Status.PROPOSED if decision is None else _STATUS[decision.decided]
 
 
 def not_for_slides(formats: frozenset[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_cellseg.review import Cell, Status
 
-__all__ = ["FILL_OPACITY", "STATUS_COLOURS", "ColourMode", "Looks", "painted", "palette", "to_rgb"]
+__all__ = ["CELL_COLOURS", "FILL_OPACITY", "STATUS_COLOURS", "ColourMode", "Looks", "painted", "palette", "to_rgb"]
 
 FILL_OPACITY = 0.4
 
@@ -25,7 +25,7 @@ STATUS_COLOURS: Mapping[Status, str] = {
 """Colour-blind safe, after Okabe & Ito (2008)."""
 
 # Okabe & Ito's colours, then each as far from the others as it can be with any colour vision; none near white.
-_CELL_COLOURS = (
+CELL_COLOURS = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00",
     "#cc79a7", "#8800ff", "#773311", "#554455", "#aadd88", "#4433aa",
 )  # fmt: skip
@@ -81,7 +81,7 @@ class Looks:
 
     def _look(self, cell: Cell) -> int:
         if self.mode is ColourMode.CELL:
-            return 1 + cell.cell_id * 5 % len(_CELL_COLOURS)
+            return 1 + cell.cell_id * 5 % len(CELL_COLOURS)
         if self.mode is ColourMode.STATUS:
             return 1 + list(STATUS_COLOURS).index(cell.status)
         return 1
@@ -91,7 +91,7 @@ def palette(mode: ColourMode, class_colour: str, fill_opacity: float = FILL_OPAC
     """Return the RGBA of every displayed byte of a class layer, (255, 4) float32."""
     hues = {
         ColourMode.CLASS: (class_colour,),
-        ColourMode.CELL: _CELL_COLOURS,
+        ColourMode.CELL: CELL_COLOURS,
         ColourMode.STATUS: tuple(STATUS_COLOURS.values()),
     }[mode]
     colours = np.zeros((_PALETTE_SIZE, 4), np.float32)

@@ -201,8 +201,9 @@ class ReviewDock(Dock):
     def _add_show(self) -> None:
         self._show = ShowRow()
         self._show.show_choice(self.layers.colour_mode, contour=self.layers.contour > 0)
-        self._show.mode_chosen.connect(lambda mode: setattr(self.layers, "colour_mode", mode))
-        self._show.contour_chosen.connect(lambda on: setattr(self.layers, "contour", int(on)))
+        for shown in (self.layers, self._do.slide.cells):
+            self._show.mode_chosen.connect(lambda mode, shown=shown: setattr(shown, "colour_mode", mode))
+            self._show.contour_chosen.connect(lambda on, shown=shown: setattr(shown, "contour", int(on)))
         self.column.addWidget(self._show)
         self._gallery = button("Gallery", lambda: self._open("Gallery"), "Images of the cells of a class")
         self._table = button("Table", lambda: self._open("Table"), "All cells with their measurements")

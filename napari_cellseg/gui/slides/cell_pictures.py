@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.formats.cell_reader import BoxCells
+from napari_cellseg.gui.canvas.colours import to_rgb
 
 __all__ = ["CellPicture", "contour_of", "density_picture", "draw_cells", "fill_colours"]
 
@@ -27,7 +28,8 @@ class CellPicture:
     Attributes
     ----------
     codes : (h, w) uint8 or uint16
-        0 is nothing, 2 k - 1 the fill and 2 k the contour of class k.
+        0 is nothing. With one colour per class, 2 k - 1 is the fill and 2 k the contour of class k; with n ``hues``,
+        those of colour i of class k are 2 (n (k - 1) + i) + 1 and the next one.
     corner : (int, int)
         x and y of the first pixel, px of the store.
     factor : int
@@ -36,6 +38,8 @@ class CellPicture:
         All cells of this box are drawn, px of the store.
     contour : int
         Width of the contours, px of the picture.
+    hues : tuple of str
+        The colours ``#rrggbb`` of which each cell has one; none if it has the colour of its class.
     """
 
     codes: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -43,9 +47,17 @@ class CellPicture:
     factor: int
     box: tuple[int, int, int, int]
     contour: int = 1
+    hues: tuple[str, ...] = ()
 
 
-def draw_cells(cells: BoxCells, box: tuple[int, int, int, int], factor: int, contour: int = 1) -> CellPicture:
+def draw_cells(
+    cells: BoxCells,
+    box: tuple[int, int, int, int],
+    factor: int,
+    contour: int = 1,
+    hues: tuple[str, ...] = (),
+    chosen: npt.NDArray[np.int32] | None = None,
+) -> CellPicture:
     """Draw the cells of a box.
 
     Parameters
@@ -58,10 +70,16 @@ def draw_cells(cells: BoxCells, box: tuple[int, int, int, int], factor: int, con
         Side of a pixel of the picture, px of the store.
     contour : int
         Width of the contour, px of the picture; 0 for none.
+    hues : tuple of str
+        As in `CellPicture`.
+    chosen : (N,) int32, optional
+        Which of ``hues`` each cell has.
     """
     x0, y0 = box[0] // factor, box[1] // factor
     width, height = -(-box[2] // factor) - x0, -(-box[3] // factor) - y0
-    codes = np.zeros((height, width), np.uint8 if len(cells) == 0 or cells.class_ids.max() < 128 else np.uint16)
+    count = max(1, len(hues))
+    fills = 2 * count * (cells.class_ids - 1) + 1 + (0 if chosen is None else 2 * chosen)
+    codes = np.zeros((height, width), np.uint8 if len(cells) == 0 or fills.max() < 255 else np.uint16)
     for class_id in np.unique(cells.class_ids).tolist():
         labels = np.zeros((height, width), np.int32)
         for numbers, y, x in _pixels(cells, np.flatnonzero(cells.class_ids == class_id)):
@@ -69,10 +87,10 @@ def draw_cells(cells: BoxCells, box: tuple[int, int, int, int], factor: int, con
             inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
             labels[y[inside], x[inside]] = numbers[inside] + 1
         is_cell = labels > 0
-        codes[is_cell] = 2 * class_id - 1
+        codes[is_cell] = fills[labels[is_cell] - 1]
         if contour:
-            codes[_edge(labels, contour) & is_cell] = 2 * class_id
-    return CellPicture(codes, (x0 * factor, y0 * factor), factor, box, contour)
+            codes[_edge(labels, contour) & is_cell] += 1
+    return CellPicture(codes, (x0 * factor, y0 * factor), factor, box, contour, hues)
 
 
 def _pixels(
@@ -115,8 +133,8 @@ def contour_of(mask: npt.NDArray[np.bool_], width: int = 2) -> Pixels:
     return rgba
 
 
-def fill_colours(classes: ClassTable, fill: float, opacity: Mapping[int, float]) -> Pixels:
-    """Return the RGBA of each code of a `CellPicture`, (2 K + 1, 4).
+def fill_colours(classes: ClassTable, fill: float, opacity: Mapping[int, float], hues: Sequence[str] = ()) -> Pixels:
+    """Return the RGBA of each code of a `CellPicture`, (2 K n + 1, 4).
 
     Parameters
     ----------
@@ -125,13 +143,15 @@ def fill_colours(classes: ClassTable, fill: float, opacity: Mapping[int, float])
         Opacity of fills, 0..1.
     opacity : mapping of class_id to float
         Of a class, fill and contour alike; 1 for a class that is left out.
+    hues : sequence of str
+        As in `CellPicture`.
     """
-    colours = np.zeros((2 * len(classes) + 1, 4), np.uint8)
+    colours = [(0, 0, 0, 0)]
     for class_id in classes.class_ids:
-        rgb = [round(255 * value) for value in classes.rgb(class_id)]
-        for code, alpha in ((2 * class_id - 1, fill), (2 * class_id, 1.0)):
-            colours[code] = *rgb, round(255 * alpha * opacity.get(class_id, 1.0))
-    return colours
+        for red, green, blue in [to_rgb(hue) for hue in hues] or [classes.rgb(class_id)]:
+            rgb = round(255 * red), round(255 * green), round(255 * blue)
+            colours += [(*rgb, round(255 * alpha * opacity.get(class_id, 1.0))) for alpha in (fill, 1.0)]
+    return np.array(colours, np.uint8)
 
 
 def density_picture(

@@ -10,6 +10,7 @@ import numpy as np
 from napari_cellseg.formats.cell_reader import BoxCells, CellCounts, CellReader
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, draw_cells
 from napari_cellseg.gui.slides.latest import IsStale
+from napari_cellseg.gui.slides.looks import SlideLooks
 from napari_cellseg.gui.slides.view import Box, View
 
 __all__ = ["Changes", "Far", "Near", "count_some", "draw_view"]
@@ -43,6 +44,7 @@ def draw_view(
     match: Mapping[int, int],
     shown: list[int],
     changes: Changes,
+    looks: SlideLooks,
     most: int,
     _: IsStale,
 ) -> Near | Far:
@@ -56,7 +58,8 @@ def draw_view(
     found = changes(found)
     here = np.array([match.get(class_id, class_id) for class_id in found.class_ids.tolist()], np.int32)
     found = replace(found, class_ids=here)
-    return Near(draw_cells(found.select(np.isin(found.class_ids, shown)), box, *size), revision)
+    found = found.select(np.isin(found.class_ids, shown))
+    return Near(draw_cells(found, box, *size, looks.hues, looks.of(found)), revision)
 
 
 def count_some(

@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from napari_cellseg.class_match import lacking_classes, match_classes
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import ConfigError
@@ -75,6 +78,15 @@ class OpenCells:
     def names_here(self, here: ClassTable) -> dict[str, str]:
         """Return the name here of each class of the file, by its name there."""
         return {self.classes.name(there): here.name(class_id) for there, class_id in self.match.items()}
+
+    def counts_here(self, counts: npt.NDArray[np.int32], here: ClassTable) -> npt.NDArray[np.int32]:
+        """Return counts by class of the file, (K, h, w), by class here."""
+        found = np.zeros((max(len(here), *self.match.values()), *counts.shape[1:]), np.int32)
+        for there in range(1, len(counts) + 1):
+            class_id = self.match.get(there, there)
+            if class_id <= len(found):
+                found[class_id - 1] += counts[there - 1]
+        return found
 
     def close(self) -> None:
         """Close the file."""

@@ -12,13 +12,15 @@ import numpy.typing as npt
 
 from napari_cellseg.classes import ClassTable
 from napari_cellseg.errors import CellSegError
-from napari_cellseg.formats.cell_decisions import apply_decisions
+from napari_cellseg.formats.cell_decisions import Decision, apply_decisions
 from napari_cellseg.formats.cell_reader import CellCounts, CellReader
+from napari_cellseg.gui.canvas.colours import ColourMode
 from napari_cellseg.gui.canvas.layer_rows import rename
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.slides.cell_pictures import CellPicture, density_picture, fill_colours
 from napari_cellseg.gui.slides.cell_work import Changes, Far, Near, count_some, draw_view
 from napari_cellseg.gui.slides.latest import LatestThread
+from napari_cellseg.gui.slides.looks import SlideLooks
 from napari_cellseg.gui.slides.open_file import OpenCells
 from napari_cellseg.gui.slides.own_rows import add_image_layer, draw_never, place_pixels
 from napari_cellseg.gui.slides.view import Box, View
@@ -66,10 +68,13 @@ class SlideCells:
         self._counts: CellCounts | None = None
         self._is_counted = False
         self._is_hidden = self._outlines_only = False
+        self._colour_mode, self._has_contours = ColourMode.CLASS, True
         self.look_again: Callable[[], object] = _nothing
         """Is called when the view must be drawn again."""
         self.changes: Callable[[], Changes] = self._without_low
         """Returns what the thread applies to the cells of a view."""
+        self.decided: Callable[[], Mapping[int, Decision]] = dict
+        """Returns the decisions by the id of the cell."""
         self.changed_counts: Callable[[npt.NDArray[np.int32], int], npt.NDArray[np.int32]] = _as_counted
         """Applies decisions to the counts of a grid by class of the file, given the side of its squares."""
 
@@ -236,6 +241,26 @@ class SlideCells:
             self._recolour()
 
     @property
+    def colour_mode(self) -> ColourMode:
+        """What the colours of the cells tell; the density is always by class."""
+        return self._colour_mode
+
+    @colour_mode.setter
+    def colour_mode(self, mode: ColourMode) -> None:
+        self._colour_mode = mode
+        self.refresh()
+
+    @property
+    def contour(self) -> int:
+        """Whether the cells have contours: 1, or 0."""
+        return int(self._has_contours)
+
+    @contour.setter
+    def contour(self, width: int) -> None:
+        self._has_contours = bool(width)
+        self.refresh()
+
+    @property
     def shown_classes(self) -> list[int]:
         """The class_ids whose layers are visible."""
         return [i for i in self._classes.class_ids if i not in self._switches or self._switches[i].visible]
@@ -243,9 +268,9 @@ class SlideCells:
     @property
     def totals(self) -> dict[int, int] | None:
         """The number of predicted cells by class_id, as the minimum scores show them; None until all are counted."""
-        if self._counts is None or not self._is_counted:
+        if self._counts is None or self._file is None or not self._is_counted:
             return None
-        return dict(enumerate(self._here(self._counts.counts).sum((1, 2)).tolist(), start=1))
+        return dict(enumerate(self._file.counts_here(self._counts.counts, self._classes).sum((1, 2)).tolist(), 1))
 
     @property
     def is_far(self) -> bool:
@@ -274,15 +299,14 @@ class SlideCells:
             return
         self._asked = view, self._revision
         box, reader = self._box_of(view), file.readers[1]
-        shown, match = self.shown_classes, file.match
-        thread.ask(
-            partial(draw_view, reader, view, box, wanted, self._revision, match, shown, self.changes(), MOST_DRAWN)
-        )
+        shown, match, looks = self.shown_classes, file.match, SlideLooks(self._colour_mode, self.decided())
+        how = self._revision, match, shown, self.changes(), looks, MOST_DRAWN
+        thread.ask(partial(draw_view, reader, view, box, wanted, *how))
 
     def _size_for(self, view: View) -> tuple[int, int]:
         """Return the side of a pixel of the picture, px of the store, and the width of contours, seen on the screen."""
         factor = max(1, round(view.factor / self.factor))
-        return factor, 1 if factor * self.factor * view.zoom > 0.99 else 2
+        return factor, self.contour * (1 if factor * self.factor * view.zoom > 0.99 else 2)
 
     def _box_of(self, view: View) -> Box:
         x0, y0, x1, y1 = view.wide
@@ -326,19 +350,11 @@ class SlideCells:
 
     # ---- layers ----
 
-    def _here(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Return counts by class of the file, (K, h, w), by class here."""
-        here = np.zeros((max(len(self._classes), *self.match.values()), *counts.shape[1:]), np.int32)
-        for there in range(1, len(counts) + 1):
-            class_id = self.match.get(there, there)
-            if class_id <= len(here):
-                here[class_id - 1] += counts[there - 1]
-        return here
-
     def show_density(self) -> None:
         """Draw the density again; not before it is seen."""
-        if self._counts is not None and self._density is not None and self._is_far:
-            counts = self._here(self.changed_counts(self._counts.counts, self._counts.side))
+        if self._counts is not None and self._file is not None and self._density is not None and self._is_far:
+            there = self.changed_counts(self._counts.counts, self._counts.side)
+            counts = self._file.counts_here(there, self._classes)
             pixels = density_picture(counts, self._classes, self.shown_classes, self._opacities())
             place_pixels(self._density, pixels, (0, 0), self._counts.side * self.factor)
 
@@ -349,7 +365,7 @@ class SlideCells:
         near = self._near
         if near is not None and self._cells is not None:
             fill = 0.0 if self._outlines_only else preferences().fill_opacity
-            colours = fill_colours(self._classes, fill, self._opacities())
+            colours = fill_colours(self._classes, fill, self._opacities(), near.hues)
             corner = near.corner[0] * self.factor, near.corner[1] * self.factor
             place_pixels(
                 self._cells, np.take(colours, near.codes, axis=0, mode="clip"), corner, near.factor * self.factor

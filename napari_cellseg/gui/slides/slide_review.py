@@ -53,7 +53,8 @@ class SlideReview(QObject):
         self._selected: StoredCell | None = None
         self._outline = SlideOutline(state.viewer)
         self._walk: tuple[Any, list[tuple[int, int, float]] | None] = (None, None)
-        slides.cells.changes = self._changes
+        self.cells = slides.cells
+        slides.cells.changes, slides.cells.decided = self._changes, self._of
         slides.cells.changed_counts = self._changed_counts
         slides.cells_changed.connect(self._on_cells)
         slides.looked.connect(self._show_outline)
