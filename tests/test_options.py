@@ -40,6 +40,7 @@ PREDICT = [
     ("--nms=0.4", {"nms": 0.4}),
     ("--batch=2", {"batch": 2}),
     ("--precision=bf16", {"precision": "bf16"}),
+    ("--runtime=openvino", {"runtime": "openvino"}),
     ("--tta=on", {"test_time_augmentation": "on"}),
 ]
 TRAIN = [
@@ -97,6 +98,7 @@ def test_every_field_of_prediction_has_its_place_on_the_command_line():
         nms=0.6,
         batch=3,
         precision="fp32",
+        runtime="openvino",
         test_time_augmentation="off",
     )
     default = PredictOptions()

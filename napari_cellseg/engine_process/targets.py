@@ -41,7 +41,7 @@ class Prediction:
         from napari_cellseg.model.inference.prompted import PromptedModel
 
         device = choose_device(task.options.device)
-        model, header = self._cache.get(task.options.checkpoint or bundled(), device)
+        model, header = self._cache.get(task.options.checkpoint or bundled(), device, task.options.runtime)
         key = model, task.options
         if self._prompted is None or self._prompted[0] != key:
             self._prompted = key, PromptedModel(model, header, device, task.options)

@@ -330,6 +330,10 @@ class PredictOptions(Settings):
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto", description="auto: half precision where it is faster"
     )
+    runtime: Literal["torch", "openvino"] = Field(
+        "torch",
+        description="openvino: compile the backbone for a CPU without bf16; faster by a third, after 3 s more to start",
+    )
     test_time_augmentation: Switch = Field(
         "auto",
         description="Average over four flips: better, and four times as slow. auto: for images of at most 1 Mpx of the"

@@ -88,16 +88,22 @@ def _named(name: str) -> Device:
     return Device(f"cuda:{index}", f"{_cuda_name(index)}, as asked")
 
 
-def choose_precision(device: Device, precision: str = "auto") -> str:
+def choose_precision(device: Device, precision: str = "auto", runtime: str = "torch") -> str:
     """Return "fp32", "fp16" or "bf16".
 
-    "auto" is half precision on CUDA, and bf16 on a CPU on which `bf16_pays`.
+    "auto" is half precision on CUDA, and bf16 on a CPU on which `bf16_pays`. The runtime "openvino" has only fp32.
 
     Raises
     ------
     ConfigError
-        The name is unknown, or the device does not support the precision.
+        The name is unknown, or the device or the runtime does not support the precision.
     """
+    if runtime == "openvino":
+        if device.kind != "cpu":
+            raise ConfigError(f"The runtime openvino is for a CPU, not for {device.name}; choose runtime torch.")
+        if precision not in ("auto", "fp32"):
+            raise ConfigError(f'The runtime openvino computes in fp32, not in {precision}; use "auto" or "fp32".')
+        return "fp32"
     if precision == "auto":
         if device.kind == "cpu":
             return "bf16" if bf16_pays() else "fp32"

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _MOST_LOG_BYTES = 256 * 2**20
-_NOT_OF_THE_RESULT = ("checkpoint", "device", "batch", "precision")
+_NOT_OF_THE_RESULT = ("checkpoint", "device", "batch", "precision", "runtime")
 
 
 logger = logging.getLogger(__name__)

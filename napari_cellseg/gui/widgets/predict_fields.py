@@ -16,7 +16,7 @@ from napari_cellseg.model.settings import config_error
 
 __all__ = ["PixelSize", "advanced_form", "device_choice", "device_names", "prediction_options"]
 
-_ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "test_time_augmentation")
+_ADVANCED = ("tile", "overlap", "scale", "nms", "batch", "precision", "runtime", "test_time_augmentation")
 _LABELS = {"nms": "Merge above IoU", "batch": "Tiles per batch", "test_time_augmentation": "Average flips"}
 _FROM_MODEL = {"scale": "from pixel size", "nms": "from the model"}
 

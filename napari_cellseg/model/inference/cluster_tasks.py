@@ -164,7 +164,7 @@ class _Worker:
                 " same path."
             )
         device = choose_device(_device_name(model))
-        network, header = self._cache.get(path, device)
+        network, header = self._cache.get(path, device, model.options.runtime)
         if header.sha256 != model.sha256:
             raise CheckpointError(
                 f"{_where()} has another model under {path} than this computer. Copy the same file to both."

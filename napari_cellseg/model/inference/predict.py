@@ -20,7 +20,7 @@ from napari_cellseg.events import (
 from napari_cellseg.model.bundled import bundled
 from napari_cellseg.model.checkpoint import CheckpointHeader, read_header
 from napari_cellseg.model.config import PredictOptions
-from napari_cellseg.model.device import Device, choose_device
+from napari_cellseg.model.device import Device, choose_device, choose_precision
 from napari_cellseg.model.inference.image_run import ImageRun, TileWorkers
 from napari_cellseg.model.inference.model_cache import ModelCache
 from napari_cellseg.model.inference.predict_item import PredictItem
@@ -87,7 +87,8 @@ def predict(
     path = options.checkpoint or bundled()
     if workers is None:
         device = choose_device(options.device)
-        model, header = (cache or ModelCache()).get(path, device)
+        choose_precision(device, options.precision, options.runtime)  # before the model is loaded
+        model, header = (cache or ModelCache()).get(path, device, options.runtime)
         run = ImageRun.here(Predictor(model, header, device, options), header)
     else:
         header = read_header(path)
@@ -100,7 +101,7 @@ def predict(
         model_name=name,
         class_names=header.classes.names,
         device=run.device.name,
-        reason=f"{run.device.reason}, {run.precision}",
+        reason=f"{run.device.reason}, {run.precision}" + (", OpenVINO" if options.runtime == "openvino" else ""),
         seconds=time.perf_counter() - begin,
     )
     failed = cells = 0

@@ -70,7 +70,7 @@ class Predictor(TilePlan):
         self.model = model
         self.header = header
         self.device = device if isinstance(device, Device) else Device(str(device), "as given")
-        self.precision = choose_precision(self.device, options.precision)
+        self.precision = choose_precision(self.device, options.precision, options.runtime)
 
     def image(
         self,
