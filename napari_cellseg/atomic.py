@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -27,6 +28,7 @@ __all__ = [
     "export_set",
     "export_write",
     "file_set",
+    "heard_replaced",
     "remove_abandoned",
     "replace_folder",
     "set_aside",
@@ -50,7 +52,28 @@ _ADVICE = {
     errno.ENOENT: "Choose a folder that exists.",
 }
 
+_HEARD: ContextVar[list[tuple[Path, Path | None]] | None] = ContextVar("heard replaced", default=None)
 _ABANDONED = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+@contextmanager
+def heard_replaced() -> Iterator[list[tuple[Path, Path | None]]]:
+    """Collect the files with other content that are replaced or removed in the block, and the backup of each or None.
+
+    The list belongs to this thread; the block must not contain a ``yield`` of a generator.
+    """
+    heard: list[tuple[Path, Path | None]] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
+
+
+def _hear(path: Path, kept: Path | None) -> None:
+    heard = _HEARD.get()
+    if heard is not None:
+        heard.append((path, kept))
 
 
 @contextmanager
@@ -222,8 +245,9 @@ def remove_abandoned(folder: Path) -> None:
 def _retire(path: Path, keep: Keep) -> None:
     """Remove the program's own file; rename any other file to ``.bak``."""
     if not is_own(path):
-        set_aside(path)
+        _hear(path, set_aside(path))
         return
+    _hear(path, None)
     if keep == "always":
         kept = _own_backup(path) or _free_backup(path)
         path.replace(kept)
@@ -236,7 +260,11 @@ def _retire(path: Path, keep: Keep) -> None:
 def _keep_backup(target: Path, new: Path, keep: Keep) -> None:
     """Keep the file at ``target`` under a second name, unless it is the program's own or has the new content."""
     own = is_own(target)
-    if (own and keep == "foreign") or _same_content(target, new):
+    replaced = own and keep == "foreign"
+    if (replaced and _HEARD.get() is None) or _same_content(target, new):
+        return
+    if replaced:
+        _hear(target, None)
         return
     kept = _own_backup(target) if own else None
     if kept is None:
@@ -248,6 +276,7 @@ def _keep_backup(target: Path, new: Path, keep: Keep) -> None:
             _copy(target, kept)
     else:
         _copy(target, kept)
+    _hear(target, kept)
     if own:
         note_own(kept)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-__all__ = ["about_time", "counted", "listed", "reaching", "tiles_text"]
+__all__ = ["about_time", "counted", "listed", "reaching", "replaced_text", "tiles_text"]
 
 
 def counted(number: int, what: str, plural: str = "") -> str:
@@ -16,6 +18,21 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """Return "a, b, c and 4 more" with at most ``most`` names."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def replaced_text(replaced: Sequence[tuple[Path, Path | None]], folder: Path) -> str:
+    """Return which files of a folder were replaced or removed, as one sentence, those with a backup first.
+
+    Parameters
+    ----------
+    replaced : sequence of (path, backup or None)
+        As `atomic.heard_replaced` has them.
+    folder : Path
+    """
+    ordered = sorted(replaced, key=lambda pair: pair[1] is None)
+    names = [os.path.relpath(path, folder) + (f" (kept as {kept.name})" if kept else "") for path, kept in ordered]
+    verb = "was" if len(names) == 1 else "were"
+    return f"{counted(len(names), 'file')} in {folder} {verb} replaced: {listed(names)}."
 
 
 def reaching(shown: int, predicted: int, limits: Mapping[int, float]) -> str:

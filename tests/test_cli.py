@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from command_cases import SIZE, in_child, write_labelled, write_model
 
@@ -253,6 +254,38 @@ def test_export_of_results_alone_says_what_is_missing(
 ) -> None:
     assert main(["export", str(perfect[0]), "--out", str(tmp_path / "o"), "--to", "coco"]) == 2
     assert "--ids FILE and --images DIR" in capsys.readouterr().err
+
+
+def test_an_annotation_left_out_of_an_export_counts_as_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    tifffile.imwrite(tmp_path / "set" / "a.tif", np.zeros((*SIZE, 3), np.uint8), photometric="rgb")
+    rings = [[5, 5, 20, 5, 20, 1e300, 5, 20]], [[5, 5, 20, 5, 20, 20, 5, 20]]
+    row = {"image_id": 1, "category_id": 1}
+    dataset = {
+        "images": [{"id": 1, "file_name": "a.tif", "height": SIZE[0], "width": SIZE[1]}],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [{**row, "id": i, "segmentation": each} for i, each in enumerate(rings)],
+    }
+    (tmp_path / "set" / "coco.json").write_text(json.dumps(dataset))
+    assert main(["export", str(tmp_path / "set" / "coco.json"), "--out", str(tmp_path / "o"), "--to", "coco"]) == 1
+    said = capsys.readouterr()
+    assert "1 of 2 annotations left out: a polygon has the coordinate 1e+300" in said.err
+    assert "1 image, 0 without cells, 1 problem, 1 cell" in said.out
+
+
+def test_files_of_an_earlier_run_are_replaced_with_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "samples"
+    assert main(["samples", "--out", str(out), "--images", "1", "--size", "64"]) == 0
+    assert main(["samples", "--out", str(out), "--images", "1", "--size", "64"]) == 0
+    assert "replaced" not in capsys.readouterr().err, "the same files again"
+    changed = out / "classes.json"
+    changed.write_text('{"1": "mine"}')
+    assert main(["samples", "--out", str(out), "--images", "1", "--size", "32"]) == 0
+    said = capsys.readouterr().err
+    assert f"files in {out} were replaced: classes.json (kept as classes.json.bak), " in said
+    assert changed.with_name("classes.json.bak").read_text() == '{"1": "mine"}'
 
 
 # ---- doctor, train, demo ----

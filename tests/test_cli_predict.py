@@ -104,10 +104,14 @@ def test_the_models_own_score_limits_hold_in_all_but_the_results(
     assert len((tmp_path / "out" / "measurements.csv").read_text().splitlines()) == 1
 
 
-def test_given_ids_are_used(tmp_path: Path, images: Path, model: Path) -> None:
+def test_given_ids_are_used(tmp_path: Path, images: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "test-results.json").write_text("mine")
     known = tuple(ImageId(f"x{n}.tif", 100 + n, *SIZE) for n in (2, 1, 10, 99))
     write_image_ids(tmp_path / "ids.json", known)
     assert predict(images, "--out", tmp_path / "out", "--ids", tmp_path / "ids.json", model=model) == 0
+    replaced = f"1 file in {tmp_path / 'out'} was replaced: test-results.json (kept as test-results.json.bak)."
+    assert replaced in capsys.readouterr().err
     found = read_results(tmp_path / "out" / "test-results.json", known)
     assert sorted(i for i, cells in found.items() if len(cells)) == [101, 102, 110]
     assert not (tmp_path / "out" / "test_image_name_to_ids.json").exists()

@@ -51,10 +51,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Convert; return 1 if annotations or images had to be left out, which are listed."""
+    from napari_cellseg.atomic import heard_replaced
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.events import drive
     from napari_cellseg.export import ExportPlan, export_folder
-    from napari_cellseg.wording import counted
+    from napari_cellseg.wording import counted, replaced_text
 
     reading = reading_of(options)
     items, classes, left_out = items_of_source(options)
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         polygons=options.polygons,
         csv=csv_style(options),
     )
-    with Bar("image") as bar:
+    with heard_replaced() as replaced, Bar("image") as bar:
 
         def show(event: ExportProgress) -> None:
             bar.at(event.image, event.images, event.image_id)
@@ -77,7 +78,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"{image_id}: {text}", file=sys.stderr)
     if summary.hint:
         print(f"warning: {summary.hint}", file=sys.stderr)
-    print(f"{summary}, {counted(summary.cells, 'cell')} -> {options.out}")
+    if replaced:
+        print(replaced_text(replaced, options.out), file=sys.stderr)
+    # What is left out of the source was said when it was read.
+    problems = (*summary.problems, *((str(options.source), text) for text in left_out))
+    print(f"{replace(summary, problems=problems)}, {counted(summary.cells, 'cell')} -> {options.out}")
     return 1 if left_out or summary.problems or summary.damaged else 0  # what is damaged was logged when it was read
 
 

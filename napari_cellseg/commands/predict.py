@@ -123,13 +123,14 @@ def prediction_options(options: argparse.Namespace, min_score: float | None) -> 
 
 def run(options: argparse.Namespace) -> int:
     """Predict, write, and return the exit code."""
+    from napari_cellseg.atomic import heard_replaced
     from napari_cellseg.commands.found import write_found
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.commands.slides import parse_region, slide_tasks
     from napari_cellseg.export.exporters import exporters_of
     from napari_cellseg.memory import bound_shape_caches
     from napari_cellseg.model.checkpoint import read_header
-    from napari_cellseg.wording import counted
+    from napari_cellseg.wording import counted, replaced_text
 
     bound_shape_caches()
     region = parse_region(options.region) if options.region else ()
@@ -165,15 +166,13 @@ def run(options: argparse.Namespace) -> int:
             lost = workers.lost()
             bar.line(lost_line(*lost) or f"{counted(workers.workers, 'worker')}, none died")
     _refuse_if_all_failed(failed, files)
-    written = write_found(
-        options.out,
-        found,
-        header.classes,
-        limits,
-        frozenset(options.to),
-        None if ids is None else ids.path,
-        csv_style(options),
-    )
+    id_file = None if ids is None else ids.path
+    with heard_replaced() as replaced:
+        written = write_found(
+            options.out, found, header.classes, limits, frozenset(options.to), id_file, csv_style(options)
+        )
+    if replaced and not options.quiet:
+        print(replaced_text(replaced, options.out), file=sys.stderr)
     _report(options, found, failed, written, header.classes, limits, lost)
     return 1 if failed else 0
 

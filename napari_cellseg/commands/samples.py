@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the samples."""
+    from napari_cellseg.atomic import heard_replaced
     from napari_cellseg.errors import ConfigError
-    from napari_cellseg.wording import counted
+    from napari_cellseg.wording import counted, replaced_text
 
     if not 1 <= options.images <= 1000 or not 32 <= options.size <= 4096:
         raise ConfigError(
             f"--images {options.images} --size {options.size}: 1 to 1000 images of 32 to 4096 px can be drawn."
         )
-    write_samples(options.out, options.images, (options.size, options.size))
+    with heard_replaced() as replaced:
+        write_samples(options.out, options.images, (options.size, options.size))
+    if replaced:
+        print(replaced_text(replaced, options.out), file=sys.stderr)
     print(f"{counted(options.images, 'annotated image')} -> {options.out / 'train'}, 1 more -> {options.out / 'test'}")
     return 0
 
