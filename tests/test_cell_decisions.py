@@ -82,6 +82,35 @@ def test_undo_and_redo_go_back_and_forth_also_after_the_next_start(reader: CellR
         assert decisions.of[1] == Decision(Decided.ACCEPTED, 1), "the same decision again is no step"
 
 
+def count_readers(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the files that are opened from now on."""
+    opened: list[Path] = []
+    whole = CellReader.__init__
+
+    def init(self: CellReader, path: Path) -> None:
+        opened.append(path)
+        whole(self, path)
+
+    monkeypatch.setattr(CellReader, "__init__", init)
+    return opened
+
+
+def test_many_cells_are_redone_with_the_file_opened_once(reader: CellReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(reader) as decisions:
+        rows = reader.rows(range(1, 41))
+        assert [(row.id, row.class_id, row.score, row.box) for row in rows] == [
+            (cell.id, cell.class_id, cell.score, cell.box) for cell in cells_of(reader, *range(1, 41))
+        ]
+        decisions.accept(rows)
+        decisions.undo()
+        files = count_readers(monkeypatch)
+        assert decisions.redo() == tuple(range(1, 41))
+        assert len(files) == 1, "not one per cell"
+        assert decisions.counts()[Decided.ACCEPTED] == 40
+    with pytest.raises(AnnotationError, match="a cell is gone"):
+        reader.rows([1, 100_000])
+
+
 def test_a_kill_loses_no_decision(reader: CellReader) -> None:
     decisions = opened(reader)
     decisions.reject(cells_of(reader, 7))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from napari_cellseg.atomic import write_errors
 from napari_cellseg.errors import AnnotationError, ExportError
-from napari_cellseg.formats.cell_reader import BoxCells, CellReader, StoredCell
+from napari_cellseg.formats.cell_reader import BoxCells, CellReader, CellRow, StoredCell
 from napari_cellseg.formats.decisions_file import decisions_file, set_decisions_aside
 
 __all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "fingerprint_of", "shown_class"]
@@ -62,6 +62,7 @@ class Decision:
 
 
 Decisions = Mapping[int, Decision]
+AnyCell = CellRow | StoredCell
 
 
 def fingerprint_of(reader: CellReader) -> str:
@@ -167,7 +168,7 @@ class CellDecisions:
 
     # ---- deciding ----
 
-    def accept(self, cells: Sequence[StoredCell]) -> None:
+    def accept(self, cells: Sequence[AnyCell]) -> None:
         """Accept cells, with the class they have now; one step.
 
         Raises
@@ -177,33 +178,30 @@ class CellDecisions:
         """
         self._do(cells, lambda now, cell: _with_class(cell, cell.class_id if now is None else now.class_id))
 
-    def reject(self, cells: Sequence[StoredCell]) -> None:
+    def reject(self, cells: Sequence[AnyCell]) -> None:
         """Reject cells; one step. Errors as `accept`."""
         self._do(cells, lambda now, cell: Decision(Decided.REJECTED, cell.class_id if now is None else now.class_id))
 
-    def give_class(self, cells: Sequence[StoredCell], class_id: int) -> None:
+    def give_class(self, cells: Sequence[AnyCell], class_id: int) -> None:
         """Accept cells with a class; one step. Errors as `accept`."""
         self._do(cells, lambda _, cell: _with_class(cell, class_id))
 
-    def _do(self, cells: Sequence[StoredCell], decide: Callable[[Decision | None, StoredCell], Decision]) -> None:
+    def _do(self, cells: Sequence[AnyCell], decide: Callable[[Decision | None, AnyCell], Decision]) -> None:
         after = {cell.id: decide(self._of.get(cell.id), cell) for cell in cells}
         changed = [cell for cell in cells if self._of.get(cell.id) != after[cell.id]]
         if not changed:
             return
-        number, now = self._position() + 1, self._clock()
+        number, now, user = self._position() + 1, self._clock(), self.user
         with _writing(self.path), self._database as database:
             database.execute("DELETE FROM step WHERE number >= ?", (number,))
-            for cell in changed:
-                before, new = self._of.get(cell.id), after[cell.id]
-                database.execute(
-                    "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (number, cell.id, *_values(before), *_values(new), self.user, now),
-                )
-                database.execute(
-                    "INSERT INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                    "decided = excluded.decided, class_id = excluded.class_id, user = excluded.user, at = excluded.at",
-                    (cell.id, *_values(new), cell.class_id, cell.score, *cell.box, self.user, now),
-                )
+            database.executemany(
+                "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (number, cell.id, *_values(self._of.get(cell.id)), *_values(after[cell.id]), user, now)
+                    for cell in changed
+                ),
+            )
+            self._put([(cell, after[cell.id]) for cell in changed], now)
             self._move(number)
         self._replace({cell.id: after[cell.id] for cell in changed})
 
@@ -225,35 +223,29 @@ class CellDecisions:
             }
         if not rows:
             return ()
-        now = self._clock()
+        now, cells = self._clock(), self._rows([i for i, decision in new.items() if decision is not None])
         with _writing(self.path), self._database as database:
-            for cell_id, decision in new.items():
-                if decision is None:
-                    database.execute("DELETE FROM cell WHERE id = ?", (cell_id,))
-                else:
-                    self._put_back(cell_id, decision, now)
+            database.executemany("DELETE FROM cell WHERE id = ?", ((i,) for i, each in new.items() if each is None))
+            self._put([(cell, decision) for cell in cells if (decision := new[cell.id]) is not None], now)
             self._move(position)
         self._replace(new)
         return tuple(new)
 
-    def _put_back(self, cell_id: int, decision: Decision, now: float) -> None:
-        changed = self._database.execute(
-            "UPDATE cell SET decided = ?, class_id = ?, user = ?, at = ? WHERE id = ?",
-            (*_values(decision), self.user, now, cell_id),
-        ).rowcount
-        if not changed:  # a step that was undone took the row away
-            cell = self._cell(cell_id)
-            self._database.execute(
-                "INSERT INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (cell_id, *_values(decision), cell.class_id, cell.score, *cell.box, self.user, now),
-            )
+    def _put(self, decisions: Sequence[tuple[AnyCell, Decision]], now: float) -> None:
+        self._database.executemany(
+            "INSERT INTO cell VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "decided = excluded.decided, class_id = excluded.class_id, user = excluded.user, at = excluded.at",
+            (
+                (cell.id, *_values(decision), cell.class_id, cell.score, *cell.box, self.user, now)
+                for cell, decision in decisions
+            ),
+        )
 
-    def _cell(self, cell_id: int) -> StoredCell:
+    def _rows(self, cell_ids: Sequence[int]) -> list[CellRow]:
+        if not cell_ids:
+            return []
         with CellReader(self.path.with_name(json.loads(self._fact("store")))) as reader:
-            cell = reader.cell(cell_id)
-        if cell is None:
-            raise AnnotationError(f"{reader.path} has no cell {cell_id} any more.")
-        return cell
+            return reader.rows(cell_ids)
 
     @property
     def undo_text(self) -> str:
@@ -330,14 +322,14 @@ def apply_decisions(cells: BoxCells, decisions: Decisions, limits: Mapping[int, 
     return BoxCells(cells.ids, class_ids, cells.scores, cells.boxes, cells.masks).select(keep)
 
 
-def shown_class(cell: StoredCell, decision: Decision | None, limits: Mapping[int, float]) -> int | None:
+def shown_class(cell: AnyCell, decision: Decision | None, limits: Mapping[int, float]) -> int | None:
     """Return the class that a cell is shown with; None for one that is not shown, as in `apply_decisions`."""
     if decision is None:
         return cell.class_id if cell.score >= limits.get(cell.class_id, 0.0) else None
     return None if decision.decided is Decided.REJECTED else decision.class_id
 
 
-def _with_class(cell: StoredCell, class_id: int) -> Decision:
+def _with_class(cell: AnyCell, class_id: int) -> Decision:
     return Decision(Decided.ACCEPTED if class_id == cell.class_id else Decided.EDITED, class_id)
 
 

@@ -176,11 +176,10 @@ class SlideReview(QObject):
         if waiting is None:
             self.told.emit(FAR)
             return
-        cells = [cell for row in waiting if reader is not None and (cell := reader.cell(row[0])) is not None]
-        if not cells:
+        if reader is None or not waiting:
             self._say(NOTHING_LEFT)
-        elif self._try(lambda decisions: decisions.accept(cells)):
-            self._say(f"{counted(len(cells), 'cell')} in view accepted. Undo takes back all of them.")
+        elif self._try(lambda decisions: decisions.accept(reader.rows(row[0] for row in waiting))):
+            self._say(f"{counted(len(waiting), 'cell')} in view accepted. Undo takes back all of them.")
             self._after_change()
 
     def undo(self) -> None:
