@@ -6,6 +6,7 @@ import queue
 
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from review_window import pump, wait_until
@@ -213,6 +214,40 @@ def test_a_region_drawn_around_with_ctrl_comes_back_with_its_slide(window, opene
     opened.opener.open_path(tmp_path, image_id="slide")
     wait_until(lambda: opened.state.slide is not None)
     assert opened.state.slide_region == region
+
+
+def test_a_run_continues_while_another_image_is_open(opened, tmp_path, monkeypatch):
+    dock, run = choose(opened), Run()
+    write_pyramid(tmp_path / "other.tif", generate_tissue((100, 100), 5, seed=3)[0])
+    opened.opener.open_path(tmp_path, image_id="slide")
+    wait_until(lambda: len(opened.state.images) == 2 and opened.state.slide is not None)
+    monkeypatch.setattr(opened.segmentation.engine, "run", run)
+    dock.button.click()
+    wait_until(lambda: run.tasks)
+    opened.opener.show("other")
+    wait_until(lambda: opened.state.image_id == "other" and not opened.state.loading)
+    opened.layers.finish()
+    assert "Segmenting slide continues. Stop in Segment" in said()
+    assert dock.button.toolTip() == "Segmentation of slide is running. Stop it first."
+    run.events.put(0)
+    wait_until(lambda: dock.row.label.text().startswith("slide: tile 1/2"))
+    opened.opener.show("slide")
+    wait_until(lambda: total(opened) == -(-len(CELLS) // 2))
+    assert not opened.segmentation.elsewhere
+    opened.opener.show("other")
+    wait_until(lambda: opened.state.image_id == "other" and not opened.state.loading)
+    opened.layers.finish()
+    run.events.put(1)
+    run.events.put(None)
+    wait_until(lambda: not opened.segmentation.job.is_busy)
+    pump()
+    assert f"slide is segmented: {len(CELLS)} cells." in said()
+    opened.opener.show("slide")
+    wait_until(lambda: total(opened) == len(CELLS))
+
+
+def said():
+    return "\n".join(str(record.message) for record in notification_manager.records)
 
 
 @pytest.mark.slow

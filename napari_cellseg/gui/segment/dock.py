@@ -293,7 +293,8 @@ class SegmentDock(Dock):
 
     def _why_not(self) -> str | None:
         if self.segmentation.job.is_busy:
-            return "Segmentation is running. Stop it first."
+            of_slide = f" of {elsewhere}" if (elsewhere := self.segmentation.elsewhere) else ""
+            return f"Segmentation{of_slide} is running. Stop it first."
         if self.state.loading:
             return "Wait until the image is open."
         workspace = self.state.workspace
@@ -331,7 +332,8 @@ class SegmentDock(Dock):
         show_choice(hint.text, f"Segment at scale {hint.scale:g}", use, self)
 
     def _on_tile(self, event: TileDone) -> None:
-        self.row.set_progress(event.tile, event.tiles, f"tile {event.tile}/{event.tiles}")
+        of_slide = f"{elsewhere}: " if (elsewhere := self.segmentation.elsewhere) else ""
+        self.row.set_progress(event.tile, event.tiles, f"{of_slide}tile {event.tile}/{event.tiles}")
 
     def _on_ready(self, event: ModelReady) -> None:
         self.device_reason.setText(event.reason)
@@ -387,7 +389,9 @@ class SegmentDock(Dock):
             return
         part = f"the cells of {so_far.tile:,} of {so_far.tiles:,} tiles"
         if job.error is None:
-            resumes = "" if self.segmentation.slide_so_far is None else f" {self.button.text()} continues."
+            elsewhere = self.segmentation.elsewhere
+            how = f"Open {elsewhere} and segment to continue" if elsewhere else f"{self.button.text()} continues"
+            resumes = "" if self.segmentation.slide_so_far is None else f" {how}."
             self.row.set_message(f"Stopped: {part} are kept.{resumes}")
         else:
             self.row.set_message(f"Failed: {job.error} {part.capitalize()} are kept.", ERROR)

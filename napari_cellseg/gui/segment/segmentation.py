@@ -33,7 +33,7 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.state import AppState
-from napari_cellseg.gui.widgets.notify import show_error, show_warning
+from napari_cellseg.gui.widgets.notify import show_error, show_info, show_warning
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import Image, ImageFile
 from napari_cellseg.instances import InstanceMasks
@@ -73,7 +73,9 @@ class _Target:
 
 
 class Segmentation(QObject):
-    """One prediction at a time, of the image on the canvas; a change of image stops it.
+    """One prediction at a time, of the image on the canvas.
+
+    A change of image stops it, except that of a slide, whose cells go to a file whatever is on the canvas.
 
     Parameters
     ----------
@@ -186,7 +188,7 @@ class Segmentation(QObject):
         self._target = _Target(file.image_id, session, classes, name, log, file, key, ArrivingCells(session, name))
         self._unfollow()
         self._unfollow = session.subscribe(self._on_change)
-        self.so_far = None
+        self.so_far = self.slide_so_far = self._slide = None
         engine, size = self.engine, pixel_size_um or image.pixel_size_um
         y, x = camera_of(self._state.viewer).center[-2:]
         self.job.start(lambda: _predict(engine, file.image_id, image, size, options, (float(y), float(x))))
@@ -252,6 +254,8 @@ class Segmentation(QObject):
             self.slide_so_far, self.slide_waits = None, event.waiting
             if self._grow():
                 self.done.emit(event.cells, self.job.elapsed_s)
+            else:
+                show_info(f"{event.image_id} is segmented: {event.cells:,} cells. Open it to review them.")
         elif isinstance(event, ImageDone):
             self.so_far = None  # the run did not end early
             self._after_stroke(partial(self._use, event))
@@ -259,10 +263,16 @@ class Segmentation(QObject):
     def _grow(self) -> bool:
         """Show what a run added to the file of the cells, if its slide is on the canvas; return whether it is."""
         slide = self._slide
-        is_here = slide is not None and slide is self._state.slide
-        if slide is not None and is_here:
-            self.slide_grew.emit(slide.store)
-        return is_here
+        if slide is None or self.elsewhere:
+            return False
+        self.slide_grew.emit(slide.store)
+        return True
+
+    @property
+    def elsewhere(self) -> str:
+        """The image_id of the slide of the last run while another image is on the canvas; else empty."""
+        slide, here = self._slide, self._state.slide
+        return "" if slide is None or (here is not None and here.store == slide.store) else slide.file.image_id
 
     def _current(self) -> _Target | None:
         """Return the target while its image is on the canvas and the user has not taken its cells back."""
@@ -342,9 +352,10 @@ class Segmentation(QObject):
         if self._target is not None and self._target.session is not self._state.session:
             self._target = None
             self.job.stop()
-        if self._slide is not None and self._slide is not self._state.slide:
+        if self.elsewhere and not self.job.is_busy:
             self._slide = self.slide_so_far = None
-            self.job.stop()
+        elif self.elsewhere:
+            show_info(f"Segmenting {self.elsewhere} continues. Stop in Segment ends it and keeps the cells so far.")
 
 
 def _nothing() -> None:
