@@ -191,6 +191,8 @@ def test_decisions_are_seen_with_the_colours_of_the_status(window, reviewed):
 
 def choose_colours(dock, mode):
     choice = dock._show._mode
+    dock.refresh()
+    assert choice.isEnabled()
     choice.setCurrentIndex(choice.findData(mode))
     choice.activated.emit(choice.currentIndex())
 

@@ -281,7 +281,7 @@ class ReviewDock(Dock):
         self._agreement.setText(agreement_text(self._do.truth, queue))
         self._agreement.setVisible(bool(self._agreement.text()))
         on_slide = ONLY_IN_MEMORY if self._do.slide.is_open else None
-        for box, tip in ((self._order, _ORDER_TIP), (self._class, _CLASS_TIP), (self.filter_row, ""), (self._show, "")):
+        for box, tip in ((self._order, _ORDER_TIP), (self._class, _CLASS_TIP), (self.filter_row, "")):
             explain(box, on_slide, tip)
         for made in self._dispute_buttons:
             made.setVisible(queue.disputes is not None)
