@@ -14,11 +14,7 @@ from napari_cellseg.images.samples import generate_tissue
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("Gallery", "The gallery shows images in memory, not slides. Review the cells"),
-        ("Table", "The table lists cells of images in memory, not of slides. Export with measurements"),
-    ],
+    ("name", "text"), [("Gallery", "The gallery shows images in memory, not slides. Review the cells")]
 )
 def test_a_dock_that_is_empty_on_a_slide_says_what_to_use(
     qtbot: Any, open_dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str

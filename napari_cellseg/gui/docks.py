@@ -96,4 +96,4 @@ class Table(TableDock):
 
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
-        super().__init__(plugin.state, plugin.layers, plugin.review)
+        super().__init__(plugin.state, plugin.layers, plugin.review, plugin.slides)

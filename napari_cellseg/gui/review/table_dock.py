@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
@@ -25,8 +26,9 @@ from napari_cellseg.gui.jobs import Job
 from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button
-from napari_cellseg.gui.review.table_model import CellTable, Column, cell_columns, measured_columns
-from napari_cellseg.gui.slides.words import NO_TABLE
+from napari_cellseg.gui.review.table_model import CellTable, Column, cell_columns, measured_columns, slide_columns
+from napari_cellseg.gui.slides.cell_list import SlideList
+from napari_cellseg.gui.slides.slide_view import SlideView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import explain, small_label
@@ -45,9 +47,10 @@ _NO_ROWS = "No cell is shown."
 class TableDock(BottomDock):
     """One row a cell; the rows selected are the cells selected on the canvas."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, review: ReviewActions) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, review: ReviewActions, slides: SlideView) -> None:
         super().__init__(state)
         self.layers, self.review = layers, review
+        self.of_slide = SlideList(state, slides, review.slide, self)
         review.queue.begin()
         add_dock_keys(self, review)
         self.model = CellTable(self)
@@ -67,6 +70,8 @@ class TableDock(BottomDock):
         self.state.current_changed.connect(self._on_current)
         self.state.selection_changed.connect(self._on_selection)
         self.layers.session_changed.connect(self._on_change)
+        self.of_slide.changed.connect(self.show_cells)
+        review.slide.changed.connect(self._on_selection)
         self._on_current()
 
     def _build(self) -> None:
@@ -105,13 +110,17 @@ class TableDock(BottomDock):
         bar.addStretch(1)
         for widget in (self._copy, self._export):
             bar.addWidget(widget)
-        self.on_slide = small_label(NO_TABLE)
+        self.on_slide = small_label()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 4)
         layout.setSpacing(4)
         layout.addLayout(bar)
         layout.addWidget(self.on_slide)
         layout.addWidget(self.view, 1)
+
+    def showEvent(self, event: Any) -> None:  # noqa: D102
+        super().showEvent(event)
+        self.of_slide.refresh()
 
     # ---- for the user ----
 
@@ -137,7 +146,6 @@ class TableDock(BottomDock):
     # ---- rows ----
 
     def _on_current(self) -> None:
-        self.on_slide.setVisible(self.state.slide is not None)
         self._measured = None
         self._job.stop()
         self.show_cells()
@@ -146,13 +154,17 @@ class TableDock(BottomDock):
 
     def show_cells(self) -> None:
         """Show the cells of the current image as they are now."""
-        session = self.state.session
+        session, of_slide = self.state.session, self.of_slide
         self._rows_later.stop()
         columns: dict[str, Column] = {}
-        colours: dict[str, str] = {}
+        classes = self.state.classes if session is None else session.classes
         if session is not None:
-            columns = cell_columns(session, _shown(session)) | self._measurements(session)
-            colours = dict(zip(session.classes.names, session.classes.colours, strict=True))
+            columns = cell_columns(classes, _shown(session)) | self._measurements(session)
+        elif of_slide.cells:
+            columns = slide_columns(classes, list(of_slide.cells.values()), of_slide.factor)
+        self.on_slide.setText(of_slide.text)
+        self.on_slide.setVisible(bool(of_slide.text))
+        colours = dict(zip(classes.names, classes.colours, strict=True))
         same = list(columns) == list(self.model.columns)
         self.model.show(columns, colours)
         if not same:
@@ -188,7 +200,7 @@ class TableDock(BottomDock):
             return
         kept = [session.cells[i] for i in change.cell_ids if self._keeps_row(session, i)]
         if len(kept) == len(change.cell_ids) and len(kept) < 500:
-            self.model.update_cells(cell_columns(session, kept))
+            self.model.update_cells(cell_columns(session.classes, kept))
             self._show_state()
         else:
             self._rows_later.start(150)
@@ -237,7 +249,9 @@ class TableDock(BottomDock):
         if self._is_linking:
             return
         chosen = QItemSelection()
-        rows = sorted(row for row in map(self.model.row_of, self.state.selection) if row is not None)
+        of_slide = self.review.slide.selected
+        selected = self.state.selection if of_slide is None else (of_slide.id,)
+        rows = sorted(row for row in map(self.model.row_of, selected) if row is not None)
         last = self.model.columnCount() - 1
         for row in rows:
             chosen.select(self.model.index(row, 0), self.model.index(row, last))
@@ -253,7 +267,10 @@ class TableDock(BottomDock):
             return
         ids = [self.model.cell_id(index.row()) for index in self.view.selectionModel().selectedRows()]
         self._is_linking = True
-        if len(ids) == 1:
+        if self.state.slide is not None:
+            if ids:
+                self.of_slide.go_to(ids[-1])
+        elif len(ids) == 1:
             self.review.show_cell(ids[0])
         else:
             self.state.select(ids)

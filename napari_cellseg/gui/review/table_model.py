@@ -10,11 +10,12 @@ import numpy.typing as npt
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from qtpy.QtGui import QColor
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.instances import InstanceMasks
 from napari_cellseg.measure import measure
-from napari_cellseg.review import Cell, ReviewSession
+from napari_cellseg.review import Cell
 
-__all__ = ["CellTable", "Column", "cell_columns", "column_title", "measured_columns"]
+__all__ = ["CellTable", "Column", "cell_columns", "column_title", "measured_columns", "slide_columns"]
 
 Column = npt.NDArray[Any]
 _BATCH = 500
@@ -46,16 +47,36 @@ def column_title(name: str) -> str:
     return (title[:1].upper() + title[1:]).replace("_", " ")
 
 
-def cell_columns(session: ReviewSession, cells: Sequence[Cell]) -> dict[str, Column]:
+def cell_columns(classes: ClassTable, cells: Sequence[Cell]) -> dict[str, Column]:
     """Return what is known of each cell without measuring: (N,) columns."""
     return {
         "cell_id": np.array([cell.cell_id for cell in cells], np.int64),
-        "class": np.array([session.classes.name(cell.class_id) for cell in cells], object),
+        "class": np.array([classes.name(cell.class_id) for cell in cells], object),
         "score": np.array([cell.score for cell in cells], float).round(3),
         "status": np.array([cell.status.value for cell in cells], object),
         "by": np.array([cell.by for cell in cells], object),
         "unsure": np.array(["unsure" if cell.unsure else "" for cell in cells], object),
         "note": np.array([cell.note for cell in cells], object),
+    }
+
+
+def slide_columns(classes: ClassTable, cells: Sequence[Cell], factor: float) -> dict[str, Column]:
+    """Return what a table shows of cells of a slide: (N,) columns, lengths in px of the slide.
+
+    Parameters
+    ----------
+    classes : ClassTable
+    cells : sequence of Cell
+    factor : float
+        Side of a pixel of the masks, px of the slide.
+    """
+    known = cell_columns(classes, cells)
+    centres = np.array([cell.centre for cell in cells], float).reshape(-1, 2)
+    return {
+        **{name: known[name] for name in ("cell_id", "class", "score", "status")},
+        "area_px": (np.array([cell.area for cell in cells], float) * factor**2).round().astype(np.int64),
+        "centroid_x_px": ((centres[:, 1] + 0.5) * factor - 0.5).round(1),
+        "centroid_y_px": ((centres[:, 0] + 0.5) * factor - 0.5).round(1),
     }
 
 
@@ -145,7 +166,7 @@ class CellTable(QAbstractTableModel):
             order = order if self._sort[1] else order[::-1]
         if self._filter and count:
             wanted = np.zeros(count, bool)
-            for name in ("class", "status", "by", "unsure", "note"):
+            for name in {"class", "status", "by", "unsure", "note"} & self.columns.keys():
                 unique, inverse = np.unique(self.columns[name].astype(str), return_inverse=True)
                 wanted |= np.array([self._filter in value.lower() for value in unique.tolist()])[inverse]
             if self._filter.isdecimal():

@@ -273,6 +273,11 @@ class SlideCells:
         return dict(enumerate(self._file.counts_here(self._counts.counts, self._classes).sum((1, 2)).tolist(), 1))
 
     @property
+    def revision(self) -> int:
+        """Another number after each change of the cells, of the decisions about them, or of what is shown."""
+        return self._revision
+
+    @property
     def is_far(self) -> bool:
         """Whether the density is shown."""
         return self._is_far

@@ -205,7 +205,7 @@ class SlideReview(QObject):
             self._say(NOTHING_LEFT)
             return
         row = (after or others)[0 if by > 0 else -1]
-        self._go_to(row[0])
+        self.go_to(row[0])
 
     def _decide(self, do: Callable[[CellDecisions, Sequence[StoredCell]], object]) -> None:
         cell = self._selected
@@ -218,7 +218,7 @@ class SlideReview(QObject):
         if self._try(lambda decisions: found.extend(do(decisions))) and found:
             self._after_change()
             if len(found) == 1:
-                self._go_to(found[0])
+                self.go_to(found[0])
 
     def _try(self, do: Callable[[CellDecisions], object]) -> bool:
         if self._decisions is None:
@@ -270,7 +270,8 @@ class SlideReview(QObject):
                 self._say(self._line(cell))
             self.changed.emit()
 
-    def _go_to(self, cell_id: int) -> None:
+    def go_to(self, cell_id: int) -> None:
+        """Select a cell, and move the view if it does not show the cell."""
         reader, view, slide = self._cells.reader, self._slides.view, self._state.slide
         cell = None if reader is None else reader.cell(cell_id)
         if cell is None or view is None or slide is None:

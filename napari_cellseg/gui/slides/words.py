@@ -7,8 +7,20 @@ from collections.abc import Sequence
 from napari_cellseg.wording import counted, listed
 
 __all__ = [
-    "FAR", "NOTHING_LEFT", "NO_CELLS", "NO_GALLERY", "NO_TABLE", "ONLY_IN_MEMORY", "ON_SLIDES", "REGION_TIP",
-    "left_out_text", "segment_words", "slide_done_text",
+    "FAR",
+    "LISTED_IN_REGION",
+    "LISTED_IN_VIEW",
+    "MOST_LISTED",
+    "NOTHING_LEFT",
+    "NO_CELLS",
+    "NO_GALLERY",
+    "ONLY_IN_MEMORY",
+    "ON_SLIDES",
+    "REGION_TIP",
+    "TOO_MANY_LISTED",
+    "left_out_text",
+    "segment_words",
+    "slide_done_text",
 ]  # fmt: skip
 
 ONLY_IN_MEMORY = "This works for images in memory. A slide is shown by regions."
@@ -25,9 +37,16 @@ NO_GALLERY = (
     "The gallery shows images in memory, not slides. Review the cells of a slide on the canvas: N in Review goes "
     "through those in view, the lowest score first."
 )
-NO_TABLE = (
-    "The table lists cells of images in memory, not of slides. Export with measurements writes one row per cell of a "
-    "slide to a file."
+MOST_LISTED = 10_000
+"""Most cells in a list: their masks are in memory, and it is as many as are outlined."""
+LISTED_IN_VIEW = (
+    "The cells in view. Move the view to list others, or draw a region with G. Export with measurements writes all "
+    "cells of the slide, with all columns."
+)
+LISTED_IN_REGION = "The cells of the region. G and a click remove it: then the cells in view are listed."
+TOO_MANY_LISTED = (
+    f"More than {MOST_LISTED:,} cells are in view, or in the region. Zoom in, or draw a smaller region with G. Export "
+    "with measurements writes all cells."
 )
 
 
