@@ -192,10 +192,10 @@ def small_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat tiled TIFFs of a few hundred px as whole slides."""
     from napari.utils.notifications import notification_manager
 
-    from napari_cellseg.images import slide, slide_levels
+    from napari_cellseg.images import overview, slide_levels
 
     monkeypatch.setattr(slide_levels, "SLIDE_PX", 100_000)
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 256)
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 256)
     notification_manager.records.clear()
 
 

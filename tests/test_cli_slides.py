@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from command_cases import write_image, write_model
+from PIL import Image
+from slide_files import chunk_file, write_zarr
 from test_slide import write_slide
 from test_tissue import glass, pyramid, write_levels
 
@@ -20,7 +22,7 @@ from napari_cellseg.commands.slides import glass_line, parse_region, tile_text
 from napari_cellseg.errors import AnnotationError, ConfigError
 from napari_cellseg.events import SlideDone, SlideTileDone
 from napari_cellseg.formats.cell_store import CellStore
-from napari_cellseg.images import read, slide
+from napari_cellseg.images import levels, read, slide
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.model.inference.predictor import Predictor
 
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def by_regions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every tiled image be large enough to be read by regions."""
+    """Let every TIFF and OME-Zarr be large enough to be read by regions."""
     monkeypatch.setattr(slide, "REGION_BYTES", 0)
 
 
@@ -75,7 +77,7 @@ def test_a_slide_and_a_plain_image_give_the_files_of_whole_images(
     words = (tmp_path / "images", "--to", *FORMATS, "--level", "0", "--min-score", "0.02")
     assert predict(*words, "--out", tmp_path / "whole") == 0
     assert not (tmp_path / "whole" / "cells").exists()
-    monkeypatch.setattr(slide, "REGION_BYTES", 0)
+    monkeypatch.setattr(slide, "REGION_BYTES", 200_000)
     assert predict(*words, "--out", tmp_path / "regions", "--no-tissue-filter") == 0
     assert [file.name for file in (tmp_path / "regions" / "cells").iterdir()] == ["b slide.sqlite"]
     whole, regions = files_of(tmp_path / "whole"), files_of(tmp_path / "regions")
@@ -190,14 +192,33 @@ def test_a_bad_region_is_one_line(
     assert not (tmp_path / "out" / "test-results.json").exists()
 
 
-def test_a_region_needs_one_tiled_image(
+def test_a_region_needs_one_image_of_a_format_with_regions(
     tmp_path: Path, path: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_image(tmp_path / "plain.tif")
-    assert predict(tmp_path / "plain.tif", "--out", tmp_path / "out", "--region", "0,0,50,50") == 2
+    Image.fromarray(generate_tissue(SIZE, 8)[0]).save(tmp_path / "plain.png")
+    assert predict(tmp_path / "plain.png", "--out", tmp_path / "out", "--region", "0,0,50,50") == 2
     assert "cannot be read by regions" in capsys.readouterr().err
-    assert predict(tmp_path / "plain.tif", path, "--out", tmp_path / "out", "--region", "0,0,50,50") == 2
+    assert predict(tmp_path / "plain.png", path, "--out", tmp_path / "out", "--region", "0,0,50,50") == 2
     assert "one by one" in capsys.readouterr().err
+
+
+def test_an_ome_zarr_is_predicted_by_regions_with_the_cells_of_the_whole_image(
+    tmp_path: Path, predict: Predict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("zarr")
+    pixels = generate_tissue(SIZE, 40, seed=1)[0].transpose(2, 0, 1)
+    path = write_zarr(tmp_path / "slide.zarr", pixels)
+    words = (path, "--level", "0", "--to", "geojson")
+    assert predict(*words, "--out", tmp_path / "whole") == 0
+    monkeypatch.setattr(slide, "REGION_BYTES", 0)
+    assert predict(*words, "--out", tmp_path / "regions", "--no-tissue-filter") == 0
+    assert [file.name for file in (tmp_path / "regions" / "cells").iterdir()] == ["slide.sqlite"]
+    assert files_of(tmp_path / "whole") == files_of(tmp_path / "regions")
+    assert predict(*words, "--out", tmp_path / "regions", "--no-tissue-filter") == 0
+    assert "a finished run with the same settings" in capsys.readouterr().out
+    chunk_file(path, (0, 3, 2)).write_bytes(b"damaged")
+    assert predict(*words, "--out", tmp_path / "damaged") == 2
+    assert "damaged near x 128, y 192 px" in capsys.readouterr().err
 
 
 def test_polygons_keep_their_holes_and_overlapping_ones_are_joined(tmp_path: Path) -> None:
@@ -229,7 +250,7 @@ def test_a_format_that_needs_the_whole_image_gets_it_or_is_refused(
     assert predict(path, "--out", tmp_path / "out", "--to", "overlays") == 0
     assert (tmp_path / "out" / "overlays" / "slide.png").is_file()
     assert not (tmp_path / "out" / "cells").exists()
-    for module in (read, slide):  # memory too small for the finest level, as it is for a whole slide
+    for module in (read, slide, levels):  # memory too small for the finest level, as it is for a whole slide
         monkeypatch.setattr(module, "MAX_BYTES", 300_000)
     assert predict(path, "--out", tmp_path / "no", "--level", "0", "--to", "geojson", "overlays") == 2
     error = capsys.readouterr().err

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from review_window import focus, open_window, pump, wait_until
 from slide_cells import grid_cells, write_store
-from slide_files import damage_tile, write_pyramid
+from slide_files import chunk_file, damage_tile, write_pyramid, write_zarr
 from test_gui_first_steps import drop
 
 from napari_cellseg.gui.canvas.camera import camera_of, move_to
 from napari_cellseg.gui.opening import dropped
+from napari_cellseg.gui.opening.reading_rows import ReadingRows
 from napari_cellseg.gui.plugin import plugin_of
 from napari_cellseg.gui.review.action_table import action
 from napari_cellseg.gui.slides import slide_image
@@ -161,3 +163,49 @@ def test_a_slide_stays_flat_and_upright(window, plugin, tmp_path, tissue):
     dims.ndisplay = 3
     assert dims.ndisplay == 2
     assert said()[-1] == "No 3-D view while cells are under review."
+
+
+@pytest.mark.parametrize("harm", [lambda chunk: chunk.write_bytes(b"damaged"), lambda chunk: chunk.unlink()])
+def test_an_ome_zarr_is_shown_by_regions_and_a_lost_chunk_is_said_once(plugin, tmp_path, tissue, harm):
+    pytest.importorskip("zarr")
+    path = write_zarr(tmp_path / "slide.ome.zarr", tissue.transpose(2, 0, 1))
+    harm(chunk_file(path, (0, 1, 1)))
+    open_slide(plugin, path)
+    camera, layer = camera_of(plugin.state.viewer), plugin.slides.image.layer
+    camera.zoom = 0.2
+    settle(plugin)
+    np.testing.assert_array_equal(layer.data, tissue[::4, ::4])
+    camera.zoom = 1
+    settle(plugin)
+    assert len([text for text in said() if "near x 64, y 64 px" in text]) == 1
+    y, x = (round(value) for value in layer.translate)
+    assert (layer.data[64 - y : 128 - y, 64 - x : 128 - x] == 96).all()
+
+
+def test_an_ome_zarr_dropped_on_the_canvas_is_opened_by_regions(plugin, window, tmp_path, tissue):
+    pytest.importorskip("zarr")
+    window.dock("Open")
+    path = write_zarr(tmp_path / "slide.ome.zarr", tissue.transpose(2, 0, 1))
+    drop(window.viewer.window._qt_viewer, path)
+    wait_until(lambda: plugin.state.slide is not None)
+    settle(plugin)
+    assert plugin.state.slide.file.path == path
+
+
+def test_limits_and_channels_of_a_slide_are_chosen_in_open(plugin, window, tmp_path, tissue):
+    pytest.importorskip("zarr")
+    dock = window.dock("Open")
+    channels = np.concatenate([tissue.transpose(2, 0, 1), 255 - tissue[None, ..., 0]])
+    open_slide(plugin, write_zarr(tmp_path / "slide.ome.zarr", channels))
+    rows = dock.findChild(ReadingRows)
+    assert rows.isVisibleTo(dock)
+    assert "channel 0" in rows.channels.currentText()
+    rows.channels.setFocus()
+    QTest.keyClick(rows.channels, Qt.Key.Key_Down)
+    wait_until(lambda: plugin.state.slide is not None and plugin.state.slide.levels.overview.options.channels == (1,))
+    camera_of(plugin.state.viewer).zoom = 0.2
+    settle(plugin)
+    np.testing.assert_array_equal(plugin.slides.image.layer.data[..., 0], tissue[::4, ::4, 1])
+    rows.low.setValue(10)
+    rows.high.setValue(200)
+    wait_until(lambda: plugin.state.slide is not None and plugin.state.slide.levels.overview.scaling.high == 200)

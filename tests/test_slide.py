@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images import read, slide
+from napari_cellseg.images import levels, overview, read, slide
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import read_size, read_tiff
 from napari_cellseg.images.samples import generate_tissue
@@ -36,7 +36,7 @@ def tissue() -> Any:
 @pytest.fixture
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let memory be too small for the finest level, as it is for a whole slide."""
-    for module in (read, slide):
+    for module in (read, slide, levels):
         monkeypatch.setattr(module, "MAX_BYTES", 300_000)
 
 
@@ -63,7 +63,7 @@ def test_each_region_has_the_pixels_of_the_whole_image(tmp_path: Path, tissue: A
 
 
 def test_a_slide_without_coarser_levels_gets_its_limits_from_some_tiles(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 200)
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 200)
     dim = (generate_tissue((300, 350), 40, seed=1)[0] // 4).astype(np.uint8)
     path = write_slide(tmp_path / "slide.tif", dim, levels=1, photometric="rgb")
     whole = read_tiff(path, options=LEVEL_0)
@@ -89,7 +89,7 @@ def test_without_a_level_the_finest_that_fits_is_read_and_said(tmp_path: Path, t
 
 
 def test_a_damaged_tile_is_an_error_that_names_its_place(tmp_path: Path, tissue: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 100)
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 100)
     path = write_slide(tmp_path / "slide.tif", tissue, photometric="rgb", compression="zlib")
     with tifffile.TiffFile(path) as tif:
         offset = tif.pages[0].dataoffsets[-1]
@@ -100,12 +100,6 @@ def test_a_damaged_tile_is_an_error_that_names_its_place(tmp_path: Path, tissue:
         assert found[0:10, 0:10].shape == (10, 10, 3)
         with pytest.raises(ImageReadError, match=r"slide\.tif.*near x 320, y 256 px"):
             found[280:300, 330:350]
-
-
-def test_an_image_in_strips_cannot_be_read_by_regions(tmp_path: Path, tissue: Any) -> None:
-    tifffile.imwrite(tmp_path / "plain.tif", tissue, photometric="rgb")
-    with pytest.raises(ImageReadError, match="tiled"), open_slide(tmp_path / "plain.tif", LEVEL_0):
-        pass
 
 
 @pytest.mark.parametrize(

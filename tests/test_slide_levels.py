@@ -10,7 +10,7 @@ import pytest
 from slide_files import damage_tile, write_pyramid
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images import slide, slide_levels
+from napari_cellseg.images import overview, slide_levels
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import read_tiff
 from napari_cellseg.images.samples import generate_tissue
@@ -62,7 +62,7 @@ def test_between_two_levels_the_finer_one_is_averaged(tmp_path: Path, tissue: An
 
 
 def test_a_damaged_tile_is_grey_and_the_others_are_right(tmp_path: Path, tissue: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 200)
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 200)
     path = write_pyramid(tmp_path / "slide.tif", tissue, compression="zlib")
     damage_tile(path, 7)  # 6 tiles in a row: x 64, y 64
     levels = open_levels(path, DEFAULT)
@@ -84,15 +84,13 @@ def test_what_is_stale_outside_or_too_much_gives_no_picture(tmp_path: Path, tiss
     levels.close()
 
 
-def test_a_large_tiled_image_is_a_slide_and_another_is_not(tmp_path: Path, tissue: Any, monkeypatch: Any) -> None:
+def test_a_large_image_is_a_slide_and_another_is_not(tmp_path: Path, tissue: Any, monkeypatch: Any) -> None:
     path = write_pyramid(tmp_path / "slide.tif", tissue)
     assert not is_large(path, DEFAULT)
     monkeypatch.setattr(slide_levels, "SLIDE_PX", 50_000)
     assert is_large(path, DEFAULT)
     assert not is_large(path, ReadOptions(level=1)), "a coarse level that was chosen is read as a whole"
-    planar = write_pyramid(
-        tmp_path / "planar.tif", tissue.transpose(2, 0, 1)[:, :64], levels=1, planarconfig="separate"
-    )
-    assert not is_large(planar, DEFAULT)
+    real = write_pyramid(tmp_path / "real.tif", tissue[..., 0].astype(np.float32), photometric="minisblack")
+    assert not is_large(real, DEFAULT)
     with pytest.raises(ImageReadError, match="not one plane"):
-        open_levels(planar, DEFAULT)
+        open_levels(real, DEFAULT)

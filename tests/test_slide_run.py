@@ -17,7 +17,7 @@ from napari_cellseg.formats.cell_decisions import CellDecisions
 from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.formats.cell_store import CellStore
 from napari_cellseg.formats.tile_cells import TileCells
-from napari_cellseg.images import slide
+from napari_cellseg.images import overview
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.samples import generate_tissue
 from napari_cellseg.instances import InstanceMasks
@@ -249,7 +249,7 @@ def test_a_region_outside_the_slide_is_an_error(runner: Runner, path: Path, tmp_
 def test_a_damaged_tile_fails_and_the_finished_tiles_stay(
     runner: Runner, tmp_path: Path, tissue: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slide, "OVERVIEW_PX", 100)
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 100)
     path = write_slide(tmp_path / "slide.tif", tissue, photometric="rgb", compression="zlib")
     with tifffile.TiffFile(path) as tif:
         offset = tif.pages[0].dataoffsets[-1]

@@ -79,11 +79,11 @@ def _facts(file: ImageFile, options: argparse.Namespace) -> PictureFacts:
     from napari_cellseg.commands.reading import reading_of
     from napari_cellseg.images.formats import read_image
     from napari_cellseg.images.options import ReadOptions
-    from napari_cellseg.images.slide import is_slide, open_slide
+    from napari_cellseg.images.slide import has_regions, open_slide
 
     given = argparse.Namespace(**{**vars(options), "plane": None if options.plane == "all" else options.plane})
     reading = reading_of(given, ReadOptions())
-    if is_slide(file.path, reading):
+    if has_regions(file.path, reading):
         with open_slide(file.path, reading) as slide:
             return slide.overview.facts
     return read_image(file.path, options=reading).facts

@@ -46,7 +46,7 @@ _EPILOG = """\
 DIR/test-results.json (and .zip) has every cell down to a low score, as average precision requires. The other files have
 the cells that reach the minimum score of their class, the best one on the model's validation images; --min-score sets
 one minimum score for all files. The counts name both numbers.
-A large tiled TIFF or slide is read by regions, and its cells go to DIR/cells tile by tile: after a stop, the same
+A large TIFF, slide or OME-Zarr is read by regions, and its cells go to DIR/cells tile by tile: after a stop, the same
 command resumes there.
 With --scheduler the workers of a Dask cluster predict, and this process writes the files: the same bytes."""
 
@@ -210,12 +210,11 @@ def _check_ids(files: Sequence[ImageFile], ids: IdMatch | None) -> None:
 
 def _size_as_read(file: ImageFile) -> tuple[int, int]:
     """Return height and width, px, of the resolution level that will be read."""
-    from napari_cellseg.images.formats import FORMATS, format_of, image_size, read_image
-    from napari_cellseg.images.read import read_size
+    from napari_cellseg.images.formats import image_size, read_image
+    from napari_cellseg.images.slide import size_as_read
 
-    known = format_of(file.path)
-    if file.reading is not None and known is not None and known.module == FORMATS[0].module:
-        return read_size(file.path, level=file.reading.level)
+    if file.reading is not None and (size := size_as_read(file.path, file.reading)) is not None:
+        return size
     if file.reading is None or not file.reading.level:
         return image_size(file.path)
     return read_image(file.path, options=file.reading).size

@@ -99,11 +99,18 @@ def check_readable(files: Sequence[ImageFile]) -> None:
     """
     from napari_cellseg.errors import ImageReadError
     from napari_cellseg.images.formats import read_image
+    from napari_cellseg.images.options import ReadOptions
+    from napari_cellseg.images.slide import has_regions, open_slide
 
     first: ImageReadError | None = None
     for file in files:
+        reading = file.reading or ReadOptions()
         try:
-            read_image(file.path, options=file.reading)
+            if has_regions(file.path, reading):
+                with open_slide(file.path, reading) as slide:
+                    _ = slide.overview.shown
+            else:
+                read_image(file.path, options=reading)
         except ImageReadError as error:
             first = first or error
         else:

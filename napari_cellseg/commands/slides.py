@@ -25,8 +25,8 @@ from napari_cellseg.formats.rle import MAX_FRAME_PIXELS
 from napari_cellseg.formats.tile_cells import TileCells
 from napari_cellseg.images.formats import read_image
 from napari_cellseg.images.options import ReadOptions
-from napari_cellseg.images.read import ImageFile, read_size
-from napari_cellseg.images.slide import has_regions, is_slide
+from napari_cellseg.images.read import ImageFile
+from napari_cellseg.images.slide import has_regions, is_slide, size_as_read
 from napari_cellseg.measure import colour_sums
 from napari_cellseg.model.inference.predict_item import Ring, SlideTask
 from napari_cellseg.wording import about_time
@@ -74,7 +74,8 @@ def slide_tasks(
             continue
         if region and not can_be_read:
             raise ConfigError(
-                f"--region: {file.path} cannot be read by regions. Save it as a tiled TIFF, or leave --region out."
+                f"--region: {file.path} cannot be read by regions. Save it as a tiled TIFF or as OME-Zarr, or leave "
+                "--region out."
             )
         if not can_be_read:
             continue
@@ -94,7 +95,7 @@ def _needs_memory(names: Sequence[str], file: ImageFile, *, is_region: bool) -> 
 
 
 def _check_frame(file: ImageFile, reading: ReadOptions) -> None:
-    height, width = read_size(file.path, level=reading.level)
+    height, width = size_as_read(file.path, reading) or (0, 0)
     if height * width > MAX_FRAME_PIXELS:
         raise ExportError(
             f"{file.path} has {height} x {width} px, more than the {MAX_FRAME_PIXELS:,} px that COCO's RLE can "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -16,7 +16,7 @@ from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
 from napari_cellseg.images.options import ReadOptions
 
-__all__ = ["FORMATS", "ImageFormat", "format_of", "image_size", "plane_count", "read_image"]
+__all__ = ["FORMATS", "LARGE_BYTES", "ImageFormat", "format_of", "image_size", "plane_count", "read_image"]
 
 
 class _Reader(Protocol):
@@ -50,6 +50,9 @@ class ImageFormat:
         The extra of napari-cellseg that installs the package.
     is_folder : bool
         Whether the image is a folder.
+    regions : str
+        Module with ``open_stored(path, ReadOptions)`` -> `images.levels.StoredImage`, which reads large images by
+        regions; empty if the images are always read as a whole.
     """
 
     name: str
@@ -58,6 +61,7 @@ class ImageFormat:
     needs: str = ""
     extra: str = ""
     is_folder: bool = False
+    regions: str = ""
 
     @property
     def problem(self) -> str:
@@ -67,16 +71,27 @@ class ImageFormat:
         return f'{self.name} needs the package {self.needs}: pip install "napari-cellseg[{self.extra}]"'
 
 
+LARGE_BYTES = 32 * 2**20
+"""Decoded size above which an image may be read by regions."""
 _HERE = "napari_cellseg.images"
+_TIFF_LEVELS = f"{_HERE}.tiff_levels"
 FORMATS = (
-    ImageFormat(name="TIFF", suffixes=(".tif", ".tiff", ".btf", ".tf8"), module=f"{_HERE}.tiff"),
-    ImageFormat(name="slide (TIFF)", suffixes=(".svs", ".scn", ".ndpi", ".bif"), module=f"{_HERE}.tiff"),
+    ImageFormat(name="TIFF", suffixes=(".tif", ".tiff", ".btf", ".tf8"), module=f"{_HERE}.tiff", regions=_TIFF_LEVELS),
+    ImageFormat(
+        name="slide (TIFF)", suffixes=(".svs", ".scn", ".ndpi", ".bif"), module=f"{_HERE}.tiff", regions=_TIFF_LEVELS
+    ),
     ImageFormat(name="PNG", suffixes=(".png",), module=f"{_HERE}.flat"),
     ImageFormat(name="JPEG", suffixes=(".jpg", ".jpeg"), module=f"{_HERE}.flat"),
     ImageFormat(name="BMP", suffixes=(".bmp",), module=f"{_HERE}.flat"),
     ImageFormat(name="JPEG 2000", suffixes=(".jp2", ".j2k"), module=f"{_HERE}.flat"),
     ImageFormat(
-        name="OME-Zarr", suffixes=(".zarr",), module=f"{_HERE}.ome_zarr", needs="zarr", extra="formats", is_folder=True
+        name="OME-Zarr",
+        suffixes=(".zarr",),
+        module=f"{_HERE}.ome_zarr",
+        needs="zarr",
+        extra="formats",
+        is_folder=True,
+        regions=f"{_HERE}.zarr_levels",
     ),
     ImageFormat(name="Zeiss CZI", suffixes=(".czi",), module=f"{_HERE}.bio", needs="bioio_czi", extra="bioio"),
     ImageFormat(name="Nikon ND2", suffixes=(".nd2",), module=f"{_HERE}.bio", needs="bioio_nd2", extra="bioio"),
@@ -99,10 +114,21 @@ def read_image(path: str | os.PathLike[str], *, options: ReadOptions | None = No
         The file does not exist, is not an image, is damaged or too large, or its reader is not installed.
     """
     path = Path(path)
+    known = format_of(path) or FORMATS[0]
     reader = cast("_Reader", _function(path, "read"))
     image = reader(path, options=options or ReadOptions())
+    if known.regions and image.pixels.nbytes > LARGE_BYTES:
+        image = _with_limits_of_overview(image)
     _ = image.shown  # report a missing plane or channel here, not when the picture is first needed
     return image
+
+
+def _with_limits_of_overview(image: Image) -> Image:
+    """Return a large image with the brightness limits that it has where it is read by regions."""
+    from napari_cellseg.images.slide import overview_of_file
+
+    overview = overview_of_file(image.path, image.options)
+    return image if overview is None else replace(image, limits_of=overview)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

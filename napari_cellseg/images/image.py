@@ -43,6 +43,12 @@ class Image:
         The limits, plane and channels of the picture.
     levels_skipped : int
         Finer resolution levels of the file that do not fit into memory.
+    stack : Stack, optional
+        The stack of which ``pixels`` is already the chosen picture, as a stand-in; None if ``pixels`` is all of it.
+    notes : tuple of str
+        More warnings about the file, as clauses.
+    limits_of : Image, optional
+        The overview whose brightness limits are used: those of a large image, which may also be read by regions.
     """
 
     pixels: npt.NDArray[Any]
@@ -51,6 +57,9 @@ class Image:
     path: Path
     options: ReadOptions = field(default_factory=ReadOptions)
     levels_skipped: int = 0
+    stack: Stack | None = None
+    notes: tuple[str, ...] = ()
+    limits_of: Image | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,6 +85,8 @@ class Image:
     @cached_property
     def scaling(self) -> Scaling:
         """The values of the picture that become black and white."""
+        if self.limits_of is not None and _part(self.limits_of.options) == _part(self.options):
+            return self.limits_of.with_options(self.options).scaling
         return choose_limits(*_colours(self._picture[0]), self.options.limits)
 
     @cached_property
@@ -118,7 +129,8 @@ class Image:
 
     def warnings(self) -> list[str]:
         """Return warnings about how the file was read, each as a clause that follows the file name."""
-        found = brightness_warnings(*_colours(self._picture[0]), self.scaling)
+        notes = self.notes if self.limits_of is None else self.limits_of.notes
+        found = [*notes, *brightness_warnings(*_colours(self._picture[0]), self.scaling)]
         if level := self.levels_skipped:
             found.append(
                 f"it is read at resolution level {level}, the finest that fits into memory; "
@@ -136,14 +148,20 @@ class Image:
 
     @cached_property
     def _stack(self) -> Stack:
-        return Stack(self.pixels, self.axes, self.options.channels is not None)
+        return self.stack or Stack(self.pixels, self.axes, self.options.channels is not None)
 
     @cached_property
     def _picture(self) -> tuple[npt.NDArray[Any], str]:
         try:
-            return self._stack.picture(self.options)
+            picture, part = self._stack.picture(self.options)
+            return (picture if self.stack is None else self.pixels), part
         except ImageReadError as error:
             raise ImageReadError(f"Cannot read {self.path}: {error}.") from error
+
+
+def _part(options: ReadOptions) -> tuple[Any, ...]:
+    """Return which part of a stack the options choose."""
+    return options.plane or 0, options.channels
 
 
 def _colours(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:

@@ -14,10 +14,14 @@ import tifffile
 
 from napari_cellseg.errors import ImageReadError
 
-__all__ = ["MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages", "check_ratio", "check_shapes"]
+__all__ = [
+    "MAX_BYTES", "MAX_SIDE", "check_limits", "check_log", "check_pages", "check_ratio", "check_shapes", "check_sides",
+]  # fmt: skip
 
 MAX_SIDE = 100_000
 """Longest side of a decoded image, px."""
+MAX_REGION_SIDE = 1_000_000
+"""Longest side of an image that is read by regions, px."""
 MAX_PAGES = 100_000
 """Largest number of pages of a file."""
 MAX_BYTES = 4 * 2**30
@@ -101,8 +105,7 @@ def check_limits(
         Whether only a few of its tiles are in memory at a time.
     """
     height, width = int(page.imagelength), int(page.imagewidth)
-    if min(height, width) < 1 or max(height, width) > MAX_SIDE:
-        raise ImageReadError(f"its header states {height} x {width} px; the limit is {MAX_SIDE} px per side")
+    check_sides(height, width, by_region=by_region)
     shape = page.shape if one_page else series.shape
     decoded = int(np.prod([int(n) for n in shape], dtype=object)) * series.dtype.itemsize
     tile = int(page.tilewidth) * int(page.tilelength) * series.dtype.itemsize if page.is_tiled else 0
@@ -111,7 +114,9 @@ def check_limits(
     if max(decoded, tile) > MAX_BYTES:
         raise ImageReadError(
             f"it would take {max(decoded, tile) / 2**30:.1f} GiB of memory ({height} x {width} px, {series.dtype}); "
-            f"the limit is {MAX_BYTES / 2**30:.0f} GiB: choose a lower resolution level, one page or a part"
+            f"the limit for an image that is read as a whole is {MAX_BYTES / 2**30:.0f} GiB: choose a lower resolution "
+            "level or one page, or save it as a tiled TIFF of 8 or 16 bits, which is read by regions, for example with "
+            "libvips: vips tiffsave IN.tif OUT.tif --tile --pyramid --bigtiff --compression deflate"
         )
     if not is_known:
         check_ratio(max(decoded, tile), file_bytes, labels=labels)
@@ -125,6 +130,13 @@ def check_limits(
         present = [bool(offset and count) for offset, count in places]
         if not (any if page.is_tiled else all)(present):
             raise ImageReadError("it is damaged: its header gives no offset for some of its pixels")
+
+
+def check_sides(height: int, width: int, *, by_region: bool = False) -> None:
+    """Refuse an image without pixels, or with a side that no image has."""
+    most = MAX_REGION_SIDE if by_region else MAX_SIDE
+    if min(height, width) < 1 or max(height, width) > most:
+        raise ImageReadError(f"its header states {height} x {width} px; the limit is {most} px per side")
 
 
 def check_ratio(decoded: int, file_bytes: int, *, labels: bool = False) -> None:

@@ -16,7 +16,7 @@ from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.planes import Stack
 from napari_cellseg.images.tags import samples_last
 
-__all__ = ["planes", "read", "size"]
+__all__ = ["opened", "pixel_size_um", "planes", "read", "size"]
 
 _UM: dict[str | None, float] = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "": 1.0}
 
@@ -62,7 +62,7 @@ def read(path: Path, *, options: ReadOptions) -> Image:
     ImageReadError
         The folder has no multiscale image, is damaged, or the image is too large.
     """
-    arrays, described = _open(path)
+    arrays, described = opened(path)
     fitting = (i for i, array in enumerate(arrays) if array.nbytes <= MAX_BYTES)
     level = options.level if options.level is not None else next(fitting, len(arrays) - 1)
     if level >= len(arrays):
@@ -76,24 +76,31 @@ def read(path: Path, *, options: ReadOptions) -> Image:
         text = " ".join(str(error).split())[:200]
         raise ImageReadError(f"Cannot read {path}: its data is damaged ({text}).") from error
     pixels, axes = samples_last(pixels, described.letters)
-    size_um = _pixel_size_um(described, level)
+    size_um = pixel_size_um(described, level)
     return Image(pixels=pixels, axes=axes, pixel_size_um=size_um, path=path, options=options)
 
 
 def size(path: Path) -> tuple[int, int]:
     """Return height and width of the finest level, px."""
-    arrays, _ = _open(path)
+    arrays, _ = opened(path)
     return int(arrays[0].shape[-2]), int(arrays[0].shape[-1])
 
 
 def planes(path: Path, *, options: ReadOptions) -> int:
     """Return the number of planes."""
-    arrays, described = _open(path)
+    arrays, described = opened(path)
     stack = samples_last(Stack.stand_in(arrays[0].shape), described.letters)
     return Stack(*stack, options.channels is not None).planes
 
 
-def _open(path: Path) -> tuple[list[Any], _Multiscale]:
+def opened(path: Path) -> tuple[list[Any], _Multiscale]:
+    """Return the array of each level, the finest first, and what the folder says of them.
+
+    Raises
+    ------
+    ImageReadError
+        The folder has no multiscale image, or is damaged.
+    """
     import zarr
 
     try:
@@ -120,12 +127,14 @@ def _check(array: Any) -> None:
     if min(array.shape) < 1:
         raise ImageReadError("it has no pixel")
     if array.nbytes > MAX_BYTES:
-        raise ImageReadError("it is too large; choose a coarser level")
+        raise ImageReadError(
+            "it is too large to be read as a whole; choose a coarser level, or save it as 8 or 16 bits"
+        )
     chunk = math.prod(array.chunks) * array.dtype.itemsize
     check_ratio(max(array.nbytes, chunk), array.nbytes_stored())
 
 
-def _pixel_size_um(described: _Multiscale, level: int) -> float | None:
+def pixel_size_um(described: _Multiscale, level: int) -> float | None:
     """Return the pixel size in um (geometric mean of y and x), or None if the file does not state it."""
     changes = described.datasets[level].changes
     scale = next((change.scale for change in changes if change.type == "scale"), None)

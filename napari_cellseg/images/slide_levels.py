@@ -1,38 +1,31 @@
-"""`SlideLevels`: all resolution levels of a tiled TIFF, read by regions at any size, for a view of a whole slide."""
+"""`SlideLevels`: all resolution levels of an image, read by regions at any size, for a view of a whole slide."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images.image import Image
-from napari_cellseg.images.listing import check_regular_file
+from napari_cellseg.images.levels import Box, Level, StoredImage, by_region
+from napari_cellseg.images.limits import MAX_BYTES
 from napari_cellseg.images.options import ReadOptions
-from napari_cellseg.images.read import read_errors, watched_log
-from napari_cellseg.images.slide import Slide, levels_from, reads_by_region, tiled_level
-from napari_cellseg.images.tags import to_colours
+from napari_cellseg.images.slide import Slide, opened_levels
 
 __all__ = ["SLIDE_PX", "SMALL_PX", "Picture", "SlideLevels", "is_large", "open_levels"]
 
 SLIDE_PX = 64 * 2**20
-"""Pixels above which the viewer shows a tiled image by regions.
+"""Pixels above which the viewer shows an image by regions.
 
 The image and four class layers of so many pixels take 1.5 GiB in memory: 3 bytes, and 5 for each class.
 """
 SMALL_PX = 2048
 """Longest side of the picture of the whole slide."""
-_WHOLE_PX = 16 * 2**20
-"""Most pixels of a level that is stored in strips, and so is kept in memory."""
 _MOST_READ_PX = 64 * 2**20
 """Most pixels that are decoded for one picture."""
 _STRIP_PX = 4 * 2**20
@@ -40,7 +33,6 @@ _STRIP_PX = 4 * 2**20
 _UNREADABLE = 96
 """Grey of a tile that cannot be read."""
 
-Box = tuple[int, int, int, int]
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -66,33 +58,27 @@ class Picture:
 
 
 def is_large(path: str | os.PathLike[str], options: ReadOptions) -> bool:
-    """Return whether an image is a TIFF of more than `SLIDE_PX` that can be read by regions.
+    """Return whether an image has more than `SLIDE_PX`, or does not fit into memory, and can be read by regions.
 
     Raises
     ------
     ImageReadError
-        As `read_tiff`.
+        As `open_stored`.
     """
-    found = tiled_level(path, options.level or 0)
-    return found is not None and found[0] > SLIDE_PX
+    found = by_region(path, options, options.level or 0)
+    return found is not None and (found.size[0] * found.size[1] > SLIDE_PX or found.nbytes > MAX_BYTES)
 
 
 def open_levels(path: str | os.PathLike[str], options: ReadOptions) -> SlideLevels:
-    """Open a tiled TIFF from a level on, the finest without a choice; close it with `SlideLevels.close`.
+    """Open an image from a level on, the finest without a choice; close it with `SlideLevels.close`.
 
     Raises
     ------
     ImageReadError
-        As `read_tiff`; or the level is not stored in tiles.
+        As `open_stored`; or the level cannot be read by regions.
     """
-    path = Path(path)
-    check_regular_file(path)
-    with ExitStack() as files, read_errors(path), watched_log():
-        tif = files.enter_context(tifffile.TiffFile(path))
-        series, full, overview = levels_from(tif, path, options, options.level or 0)
-        levels = SlideLevels(tif, series, overview, full.imagewidth / series[0].keyframe.imagewidth)
-        files.pop_all()
-    return levels
+    stored, levels, overview = opened_levels(path, options, options.level or 0)
+    return SlideLevels(stored, levels, overview)
 
 
 class SlideLevels:
@@ -114,18 +100,12 @@ class SlideLevels:
         Side of a pixel of the finest level here, px of level 0 of the file.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, series: Sequence[Any], overview: Image, full: float) -> None:
-        self._tif, self.full_factor = tif, float(full)
-        self.path, self.overview, self.pixel_size_um = overview.path, overview, overview.pixel_size_um
-        page = series[0].keyframe
-        self.size = int(page.imagelength), int(page.imagewidth)
+    def __init__(self, stored: StoredImage, levels: Sequence[Level], overview: Image) -> None:
+        self._stored, self.overview = stored, overview
+        self.path, self.pixel_size_um, self.size = stored.path, overview.pixel_size_um, levels[0].size
+        self.full_factor = stored.levels[0].size[1] / self.size[1]
         reading = threading.Lock()
-        self._levels: list[Slide | _Whole] = []
-        for each in series:
-            if reads_by_region(each):
-                self._levels.append(Slide(each.keyframe, overview, None, self.size, lock=reading))
-            elif each.keyframe.imagelength * each.keyframe.imagewidth <= _WHOLE_PX:
-                self._levels.append(_Whole(each.keyframe, overview, reading))
+        self._levels = [Slide(level, overview, self.size, lock=reading) for level in levels]
         self.factors = tuple(self.size[1] / level.shape[1] for level in self._levels)
         whole = 0, 0, self.size[1], self.size[0]
         self.small = self.picture(whole, max(self.size) / SMALL_PX, most_px=4 * SMALL_PX**2)
@@ -183,28 +163,7 @@ class SlideLevels:
 
     def close(self) -> None:
         """Close the file; no picture can be read afterwards."""
-        self._tif.close()
-
-
-class _Whole:
-    """A coarse level that is stored in strips: read as a whole when it is first needed."""
-
-    def __init__(self, page: tifffile.TiffPage, overview: Image, reading: threading.Lock) -> None:
-        self._page, self._overview, self._reading = page, overview, reading
-        self._rgb: Pixels | None = None
-        self.shape = int(page.imagelength), int(page.imagewidth), 3
-        self.tile = self.shape[:2]
-
-    def __getitem__(self, region: tuple[slice, slice]) -> Pixels:
-        with self._reading:
-            if self._rgb is None:
-                with read_errors(self._overview.path), watched_log() as log:
-                    page = self._page
-                    pixels, axes = to_colours(np.asarray(page.asarray(maxworkers=1)), page.axes, page)
-                    if log:
-                        raise ImageReadError(f"its data is damaged ({log[0][1]})")
-                self._rgb = self._overview.rgb_of(pixels, axes)
-        return self._rgb[region]
+        self._stored.close()
 
 
 def _strips(start: int, end: int, width: int, tile: int, step: int) -> Iterator[tuple[int, int]]:
@@ -217,14 +176,13 @@ def _strips(start: int, end: int, width: int, tile: int, step: int) -> Iterator[
         top = bottom
 
 
-def _read(level: Slide | _Whole, box: Box) -> tuple[Pixels, list[str]]:
+def _read(level: Slide, box: Box) -> tuple[Pixels, list[str]]:
     """Return the pixels of a box, and what cannot be read; that becomes grey, tile by tile."""
     x0, y0, x1, y1 = box
     try:
         return level[y0:y1, x0:x1], []
-    except ImageReadError as error:
-        if not isinstance(level, Slide):
-            return np.full((y1 - y0, x1 - x0, 3), _UNREADABLE, np.uint8), [str(error)]
+    except ImageReadError:
+        pass  # look which tiles are damaged
     rgb = np.full((y1 - y0, x1 - x0, 3), _UNREADABLE, np.uint8)
     problems = []
     height, width = level.tile

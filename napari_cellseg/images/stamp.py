@@ -1,4 +1,4 @@
-"""`image_stamp`: tells one large file from another without reading all of it."""
+"""`image_stamp`: tells one large image from another without reading all of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,40 @@ from typing import Any
 __all__ = ["image_stamp"]
 
 _HASHED_BYTES = 2**20
+_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
 def image_stamp(path: Path) -> dict[str, Any]:
-    """Return what tells one file from another without reading all of it: its size, and a hash of both ends."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        digest.update(file.read(_HASHED_BYTES))
-        file.seek(max(0, size - _HASHED_BYTES))
-        digest.update(file.read(_HASHED_BYTES))
-    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
+    """Return what tells one file from another without reading all of it: its size, and a hash of both ends.
+
+    Of a folder (OME-Zarr): the size and hash of its metadata, and of the first and last chunk of each level.
+    """
+    files = [path] if path.is_file() else _telling(path)
+    digest, total = hashlib.sha256(), 0
+    for each in files:
+        if each != path:
+            digest.update(each.relative_to(path).as_posix().encode())
+        size = each.stat().st_size
+        total += size
+        with each.open("rb") as file:
+            digest.update(file.read(_HASHED_BYTES))
+            file.seek(max(0, size - _HASHED_BYTES))
+            digest.update(file.read(_HASHED_BYTES))
+    return {"bytes": total, "sha256_of_ends": digest.hexdigest()}
+
+
+def _telling(folder: Path) -> list[Path]:
+    """Return the files of a folder that tell it from another; chunks deep inside are not listed."""
+    levels = sorted(each for each in folder.iterdir() if each.is_dir() and each.name != "labels")
+    found = [each / name for each in (folder, *levels) for name in _METADATA]
+    found += [end for level in levels for end in (_end(level, 0), _end(level, -1)) if end is not None]
+    return [each for each in found if each.is_file()]
+
+
+def _end(folder: Path, place: int) -> Path | None:
+    """Return the first or last chunk of a level by name."""
+    while names := sorted(each.name for each in folder.iterdir() if each.name not in _METADATA):
+        folder = folder / names[place]
+        if folder.is_file():
+            return folder
+    return None

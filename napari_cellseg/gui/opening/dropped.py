@@ -17,7 +17,7 @@ from napari_cellseg.images.slide_levels import is_large
 __all__ = ["CanvasDrop", "dropped_path"]
 
 _FOLDERS_OF_FORMATS = (".zarr",)
-"""A folder that is one image; napari and other plugins open it."""
+"""A folder that is one image; napari and other plugins open it, unless it is a slide."""
 _SMALL_BYTES = 2**20
 """No slide is smaller, so that the header of most files is not read."""
 _NAPARIS = Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.ShiftModifier
@@ -65,8 +65,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_slide(path: Path) -> bool:
-    """Return whether a file is a slide, which napari would read as a whole."""
+    """Return whether an image is a slide, which napari would read as a whole."""
     try:
-        return path.is_file() and path.stat().st_size > _SMALL_BYTES and is_large(path, ReadOptions())
+        may_be = path.is_dir() or path.stat().st_size > _SMALL_BYTES
+        return may_be and is_large(path, ReadOptions())
     except (CellSegError, OSError):  # another kind of file
         return False

@@ -83,11 +83,17 @@ class ReadingRows(QWidget):
         state.current_changed.connect(self._show)
         self._show()
 
+    @property
+    def _image(self) -> Image | None:
+        """The current image, or the overview of a slide."""
+        slide = self._state.slide
+        return self._state.image if slide is None else slide.levels.overview
+
     def _show(self) -> None:
         """Show how the current image is read; nothing for a layer that has no file."""
         self._soon.stop()
         self._preview_turn.stop()
-        image = self._state.image
+        image = self._image
         can_choose = image is not None and self._state.workspace is not None
         self.setVisible(can_choose)
         if image is None or not can_choose:
@@ -101,7 +107,8 @@ class ReadingRows(QWidget):
         self.sliders.show_image(image.histogram, scaling.low, scaling.high)
         explain(self.auto, "The limits are automatic already." if scaling.source == "auto" else None, _AUTO_TIP)
         explain(self.full, "The limits are the full range already." if scaling.source == "dtype" else None, _FULL_TIP)
-        _offer(self.plane, _plane_choices(planes), 0 if image.options.plane is None else image.options.plane)
+        one_image = _plane_choices(planes)[: -1 if self._state.slide is not None else None]  # planes are no slides
+        _offer(self.plane, one_image, 0 if image.options.plane is None else image.options.plane)
         _offer(self.channels, _channel_choices(channels), _channels_shown(image, channels))
         is_plane = file is not None and file.plane is not None
         self._show_row(self.plane, visible=planes > 1 and not is_plane)
@@ -112,7 +119,7 @@ class ReadingRows(QWidget):
 
     def _warn(self) -> None:
         """Say that the numbers are no limits, or else what is remarkable about the image as it was read."""
-        image, low, high = self._state.image, self.low, self.high
+        image, low, high = self._image, self.low, self.high
         if image is None:
             return
         texts = [text for text in image.warnings() if "--" not in text]  # the rows above say what is chosen
@@ -154,7 +161,7 @@ class ReadingRows(QWidget):
 
     def _read_with_limits(self) -> None:
         self._soon.stop()
-        image, low, high = self._state.image, self.low.value(), self.high.value()
+        image, low, high = self._image, self.low.value(), self.high.value()
         if image is not None and low < high and (low, high) != (image.scaling.low, image.scaling.high):
             self._read(limits=(low, high))
 
@@ -166,7 +173,7 @@ class ReadingRows(QWidget):
             self._read(plane=self.plane.currentData())
 
     def _read(self, **changes: Any) -> None:
-        image = self._state.image
+        image = self._image
         if image is None:
             return
         options = image.options.changed(**changes)
@@ -174,7 +181,8 @@ class ReadingRows(QWidget):
             self._opener.read_as(options, all_images=self.all_images.isChecked())
             if not self._opener.job.is_busy:  # the user chose to stay at the image as it is
                 self._show()
-                self._opener.preview(image.rgb())
+                if self._state.image is not None:
+                    self._opener.preview(image.rgb())
 
 
 def _side_by_side(*widgets: QWidget) -> QWidget:

@@ -297,7 +297,7 @@ class Cluster:
 def _stamp(path: Path) -> Stamp:
     """Return what tells the file from another; nothing for a folder or a file that cannot be read."""
     try:
-        return tuple(image_stamp(path).items()) if path.is_file() else ()
+        return tuple(image_stamp(path).items()) if path.exists() else ()
     except OSError:  # reported when the image is read
         return ()
 
