@@ -64,7 +64,7 @@ def in_region(
     if placed is None:
         raise AnnotationError(f"The region of interest of {image} lies outside it. Draw it again in Review.")
     (x0, y0, x1, y1), mask = placed
-    part = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+    part = rgb[y0:y1, x0:x1].copy()  # the box may be all of the image, which is not ours to change
     part[~mask] = part[mask].mean(0).round().astype(np.uint8)
     return part, ((class_id, np.where(mask, labels[y0:y1, x0:x1], 0)) for class_id, labels in label_images)
 
