@@ -53,7 +53,18 @@ def test_help_and_version_are_there_without_heavy_imports() -> None:
         "assert not heavy, heavy"
     )
     assert done.returncode == 0, done.stderr
-    for name in ("predict", "train", "evaluate", "validate", "export", "experiment", "doctor", "demo", "samples"):
+    for name in (
+        "predict",
+        "train",
+        "evaluate",
+        "validate",
+        "export",
+        "experiment",
+        "doctor",
+        "demo",
+        "samples",
+        "crops",
+    ):
         assert name in done.stdout
     assert in_child("--version").stdout == f"napari-cellseg {__version__}\n"
 

@@ -7,6 +7,7 @@ import argparse
 from napari_cellseg import __version__
 from napari_cellseg.commands import (
     agreement,
+    crops,
     demo,
     doctor,
     evaluate,
@@ -32,6 +33,7 @@ _COMMANDS = (
     validate,
     import_annotations,
     export,
+    crops,
     report,
     agreement,
     package,

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -25,7 +25,7 @@ from napari_cellseg.errors import AnnotationError, ExportError
 from napari_cellseg.formats.cell_reader import BoxCells, CellReader, CellRow, StoredCell
 from napari_cellseg.formats.decisions_file import decisions_file, set_decisions_aside
 
-__all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "fingerprint_of", "shown_class"]
+__all__ = ["CellDecisions", "Decided", "Decision", "apply_decisions", "fingerprint_of", "read_decisions", "shown_class"]
 
 _APPLICATION_ID = 0x6E636364  # "nccd"
 _VERSION = 1
@@ -320,6 +320,28 @@ def apply_decisions(cells: BoxCells, decisions: Decisions, limits: Mapping[int, 
         else:
             keep[i], class_ids[i] = decision.decided is not Decided.REJECTED, decision.class_id
     return BoxCells(cells.ids, class_ids, cells.scores, cells.boxes, cells.masks).select(keep)
+
+
+def read_decisions(reader: CellReader) -> Decisions:
+    """Return the decisions about the cells of a store, by the id of the cell; the file is not changed.
+
+    Raises
+    ------
+    CellSegError
+        The file is damaged, of another prediction, or open in a viewer.
+    """
+    path = decisions_file(reader.path)
+    if not path.exists():
+        return {}
+    if not _is_of(path, fingerprint_of(reader)):
+        raise AnnotationError(f"{path} has decisions about another prediction than that of {reader.path.name}.")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", timeout=1.0, uri=True)) as database:
+            rows = database.execute("SELECT id, decided, class_id FROM cell").fetchall()
+    except sqlite3.OperationalError as error:
+        raise _locked(path, error) from error
+    with _reading(path):
+        return {cell_id: Decision(Decided(kind), class_id) for cell_id, kind, class_id in rows}
 
 
 def shown_class(cell: AnyCell, decision: Decision | None, limits: Mapping[int, float]) -> int | None:

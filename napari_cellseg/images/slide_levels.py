@@ -161,6 +161,21 @@ class SlideLevels:
         shown = x0 * side, y0 * side, (x0 + rgb.shape[1] * step) * side, (y0 + rgb.shape[0] * step) * side
         return Picture(rgb, shown, side * step, tuple(problems))
 
+    def read_region(self, level: int, box: Box) -> Pixels:
+        """Return a box (x0, y0, x1, y1) of a level, px of it, as (h, w, 3) uint8.
+
+        Raises
+        ------
+        ImageReadError
+            A tile is damaged.
+        """
+        x0, y0, x1, y1 = box
+        return self._levels[level][y0:y1, x0:x1]
+
+    def pixel_size_of(self, level: int) -> float | None:
+        """Return the pixel size of a level, um; None if the file does not state it."""
+        return self._levels[level].pixel_size_um
+
     def close(self) -> None:
         """Close the file; no picture can be read afterwards."""
         self._stored.close()

@@ -1,0 +1,87 @@
+"""``napari-cellseg crops``: cuts annotated regions of a slide out as training samples."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_parser", "run"]
+
+_EPILOG = """\
+Draw regions in which every cell is right: rectangles or polygons, as QuPath exports annotations. Each becomes one
+sample, DIR/<slide>_region<n>/image.tif with class<k>.tif, which train reads; the slide is never in memory as a whole.
+A cell that the border of a region cuts is kept in part, as at the border of any image. Around a polygon, training
+shows no pixel."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the options of the command."""
+    parser = subparsers.add_parser(
+        "crops",
+        help="cut annotated regions of a slide out as training samples",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("slide", type=Path, help="TIFF, slide or OME-Zarr of any size")
+    parser.add_argument(
+        "--region",
+        required=True,
+        metavar="REGION",
+        help="GeoJSON file with polygons in px of level 0, each a region, or one as x,y,width,height",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="training folder, also of other slides")
+    parser.add_argument(
+        "--cells",
+        type=Path,
+        metavar="FILE",
+        help="the cells of the slide, as predict or Segment wrote them (default: cells/<slide>.sqlite next to it)",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="leave out cells below this score about which no one decided (default: the model's for each class)",
+    )
+    parser.add_argument(
+        "--unreviewed",
+        choices=("refuse", "keep", "leave-out"),
+        default="refuse",
+        help="cells in a region that were neither accepted nor rejected (default: refuse)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Cut the regions out."""
+    from napari_cellseg.commands.slides import parse_region
+    from napari_cellseg.errors import ConfigError
+    from napari_cellseg.export.crops import write_crops
+    from napari_cellseg.wording import counted
+
+    slide: Path = options.slide
+    if options.min_score is not None and not 0 <= options.min_score <= 1:
+        raise ConfigError(f"--min-score {options.min_score}: give a score from 0 to 1.")
+    store = options.cells or slide.parent / "cells" / f"{slide.with_suffix('').name}.sqlite"
+    if not store.is_file():
+        raise ConfigError(
+            f"{store} does not exist. Segment the slide first, with predict --out {slide.parent} or in the viewer, or "
+            "name the file with --cells."
+        )
+    polygons = parse_region(options.region)
+    crops = []
+    for crop in write_crops(
+        slide, store, polygons, options.out, min_score=options.min_score, unreviewed=options.unreviewed
+    ):
+        height, width = crop.size
+        print(f"{crop.folder.name}: {height} x {width} px, {counted(crop.cells, 'cell')}")
+        crops.append(crop)
+    cut, covered = sum(crop.cut for crop in crops), sum(crop.covered for crop in crops)
+    notes = [f"{cut:,} cut by the border of a region: the part inside is kept"] if cut else []
+    left_out = sum(crop.left_out for crop in crops)
+    notes += [f"{left_out:,} not reviewed and left out"] if left_out else []
+    notes += [f"{covered:,} covered by smaller ones of their class and lost"] if covered else []
+    cells = counted(sum(crop.cells for crop in crops), "cell")
+    text = f" ({'; '.join(notes)})" if notes else ""
+    print(f"{counted(len(crops), 'sample')}, {cells}{text} -> {options.out}")
+    return 0
