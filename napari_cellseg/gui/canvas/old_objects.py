@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from functools import cache
+from typing import ClassVar
 
 
 class OldObjects:
@@ -12,18 +14,22 @@ class OldObjects:
     has hidden its objects, they stay so.
     """
 
-    def __init__(self) -> None:
-        self._are_aside = False
-        self._are_of_others = gc.get_freeze_count() > 0  # once: Python counts them one by one
+    _hider: ClassVar[OldObjects | None] = None
 
     def set_aside(self) -> None:
-        """Hide all objects, unless another part of the program has hidden some."""
-        if not self._are_aside and not self._are_of_others:
+        """Hide all objects, unless some are hidden already."""
+        if OldObjects._hider is None and not _others_hide_some():
             gc.freeze()
-            self._are_aside = True
+            OldObjects._hider = self
 
     def take_back(self) -> None:
         """Let the collector see again what `set_aside` hid."""
-        if self._are_aside:
+        if OldObjects._hider is self:
             gc.unfreeze()
-            self._are_aside = False
+            OldObjects._hider = None
+
+
+@cache
+def _others_hide_some() -> bool:
+    """Look once, before we hide any: Python counts the hidden objects one by one."""
+    return gc.get_freeze_count() > 0
