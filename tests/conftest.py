@@ -92,12 +92,15 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what the docks remember out of the user's settings, and out of the next test."""
+def _own_settings() -> None:
+    """Keep what the docks remember out of the user's settings, and out of the next test.
+
+    Not in a folder of pytest's, which lists all earlier ones for each new one.
+    """
     if "qtpy" in sys.modules:
         from qtpy.QtCore import QSettings
 
-        folder = str(tmp_path_factory.mktemp("settings"))
+        folder = tempfile.mkdtemp(prefix="settings-", dir=os.environ["XDG_CONFIG_HOME"])
         QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
 
 
