@@ -57,6 +57,7 @@ class Runner:
 
     def __init__(self, model: Path, cache: ModelCache) -> None:
         self._model, self._cache = model, cache
+        self._whole: dict[tuple[tuple[str, Any], ...], InstanceMasks] = {}
 
     def events(self, path: Path, task: SlideTask | None, *, stop_after: int = 0, **options: Any) -> list[PredictEvent]:
         settings = PredictOptions(checkpoint=self._model, device="cpu", **{"tile": 160, "overlap": 40, **options})
@@ -70,11 +71,15 @@ class Runner:
         return events
 
     def whole(self, path: Path, **options: Any) -> InstanceMasks:
-        (done,) = [event for event in self.events(path, None, **options) if isinstance(event, ImageDone)]
-        return done.instances
+        """Return the cells of the whole image of ``tissue``; of each options predicted once, for all tests."""
+        key = tuple(sorted({"batch": 1, **options}.items()))
+        if key not in self._whole:
+            (done,) = [event for event in self.events(path, None, **options) if isinstance(event, ImageDone)]
+            self._whole[key] = done.instances
+        return self._whole[key]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runner(model: Path, cache: ModelCache) -> Runner:
     return Runner(model, cache)
 
@@ -152,7 +157,7 @@ def test_a_stopped_run_is_resumed_and_gives_the_same_cells(runner: Runner, path:
     assert any(isinstance(event, SlideDone) for event in events)
 
 
-@pytest.mark.parametrize("tiles", [1, 7])
+@pytest.mark.parametrize("tiles", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_a_kill_loses_no_finished_tile(runner: Runner, path: Path, tmp_path: Path, tiles: int) -> None:
     (tmp_path / "run").mkdir()
     run = predict(
