@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from slide_cells import CLASSES, grid_cells, write_store
 from slide_files import write_pyramid, write_zarr
 
@@ -190,3 +191,73 @@ def test_cells_of_a_coarse_level_of_an_ome_zarr_give_samples_of_that_level_read_
     assert image.pixel_size_um == pytest.approx(0.5)
     assert max(part.size for part in largest) < RGB.size
     assert CLASSES.names == ("round", "square")
+
+
+def write_labels(folder: Path, dtype: Any = np.uint16, **options: Any) -> Path:
+    """Write the cells as one label image per class."""
+    folder.mkdir()
+    for class_id in (1, 2):
+        label_image = CELLS.select(CELLS.class_ids == class_id).paste(dtype=dtype)
+        tifffile.imwrite(folder / f"class{class_id}.tif", label_image, metadata=None, **options)
+    (folder / "classes.json").write_text(json.dumps({"1": "round", "2": "square"}))
+    return folder
+
+
+def write_zarr_labels(folder: Path) -> Path:
+    """Write the slide and the cells as *Export* does."""
+    zarr = pytest.importorskip("zarr")
+    path = write_zarr(folder / "labels.ome.zarr", RGB.transpose(2, 0, 1))
+    root = zarr.open_group(path, mode="r+")
+    cells = CELLS.paste()
+    for name, values in (("cells", cells), ("classes", np.concatenate([[0], CELLS.class_ids])[cells])):
+        group = root.create_group(f"labels/{name}")
+        group.create_array("0", shape=values.shape, chunks=(64, 64), dtype=values.dtype)[:] = values
+    properties = [{"label-value": i, "class": name} for i, name in enumerate(CLASSES.names, start=1)]
+    root["labels/classes"].attrs["image-label"] = {"properties": properties}
+    return path
+
+
+LABELS = {
+    "compressed strips of float64": lambda folder: write_labels(folder / "l", dtype=np.float64, compression="zlib"),
+    "one strip": lambda folder: write_labels(folder / "l"),
+    "tiles of int32": lambda folder: write_labels(folder / "l", dtype=np.int32, tile=(64, 64), compression="lzw"),
+    "OME-Zarr": write_zarr_labels,
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_label_images_of_a_slide_are_read_by_regions_and_give_the_samples_of_its_cells(
+    tmp_path: Path, slide: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = LABELS[kind](tmp_path)
+    regions = geojson(tmp_path / "regions.geojson", box(0, 0, 200, 115), [[[0, 0], [200, 0], [0, 200], [0, 0]]])
+    assert crops(slide, "--region", regions, "--out", tmp_path / "a", "--unreviewed", "keep") == 0
+    of_cells = capsys.readouterr().out.replace(str(tmp_path / "a"), "")
+    assert crops(slide, "--region", regions, "--out", tmp_path / "b", "--labels", labels) == 0
+    assert capsys.readouterr().out.replace(str(tmp_path / "b"), "") == of_cells
+    for name, size in (("slide_region1", (115, 200)), ("slide_region2", (199, 199))):
+        one, other = (labelled(tmp_path / folder / name, size)[0] for folder in "ab")
+        np.testing.assert_array_equal(one, other)
+
+
+def test_labels_that_are_none_or_of_another_image_are_refused(
+    tmp_path: Path, slide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--region", "0,0,90,90", "--out", tmp_path / "train", "--labels")
+    labels = write_labels(tmp_path / "l")
+    tifffile.imwrite(labels / "class1.tif", np.full(SIZE, 0.5))
+    assert crops(slide, *words, labels) != 0
+    assert "no labels" in capsys.readouterr().err
+    for class_id in (1, 2):
+        tifffile.imwrite(labels / f"class{class_id}.tif", np.zeros((90, 90), np.uint8))
+    assert crops(slide, *words, labels) != 0
+    assert "90 x 90 px, which no level" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert crops(slide, *words, tmp_path / "empty") != 0
+    assert "has no class1.tif" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_said(tmp_path: Path, slide: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = write_store(tmp_path / "half.sqlite", CELLS, complete=False)
+    assert crops(slide, "--cells", store, "--region", "0,0,9,9", "--out", tmp_path / "train") != 0
+    assert "The cells of the rest are missing" in capsys.readouterr().err

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import READ_ERRORS, choose_level, decoded_bytes, read_errors, watched_log
 from napari_cellseg.images.tags import pixel_size_um, to_colours
 
-__all__ = ["TiffLevel", "open_stored"]
+__all__ = ["TiffLevel", "open_stored", "opened_raw"]
 
 _CACHE_BYTES = 256 * 2**20
 """Decoded strips that are kept: a region is narrower than a strip, and the next one needs the same strips."""
@@ -46,6 +47,29 @@ def open_stored(path: Path, options: ReadOptions) -> StoredImage:  # noqa: ARG00
     return StoredImage(path=path, levels=tuple(levels), close=close)
 
 
+@contextmanager
+def opened_raw(path: Path) -> Iterator[TiffLevel]:
+    """Open a label image for `TiffLevel.read_raw`: one plane of one value per pixel, of any type.
+
+    Raises
+    ------
+    ImageReadError
+        The file cannot be read, or not by regions.
+    """
+    check_regular_file(path)
+    with ExitStack() as files:
+        with read_errors(path), watched_log():
+            tif = files.enter_context(tifffile.TiffFile(path))
+            series = choose_level(tif, 0)[0]
+            level = TiffLevel(series, None, _Strips())
+            if not level.is_one_plane or series.keyframe.axes != "YX":
+                raise ImageReadError(f"it has the axes {series.axes}; a label image has one value per pixel")
+            if level.large_strip:
+                raise ImageReadError(level.large_strip)
+            level.check()
+        yield level
+
+
 class TiffLevel:
     """A level of a TIFF; see `images.levels.Level`."""
 
@@ -66,7 +90,9 @@ class TiffLevel:
         else:
             most = _READ_BYTES // max(row_bytes, 1) if self._is_plain else rows
             self.tile = max(1, min(rows, most)), self.size[1]
-        self.problem = _problem(series) or ("" if page.is_tiled or self._is_plain else _large_strip(rows * row_bytes))
+        self.is_one_plane = len(series.pages) == 1 and math.prod(series.shape) == math.prod(page.shape)
+        self.large_strip = "" if page.is_tiled or self._is_plain else _large_strip(rows * row_bytes)
+        self.problem = _problem(page, is_one_plane=self.is_one_plane) or self.large_strip
 
     def check(self) -> None:
         """Refuse a level that is cut off, or too large."""
@@ -81,6 +107,14 @@ class TiffLevel:
             if log:  # some damage is only logged, and the pixels stay black
                 raise ImageReadError(f"its data is damaged near x {box[0]}, y {box[1]} px ({log[0][1]})")
         return pixels, axes
+
+    def read_raw(self, box: Box) -> Pixels:
+        """Return the stored values of a box, (h, w); for label images."""
+        with watched_log() as log:
+            values = self._plane(0, box)
+            if log:
+                raise ImageReadError(f"its data is damaged near x {box[0]}, y {box[1]} px ({log[0][1]})")
+        return values
 
     def _plane(self, number: int, box: Box) -> Pixels:
         """Return the pixels of a box in the only plane, or in that of one colour, as they are stored."""
@@ -175,20 +209,20 @@ class _Strips:
 
 def _is_plain(page: Any) -> bool:
     """Return whether the rows of a strip can be read one by one."""
-    is_whole_bytes = page.dtype is not None and page.dtype.kind == "u" and page.bitspersample == 8 * page.dtype.itemsize
+    is_whole_bytes = (
+        page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample == 8 * page.dtype.itemsize
+    )
     return bool(page.compression == 1 and page.predictor == 1 and page.fillorder == 1 and is_whole_bytes)
 
 
-def _problem(series: Any) -> str:
+def _problem(page: Any, *, is_one_plane: bool) -> str:
     """Return why a level cannot be read by regions: more than a plane, or the pixels depend on the whole image.
 
     The whole image decides how more than 8 bits are inverted, when colours are divided by alpha, and what NaN becomes.
     """
-    page = series.keyframe
     is_inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype.itemsize > 1
     is_local = page.dtype.kind in "bu" and not is_inverted and tifffile.EXTRASAMPLE.ASSOCALPHA not in page.extrasamples
-    is_one = len(series.pages) == 1 and math.prod(series.shape) == math.prod(page.shape)
-    if is_one and is_local and page.axes in ("YX", "YXS", "SYX"):
+    if is_one_plane and is_local and page.axes in ("YX", "YXS", "SYX"):
         return ""
     return "it is not one plane of 8- or 16-bit values; save it as a tiled, pyramidal RGB TIFF"
 
