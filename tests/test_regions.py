@@ -223,7 +223,7 @@ def test_a_dim_image_has_the_same_limits_in_memory_and_by_regions_and_says_where
         told = slide.overview.warnings()
         assert whole.scaling == slide.overview.scaling != alone.scaling
         np.testing.assert_array_equal(slide[0:300, 0:350], whole.rgb())
-    assert [text for text in told if "come from its picture of 75 x 88 px" in text]
+    assert [text for text in told if "come from its overview of 75 x 88 px" in text]
     assert whole.warnings() == told
     chosen = ReadOptions(limits=(0, 999))
     assert read_image(path, options=chosen).scaling.high == whole.with_options(chosen).scaling.high == 999

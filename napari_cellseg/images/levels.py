@@ -85,15 +85,15 @@ class StoredImage:
     close : callable
     stack : Stack, optional
         The stack from which `Level.read` takes one plane and channels, as a stand-in of one pixel.
-    notes : tuple of str
-        Warnings about the file, as clauses.
+    notes : callable
+        Returns warnings about the file, as clauses; may take a second.
     """
 
     path: Path
     levels: tuple[Level, ...]
     close: Callable[[], None]
     stack: Stack | None = None
-    notes: tuple[str, ...] = ()
+    notes: Callable[[], tuple[str, ...]] = tuple
 
 
 def open_stored(path: str | os.PathLike[str], options: ReadOptions) -> StoredImage | None:

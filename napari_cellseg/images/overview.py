@@ -48,7 +48,7 @@ def overview_of(stored: StoredImage, levels: Sequence[Level], options: ReadOptio
         options=options,
         levels_skipped=skipped,
         stack=stored.stack,
-        notes=stored.notes,
+        notes=stored.notes(),
     )
 
 
@@ -57,7 +57,7 @@ def with_limits_note(overview: Image) -> Image:
     scaling, (height, width) = overview.scaling, overview.size
     if scaling.source != "auto" or scaling.is_identity(overview.pixels.dtype):
         return overview
-    note = f"its brightness limits {scaling} come from its picture of {height} x {width} px, for all of the image"
+    note = f"its brightness limits {scaling} come from its overview of {height} x {width} px, for all of the image"
     return replace(overview, notes=(*overview.notes, note))
 
 

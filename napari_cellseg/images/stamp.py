@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["image_stamp"]
+__all__ = ["METADATA", "image_stamp"]
 
 _HASHED_BYTES = 2**20
-_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+"""Files of an OME-Zarr that are no chunks."""
 
 
 def image_stamp(path: Path) -> dict[str, Any]:
@@ -34,14 +35,14 @@ def image_stamp(path: Path) -> dict[str, Any]:
 def _telling(folder: Path) -> list[Path]:
     """Return the files of a folder that tell it from another; chunks deep inside are not listed."""
     levels = sorted(each for each in folder.iterdir() if each.is_dir() and each.name != "labels")
-    found = [each / name for each in (folder, *levels) for name in _METADATA]
+    found = [each / name for each in (folder, *levels) for name in METADATA]
     found += [end for level in levels for end in (_end(level, 0), _end(level, -1)) if end is not None]
     return [each for each in found if each.is_file()]
 
 
 def _end(folder: Path, place: int) -> Path | None:
     """Return the first or last chunk of a level by name."""
-    while names := sorted(each.name for each in folder.iterdir() if each.name not in _METADATA):
+    while names := sorted(each.name for each in folder.iterdir() if each.name not in METADATA):
         folder = folder / names[place]
         if folder.is_file():
             return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from napari_cellseg.images.levels import MAX_BLOCK_BYTES, Box, StoredImage
 from napari_cellseg.images.limits import check_sides
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.planes import Stack
+from napari_cellseg.images.stamp import METADATA
 from napari_cellseg.images.tags import samples_last
 
 __all__ = ["ZarrLevel", "open_stored"]
@@ -36,8 +38,7 @@ def open_stored(path: Path, options: ReadOptions) -> StoredImage:
         if level.planes != levels[0].planes:
             level.problem = "it has not the planes and channels of level 0"
     stack = _stack(arrays[0].shape, described.letters, options)
-    # Without coarser levels nothing tells a lost chunk from a blank one; listing a huge folder would take seconds.
-    return StoredImage(path=path, levels=tuple(levels), close=lambda: None, stack=stack, notes=levels[0].notes())
+    return StoredImage(path=path, levels=tuple(levels), close=lambda: None, stack=stack, notes=levels[0].notes)
 
 
 def _stack(shape: tuple[int, ...], letters: str, options: ReadOptions) -> Stack:
@@ -97,13 +98,16 @@ class ZarrLevel:
         check_sides(*self.size, by_region=True)
 
     def notes(self) -> tuple[str, ...]:
-        """Return what may be wrong with a level that has no coarser one, as clauses."""
+        """Return what may be wrong with a level without coarser ones, which would tell lost chunks from blank ones."""
         if self._coarser or self.problem:
             return ()
-        missing = int(self._array.nchunks) - int(self._array.nchunks_initialized)
-        if not missing:
+        sides = self._array.shards or self._array.chunks
+        wanted = math.prod(-(-length // side) for length, side in zip(self._array.shape, sides, strict=True))
+        names = (name for _, _, files in os.walk(self._folder) for name in files)
+        missing = wanted - sum(name not in METADATA for name in names)
+        if missing <= 0:
             return ()
-        return (f"{missing:,} of its {self._array.nchunks:,} chunks are not stored and are read as {self._fill}",)
+        return (f"{missing:,} of its {wanted:,} chunks are not stored and are read as {self._fill}",)
 
     @property
     def _fill(self) -> int:
