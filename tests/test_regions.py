@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from slide_files import chunk_file, write_pyramid, write_zarr
+from slide_files import chunk_file, damage_tile, write_pyramid, write_zarr
 
 from napari_cellseg.errors import ImageReadError
 from napari_cellseg.images import formats, levels, overview, tiff_levels
@@ -51,6 +51,28 @@ def reading(**options: Any) -> ReadOptions:
     return ReadOptions(**options)
 
 
+def ome_tiff(pixels: Any, axes: str, *, levels: int = 3, **options: Any) -> Callable[[Path], Path]:
+    """Return what writes a stack of grey planes, which is read through tifffile's Zarr store."""
+
+    def write(folder: Path) -> Path:
+        pytest.importorskip("zarr")
+        path = folder / "a.ome.tif"
+        about = {"axes": axes} | {f"PhysicalSize{axis}": 0.25 for axis in "XY"}
+        with tifffile.TiffWriter(path, ome=True) as tif:
+            for level in range(levels):
+                tif.write(
+                    pixels[..., :: 2**level, :: 2**level],
+                    subifds=levels - 1 if not level and levels > 1 else None,
+                    subfiletype=1 if level else 0,
+                    metadata=None if level else about,
+                    photometric="minisblack",
+                    **options,
+                )
+        return path
+
+    return write
+
+
 LZW = {"compression": "lzw", "predictor": True}
 KINDS = {
     "TIFF in tiles": (tiff(RGB), reading()),
@@ -72,6 +94,20 @@ KINDS = {
     ),
     "TIFF in strips, colours in planes": (strips(PLANES, planarconfig="separate"), reading()),
     "TIFF in strips, grey with black as white": (strips(RGB[..., 0], photometric="miniswhite"), reading()),
+    "OME-TIFF of three channels": (ome_tiff(PLANES, "CYX", tile=(64, 80), **LZW), reading()),
+    "OME-TIFF of five channels, 16 bits": (
+        ome_tiff(FIVE.astype(np.uint16) * 5, "CYX", tile=(64, 80), compression="zlib"),
+        reading(channels=(3,), limits=(0, 1275)),
+    ),
+    "OME-TIFF, a plane": (ome_tiff(STACK.transpose(1, 0, 2, 3), "ZCYX", tile=(64, 80)), reading(plane=2)),
+    "OME-TIFF in strips, maximum of the planes": (
+        ome_tiff(STACK, "TCYX", levels=1, rowsperstrip=50, **LZW),
+        reading(plane="max"),
+    ),
+    "TIFF of three pages": (
+        lambda folder: strips(PLANES, photometric="minisblack", compression="zlib")(folder),
+        reading(),
+    ),
     "OME-Zarr 0.4": (zarr(PLANES, "cyx"), reading()),
     "OME-Zarr 0.5": (zarr(PLANES, "cyx", version="0.5"), reading()),
     "OME-Zarr 0.5 in shards": (zarr(PLANES, "cyx", version="0.5", shards=(3, 128, 128)), reading()),
@@ -94,7 +130,8 @@ def test_each_region_of_each_level_is_that_of_the_whole_image(tmp_path: Path, ki
     write, options = KINDS[kind]
     path = write(tmp_path)
     rng = np.random.default_rng(7)
-    for level in range(3 if "Zarr" in kind or kind == "TIFF in tiles" else 1):
+    has_levels = "OME" in kind and "strips" not in kind
+    for level in range(3 if has_levels or kind == "TIFF in tiles" else 1):
         chosen = options.changed(level=level)
         whole = read_image(path, options=chosen)
         height, width = whole.size
@@ -227,3 +264,24 @@ def test_a_dim_image_has_the_same_limits_in_memory_and_by_regions_and_says_where
     assert whole.warnings() == told
     chosen = ReadOptions(limits=(0, 999))
     assert read_image(path, options=chosen).scaling.high == whole.with_options(chosen).scaling.high == 999
+
+
+def test_a_damaged_tile_of_a_stack_in_a_tiff_is_grey_in_a_view_and_an_error_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "OVERVIEW_PX", 200)
+    path = ome_tiff(PLANES, "CYX", tile=(64, 64), compression="zlib")(tmp_path)
+    damage_tile(path, 7)  # of the first channel, 6 tiles in a row: x 64, y 64
+    shown = open_levels(path, ReadOptions())
+    found = shown.picture((0, 0, 350, 300), 1)
+    shown.close()
+    assert found is not None
+    assert ["damaged near x 64, y 64 px" in problem for problem in found.problems] == [True]
+    assert (found.rgb[64:128, 64:128] == 96).all()
+    found.rgb[64:128, 64:128] = RGB[64:128, 64:128]
+    np.testing.assert_array_equal(found.rgb, RGB)
+    with (
+        open_slide(path, ReadOptions(level=0)) as slide,
+        pytest.raises(ImageReadError, match=r"a\.ome\.tif.*near x 64, y 64 px"),
+    ):
+        slide[0:100, 0:100]

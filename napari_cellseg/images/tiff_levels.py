@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import numpy.typing as npt
 import tifffile
 
 from napari_cellseg.errors import ImageReadError
-from napari_cellseg.images.levels import MAX_BLOCK_BYTES, Box, StoredImage
+from napari_cellseg.images.levels import MAX_BLOCK_BYTES, Box, Level, StoredImage
 from napari_cellseg.images.limits import check_limits
 from napari_cellseg.images.listing import check_regular_file
 from napari_cellseg.images.options import ReadOptions
 from napari_cellseg.images.read import READ_ERRORS, choose_level, decoded_bytes, read_errors, watched_log
 from napari_cellseg.images.tags import pixel_size_um, to_colours
+from napari_cellseg.images.zarr_levels import ZarrLevel, stack_of
 
 __all__ = ["TiffLevel", "open_stored", "opened_raw"]
 
@@ -31,20 +34,48 @@ _READ_BYTES = 2**18
 Pixels = npt.NDArray[Any]
 
 
-def open_stored(path: Path, options: ReadOptions) -> StoredImage:  # noqa: ARG001 - a level is one plane
+def open_stored(path: Path, options: ReadOptions) -> StoredImage:
     """Open the first image of a TIFF; see `images.levels.open_stored`."""
     check_regular_file(path)
     with ExitStack() as files, read_errors(path), watched_log():
         tif = files.enter_context(tifffile.TiffFile(path))
         _, full = choose_level(tif, 0)
         size_um = pixel_size_um(tif, full.keyframe)
-        strips = _Strips()
-        levels = []
-        for series in full.levels:
-            side = float(full.keyframe.imagewidth / series.keyframe.imagewidth)
-            levels.append(TiffLevel(series, None if size_um is None else size_um * side, strips))
+        sides = [float(full.keyframe.imagewidth / series.keyframe.imagewidth) for series in full.levels]
+        sizes_um = [None if size_um is None else size_um * side for side in sides]
+        stack, levels = None, _stack_levels(full, options, sizes_um)
+        if levels:
+            stack = stack_of(full.shape, full.axes, options)
+        else:
+            strips = _Strips()
+            levels = [TiffLevel(series, um, strips) for series, um in zip(full.levels, sizes_um, strict=True)]
         close = files.pop_all().close
-    return StoredImage(path=path, levels=tuple(levels), close=close)
+    return StoredImage(path=path, levels=tuple(levels), close=close, stack=stack)
+
+
+def _stack_levels(full: Any, options: ReadOptions, sizes_um: Sequence[float | None]) -> list[Level]:
+    """Return the levels of a stack of grey planes, read through tifffile's Zarr store; empty for another image."""
+    page = full.keyframe
+    is_stack = len(full.pages) > 1 or math.prod(full.shape) != math.prod(page.shape)
+    is_grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and page.axes == "YX" and full.axes.endswith("YX")
+    is_plain = page.dtype.kind == "u" and page.bitspersample == 8 * page.dtype.itemsize
+    if not (is_stack and is_grey and is_plain) or len(set(full.axes)) < len(full.axes) or find_spec("zarr") is None:
+        return []
+    import zarr
+
+    try:
+        arrays = [zarr.open_array(full.aszarr(level=i), mode="r") for i in range(len(full.levels))]
+    except (*READ_ERRORS, NotImplementedError):  # an older tifffile, or pages that differ
+        return []
+    return [
+        ZarrLevel(array, full.axes, options, um, check=partial(_check, series))
+        for array, series, um in zip(arrays, full.levels, sizes_um, strict=True)
+    ]
+
+
+def _check(series: Any) -> None:
+    """Refuse a level that is cut off, or too large."""
+    check_limits(series, series.keyframe, series.keyframe.parent.filehandle.size, by_region=True)
 
 
 @contextmanager
@@ -96,7 +127,7 @@ class TiffLevel:
 
     def check(self) -> None:
         """Refuse a level that is cut off, or too large."""
-        check_limits(self._series, self._page, self._page.parent.filehandle.size, by_region=True)
+        _check(self._series)
 
     def read(self, box: Box) -> tuple[Pixels, str]:
         """Decode the tiles or strips that a box touches; those without data stay black."""
@@ -224,7 +255,10 @@ def _problem(page: Any, *, is_one_plane: bool) -> str:
     is_local = page.dtype.kind in "bu" and not is_inverted and tifffile.EXTRASAMPLE.ASSOCALPHA not in page.extrasamples
     if is_one_plane and is_local and page.axes in ("YX", "YXS", "SYX"):
         return ""
-    return "it is not one plane of 8- or 16-bit values; save it as a tiled, pyramidal RGB TIFF"
+    return (
+        "it is neither one plane nor grey planes (which need the extra formats) of 8- or 16-bit values; save it as a "
+        "tiled, pyramidal RGB TIFF"
+    )
 
 
 def _large_strip(nbytes: int) -> str:

@@ -1,11 +1,11 @@
-"""Reads the levels of an OME-Zarr by regions: of each chunk only the plane and the channels of the picture."""
+"""Reads levels of Zarr arrays by regions, of an OME-Zarr or a TIFF: only the plane and the channels of the picture."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from napari_cellseg.images.planes import Stack
 from napari_cellseg.images.stamp import METADATA
 from napari_cellseg.images.tags import samples_last
 
-__all__ = ["ZarrLevel", "open_stored"]
+__all__ = ["ZarrLevel", "open_stored", "stack_of"]
 
 Pixels = npt.NDArray[Any]
 
@@ -33,22 +33,25 @@ def open_stored(path: Path, options: ReadOptions) -> StoredImage:
     levels: list[ZarrLevel] = []
     for number in reversed(range(len(arrays))):
         size_um = ome_zarr.pixel_size_um(described, number)
-        levels.insert(0, ZarrLevel(arrays[number], described.letters, options, size_um, folders[number], tuple(levels)))
+        level = ZarrLevel(
+            arrays[number], described.letters, options, size_um, folder=folders[number], coarser=tuple(levels)
+        )
+        levels.insert(0, level)
     for level in levels[1:]:
         if level.planes != levels[0].planes:
             level.problem = "it has not the planes and channels of level 0"
-    stack = _stack(arrays[0].shape, described.letters, options)
+    stack = stack_of(arrays[0].shape, described.letters, options)
     return StoredImage(path=path, levels=tuple(levels), close=lambda: None, stack=stack, notes=levels[0].notes)
 
 
-def _stack(shape: tuple[int, ...], letters: str, options: ReadOptions) -> Stack:
+def stack_of(shape: tuple[int, ...], letters: str, options: ReadOptions) -> Stack:
     """Return the stack of an image as a stand-in of one pixel."""
     small = tuple(1 if letter in "YX" else length for letter, length in zip(letters, shape, strict=True))
     return Stack(*samples_last(Stack.stand_in(small), letters), options.channels is not None)
 
 
 class ZarrLevel:
-    """A level of an OME-Zarr; see `images.levels.Level`.
+    """A level of an OME-Zarr, or of a stack in a TIFF; see `images.levels.Level`.
 
     Parameters
     ----------
@@ -58,9 +61,11 @@ class ZarrLevel:
     options : ReadOptions
         The plane and the channels.
     size_um : float or None
-    folder : Path
-        Of the array.
+    folder : Path, optional
+        Of the chunks, if each is a file.
     coarser : tuple of ZarrLevel
+    check : callable, optional
+        Refuses a file that is damaged.
     """
 
     def __init__(
@@ -69,17 +74,19 @@ class ZarrLevel:
         letters: str,
         options: ReadOptions,
         size_um: float | None,
-        folder: Path,
-        coarser: tuple[ZarrLevel, ...],
+        *,
+        folder: Path | None = None,
+        coarser: tuple[ZarrLevel, ...] = (),
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._array, self._letters, self._folder, self._coarser = array, letters, folder, coarser
-        self._options = options
+        self._options, self._check = options, check
         self.size = int(array.shape[-2]), int(array.shape[-1])
         self.tile = int(array.chunks[-2]), int(array.chunks[-1])
         self.nbytes = int(array.nbytes)
         self.pixel_size_um = size_um
         self.planes = array.shape[:-2]
-        stack = _stack(array.shape, letters, options)
+        stack = stack_of(array.shape, letters, options)
         self.picture_bytes = math.prod(self.size) * array.dtype.itemsize * (3 if stack.axes.endswith("S") else 1)
         self.problem = self._find_problem()
         self._lost: dict[str, bool] = {}
@@ -96,10 +103,12 @@ class ZarrLevel:
     def check(self) -> None:
         """Refuse a level without pixels or of a side that no image has."""
         check_sides(*self.size, by_region=True)
+        if self._check is not None:
+            self._check()
 
     def notes(self) -> tuple[str, ...]:
         """Return what may be wrong with a level without coarser ones, which would tell lost chunks from blank ones."""
-        if self._coarser or self.problem:
+        if self._coarser or self.problem or self._folder is None:
             return ()
         sides = self._array.shards or self._array.chunks
         wanted = math.prod(-(-length // side) for length, side in zip(self._array.shape, sides, strict=True))
@@ -115,7 +124,7 @@ class ZarrLevel:
 
     def read(self, box: Box) -> tuple[Pixels, str]:
         """Return the picture of a box: one plane or projection, grey or in colours."""
-        stack = _stack(self._array.shape, self._letters, self._options)
+        stack = stack_of(self._array.shape, self._letters, self._options)
         stack.picture(self._options)  # report a missing plane or channel
         picks, letters, rest = _picks(stack, self._letters, self._options)
         x0, y0, x1, y1 = box
@@ -152,6 +161,8 @@ class ZarrLevel:
 
         The format leaves out chunks without values, so that a missing file alone is no damage.
         """
+        if self._folder is None:
+            return ""
         array = self._array
         sides = array.shards or array.chunks
         spans = [
