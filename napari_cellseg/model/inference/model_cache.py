@@ -6,9 +6,9 @@ from pathlib import Path
 
 from napari_cellseg.model.checkpoint import CheckpointHeader, load_checkpoint, read_header
 from napari_cellseg.model.device import Device
+from napari_cellseg.model.network.any_threads import same_on_any_threads
 from napari_cellseg.model.network.folding import fold_norms
 from napari_cellseg.model.network.mask_rcnn import CellMaskRCNN
-from napari_cellseg.model.network.pointwise import same_on_any_threads
 
 __all__ = ["ModelCache"]
 
@@ -36,12 +36,12 @@ class ModelCache:
             self.clear()  # first, so that two models are never in memory together
             model, header = load_checkpoint(path, device.name)
             fold_norms(model)
-            if device.kind == "cpu":
-                same_on_any_threads(model)
             if runtime == "openvino":
                 from napari_cellseg.model.network.compiled import CompiledBackbone
 
                 model.backbone = CompiledBackbone(model.backbone)  # type: ignore[assignment]  # stands in for it
+            if device.kind == "cpu":
+                same_on_any_threads(model)
             self._key, self._loaded = key, (model, header)
         return self._loaded
 
