@@ -105,7 +105,7 @@ def test_its_arrows_open_the_next_and_the_previous_image(window: Window, line: W
     assert line.buttons["previous_image"].toolTip() == "This is the first image."
     click(line.buttons["next_image"])
     wait_until(lambda: line.image.text() == "image 2/3")
-    assert line.image.toolTip() == window.state.images[1].image_id
+    wait_until(lambda: line.image.toolTip() == window.state.images[1].image_id)  # "Opening..." until it is read
     wait_until(line.buttons["previous_image"].isEnabled)
     click(line.buttons["previous_image"])
     wait_until(lambda: line.image.text() == "image 1/3")
