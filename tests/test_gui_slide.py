@@ -190,6 +190,8 @@ def test_an_ome_zarr_dropped_on_the_canvas_is_opened_by_regions(plugin, window, 
     wait_until(lambda: plugin.state.slide is not None)
     settle(plugin)
     assert plugin.state.slide.file.path == path
+    assert plugin.state.workspace.project.folder == tmp_path, "no file is written into the image"
+    assert plugin.state.slide.store == tmp_path / "cells" / "slide.ome.sqlite"
 
 
 def test_limits_and_channels_of_a_slide_are_chosen_in_open(plugin, window, tmp_path, tissue):

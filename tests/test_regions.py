@@ -240,10 +240,12 @@ def test_an_image_file_that_is_never_read_by_regions_says_so(tmp_path: Path) -> 
         pass
 
 
-def test_two_folders_of_one_shape_have_two_stamps_and_a_copy_has_the_same(tmp_path: Path) -> None:
+def test_two_folders_of_one_shape_have_two_stamps_and_a_copy_with_other_files_has_the_same(tmp_path: Path) -> None:
     for name, pixels in (("a", PLANES), ("b", 255 - PLANES), ("c", PLANES)):
         (tmp_path / name).mkdir()
         zarr(pixels, "cyx")(tmp_path / name)
+    (tmp_path / "c" / "a.zarr" / "cells").mkdir()
+    (tmp_path / "c" / "a.zarr" / "cells" / "a.sqlite").touch()
     stamps = [image_stamp(tmp_path / name / "a.zarr") for name in "abc"]
     assert stamps[0] == stamps[2] != stamps[1]
 

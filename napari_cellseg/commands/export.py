@@ -89,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
 def _ids_to_write(options: argparse.Namespace, items: Sequence[ExportItem]) -> Path | None:
     if "results" not in options.to:
         return None
-    folder = options.source if options.source.is_dir() else options.source.parent
+    from napari_cellseg.images.listing import home_of
+
+    folder = home_of(options.source)
     ids = match_id_file(options, folder, [item.file.image_id for item in items])
     show_id_match(options, ids)
     return None if ids is None else ids.path

@@ -128,6 +128,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_cellseg.commands.progress import Bar
     from napari_cellseg.commands.slides import parse_region, slide_tasks
     from napari_cellseg.export.exporters import exporters_of
+    from napari_cellseg.images.listing import home_of
     from napari_cellseg.memory import bound_shape_caches
     from napari_cellseg.model.checkpoint import read_header
     from napari_cellseg.wording import counted, replaced_text
@@ -143,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
     if options.plane not in (None, "all"):
         check_readable(files)
     tasks = slide_tasks(files, exporters, options.out, skips_glass=options.tissue_filter, region=region)
-    ids = match_id_file(options, _folder_of(options.images[0]), [file.image_id for file in files])
+    ids = match_id_file(options, home_of(options.images[0]), [file.image_id for file in files])
     _check_ids(files, ids)
     if not options.quiet:
         show_id_match(options, ids)
@@ -175,10 +176,6 @@ def run(options: argparse.Namespace) -> int:
         print(replaced_text(replaced, options.out), file=sys.stderr)
     _report(options, found, failed, written, header.classes, limits, lost)
     return 1 if failed else 0
-
-
-def _folder_of(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
 
 
 def list_inputs(paths: Sequence[Path]) -> list[ImageFile]:

@@ -27,6 +27,7 @@ __all__ = [
     "check_regular_file",
     "find_images",
     "has_own_folder",
+    "home_of",
     "is_mask_folder",
     "list_images",
     "natural_key",
@@ -188,6 +189,11 @@ def _walk(folder: Path, depth: int) -> Iterator[Path | Skipped]:
 def is_mask_folder(name: str) -> bool:
     """Return whether a folder of this name holds label images, or pictures that an export drew."""
     return name.lower() in _MASK_FOLDERS | _WRITTEN_FOLDERS
+
+
+def home_of(path: Path) -> Path:
+    """Return a folder of images itself, or the folder of one image; an OME-Zarr, which is a folder, is one image."""
+    return path if _is_folder(path) else path.parent
 
 
 def _is_folder(entry: Path) -> bool:

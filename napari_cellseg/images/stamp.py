@@ -34,10 +34,15 @@ def image_stamp(path: Path) -> dict[str, Any]:
 
 def _telling(folder: Path) -> list[Path]:
     """Return the files of a folder that tell it from another; chunks deep inside are not listed."""
-    levels = sorted(each for each in folder.iterdir() if each.is_dir() and each.name != "labels")
+    levels = sorted(each for each in folder.iterdir() if each.name != "labels" and _is_array(each))
     found = [each / name for each in (folder, *levels) for name in METADATA]
     found += [end for level in levels for end in (_end(level, 0), _end(level, -1)) if end is not None]
     return [each for each in found if each.is_file()]
+
+
+def _is_array(folder: Path) -> bool:
+    """Return whether a folder is part of an OME-Zarr, and not, for example, of a project."""
+    return any((folder / name).is_file() for name in METADATA)
 
 
 def _end(folder: Path, place: int) -> Path | None:

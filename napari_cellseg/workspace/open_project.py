@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_cellseg.errors import AnnotationError
-from napari_cellseg.images.listing import find_images
+from napari_cellseg.images.listing import find_images, home_of
 from napari_cellseg.images.plane_images import all_planes
 from napari_cellseg.review import account_name
 from napari_cellseg.workspace.holds import Lease
@@ -64,7 +64,7 @@ def open_project(path: str | os.PathLike[str], *, user: str | None = None, take_
 
 def _project(path: Path, user: str, lease: Lease | None) -> Project:
     listing = find_images(path)
-    folder = path if path.is_dir() else path.parent
+    folder = home_of(path)
     state = state_folder(folder)
     settings = read_settings(state, folder)
     images = all_planes(listing.images) if settings.every_plane else listing.images

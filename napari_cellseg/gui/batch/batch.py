@@ -34,6 +34,7 @@ from napari_cellseg.gui.palettes import with_preferred_colours
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.thresholds import first_min_scores
 from napari_cellseg.gui.widgets.notify import show_error, show_warning
+from napari_cellseg.images.listing import home_of
 from napari_cellseg.images.read import ImageFile
 from napari_cellseg.model.checkpoint import CheckpointHeader
 from napari_cellseg.workspace import Project, open_project
@@ -114,7 +115,7 @@ class Batch(QObject):
     @property
     def ids_file(self) -> Path | None:
         """Return the file with the image ids: the chosen one, else the one found automatically."""
-        return self._ids or (None if self.folder is None else find_ids(_inside(self.folder)))
+        return self._ids or (None if self.folder is None else find_ids(home_of(self.folder)))
 
     @property
     def images_of_run(self) -> int:
@@ -386,9 +387,5 @@ def _store(run: BatchRun, file: ImageFile, event: ImageDone) -> bool:
     return is_stored
 
 
-def _inside(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
-
-
 def _same(project: Project, folder: Path) -> bool:
-    return project.is_at(folder) or project.is_in(_inside(folder))
+    return project.is_at(folder) or project.is_in(home_of(folder))
