@@ -19,7 +19,7 @@ SCREEN ?= $(if $(DISPLAY)$(WAYLAND_DISPLAY),real,virtual)
 VIRTUAL_SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 ON_SCREEN := $(if $(filter virtual,$(SCREEN)),$(VIRTUAL_SCREEN))
 
-# The hundred processes that the tests start would each compile the package again: a tenth of the time of `make test`.
+# Else each process that the tests start compiles the package again: 0.6 s of CPU each, and 7 s to collect the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Two processes, each with whole files: pytest-xdist 3.8 ignores the groups of --dist loadgroup with pytest 9.
