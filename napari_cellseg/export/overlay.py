@@ -15,7 +15,7 @@ from napari_cellseg.classes import ClassTable
 from napari_cellseg.export.exporter import Exporter, ExportImage, ExportJob
 from napari_cellseg.review import Cell
 
-__all__ = ["OVERLAYS", "draw_overlay", "outlined", "write_overlay"]
+__all__ = ["OVERLAYS", "draw_overlay", "outlined", "piece_around", "write_overlay"]
 
 _LEAST_PX = 24
 """Smallest piece of tissue that is shown, px of the image: a speck needs its surroundings."""
@@ -34,11 +34,19 @@ def draw_overlay(
     return picture
 
 
-def outlined(rgb: npt.NDArray[np.uint8], cell: Cell, colour: str) -> npt.NDArray[np.uint8]:
-    """Return a square piece of an image around a cell, (S, S, 3) uint8, with its contour; black beyond the image."""
+def piece_around(cell: Cell) -> tuple[int, int, int, int]:
+    """Return the square (x0, y0, x1, y1) around a cell that `outlined` shows, px; it may reach beyond the image."""
     x0, y0, x1, y1 = cell.box
     side = max(int(1.5 * max(x1 - x0, y1 - y0)) + 4, _LEAST_PX)
     left, top = (x0 + x1 - side) // 2, (y0 + y1 - side) // 2
+    return left, top, left + side, top + side
+
+
+def outlined(rgb: npt.NDArray[np.uint8], cell: Cell, colour: str) -> npt.NDArray[np.uint8]:
+    """Return a square piece of an image around a cell, (S, S, 3) uint8, with its contour; black beyond the image."""
+    x0, y0, x1, y1 = cell.box
+    left, top, right, _ = piece_around(cell)
+    side = right - left
     height, width = rgb.shape[:2]
     part = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
     crop = np.zeros((side, side, 3), np.uint8)

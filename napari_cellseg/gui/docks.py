@@ -88,7 +88,7 @@ class Gallery(GalleryDock):
 
     def __init__(self, napari_viewer: Any) -> None:
         plugin = plugin_of(napari_viewer)
-        super().__init__(plugin.state, plugin.layers, plugin.review)
+        super().__init__(plugin.state, plugin.layers, plugin.review, plugin.slides)
 
 
 class Table(TableDock):

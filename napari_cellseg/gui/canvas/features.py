@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_cellseg.review import ReviewSession
+from napari_cellseg.classes import ClassTable
+from napari_cellseg.review import Cell, ReviewSession
 
-__all__ = ["cell_features", "cell_line", "selection_line"]
+__all__ = ["ShownCells", "cell_features", "cell_line", "selection_line"]
+
+
+class ShownCells(Protocol):
+    """Cells to show: a `ReviewSession`, or some cells of a slide."""
+
+    @property
+    def cells(self) -> Mapping[int, Cell]:
+        """By cell_id."""
+
+    @property
+    def classes(self) -> ClassTable:
+        """Their classes."""
+
+    def is_visible(self, cell: Cell) -> bool:
+        """Return whether a cell is shown."""
 
 
 def cell_features(session: ReviewSession, class_id: int) -> dict[str, npt.NDArray[Any]]:
@@ -31,7 +47,7 @@ def cell_features(session: ReviewSession, class_id: int) -> dict[str, npt.NDArra
     }
 
 
-def cell_line(session: ReviewSession, cell_id: int, pixel_size_um: float | None = None) -> str:
+def cell_line(session: ShownCells, cell_id: int, pixel_size_um: float | None = None) -> str:
     """Say what a cell is, in one line for the status bar; empty for a cell that is gone."""
     cell = session.cells.get(cell_id)
     if cell is None:

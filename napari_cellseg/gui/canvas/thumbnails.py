@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QRect, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap
 
-from napari_cellseg.export.overlay import outlined
 from napari_cellseg.review import Cell, Status
 
 __all__ = ["CROSS_PX", "THUMBNAIL_PX", "Thumbnails"]
@@ -22,23 +23,27 @@ class Thumbnails:
 
     Parameters
     ----------
-    rgb : (H, W, 3) uint8
-        The image.
+    crop : callable
+        Returns the tissue around a cell with its outline in a colour, (S, S, 3) uint8; None while it is being read.
     """
 
-    def __init__(self, rgb: npt.NDArray[np.uint8]) -> None:
-        self._rgb = rgb
+    def __init__(self, crop: Callable[[Cell, str], npt.NDArray[np.uint8] | None]) -> None:
+        self._crop = crop
         self._kept: dict[int, tuple[Cell, str, QPixmap]] = {}
 
     def picture(self, cell: Cell, colour: str) -> QPixmap:
         """Return the thumbnail of a cell in the colour of its class, ``#rrggbb``."""
         kept = self._kept.get(cell.cell_id)
         if kept is None or kept[0] is not cell or kept[1] != colour:
-            kept = self._kept[cell.cell_id] = cell, colour, self._draw(cell, colour)
+            crop = self._crop(cell, colour)
+            if crop is None:
+                empty = QPixmap(THUMBNAIL_PX, THUMBNAIL_PX)
+                empty.fill(QColor(60, 60, 60))
+                return empty
+            kept = self._kept[cell.cell_id] = cell, colour, self._draw(cell, crop)
         return kept[2]
 
-    def _draw(self, cell: Cell, colour: str) -> QPixmap:
-        crop = outlined(self._rgb, cell, colour)
+    def _draw(self, cell: Cell, crop: npt.NDArray[np.uint8]) -> QPixmap:
         side = crop.shape[0]
         image = QImage(crop.data, side, side, 3 * side, QImage.Format.Format_RGB888)
         modes = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation

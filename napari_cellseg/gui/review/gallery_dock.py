@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QItemSelectionModel, QSize, Qt, QTimer
@@ -17,6 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cellseg.export.overlay import outlined
+from napari_cellseg.formats.cell_decisions import CellDecisions
 from napari_cellseg.gui.canvas.colours import to_rgb
 from napari_cellseg.gui.canvas.layers import ClassLayers
 from napari_cellseg.gui.canvas.thumbnails import CROSS_PX, THUMBNAIL_PX, Thumbnails
@@ -24,7 +27,9 @@ from napari_cellseg.gui.review.actions import ReviewActions
 from napari_cellseg.gui.review.gallery_model import CELL_MIME, GalleryModel, GallerySort
 from napari_cellseg.gui.review.keys import add_dock_keys
 from napari_cellseg.gui.review.rows import button, colour_icon
-from napari_cellseg.gui.slides.words import NO_GALLERY
+from napari_cellseg.gui.slides.cell_crops import CellCrops
+from napari_cellseg.gui.slides.cell_list import SlideList
+from napari_cellseg.gui.slides.slide_view import SlideView
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.class_key import class_key
@@ -38,11 +43,13 @@ __all__ = ["GalleryDock"]
 class GalleryDock(BottomDock):
     """Pages of thumbnails: click one to select it, its cross to reject it, drag it onto a class to reclassify it."""
 
-    def __init__(self, state: AppState, layers: ClassLayers, review: ReviewActions) -> None:
+    def __init__(self, state: AppState, layers: ClassLayers, review: ReviewActions, slides: SlideView) -> None:
         super().__init__(state)
         self.layers, self.review = layers, review
+        self.of_slide, self._crops = SlideList(state, slides, review.slide, self), CellCrops(state, self)
         review.queue.begin()
         add_dock_keys(self, review)
+        self._listed_place: tuple[Any, ...] = ()
         self.model = GalleryModel(self)
         self._targets: list[ClassTarget] = []
         self._is_linking = False
@@ -59,6 +66,9 @@ class GalleryDock(BottomDock):
         self.state.selection_changed.connect(self._on_selection)
         self.layers.session_changed.connect(self._on_change)
         self.review.queue.changed.connect(self._on_queue)
+        self.of_slide.changed.connect(self._on_listed)
+        self._crops.came.connect(self.model.look_again)
+        review.slide.changed.connect(self._on_selection)
         self._on_current()
 
     def _build(self) -> None:
@@ -99,7 +109,7 @@ class GalleryDock(BottomDock):
         self.view.setDragEnabled(True)  # after setMovement, which turns it off
         self.view.viewport().installEventFilter(self)
         self.view.selectionModel().selectionChanged.connect(self._on_picked)
-        self.on_slide = small_label(NO_GALLERY)
+        self.on_slide = small_label()
         layout = QVBoxLayout(self)
         layout.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
         layout.setContentsMargins(8, 4, 8, 4)
@@ -175,10 +185,28 @@ class GalleryDock(BottomDock):
     def _on_current(self) -> None:
         self._only = None
         self.only_row.hide()
-        self.on_slide.setVisible(self.state.slide is not None)
+        self.on_slide.hide()
+        self._crops.forget()
         image = self.state.image
-        self.model.open(self.state.session, None if image is None else Thumbnails(image.rgb()))
+        self.model.open(self.state.session, None if image is None else Thumbnails(partial(outlined, image.rgb())))
         self._show_classes()
+
+    def showEvent(self, event: Any) -> None:  # noqa: D102
+        super().showEvent(event)
+        self.of_slide.refresh()
+
+    def _on_listed(self) -> None:
+        """Show other cells of the slide, or the same after a decision: then the page stays."""
+        if self.state.slide is None:
+            return
+        self.on_slide.setText(self.of_slide.text)
+        self.on_slide.setVisible(bool(self.of_slide.text))
+        page = self.model.page if self.of_slide.place == self._listed_place else 0
+        self._listed_place, self._crops.factor = self.of_slide.place, self.of_slide.factor
+        self.model.open(self.of_slide.shown, Thumbnails(self._crops.of))
+        self.arrange()
+        self.model.turn_to(page)
+        self._show_page()
 
     def _show_classes(self) -> None:
         session = self.state.session
@@ -192,12 +220,16 @@ class GalleryDock(BottomDock):
         self._targets = []
         for class_id, name, colour in classes:
             self.class_choice.addItem(colour_icon(colour), name, class_id)
-            self._targets.append(
-                ClassTarget(class_id, name, colour, 120 if len(classes) < 6 else 60, self.review.reclassify)
-            )
+            self._targets.append(ClassTarget(class_id, name, colour, 120 if len(classes) < 6 else 60, self._reclassify))
             self._bar.addWidget(self._targets[-1])
         self.class_choice.setCurrentIndex(chosen if chosen is not None and chosen <= len(classes) else 0)
         self.arrange()
+
+    def _reclassify(self, class_id: int, cell_ids: Sequence[int] = ()) -> None:
+        if self.state.slide is None:
+            self.review.reclassify(class_id, *([cell_ids] if cell_ids else []))
+        elif cell_ids or self.review.slide.selected is not None:
+            self.review.slide.give_class(class_id, cell_ids)
 
     def _on_change(self, change: Change) -> None:
         if change.kind is ChangeKind.VIEW or not self.model.look_again(change.cell_ids):
@@ -215,7 +247,9 @@ class GalleryDock(BottomDock):
             return
         flags = QItemSelectionModel.SelectionFlag
         picked = self.view.selectionModel()
-        rows = [row for row in map(self.model.row_of, self.state.selection) if row is not None]
+        of_slide = self.review.slide.selected
+        selected = self.state.selection if of_slide is None else (of_slide.id,)
+        rows = [row for row in map(self.model.row_of, selected) if row is not None]
         self._is_linking = True
         picked.clear()
         for row in rows:
@@ -223,16 +257,18 @@ class GalleryDock(BottomDock):
         if rows:
             picked.setCurrentIndex(self.model.index(rows[0]), flags.NoUpdate)
             self.view.scrollTo(self.model.index(rows[0]))
-        elif self.state.selection and self.isVisible():
+        elif selected and self.isVisible():
             self._follow.start(150)  # not for each of many cells quickly gone through
         self._is_linking = False
-        chosen = len(self.state.selection)
+        chosen = len(selected)
         for target in self._targets:
             target.explain(None if chosen else "Select a cell first, or drag one here.")
 
     def _turn_to_selected(self) -> None:
         """Show the page that the selected cell is on."""
-        page = self.model.page_of(self.state.selection[0]) if self.state.selection else None
+        of_slide = self.review.slide.selected
+        selected = self.state.selection if of_slide is None else (of_slide.id,)
+        page = self.model.page_of(selected[0]) if selected else None
         if page is not None and page != self.model.page:
             self.model.turn_to(page)
             self._show_page()
@@ -242,7 +278,10 @@ class GalleryDock(BottomDock):
             return
         ids = [self.model.cell_id(index) for index in self.view.selectionModel().selectedIndexes()]
         self._is_linking = True
-        if len(ids) == 1:
+        if self.state.slide is not None:
+            if ids:
+                self.of_slide.go_to(ids[-1])
+        elif len(ids) == 1:
             self.review.show_cell(ids[0])
         else:
             self.state.select(ids)
@@ -262,7 +301,10 @@ class GalleryDock(BottomDock):
         return bool(right - CROSS_PX <= position.x() <= right + 2 and position.y() <= cell.top() + CROSS_PX + 6)
 
     def toggle_rejected(self, cell_id: int) -> None:
-        """Reject a cell, or take its rejection back."""
+        """Reject a cell, or take its rejection back; one of a slide is no longer listed then."""
+        if self.state.slide is not None:
+            self.review.slide.decide([cell_id], CellDecisions.reject)
+            return
         session = self.state.session
         if session is not None and cell_id in session.cells:
             cell = session.cells[cell_id]

@@ -8,9 +8,9 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, QObject, Qt
 
-from napari_cellseg.gui.canvas.features import cell_line
+from napari_cellseg.gui.canvas.features import ShownCells, cell_line
 from napari_cellseg.gui.canvas.thumbnails import Thumbnails
-from napari_cellseg.review import Cell, ReviewSession
+from napari_cellseg.review import Cell
 
 __all__ = ["CELL_MIME", "PAGE", "GalleryModel", "GallerySort"]
 
@@ -33,7 +33,7 @@ class GalleryModel(QAbstractListModel):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._session: ReviewSession | None = None
+        self._session: ShownCells | None = None
         self._thumbnails: Thumbnails | None = None
         self._all: list[int] = []
         self._ids: list[int] = []
@@ -42,7 +42,7 @@ class GalleryModel(QAbstractListModel):
 
     # ---- what is shown ----
 
-    def open(self, session: ReviewSession | None, thumbnails: Thumbnails | None) -> None:
+    def open(self, session: ShownCells | None, thumbnails: Thumbnails | None) -> None:
         """Show another image."""
         self._session, self._thumbnails = session, thumbnails
         self.arrange(None, GallerySort.SCORE, lambda cell: cell.score)

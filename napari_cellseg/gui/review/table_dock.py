@@ -29,6 +29,7 @@ from napari_cellseg.gui.review.rows import button
 from napari_cellseg.gui.review.table_model import CellTable, Column, cell_columns, measured_columns, slide_columns
 from napari_cellseg.gui.slides.cell_list import SlideList
 from napari_cellseg.gui.slides.slide_view import SlideView
+from napari_cellseg.gui.slides.words import TABLE_MORE
 from napari_cellseg.gui.state import AppState
 from napari_cellseg.gui.widgets.bottom_dock import BottomDock
 from napari_cellseg.gui.widgets.dock import explain, small_label
@@ -162,7 +163,7 @@ class TableDock(BottomDock):
             columns = cell_columns(classes, _shown(session)) | self._measurements(session)
         elif of_slide.cells:
             columns = slide_columns(classes, list(of_slide.cells.values()), of_slide.factor)
-        self.on_slide.setText(of_slide.text)
+        self.on_slide.setText(f"{of_slide.text} {TABLE_MORE}")
         self.on_slide.setVisible(bool(of_slide.text))
         colours = dict(zip(classes.names, classes.colours, strict=True))
         same = list(columns) == list(self.model.columns)

@@ -1,8 +1,9 @@
-"""`SlideList`: the cells in view of a slide, or those of its region, for *Table*: read in a thread, up to a limit."""
+"""`SlideList`: the cells in view of a slide, or of its region, for *Table* and *Gallery*: read in a thread."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 from skimage.measure import points_in_poly
 
+from napari_cellseg.classes import ClassTable
 from napari_cellseg.export.slides import status_of
 from napari_cellseg.formats.cell_decisions import Decision
 from napari_cellseg.formats.cell_reader import CellReader
@@ -26,10 +28,22 @@ from napari_cellseg.gui.widgets.notify import show_error
 from napari_cellseg.review import Cell
 from napari_cellseg.review.region import Region
 
-__all__ = ["SlideList", "list_cells"]
+__all__ = ["ListedCells", "SlideList", "list_cells"]
 
 _REST_MS = 250
 """The view, or the decisions, must rest so long before the cells are listed again."""
+
+
+@dataclass(frozen=True, eq=False)
+class ListedCells:
+    """Some cells of a slide; as `ShownCells`."""
+
+    cells: Mapping[int, Cell]
+    classes: ClassTable
+
+    def is_visible(self, _: Cell) -> bool:
+        """Return True: what is hidden is not listed."""
+        return True
 
 
 class SlideList(QObject):
@@ -80,6 +94,11 @@ class SlideList(QObject):
         self._review.go_to(cell_id)
 
     @property
+    def shown(self) -> ListedCells:
+        """The cells with the classes of the project."""
+        return ListedCells(self.cells, self._state.classes)
+
+    @property
     def factor(self) -> float:
         """Side of a pixel of the cells, px of the slide."""
         return self._slides.cells.factor
@@ -124,6 +143,11 @@ class SlideList(QObject):
         has_region = bool(self._state.slide_region)
         self.text = TOO_MANY_LISTED if cells is None else LISTED_IN_REGION if has_region else LISTED_IN_VIEW
         self.changed.emit()
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What tells the listed part of the slide from another; the decisions about its cells do not."""
+        return () if self._listed is None else (self._listed[0], *self._listed[2:])
 
 
 def list_cells(

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_cellseg.errors import CellSegError
 from napari_cellseg.export.slides import SlideExport
 from napari_cellseg.formats.cell_decisions import CellDecisions, Decided, apply_decisions, shown_class
-from napari_cellseg.formats.cell_reader import BoxCells, CellReader, StoredCell
+from napari_cellseg.formats.cell_reader import BoxCells, CellReader, CellRow, StoredCell
 from napari_cellseg.gui.canvas.camera import move_to
 from napari_cellseg.gui.preferences import preferences
 from napari_cellseg.gui.slides.cell_work import Changes
@@ -162,25 +162,33 @@ class SlideReview(QObject):
         """Mark the selected cell as wrong, hide it, and go to the next one in view."""
         self._decide(lambda decisions, cells: decisions.reject(cells))
 
-    def give_class(self, class_id: int) -> None:
-        """Set the class of the selected cell, or accept it if it has the class."""
+    def give_class(self, class_id: int, cell_ids: Sequence[int] = ()) -> None:
+        """Set the class of the selected cell, or of some of a list; accepts a cell that has the class."""
         there = self._class_there(class_id)
         if there is None:
             self.told.emit(f"The model of these cells has no class {self._state.classes.name(class_id)}.")
+        elif cell_ids:
+            self.decide(cell_ids, lambda decisions, cells: decisions.give_class(cells, there))
         else:
             self._decide(lambda decisions, cells: decisions.give_class(cells, there))
 
+    def decide(self, cell_ids: Sequence[int], do: Callable[[CellDecisions, list[CellRow]], object]) -> bool:
+        """Decide about cells of a list as one step, and stay at the selected cell; return whether it is done."""
+        reader = self._cells.reader
+        is_done = reader is not None and self._try(lambda decisions: do(decisions, reader.rows(cell_ids)))
+        if is_done:
+            self._after_change()
+        return is_done
+
     def accept_in_view(self) -> None:
         """Accept all cells in view that await a decision, as one step."""
-        reader, waiting = self._cells.reader, self._waiting()
+        waiting = self._waiting()
         if waiting is None:
             self.told.emit(FAR)
-            return
-        if reader is None or not waiting:
+        elif not waiting:
             self._say(NOTHING_LEFT)
-        elif self._try(lambda decisions: decisions.accept(reader.rows(row[0] for row in waiting))):
+        elif self.decide([row[0] for row in waiting], CellDecisions.accept):
             self._say(f"{counted(len(waiting), 'cell')} in view accepted. Undo takes back all of them.")
-            self._after_change()
 
     def undo(self) -> None:
         """Take the last step back, and show where it was."""
@@ -307,7 +315,7 @@ class SlideReview(QObject):
         """Open the decisions about the cells that are shown now."""
         reader, self._walk = self._cells.reader, (None, None)  # a run may have added cells to the view
         if self._reader is not reader:
-            self._close()
+            self.close()
             self._reader = reader
         if reader is not None and self._decisions is None and not self._refusal and reader.cell(1) is not None:
             self._open(reader)
@@ -348,16 +356,13 @@ class SlideReview(QObject):
         changed: npt.NDArray[np.int32] = np.maximum(counts + changes, 0)
         return changed
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file of the decisions."""
         decisions, self._decisions = self._decisions, None
         self._selected, self._walk, self._refusal = None, (None, None), ""
         if decisions is not None:
             decisions.close()
         self._show_outline()
-
-    def close(self) -> None:
-        """Close the file of the decisions."""
-        self._close()
 
     # ---- mouse and outline ----
 

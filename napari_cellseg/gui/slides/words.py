@@ -13,11 +13,11 @@ __all__ = [
     "MOST_LISTED",
     "NOTHING_LEFT",
     "NO_CELLS",
-    "NO_GALLERY",
+
     "ONLY_IN_MEMORY",
     "ON_SLIDES",
     "REGION_TIP",
-    "TOO_MANY_LISTED",
+    "TABLE_MORE", "TOO_MANY_LISTED",
     "left_out_text",
     "segment_words",
     "slide_done_text",
@@ -33,20 +33,13 @@ ON_SLIDES = (
     "Redo work on slides; the tools that change shapes do not. G draws a region: Segment then predicts only its tiles."
 )
 REGION_TIP = "Draw the region that Segment predicts: drag a box, or hold Ctrl and draw around it; a click removes it"
-NO_GALLERY = (
-    "The gallery shows images in memory, not slides. Review the cells of a slide on the canvas: N in Review goes "
-    "through those in view, the lowest score first."
-)
 MOST_LISTED = 10_000
 """Most cells in a list: their masks are in memory, and it is as many as are outlined."""
-LISTED_IN_VIEW = (
-    "The cells in view. Move the view to list others, or draw a region with G. Export with measurements writes all "
-    "cells of the slide, with all columns."
-)
+LISTED_IN_VIEW = "The cells in view. Move the view to list others, or draw a region with G."
 LISTED_IN_REGION = "The cells of the region. G and a click remove it: then the cells in view are listed."
+TABLE_MORE = "Export with measurements writes all cells of the slide, with all columns."
 TOO_MANY_LISTED = (
-    f"More than {MOST_LISTED:,} cells are in view, or in the region. Zoom in, or draw a smaller region with G. Export "
-    "with measurements writes all cells."
+    f"More than {MOST_LISTED:,} cells are in view, or in the region. Zoom in, or draw a smaller region with G."
 )
 
 
