@@ -148,7 +148,7 @@ def test_decisions_about_a_prediction_that_is_gone_are_kept_under_their_own_name
 
 
 def test_a_second_viewer_and_a_damaged_file_are_refused(reader: CellReader) -> None:
-    with opened(reader), pytest.raises(ExportError, match="another viewer"):
+    with opened(reader), pytest.raises(ExportError, match="open in a viewer"):
         opened(reader)
     decisions_file(reader.path).write_bytes(b"no database" * 1000)
     with pytest.raises(AnnotationError, match="damaged"):

@@ -59,8 +59,11 @@ def test_the_cells_in_view_are_listed_and_a_row_is_gone_to(window, table):
     assert table.on_slide.text().startswith("The cells in view.")
     table.view.sortByColumn(2, Qt.AscendingOrder)
     assert table.model.shown_columns()["score"].tolist() == sorted(table.model.columns["score"])
+    for row, modifier in ((2, Qt.NoModifier), (0, Qt.ShiftModifier)):
+        place = table.view.visualRect(table.model.index(row, 0)).center()
+        QTest.mouseClick(table.view.viewport(), Qt.LeftButton, modifier, place)
+    assert len(table.view.selectionModel().selectedRows()) == 1, "a key decides about one cell"
     expected = table.model.cell_id(0)
-    QTest.mouseClick(table.view.viewport(), Qt.LeftButton, pos=table.view.visualRect(table.model.index(0, 0)).center())
     assert plugin.slide_review.selected.id == expected
     before = listed(table)
     focus(window, table.view)

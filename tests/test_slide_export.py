@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Generator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from slide_cells import CLASSES, grid_cells, write_store
 
@@ -13,6 +16,8 @@ from napari_cellseg.events import drive
 from napari_cellseg.export import CellsProgress, ExportPlan, ExportSummary
 from napari_cellseg.export.exporters import EXPORTERS, exporters_of
 from napari_cellseg.export.slides import SlideExport, export_slide
+from napari_cellseg.formats.cell_decisions import CellDecisions, read_decisions
+from napari_cellseg.formats.cell_reader import CellReader
 from napari_cellseg.images.read import ImageFile
 
 STREAMED = frozenset(exporter.name for exporter in EXPORTERS if exporter.stream and not exporter.missing())
@@ -51,6 +56,44 @@ def test_progress_counts_the_cells_of_each_format(store: Path, tmp_path: Path) -
         assert counts[-1] == len(CELLS)
         assert max(b - a for a, b in pairwise(counts)) <= LARGEST_BATCH
     assert f"GeoJSON: 512 of {len(CELLS)} cells" in map(str, events)
+
+
+def test_files_have_the_numbers_that_the_window_shows_and_who_decided(store: Path, tmp_path: Path) -> None:
+    with CellReader(store) as reader, CellDecisions.open(reader, "Ann") as decisions:
+        wrong, right, odd = (reader.cell(number) for number in (3, 7, 20))
+        assert wrong is not None
+        assert right is not None
+        assert odd is not None
+        decisions.reject([wrong])
+        decisions.accept([right])
+        decisions.give_class([odd], 3 - odd.class_id)
+    with CellReader(store) as reader:
+        kept = read_decisions(reader)
+        slide = SlideExport(
+            file=ImageFile("slide", store.with_suffix(".tif")),
+            store=store,
+            pixel_size_um=0.5,
+            decisions=kept,
+            limits={},
+            match={},
+        )
+    formats = frozenset({"coco", "geojson", "measurements"})
+    drive(export_slide(slide, CLASSES, ExportPlan(folder=tmp_path, formats=formats)))
+
+    with (tmp_path / "measurements.csv").open(encoding="utf-8-sig") as file:
+        rows = {int(row["cell_id"]): row for row in csv.DictReader(file)}
+    assert sorted(rows) == sorted(set(range(1, len(CELLS) + 1)) - {3})
+    assert {number: (row["status"], row["by"]) for number, row in rows.items() if row["by"]} == {
+        7: ("accepted", "Ann"),
+        20: ("edited", "Ann"),
+    }
+    scores = [float(row["score"]) for _, row in sorted(rows.items())]
+    np.testing.assert_allclose(scores, np.delete(CELLS.scores, 2), rtol=1e-5)
+    coco = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert {each["label_id"]: each["by"] for each in coco if each.get("by")} == {7: "Ann", 20: "Ann"}
+    (geojson,) = tmp_path.rglob("*.geojson")
+    names = {each["properties"]["name"] for each in json.loads(geojson.read_text())["features"]}
+    assert names == {f"#{number}" for number in rows}
 
 
 @pytest.mark.parametrize("name", sorted(STREAMED))

@@ -62,17 +62,17 @@ class SlideExport:
 
     def batches(self, colours: bool) -> Iterator[CellBatch]:
         """Yield the cells that are shown, best first."""
-        first = 1
         with CellReader(self.store) as reader:
             for found, sums in reader.best_first(_CELLS_AT_ONCE):
                 shown = apply_decisions(found, self.decisions, self.limits)
                 class_ids = np.array([self.match.get(i, i) for i in shown.class_ids.tolist()], np.int32)
                 cells = replace(shown, class_ids=class_ids).instances(reader.image_size)
-                cells = replace(cells, label_values=np.arange(first, first + len(shown)))
-                first += len(shown)
-                statuses = [status_of(self.decisions.get(i)) for i in shown.ids.tolist()]
+                cells = replace(cells, label_values=shown.ids)  # the numbers that the window shows
+                decisions = [self.decisions.get(i) for i in shown.ids.tolist()]
+                statuses = [status_of(decision) for decision in decisions]
+                by = ["" if decision is None else decision.by for decision in decisions]
                 chosen = sums[np.isin(found.ids, shown.ids)] if colours else None
-                yield CellBatch(cells, chosen, statuses)
+                yield CellBatch(cells, chosen, statuses, by)
 
 
 def status_of(decision: Decision | None) -> Status:

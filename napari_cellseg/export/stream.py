@@ -25,25 +25,27 @@ __all__ = ["CellBatch", "StreamedImage", "named", "write_streamed"]
 
 @dataclass(frozen=True, eq=False)
 class CellBatch:
-    """Some cells of an image, with ``label_values`` that count all of its cells, best first.
+    """Some cells of an image, best first; ``label_values`` are their numbers, each once in the image.
 
     ``sums`` are those of `measure.colour_sums`, (N, 3) int64; None if they were not asked for. ``statuses`` are those
-    of the cells; all are proposed if left out.
+    of the cells, all proposed if left out, and ``by`` names who decided.
     """
 
     cells: InstanceMasks
     sums: npt.NDArray[np.int64] | None = None
     statuses: Sequence[Status] | None = None
+    by: Sequence[str] | None = None
 
     def shown(self, limits: Mapping[int, float]) -> tuple[list[Cell], CellBatch]:
         """Return the cells at or above the minimum score of their class, as cells of a review and as a batch."""
         least = np.array([limits.get(class_id, 0.0) for class_id in self.cells.class_ids.tolist()])
         keep = self.cells.scores.astype(np.float64) >= least
         chosen = self.cells.select(keep)
-        first = int(self.cells.values[0]) if len(self.cells) else 1
-        cells = cells_from(self.cells, Status.PROPOSED, "", 0.0, first_id=first)
-        if self.statuses is not None:
-            cells = [replace(cell, status=status) for cell, status in zip(cells, self.statuses, strict=True)]
+        cells = cells_from(self.cells, Status.PROPOSED, "", 0.0)
+        statuses = self.statuses or [Status.PROPOSED] * len(cells)
+        by = self.by or [""] * len(cells)
+        about = zip(cells, self.cells.values.tolist(), statuses, by, strict=True)
+        cells = [replace(cell, cell_id=number, status=status, by=who) for cell, number, status, who in about]
         kept = [cell for cell, is_kept in zip(cells, keep.tolist(), strict=True) if is_kept]
         return kept, CellBatch(chosen, None if self.sums is None else self.sums[keep])
 

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
@@ -59,6 +59,8 @@ class Decision:
 
     decided: Decided
     class_id: int
+    by: str = field(default="", compare=False)
+    """The user."""
 
 
 Decisions = Mapping[int, Decision]
@@ -134,8 +136,8 @@ class CellDecisions:
         found.set_aside = kept
         try:
             with _reading(path):
-                known = database.execute("SELECT id, decided, class_id FROM cell")
-                found._of = {cell_id: Decision(Decided(kind), class_id) for cell_id, kind, class_id in known}
+                known = database.execute("SELECT id, decided, class_id, user FROM cell")
+                found._of = {cell_id: Decision(Decided(kind), class_id, by) for cell_id, kind, class_id, by in known}
         except BaseException:
             database.close()
             raise
@@ -284,7 +286,7 @@ class CellDecisions:
             if decision is None:
                 of.pop(cell_id, None)
             else:
-                of[cell_id] = decision
+                of[cell_id] = replace(decision, by=self.user)
         self._of = of
 
     def grid_changes(
@@ -337,11 +339,11 @@ def read_decisions(reader: CellReader) -> Decisions:
         raise AnnotationError(f"{path} has decisions about another prediction than that of {reader.path.name}.")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", timeout=1.0, uri=True)) as database:
-            rows = database.execute("SELECT id, decided, class_id FROM cell").fetchall()
+            rows = database.execute("SELECT id, decided, class_id, user FROM cell").fetchall()
     except sqlite3.OperationalError as error:
         raise _locked(path, error) from error
     with _reading(path):
-        return {cell_id: Decision(Decided(kind), class_id) for cell_id, kind, class_id in rows}
+        return {cell_id: Decision(Decided(kind), class_id, by) for cell_id, kind, class_id, by in rows}
 
 
 def shown_class(cell: AnyCell, decision: Decision | None, limits: Mapping[int, float]) -> int | None:
@@ -377,7 +379,7 @@ def _is_of(path: Path, fingerprint: str) -> bool:
 
 def _locked(path: Path, error: sqlite3.OperationalError) -> ExportError:
     if "locked" in str(error):
-        return ExportError(f"{path} is open in another viewer. Close it there to review the cells here.")
+        return ExportError(f"{path} is open in a viewer. Close the slide there, then try again.")
     return ExportError(f"Cannot write {path}: {error}. Nothing can be decided here.")
 
 

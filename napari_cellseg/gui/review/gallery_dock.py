@@ -186,6 +186,8 @@ class GalleryDock(BottomDock):
         self._only = None
         self.only_row.hide()
         self.on_slide.hide()
+        modes = QAbstractItemView.SelectionMode  # on a slide a key decides about one cell
+        self.view.setSelectionMode(modes.ExtendedSelection if self.state.slide is None else modes.SingleSelection)
         self._crops.forget()
         image = self.state.image
         self.model.open(self.state.session, None if image is None else Thumbnails(partial(outlined, image.rgb())))

@@ -163,6 +163,8 @@ class TableDock(BottomDock):
             columns = cell_columns(classes, _shown(session)) | self._measurements(session)
         elif of_slide.cells:
             columns = slide_columns(classes, list(of_slide.cells.values()), of_slide.factor)
+        modes = QAbstractItemView.SelectionMode  # on a slide a key decides about one cell
+        self.view.setSelectionMode(modes.SingleSelection if session is None else modes.ExtendedSelection)
         self.on_slide.setText(f"{of_slide.text} {TABLE_MORE}")
         self.on_slide.setVisible(bool(of_slide.text))
         colours = dict(zip(classes.names, classes.colours, strict=True))
