@@ -100,6 +100,7 @@ def test_where_napari_has_no_plugin_settings_closed_hints_are_remembered(monkeyp
 
 def drop(widget: QWidget, *paths: Path, modifiers: Any = Qt.KeyboardModifier.NoModifier) -> None:
     """Drag files into the middle of a widget, as the window system tells Qt."""
+    QTest.mouseRelease(widget, Qt.MouseButton.LeftButton, modifiers)  # Qt keeps the keys held at the last event
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     place, buttons = widget.rect().center(), Qt.MouseButton.LeftButton
